@@ -1,0 +1,64 @@
+/*
+ * base/err.c - filling the one error type. No locks; any thread.
+ */
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static void err_one_line(struct err *e)
+{
+	/* Server messages may have several lines; the contract is one line an error. */
+	for (char *p = e->msg; *p; p++)
+		if (*p == '\n' || *p == '\r')
+			*p = ' ';
+	for (size_t n = strlen(e->msg); n && e->msg[n - 1] == ' '; n--)
+		e->msg[n - 1] = '\0';
+}
+
+int err_set(struct err *e, int code, const char *fmt, ...)
+{
+	if (!e)
+		return -code;
+	va_list ap;
+	va_start(ap, fmt);
+	e->code = code;
+	e->sqlstate[0] = '\0';
+	(void)vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+	va_end(ap);
+	err_one_line(e);
+	return -code;
+}
+
+int err_sys(struct err *e, int code, const char *fmt, ...)
+{
+	if (!e)
+		return -code;
+	va_list ap;
+	va_start(ap, fmt);
+	e->code = code;
+	e->sqlstate[0] = '\0';
+	int n = vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+	va_end(ap);
+	if (n >= 0 && (size_t)n < sizeof e->msg)
+		(void)snprintf(e->msg + n, sizeof e->msg - (size_t)n, ": %s", strerror(code));
+	err_one_line(e);
+	return -code;
+}
+
+int err_prefix(struct err *e, const char *fmt, ...)
+{
+	if (!e)
+		return -EIO;
+	char old[sizeof e->msg];
+	memcpy(old, e->msg, sizeof old);
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+	va_end(ap);
+	if (n >= 0 && (size_t)n < sizeof e->msg)
+		(void)snprintf(e->msg + n, sizeof e->msg - (size_t)n, ": %s", old);
+	err_one_line(e);
+	return -e->code;
+}
