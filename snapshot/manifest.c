@@ -18,6 +18,7 @@ static void manifest_free_json(json_t **j)
 }
 #define _cleanup_json_ _cleanup_(manifest_free_json)
 
+/* clang-format off */
 static const char *const manifest_forms[] = {
 	[DB_FORM_TEXT] = "text",     [DB_FORM_NUMBER] = "number", [DB_FORM_BOOL] = "bool",
 	[DB_FORM_BINARY] = "binary", [DB_FORM_JSON] = "json",     [DB_FORM_JSON_TEXT] = "json_text",
@@ -27,6 +28,7 @@ static const char *const manifest_keys[] = {
 	[DB_KEY_INDEX] = "index",
 	[DB_KEY_NONE] = "none",
 };
+/* clang-format on */
 
 /* ---- hex ---- */
 
@@ -308,7 +310,8 @@ static int manifest_load(json_t **ret, const char *text, size_t len, const char 
 	if (!json_is_object(o) || !json_is_integer(format) || !json_object_get(o, ours))
 		return err_set(e, EBADMSG, "not written by metasnap: no \"format\" or no \"%s\" in it", ours);
 	if (json_integer_value(format) > MANIFEST_FORMAT)
-		return err_set(e, ENOTSUP, "format %lld is newer than this metasnap, which knows format %d (use a newer one)",
+		return err_set(e, ENOTSUP,
+			       "format %lld is newer than this metasnap, which knows format %d (use a newer one)",
 			       (long long)json_integer_value(format), MANIFEST_FORMAT);
 	if (json_integer_value(format) != MANIFEST_FORMAT)
 		return err_set(e, EBADMSG, "format %lld does not exist", (long long)json_integer_value(format));
@@ -371,7 +374,8 @@ static int manifest_parse_tables(struct manifest *m, json_t *o, struct err *e)
 		int r = manifest_get_counts(v, where, t, e);
 		if (r < 0)
 			return r;
-		if (!json_object_get(v, "auto_increment"))
+		json_t *next = json_object_get(v, "auto_increment");
+		if (!next || json_is_null(next))
 			continue;
 		t->has_auto_increment = true;
 		r = manifest_get_unsigned(v, where, "auto_increment", &t->auto_increment, e);
@@ -485,7 +489,8 @@ static int table_json_parse_column(struct db_column *c, json_t *o, struct err *e
 	if (r < 0)
 		return r;
 	if (!c->document != !c->member || (c->document && !c->generated))
-		return err_set(e, EBADMSG, "%s: \"document\" and \"member\" belong together, to a generated column", where);
+		return err_set(e, EBADMSG, "%s: \"document\" and \"member\" belong together, to a generated column",
+			       where);
 	for (size_t i = 0; i < sizeof manifest_forms / sizeof manifest_forms[0]; i++)
 		if (!strcmp(form, manifest_forms[i])) {
 			c->form = (enum db_form)i;
@@ -515,7 +520,8 @@ static int table_json_parse_columns(struct db_table *d, json_t *list, struct err
 		const struct db_column *c = &d->columns[i];
 		int at = c->document ? table_json_find(d, c->document) : 0;
 		if (c->document && (at < 0 || d->columns[at].generated))
-			return err_set(e, EBADMSG, "column \"%.100s\": its document is not a column of this table", c->name);
+			return err_set(e, EBADMSG, "column \"%.100s\": its document is not a column of this table",
+				       c->name);
 	}
 	return 0;
 }
@@ -530,7 +536,8 @@ static int table_json_parse_key(struct db_table *d, json_t *o, struct err *e)
 	while (kind && at_kind < n_kinds && strcmp(kind, manifest_keys[at_kind]))
 		at_kind++;
 	if (!kind || at_kind == n_kinds || !json_is_array(columns))
-		return err_set(e, EBADMSG, "\"key\" is missing or not {\"kind\":\"unique|index|none\",\"columns\":[..]}");
+		return err_set(e, EBADMSG,
+			       "\"key\" is missing or not {\"kind\":\"unique|index|none\",\"columns\":[..]}");
 	d->key_kind = (enum db_key_kind)at_kind;
 	if ((d->key_kind == DB_KEY_NONE) != !json_array_size(columns))
 		return err_set(e, EBADMSG, "key: its columns do not fit kind \"%s\"", kind);
@@ -540,11 +547,13 @@ static int table_json_parse_key(struct db_table *d, json_t *o, struct err *e)
 		if (at < 0)
 			return err_set(e, EBADMSG, "key: it has a column that the table has not");
 		if (d->columns[at].generated && !d->columns[at].document)
-			return err_set(e, EBADMSG, "key: column \"%.100s\" is generated and cannot be told from the row",
+			return err_set(e, EBADMSG,
+				       "key: column \"%.100s\" is generated and cannot be told from the row",
 				       d->columns[at].name);
 		for (size_t k = 0; k < d->n_key; k++)
 			if (d->key[k] == (size_t)at)
-				return err_set(e, EBADMSG, "key: column \"%.100s\" is there twice", d->columns[at].name);
+				return err_set(e, EBADMSG, "key: column \"%.100s\" is there twice",
+					       d->columns[at].name);
 		d->key[d->n_key++] = (size_t)at;
 	}
 	return 0;
