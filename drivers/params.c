@@ -15,13 +15,33 @@
 
 /* The option keys of each scheme. connect_timeout and schema have members of their own in struct db_params. */
 static const char *const postgres_options[] = {
-	"schema", "connect_timeout", "sslmode", "sslrootcert", "sslcert", "sslkey", "sslcrl", "sslsni",
-	"ssl_min_protocol_version", "ssl_max_protocol_version", "channel_binding", "gssencmode", "krbsrvname",
-	"requirepeer", "application_name", "service", "passfile", "target_session_attrs", "keepalives",
-	"keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", NULL,
+    "schema",
+    "connect_timeout",
+    "sslmode",
+    "sslrootcert",
+    "sslcert",
+    "sslkey",
+    "sslcrl",
+    "sslsni",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "channel_binding",
+    "gssencmode",
+    "krbsrvname",
+    "requirepeer",
+    "application_name",
+    "service",
+    "passfile",
+    "target_session_attrs",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+    NULL,
 };
 static const char *const mysql_options[] = {
-	"ssl_ca", "ssl_cert", "ssl_key", "ssl_mode", "socket", "connect_timeout", NULL,
+    "ssl_ca", "ssl_cert", "ssl_key", "ssl_mode", "socket", "connect_timeout", NULL,
 };
 static const char *const sqlite_options[] = {NULL};
 static const char *const fake_options[] = {"fail", "after", "errno", "slow_ms_per_row", "hang", NULL};
@@ -32,12 +52,12 @@ static const struct params_scheme {
 	bool file; /* "scheme:PATH" instead of "scheme://host/database" */
 	const char *const *options;
 } params_schemes[] = {
-	{"postgresql", "postgresql", false, postgres_options},
-	{"postgres", "postgresql", false, postgres_options},
-	{"mysql", "mysql", false, mysql_options},
-	{"mariadb", "mysql", false, mysql_options},
-	{"sqlite", "sqlite", true, sqlite_options},
-	{"fake", "fake", true, fake_options},
+    {"postgresql", "postgresql", false, postgres_options},
+    {"postgres", "postgresql", false, postgres_options},
+    {"mysql", "mysql", false, mysql_options},
+    {"mariadb", "mysql", false, mysql_options},
+    {"sqlite", "sqlite", true, sqlite_options},
+    {"fake", "fake", true, fake_options},
 };
 
 static int params_hex(char c)
@@ -64,8 +84,8 @@ static int params_decode(char **ret, const char *text, size_t n, const char *par
 		int high = i + 1 < n ? params_hex(text[i + 1]) : -1;
 		int low = i + 2 < n ? params_hex(text[i + 2]) : -1;
 		if (high < 0 || low < 0)
-			return err_set(e, EINVAL, "database URL: %% without two hex digits in the %s (write %%25 for %%)",
-				       part);
+			return err_set(e, EINVAL,
+				       "database URL: %% without two hex digits in the %s (write %%25 for %%)", part);
 		if (!high && !low)
 			return err_set(e, EINVAL, "database URL: %%00 in the %s", part);
 		s[len++] = (char)(high * 16 + low);

@@ -9,11 +9,11 @@
 #include "drivers/wrap.h"
 
 static const struct db_driver *const registry_drivers[] = {
-	&db_driver_postgres,
-	&db_driver_mysql,
-	&db_driver_sqlite,
+    &db_driver_postgres,
+    &db_driver_mysql,
+    &db_driver_sqlite,
 #ifdef METASNAP_FAKE_DRIVER
-	&db_driver_fake,
+    &db_driver_fake,
 #endif
 };
 
