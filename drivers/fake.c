@@ -1,0 +1,306 @@
+/*
+ * drivers/fake.c - the sqlite driver with faults, for tests: "fake:PATH?..." in binaries built with
+ * METASNAP_FAKE_DRIVER.
+ *
+ *   fail=CALL[,errno=N][&after=K]  the call of that name in struct db_driver fails with errno N (default 5, EIO); the
+ *                                  first K of them (default 0) go through. A failing commit rolls back first.
+ *   slow_ms_per_row=N              scan_next and load_row take N ms longer; a cancel ends the wait
+ *   hang=CALL                      the call does not return before a cancel; then it fails with EINTR
+ *
+ * `fail=rollback` and the like of functions without a result are refused. One thread at a time but for fake_cancel,
+ * which takes fake_conn.lock; no other lock is taken under it.
+ */
+#ifdef METASNAP_FAKE_DRIVER
+
+#include <errno.h>
+#include <time.h>
+
+#include "drivers/wrap.h"
+
+struct fake_conn {
+	struct db_conn_head head;
+	struct db_conn *inner;
+	const char *fail; /* into fake_calls; NULL: nothing fails */
+	const char *hang;
+	unsigned long after;
+	unsigned long calls; /* of `fail` so far */
+	int code;
+	unsigned long slow_ms;
+	pthread_mutex_t lock; /* cancelled */
+	pthread_cond_t wake;
+	bool cancelled;
+};
+
+static const char *const fake_calls[] = {
+    "open",          "begin",       "schema_sql",    "scan_open",   "scan_next",  "scan_close", "finish",
+    "rebuild_begin", "rebuild_end", "change_begin",  "delete_keys", "delete_all", "change_end", "load_begin",
+    "load_row",      "load_end",    "set_sequences", "settle",      "commit",
+};
+
+static struct fake_conn *fake_of(struct db_conn *c)
+{
+	return (struct fake_conn *)c;
+}
+
+/* Waits until the connection is cancelled (EINTR) or the time has passed (0); ms 0: for ever. */
+static int fake_wait(struct fake_conn *c, unsigned long ms, struct err *e, const char *call)
+{
+	struct timespec end;
+	(void)clock_gettime(CLOCK_MONOTONIC, &end);
+	end.tv_sec += (time_t)(ms / 1000);
+	end.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (end.tv_nsec >= 1000000000) {
+		end.tv_sec++;
+		end.tv_nsec -= 1000000000;
+	}
+	MUTEX_GUARD(&c->lock);
+	while (!c->cancelled) {
+		if (!ms)
+			(void)pthread_cond_wait(&c->wake, &c->lock);
+		else if (pthread_cond_timedwait(&c->wake, &c->lock, &end) == ETIMEDOUT)
+			return 0;
+	}
+	return err_set(e, EINTR, "%s: cancelled", call);
+}
+
+/* What stands in front of each call. */
+static int fake_enter(struct fake_conn *c, const char *call, struct err *e)
+{
+	if (c->hang && !strcmp(c->hang, call))
+		return fake_wait(c, 0, e, call);
+	if (c->fail && !strcmp(c->fail, call) && c->calls++ >= c->after)
+		return err_sys(e, c->code, "%s failed as asked for", call);
+	if (c->slow_ms && (!strcmp(call, "scan_next") || !strcmp(call, "load_row")))
+		return fake_wait(c, c->slow_ms, e, call);
+	return 0;
+}
+
+#define FAKE_CALL(c, name, e, ...)                                                                                     \
+	__extension__({                                                                                                \
+		int r_ = fake_enter(fake_of(c), #name, e);                                                             \
+		r_ < 0 ? r_ : db_driver_sqlite.name(fake_of(c)->inner, ##__VA_ARGS__, e);                              \
+	})
+
+static int fake_begin(struct db_conn *c, enum db_access access, struct db_schema **ret, struct err *e)
+{
+	*ret = NULL;
+	return FAKE_CALL(c, begin, e, access, ret);
+}
+
+static int fake_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e)
+{
+	return FAKE_CALL(c, schema_sql, e, s, out);
+}
+
+static int fake_scan_open(struct db_conn *c, const struct db_table *t, bool ordered, struct err *e)
+{
+	return FAKE_CALL(c, scan_open, e, t, ordered);
+}
+
+static int fake_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e)
+{
+	return FAKE_CALL(c, scan_next, e, ret);
+}
+
+/* The scan is closed all the same: scan_close must be safe to have been called. */
+static int fake_scan_close(struct db_conn *c, struct err *e)
+{
+	int r = fake_enter(fake_of(c), "scan_close", e);
+	int closed = db_driver_sqlite.scan_close(fake_of(c)->inner, r < 0 ? NULL : e);
+	return r < 0 ? r : closed;
+}
+
+static int fake_finish(struct db_conn *c, struct db_schema *s, struct err *e)
+{
+	return FAKE_CALL(c, finish, e, s);
+}
+
+static int fake_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
+			      struct err *e)
+{
+	return FAKE_CALL(c, rebuild_begin, e, s, sql, warnings);
+}
+
+static int fake_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct err *e)
+{
+	return FAKE_CALL(c, rebuild_end, e, warnings);
+}
+
+static int fake_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e)
+{
+	return FAKE_CALL(c, change_begin, e, s);
+}
+
+static int fake_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+			    struct err *e)
+{
+	return FAKE_CALL(c, delete_keys, e, t, keys, n_rows);
+}
+
+static int fake_delete_all(struct db_conn *c, const struct db_table *t, struct err *e)
+{
+	return FAKE_CALL(c, delete_all, e, t);
+}
+
+static int fake_change_end(struct db_conn *c, struct err *e)
+{
+	return FAKE_CALL(c, change_end, e);
+}
+
+static int fake_load_begin(struct db_conn *c, const struct db_table *t, struct err *e)
+{
+	return FAKE_CALL(c, load_begin, e, t);
+}
+
+static int fake_load_row(struct db_conn *c, const struct db_value *values, struct err *e)
+{
+	return FAKE_CALL(c, load_row, e, values);
+}
+
+static int fake_load_end(struct db_conn *c, bool ok, struct err *e)
+{
+	int r = fake_enter(fake_of(c), "load_end", e);
+	int ended = db_driver_sqlite.load_end(fake_of(c)->inner, ok && r >= 0, r < 0 ? NULL : e);
+	return r < 0 ? r : ended;
+}
+
+static int fake_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e)
+{
+	return FAKE_CALL(c, set_sequences, e, s);
+}
+
+static int fake_settle(struct db_conn *c, struct err *e)
+{
+	return FAKE_CALL(c, settle, e);
+}
+
+static void fake_rollback(struct db_conn *c)
+{
+	db_driver_sqlite.rollback(fake_of(c)->inner);
+}
+
+static int fake_commit(struct db_conn *c, struct err *e)
+{
+	int r = fake_enter(fake_of(c), "commit", e);
+	if (r < 0) {
+		fake_rollback(c);
+		return r;
+	}
+	return db_driver_sqlite.commit(fake_of(c)->inner, e);
+}
+
+static void fake_cancel(struct db_conn *conn)
+{
+	struct fake_conn *c = fake_of(conn);
+	{
+		MUTEX_GUARD(&c->lock);
+		c->cancelled = true;
+		(void)pthread_cond_broadcast(&c->wake);
+	}
+	db_driver_sqlite.cancel(c->inner);
+}
+
+static void fake_close(struct db_conn *conn)
+{
+	if (!conn)
+		return;
+	struct fake_conn *c = fake_of(conn);
+	db_driver_sqlite.close(c->inner);
+	(void)pthread_cond_destroy(&c->wake);
+	(void)pthread_mutex_destroy(&c->lock);
+	free(c);
+}
+
+static int fake_parse_call(const char **ret, const char *name, struct err *e)
+{
+	for (size_t i = 0; i < sizeof fake_calls / sizeof fake_calls[0]; i++)
+		if (!strcmp(fake_calls[i], name))
+			*ret = fake_calls[i];
+	return *ret ? 0 : err_set(e, EINVAL, "fake: no call \"%s\"", name);
+}
+
+static int fake_parse_number(unsigned long *ret, const char *key, const char *text, struct err *e)
+{
+	char *end = NULL;
+	*ret = strtoul(text, &end, 10);
+	return *end ? err_set(e, EINVAL, "fake: %s is not a number", key) : 0;
+}
+
+static int fake_parse(struct fake_conn *c, const struct db_params *p, struct err *e)
+{
+	int r = 0;
+	unsigned long code = EIO;
+	for (size_t i = 0; r >= 0 && p->options && p->options[i]; i += 2) {
+		const char *key = p->options[i], *value = p->options[i + 1];
+		if (!strcmp(key, "fail"))
+			r = fake_parse_call(&c->fail, value, e);
+		else if (!strcmp(key, "hang"))
+			r = fake_parse_call(&c->hang, value, e);
+		else if (!strcmp(key, "after"))
+			r = fake_parse_number(&c->after, key, value, e);
+		else if (!strcmp(key, "errno"))
+			r = fake_parse_number(&code, key, value, e);
+		else if (!strcmp(key, "slow_ms_per_row"))
+			r = fake_parse_number(&c->slow_ms, key, value, e);
+	}
+	c->code = (int)code;
+	return r;
+}
+
+static int fake_open(struct db_conn **ret, const struct db_params *p, struct err *e)
+{
+	pthread_condattr_t attributes;
+	struct fake_conn *c = xcalloc(1, sizeof *c);
+	*ret = NULL;
+	c->head.driver = &db_driver_fake;
+	(void)pthread_mutex_init(&c->lock, NULL);
+	(void)pthread_condattr_init(&attributes);
+	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&c->wake, &attributes);
+	(void)pthread_condattr_destroy(&attributes);
+	int r = fake_parse(c, p, e);
+	if (r >= 0 && c->hang && !strcmp(c->hang, "open"))
+		r = err_set(e, EINVAL, "fake: open cannot hang: nobody could cancel it");
+	if (r >= 0)
+		r = fake_enter(c, "open", e);
+	if (r >= 0)
+		r = db_driver_sqlite.open(&c->inner, p, e);
+	if (r < 0) {
+		fake_close((struct db_conn *)c);
+		return r;
+	}
+	*ret = (struct db_conn *)c;
+	return 0;
+}
+
+const struct db_driver db_driver_fake = {
+    .scheme = "fake",
+    .open = fake_open,
+    .begin = fake_begin,
+    .begin_like = NULL,
+    .schema_sql = fake_schema_sql,
+    .scan_open = fake_scan_open,
+    .scan_next = fake_scan_next,
+    .scan_close = fake_scan_close,
+    .finish = fake_finish,
+    .rebuild_begin = fake_rebuild_begin,
+    .rebuild_end = fake_rebuild_end,
+    .change_begin = fake_change_begin,
+    .delete_keys = fake_delete_keys,
+    .delete_all = fake_delete_all,
+    .change_end = fake_change_end,
+    .load_begin = fake_load_begin,
+    .load_row = fake_load_row,
+    .load_end = fake_load_end,
+    .set_sequences = fake_set_sequences,
+    .settle = fake_settle,
+    .commit = fake_commit,
+    .rollback = fake_rollback,
+    .cancel = fake_cancel,
+    .close = fake_close,
+};
+
+#else
+/* ISO C wants a declaration in every file. */
+struct fake_driver_is_not_built;
+#endif
