@@ -1,0 +1,190 @@
+/*
+ * drivers/postgres.h - what the PostgreSQL driver's files share. Included by drivers/postgres*.c and their test only.
+ *
+ * postgres.c           connection, running statements, cancel, transactions
+ * postgres_describe.c  listing, locking, describing; sequence values
+ * postgres_copy.c      COPY out (scan) and in (load), exact both ways
+ * postgres_dump.c      schema text by pg_dump, and its way back into statements
+ * postgres_rebuild.c   restore that replaces the schema
+ * postgres_change.c    restore that changes rows, foreign keys and triggers off; sequences
+ *
+ * A struct pg_conn belongs to one thread at a time, but for `cancelled` and `wake`, which pg_cancel sets from any.
+ */
+#pragma once
+
+#include <libpq-fe.h>
+#include <stdatomic.h>
+
+#include "drivers/driver.h"
+
+#define PG_LOCK_TIMEOUT "10s"
+
+/* A relation of the schema as the catalog lists it: what must be the same before the locks and in the snapshot. */
+struct pg_relation {
+	char *name;
+	char *oid;
+	char *filenode;
+	char kind;            /* 'r' table, 'p' partitioned table, 'f' foreign table */
+	bool stray_partition; /* its partitioned table or one of its partitions is in another schema */
+};
+
+struct pg_listing {
+	struct pg_relation
+	    *relations; /* ascending by name, bytewise; excluded ones and members of extensions left out */
+	size_t n_relations;
+	char **excluded; /* oids of the excluded ones, NULL-terminated */
+	size_t n_excluded;
+	char **excluded_names; /* in the same order */
+	bool schema_exists;
+};
+
+/* One foreign key, trigger or rule that change_begin has put away: the statement that brings it back. */
+struct pg_undo {
+	char *sql;
+	char *what;
+	struct pg_undo *next;
+};
+
+struct pg_statement {
+	char *sql;
+	char *entry; /* "TABLE t": pg_dump's own comment above it; "" in the header */
+	char *type;  /* "TABLE" */
+};
+
+struct pg_script {
+	struct pg_statement *statements;
+	size_t n_statements;
+};
+
+struct pg_conn {
+	struct db_conn_head head;
+	PGconn *pg;
+	atomic_bool cancelled;
+	int wake;            /* eventfd that pg_cancel writes, so that a waiting call sees `cancelled` at once */
+	int64_t deadline_ms; /* of the running wait, once cancelled (or rolling back); 0: none */
+	bool shielded;       /* COMMIT and ROLLBACK run to their end, cancelled or not */
+	bool broken;         /* nothing more can be said on this connection */
+
+	char *schema;
+	char **exclude;
+	char *server_version;
+	char *token; /* value of a session setting, to notice a pooler that gave us another session */
+	int version_num;
+	bool sql_ascii;
+
+	/* The transaction */
+	bool active;
+	bool advisory; /* the restore's session lock is held */
+	enum db_access access;
+	char *snapshot;
+	struct pg_listing listing;
+
+	/* The scan */
+	bool scanning;
+	bool scan_done;
+	char *scan_table;
+	char *line; /* libpq's buffer of the current row */
+	struct db_value *values;
+	bool *binary; /* whether value i is bytea */
+	size_t n_values;
+
+	/* The load */
+	bool loading;
+	char *load_table;
+	bool *load_binary;
+	size_t n_load;
+	struct strbuf load_buffer;
+
+	/* The restore */
+	bool changing;
+	bool replica;   /* session_replication_role is on */
+	char **touched; /* oids of the tables that delete_* and load_* changed */
+	size_t n_touched;
+	struct pg_undo *undo;    /* newest first */
+	struct pg_script script; /* of rebuild_begin, whose rest rebuild_end runs */
+	size_t script_next;
+};
+
+/* ---- postgres.c ---- */
+
+/* Runs sql, with n text parameters ($1...) when n > 0, else as a simple query that may hold several statements.
+ * *ret (may be NULL) is the last result. `what` begins the message of a failure. A COPY is left open for the caller. */
+int pg_query(struct pg_conn *c, PGresult **ret, const char *what, const char *sql, int n, const char *const *params,
+	     struct err *e);
+int pg_do(struct pg_conn *c, struct err *e, const char *what, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Fills *e from a failed result (NULL: from the connection); returns -e->code. */
+int pg_fail(struct pg_conn *c, const PGresult *res, const char *what, struct err *e);
+/* Waits until the connection can be read (or written, when asked). EINTR when cancelled: the server is told. */
+int pg_wait(struct pg_conn *c, bool write, const char *what, struct err *e);
+/* Reads results up to the last; the first failure is returned, the last good one goes to *ret. */
+int pg_drain(struct pg_conn *c, PGresult **ret, const char *what, struct err *e);
+/* Asks the server to cancel the running statement; the waits until it answers are then limited. */
+void pg_cancel_statement(struct pg_conn *c);
+void pg_limit_wait(struct pg_conn *c);
+int pg_flush(struct pg_conn *c, const char *what, struct err *e);
+bool pg_is_cancelled(struct pg_conn *c);
+void pg_release_scan(struct pg_conn *c);
+void pg_release_load(struct pg_conn *c);
+
+void pg_add_ident(struct strbuf *sb, const char *name);
+void pg_add_literal(struct strbuf *sb, const char *text);
+/* "schema"."name" of the connection's schema */
+void pg_add_relation(struct strbuf *sb, const struct pg_conn *c, const char *name);
+/* '{a,b}' of plain words such as oids */
+void pg_add_oid_array(struct strbuf *sb, char *const *oids, size_t n);
+static inline const char *pg_cell(const PGresult *r, int row, int col)
+{
+	return PQgetisnull(r, row, col) ? NULL : PQgetvalue(r, row, col);
+}
+
+static inline void pg_clear_result(PGresult **r)
+{
+	PQclear(*r);
+}
+#define _cleanup_result_ _cleanup_(pg_clear_result)
+
+/* ---- postgres_describe.c ---- */
+
+void pg_listing_done(struct pg_listing *l);
+int pg_list_relations(struct pg_conn *c, struct pg_listing *ret, struct err *e);
+bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b);
+int pg_describe(struct pg_conn *c, struct db_schema **ret, struct err *e);
+int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
+/* The oid of a kept table, NULL when it is not in the listing. */
+const char *pg_listing_oid(const struct pg_listing *l, const char *name);
+
+/* ---- postgres_copy.c ---- */
+
+int pg_scan_open(struct db_conn *conn, const struct db_table *t, bool ordered, struct err *e);
+int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e);
+int pg_scan_close(struct db_conn *conn, struct err *e);
+int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e);
+int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e);
+int pg_load_end(struct db_conn *conn, bool ok, struct err *e);
+void pg_add_hex(struct strbuf *sb, const char *data, size_t n);
+
+/* ---- postgres_dump.c ---- */
+
+int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf *out, struct err *e);
+/* Cuts pg_dump's text into statements. EINVAL with words when it ends inside of one. */
+int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e);
+void pg_script_done(struct pg_script *s);
+
+/* ---- postgres_rebuild.c ---- */
+
+int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, struct strbuf *warnings,
+		     struct err *e);
+int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e);
+
+/* ---- postgres_change.c ---- */
+
+int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err *e);
+int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+		   struct err *e);
+int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e);
+int pg_change_end(struct db_conn *conn, struct err *e);
+int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e);
+/* Before the first change to table t: nothing that hangs on it acts any more. Nothing to do in a rebuild. */
+int pg_change_touch(struct pg_conn *c, const char *table, struct err *e);
+void pg_change_done(struct pg_conn *c);
