@@ -7,6 +7,9 @@
 # log, pid, port, password, client.cnf, socket. A second `start` of a stopped DIR keeps data, port and password.
 
 set -euo pipefail
+# Filled here and by the sourcing script; shellcheck sees one file at a time.
+# shellcheck disable=SC2034
+as=() server=() client=() dump=() options=()
 
 die() {
 	echo "$NAME: $*" >&2
@@ -25,6 +28,7 @@ choose_user() {
 	if [ "$(id -u)" = 0 ]; then
 		owner=nobody
 		! id mysql >/dev/null 2>&1 || owner=mysql
+		# shellcheck disable=SC2034
 		as=(setpriv "--reuid=$owner" "--regid=$(id -gn "$owner")" --clear-groups)
 	fi
 }

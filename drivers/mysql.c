@@ -1,0 +1,642 @@
+/*
+ * drivers/mysql.c - the driver of MySQL 8.0-9.x and MariaDB 10.5+: the connection and the transaction.
+ *
+ * A connection belongs to one thread at a time. Only my_cancel() comes from others: it touches nothing but constants
+ * of the connection (parameters, thread id, duplicated socket) and the atomic flag, so there are no locks.
+ *
+ * Locks come before the snapshot, as with PostgreSQL: "SELECT ... WHERE FALSE" opens a table and so takes its metadata
+ * lock for the transaction, but reads nothing, hence makes no read view (tried on MySQL 9.7 and MariaDB 10.11). With
+ * every table pinned, the first real read fixes the moment, and no RENAME, TRUNCATE or ALTER can come between.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+#include "drivers/mysql_internal.h"
+
+#define MY_MAX_ATTEMPTS 5
+#define MY_LOCK_WAIT_S 10
+/* A statement may work silently for long (DELETE, RENAME behind readers); dead peers are found by TCP keepalive. */
+#define MY_READ_TIMEOUT_S 3600
+#define MY_WRITE_TIMEOUT_S 600
+#define MY_CANCEL_TIMEOUT_MS 2000
+
+struct my_conn *my_conn_of(struct db_conn *c)
+{
+	return (struct my_conn *)c;
+}
+
+/* ---- parameters ---- */
+
+static char **my_strings_copy(char *const *from)
+{
+	size_t n = 0;
+
+	if (!from)
+		return NULL;
+	while (from[n])
+		n++;
+	char **to = xcalloc(n + 1, sizeof *to);
+	for (size_t i = 0; i < n; i++)
+		to[i] = xstrdup(from[i]);
+	return to;
+}
+
+static void my_params_copy(struct db_params *to, const struct db_params *from)
+{
+	*to = (struct db_params){
+		.engine = xstrdup(from->engine),
+		.host = xstrdup(from->host),
+		.user = xstrdup(from->user),
+		.password = xstrdup(from->password),
+		.database = xstrdup(from->database),
+		.schema = xstrdup(from->schema),
+		.options = my_strings_copy(from->options),
+		.exclude = my_strings_copy(from->exclude),
+		.port = from->port,
+		.connect_timeout_ms = from->connect_timeout_ms,
+	};
+}
+
+static const char *my_option(const struct db_params *p, const char *key)
+{
+	for (char **o = p->options; o && o[0]; o += 2)
+		if (strcmp(o[0], key) == 0)
+			return o[1];
+	return NULL;
+}
+
+enum my_ssl { MY_SSL_DISABLED, MY_SSL_PREFERRED, MY_SSL_REQUIRED, MY_SSL_VERIFY_CA, MY_SSL_VERIFY_IDENTITY };
+
+static int my_check_options(const struct db_params *p, enum my_ssl *ret_ssl, struct err *e)
+{
+	static const char *const known[] = { "ssl_ca", "ssl_cert", "ssl_key", "ssl_mode", "socket" };
+	static const char *const modes[] = { "disabled", "preferred", "required", "verify_ca", "verify_identity" };
+	const char *mode = my_option(p, "ssl_mode");
+
+	for (char **o = p->options; o && o[0]; o += 2) {
+		bool found = false;
+		for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+			found |= strcmp(o[0], known[i]) == 0;
+		if (!found)
+			return err_set(e, EINVAL, "unknown parameter \"%s\" in the URL (MySQL: ssl_ca, ssl_cert, ssl_key, ssl_mode, socket)",
+				       o[0]);
+	}
+	*ret_ssl = my_option(p, "ssl_ca") ? MY_SSL_VERIFY_IDENTITY : MY_SSL_PREFERRED;
+	for (size_t i = 0; mode && i < sizeof modes / sizeof modes[0]; i++) {
+		if (strcasecmp(mode, modes[i]) == 0) {
+			*ret_ssl = (enum my_ssl)i;
+			return 0;
+		}
+	}
+	if (mode)
+		return err_set(e, EINVAL, "ssl_mode=%s: not one of disabled, preferred, required, verify_ca, verify_identity", mode);
+	return 0;
+}
+
+/* ---- connecting ---- */
+
+/* A rogue server may answer any statement with "send me that file". These handlers have no file to send. */
+static int my_infile_init(void **ptr, const char *filename, void *userdata)
+{
+	(void)filename;
+	(void)userdata;
+	*ptr = NULL;
+	return 1;
+}
+
+static int my_infile_read(void *ptr, char *buf, unsigned int len)
+{
+	(void)ptr;
+	(void)buf;
+	(void)len;
+	return -1;
+}
+
+static void my_infile_end(void *ptr)
+{
+	(void)ptr;
+}
+
+static int my_infile_error(void *ptr, char *msg, unsigned int len)
+{
+	(void)ptr;
+	(void)snprintf(msg, len, "the server asked for a local file: refused");
+	return 2000; /* CR_UNKNOWN_ERROR */
+}
+
+static void my_set_tls(MYSQL *my, const struct db_params *p, enum my_ssl ssl)
+{
+	const char *ca = my_option(p, "ssl_ca"), *cert = my_option(p, "ssl_cert"), *key = my_option(p, "ssl_key");
+
+#if MY_CLIENT_MARIADB
+	/* Connector/C cannot check the certificate's chain alone: verify_ca also checks the name, the stricter thing. */
+	my_client_bool enforce = ssl >= MY_SSL_REQUIRED, verify = ssl >= MY_SSL_VERIFY_CA;
+
+	if (ssl != MY_SSL_DISABLED)
+		(void)mysql_ssl_set(my, key, cert, ca, NULL, NULL);
+	(void)mysql_optionsv(my, MYSQL_OPT_SSL_ENFORCE, &enforce);
+	(void)mysql_optionsv(my, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
+#else
+	static const unsigned modes[] = { SSL_MODE_DISABLED, SSL_MODE_PREFERRED, SSL_MODE_REQUIRED, SSL_MODE_VERIFY_CA,
+					  SSL_MODE_VERIFY_IDENTITY };
+	unsigned mode = modes[ssl];
+	my_client_bool get_key = true;
+
+	(void)mysql_options(my, MYSQL_OPT_SSL_CA, ca);
+	(void)mysql_options(my, MYSQL_OPT_SSL_CERT, cert);
+	(void)mysql_options(my, MYSQL_OPT_SSL_KEY, key);
+	(void)mysql_options(my, MYSQL_OPT_SSL_MODE, &mode);
+	/* caching_sha2_password without TLS: ask the server for its key; Connector/C always does. */
+	(void)mysql_options(my, MYSQL_OPT_GET_SERVER_PUBLIC_KEY, &get_key);
+#endif
+}
+
+static int my_socket_of(MYSQL *my)
+{
+#if MY_CLIENT_MARIADB
+	return (int)mysql_get_socket(my);
+#else
+	return (int)my->net.fd;
+#endif
+}
+
+/* A peer that is gone without a word is noticed within about a minute and a half. */
+static void my_set_keepalive(int fd)
+{
+	int on = 1, idle = 30, interval = 10, count = 6;
+	unsigned unacked_ms = 120000;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof idle);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof interval);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof count);
+	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof unacked_ms);
+}
+
+static int my_connect_failed(MYSQL *my, const struct db_params *p, const char *where, struct err *e)
+{
+	unsigned number = mysql_errno(my);
+	const char *text = mysql_error(my);
+	int code = my_errno_of(number, mysql_sqlstate(my));
+
+	switch (number) {
+	case 2002:
+	case 2003:
+		/* The library hides errno in its words: (111), (113), (110). */
+		if (strstr(text, "(113)") || strstr(text, "(101)") || strstr(text, "o route to host") ||
+		    strstr(text, "etwork is unreachable"))
+			code = EHOSTUNREACH;
+		else if (strstr(text, "(110)") || strstr(text, "imed out") || strstr(text, "(115)"))
+			code = ETIMEDOUT;
+		break;
+	case 2013:
+	case 2006:
+		/* No greeting: not a MySQL server, or one that hangs. */
+		if (strstr(text, "(110)") || strstr(text, "imed out") || strstr(text, "system error: 110") ||
+		    strstr(text, "system error: 11") || strstr(text, "(11 "))
+			code = ETIMEDOUT;
+		break;
+	case 2059:
+	case 2061:
+		err_set(e, EACCES, "%s: %s. The client library has no plugin for this account's way to log in: install the plugins "
+			"of libmariadb (Debian: package libmariadb3 holds caching_sha2_password.so) or give the account another way "
+			"(ALTER USER ... IDENTIFIED WITH ...)", where, text);
+		return -EACCES;
+	default:
+		break;
+	}
+	err_set(e, code, "%s: %s (%u)%s", where, text, number,
+		number == MY_ER_ACCESS_DENIED && !p->password ? " (no password was given)" : "");
+	if (e)
+		(void)snprintf(e->sqlstate, sizeof e->sqlstate, "%s", mysql_sqlstate(my));
+	return -code;
+}
+
+static int my_connect(MYSQL **ret, const struct db_params *p, const char *database, unsigned timeout_ms, struct err *e)
+{
+	const char *socket = my_option(p, "socket"), *host = p->host;
+	unsigned connect_s = (timeout_ms + 999) / 1000, read_s = MY_READ_TIMEOUT_S, write_s = MY_WRITE_TIMEOUT_S, off = 0;
+	unsigned protocol = MYSQL_PROTOCOL_TCP;
+	_cleanup_free_ char *where = NULL;
+	enum my_ssl ssl = MY_SSL_PREFERRED;
+	int r = my_check_options(p, &ssl, e);
+
+	if (r < 0)
+		return r;
+	if (host && host[0] == '/') {
+		socket = host;
+		host = NULL;
+	}
+	MYSQL *my = mysql_init(NULL);
+	if (!my)
+		return err_set(e, ENOMEM, "no memory for a connection");
+	mysql_set_local_infile_handler(my, my_infile_init, my_infile_read, my_infile_end, my_infile_error, NULL);
+	(void)mysql_options(my, MYSQL_OPT_LOCAL_INFILE, &off);
+	(void)mysql_options(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
+	(void)mysql_options(my, MYSQL_OPT_CONNECT_TIMEOUT, &connect_s);
+	(void)mysql_options(my, MYSQL_OPT_READ_TIMEOUT, &read_s);
+	(void)mysql_options(my, MYSQL_OPT_WRITE_TIMEOUT, &write_s);
+	if (!p->password)
+		(void)mysql_options(my, MYSQL_READ_DEFAULT_GROUP, "client");
+	if (socket)
+		protocol = MYSQL_PROTOCOL_SOCKET;
+	/* "localhost" means the default Unix socket to the library, even where a port is named. */
+	if (socket || (host && (strcmp(host, "localhost") != 0 || p->port)))
+		(void)mysql_options(my, MYSQL_OPT_PROTOCOL, &protocol);
+	if (!socket)
+		my_set_tls(my, p, ssl);
+	where = socket ? xstrdup(socket) : xasprintf("%s:%u", host ? host : "localhost", p->port ? p->port : 3306);
+	if (!mysql_real_connect(my, host, p->user, p->password, database, p->port, socket, 0)) {
+		r = my_connect_failed(my, p, where, e);
+		mysql_close(my);
+		return r;
+	}
+	if (!socket && ssl >= MY_SSL_REQUIRED && !mysql_get_ssl_cipher(my)) {
+		mysql_close(my);
+		return err_set(e, EACCES, "%s: the connection is not encrypted, and ssl_mode asks for it", where);
+	}
+	if (!socket)
+		my_set_keepalive(my_socket_of(my));
+	*ret = my;
+	return 0;
+}
+
+static int my_check_version(struct my_conn *c, struct err *e)
+{
+	unsigned major = 0, minor = 0, patch = 0;
+	_cleanup_free_ char *text = NULL;
+	int r = my_select_one(c, &text, e, "SELECT @@version");
+
+	if (r < 0)
+		return r;
+	if (!text || sscanf(text, "%u.%u.%u", &major, &minor, &patch) != 3)
+		return err_set(e, ENOTSUP, "cannot read the server's version \"%s\"", text ? text : "");
+	c->mariadb = strcasestr(text, "mariadb") != NULL;
+	c->version = major * 10000 + minor * 100 + patch;
+	c->server_version = xasprintf("%u.%u.%u", major, minor, patch);
+	if (c->mariadb ? c->version < 100500 : c->version < 80000)
+		return err_set(e, ENOTSUP, "the server is %s %s; metasnap needs MySQL 8.0 or MariaDB 10.5 or newer",
+			       c->mariadb ? "MariaDB" : "MySQL", c->server_version);
+	return 0;
+}
+
+/* Settings that change the text of values or statements, or that could cut a result short. */
+static int my_set_session(struct my_conn *c, struct err *e)
+{
+	static const char *const always[] = {
+		"SET NAMES utf8mb4",
+		"SET SESSION sql_mode='', time_zone='+00:00', autocommit=1, sql_select_limit=18446744073709551615, "
+		"sql_safe_updates=0, sql_big_selects=1, sql_quote_show_create=1, completion_type=0, "
+		"net_write_timeout=1800, net_read_timeout=1800, wait_timeout=31536000, interactive_timeout=31536000",
+		"SET SESSION lock_wait_timeout=10, innodb_lock_wait_timeout=10",
+		/* READ COMMITTED as the server's default would make each statement its own moment. */
+		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+		"SET SESSION TRANSACTION READ WRITE",
+	};
+	/* A server without the variable, or an account that may not set it, does without. */
+	static const char *const mysql_only[] = {
+		"SET SESSION information_schema_stats_expiry=0",
+		"SET SESSION max_execution_time=0",
+		"SET SESSION show_gipk_in_create_table_and_information_schema=1",
+		"SET SESSION sql_generate_invisible_primary_key=0",
+		"SET SESSION sql_require_primary_key=0",
+		"SET SESSION explain_format=TRADITIONAL",
+		"SET SESSION explicit_defaults_for_timestamp=1",
+	};
+	static const char *const mariadb_only[] = {
+		"SET SESSION max_statement_time=0",
+		"SET SESSION explicit_defaults_for_timestamp=1",
+		"SET SESSION idle_transaction_timeout=0, idle_write_transaction_timeout=0, idle_readonly_transaction_timeout=0",
+		/* A locking read must give what is committed now, whenever the transaction began (default on since 11.6). */
+		"SET SESSION innodb_snapshot_isolation=0",
+		/* SHOW CREATE TABLE must not hide what it cannot be made from again. */
+		"SET SESSION alter_algorithm=DEFAULT",
+	};
+	const char *const *own = c->mariadb ? mariadb_only : mysql_only;
+	size_t n_own = c->mariadb ? sizeof mariadb_only / sizeof *own : sizeof mysql_only / sizeof *own;
+
+	for (size_t i = 0; i < sizeof always / sizeof *always; i++) {
+		int r = my_exec(c, e, "%s", always[i]);
+		if (r < 0)
+			return err_prefix(e, "session settings");
+	}
+	for (size_t i = 0; i < n_own; i++)
+		(void)my_exec(c, NULL, "%s", own[i]);
+	_cleanup_free_ char *packet = NULL;
+	int r = my_select_one(c, &packet, e, "SELECT @@max_allowed_packet");
+	if (r < 0)
+		return r;
+	c->max_packet = packet ? (size_t)strtoull(packet, NULL, 10) : 1048576;
+	return atomic_load(&c->cancelled) ? err_set(e, EINTR, "cancelled") : 0;
+}
+
+void my_conn_free(struct my_conn *c)
+{
+	if (!c)
+		return;
+	if (c->my)
+		mysql_close(c->my);
+	if (c->cancel_fd >= 0)
+		(void)close(c->cancel_fd);
+	free(c->scan.values);
+	my_load_done(&c->load);
+	my_catalog_done(&c->catalog);
+	my_catalog_done(&c->shadow_catalog);
+	for (size_t i = 0; i < c->n_autos; i++)
+		free(c->autos[i].table);
+	free(c->autos);
+	free(c->server_version);
+	free(c->database);
+	free(c->shadow);
+	free(c->old);
+	db_params_done(&c->params);
+	free(c);
+}
+
+static int my_open_database(struct my_conn **ret, const struct db_params *p, const char *database, struct err *e)
+{
+	_cleanup_(cleanup_my_conn) struct my_conn *c = xcalloc(1, sizeof *c);
+
+	c->head.driver = &db_driver_mysql;
+	c->cancel_fd = -1;
+	my_params_copy(&c->params, p);
+	if (!c->params.connect_timeout_ms)
+		c->params.connect_timeout_ms = 5000;
+	int r = my_connect(&c->my, &c->params, database, c->params.connect_timeout_ms, e);
+	if (r < 0)
+		return r;
+	c->thread_id = mysql_thread_id(c->my);
+	c->cancel_fd = dup(my_socket_of(c->my));
+	if ((r = my_check_version(c, e)) < 0 || (r = my_set_session(c, e)) < 0 ||
+	    (r = my_select_one(c, &c->database, e, "SELECT DATABASE()")) < 0)
+		return r;
+	if (!c->database)
+		return err_set(e, EINVAL, "the URL names no database");
+	*ret = TAKE_PTR(c);
+	return 0;
+}
+
+int my_open_like(struct my_conn **ret, const struct my_conn *c, const char *database, struct err *e)
+{
+	return my_open_database(ret, &c->params, database ? database : c->database, e);
+}
+
+static int my_open(struct db_conn **ret, const struct db_params *p, struct err *e)
+{
+	struct my_conn *c = NULL;
+
+	if (!p->database || !*p->database)
+		return err_set(e, EINVAL, "the URL names no database: mysql://USER@HOST:PORT/DATABASE");
+	int r = my_open_database(&c, p, p->database, e);
+	if (r == 0)
+		*ret = (struct db_conn *)c;
+	return r;
+}
+
+/* ---- the transaction ---- */
+
+static int my_check_isolation(struct my_conn *c, struct err *e)
+{
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	/* MariaDB called it tx_isolation until 11.1. */
+	int r = my_select(c, &res, e, "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_isolation', 'tx_isolation')");
+	bool found = false;
+
+	if (r < 0)
+		return r;
+	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
+		found = true;
+		if (!row[1] || strcmp(row[1], "REPEATABLE-READ") != 0)
+			return err_set(e, ENOTSUP, "the server did not accept REPEATABLE READ (%s is %s)", row[0], row[1] ? row[1] : "");
+	}
+	return found ? 0 : err_set(e, ENOTSUP, "cannot read the transaction isolation level");
+}
+
+static int my_pin(struct my_conn *c, const struct my_names *names, enum db_access access, struct err *e)
+{
+	for (size_t i = 0; i < names->n; i++) {
+		int r = my_exec(c, e, "SELECT 1 FROM %i WHERE FALSE%s", names->names[i], access == DB_WRITE ? " FOR UPDATE" : "");
+		/* Dropped or renamed since the list was made. */
+		if (r < 0 && my_last_errno(c) == MY_ER_NO_SUCH_TABLE)
+			r = err_set(e, EAGAIN, "table %s went away", names->names[i]);
+		if (r == -EBUSY)
+			return err_prefix(e, "table %s: another session holds its lock (ALTER TABLE or LOCK TABLES?)", names->names[i]);
+		if (r < 0)
+			return err_prefix(e, "table %s", names->names[i]);
+	}
+	return 0;
+}
+
+static int my_begin_once(struct my_conn *c, enum db_access access, struct db_schema **ret, struct err *e)
+{
+	_cleanup_names_ struct my_names names = { 0 };
+	_cleanup_(cleanup_db_schema) struct db_schema *s = NULL;
+	int r = my_list_tables(c, c->database, &names, e);
+
+	if (r < 0)
+		return r;
+	if ((r = my_exec(c, e, "START TRANSACTION %s", access == DB_READ ? "READ ONLY" : "READ WRITE")) < 0)
+		return r;
+	c->in_transaction = true;
+	if ((r = my_pin(c, &names, access, e)) < 0)
+		return r;
+	/*
+	 * The read view. For writing there must be none: locking reads give what is committed now, and a view would make
+	 * MariaDB (innodb_snapshot_isolation) refuse rows that changed after it.
+	 */
+	if (access == DB_READ && names.n > 0 && (r = my_exec(c, e, "SELECT 1 FROM %i LIMIT 1", names.names[0])) < 0)
+		return r;
+	if ((r = my_describe(c, c->database, &c->catalog, &s, e)) < 0)
+		return r;
+	/* A table that came after the list was made is not pinned. */
+	bool same = s->n_tables == names.n;
+	for (size_t i = 0; same && i < names.n; i++)
+		same = strcmp(s->tables[i].name, names.names[i]) == 0;
+	if (!same)
+		return err_set(e, EAGAIN, "tables came or went while the snapshot began");
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+static void my_forget_transaction(struct my_conn *c)
+{
+	c->in_transaction = false;
+	c->mode = MY_MODE_NONE;
+	my_catalog_done(&c->catalog);
+	my_catalog_done(&c->shadow_catalog);
+	my_load_done(&c->load);
+	for (size_t i = 0; i < c->n_autos; i++)
+		free(c->autos[i].table);
+	free(TAKE_PTR(c->autos));
+	c->n_autos = 0;
+}
+
+static void my_end_transaction(struct my_conn *c)
+{
+	struct db_conn *dc = (struct db_conn *)c;
+
+	if (c->scan.table)
+		(void)my_scan_close(dc, NULL);
+	/* Not through my_exec: these must run after a cancel, too. A late KILL QUERY can hit the first of them. */
+	for (int i = 0; i < 3 && mysql_query(c->my, "ROLLBACK") != 0 && mysql_errno(c->my) == 1317; i++)
+		;
+	my_forget_transaction(c);
+	if (c->advisory)
+		(void)(mysql_query(c->my, "DO RELEASE_ALL_LOCKS()"));
+	c->advisory = false;
+	(void)mysql_query(c->my, "SET SESSION sql_mode='', foreign_key_checks=1");
+}
+
+static void my_rollback(struct db_conn *dc)
+{
+	struct my_conn *c = my_conn_of(dc);
+
+	my_rebuild_rollback(c);
+	my_end_transaction(c);
+	atomic_store(&c->cancelled, false);
+}
+
+/* Two restores of one database at once would each undo the other: one advisory lock for each database. */
+static int my_lock_advisory(struct my_conn *c, struct err *e)
+{
+	_cleanup_free_ char *got = NULL;
+	/* Names are cut or refused beyond 64 characters. */
+	int r = my_select_one(c, &got, e, "SELECT GET_LOCK(CONCAT('metasnap:', LEFT(MD5(DATABASE()), 32)), 0)");
+
+	if (r < 0)
+		return r;
+	if (!got || strcmp(got, "1") != 0)
+		return err_set(e, EBUSY, "another restore of database %s is running", c->database);
+	c->advisory = true;
+	return 0;
+}
+
+static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema **ret, struct err *e)
+{
+	struct my_conn *c = my_conn_of(dc);
+	int r;
+
+	if (c->in_transaction)
+		return err_set(e, EINVAL, "a transaction is open");
+	c->access = access;
+	if ((r = my_check_isolation(c, e)) < 0)
+		return r;
+	if (access == DB_WRITE && (r = my_lock_advisory(c, e)) < 0)
+		return r;
+	for (int attempt = 1;; attempt++) {
+		r = my_begin_once(c, access, ret, e);
+		if (r == 0)
+			return 0;
+		if (r != -EAGAIN || attempt == MY_MAX_ATTEMPTS)
+			break;
+		(void)mysql_query(c->my, "ROLLBACK");
+		my_forget_transaction(c);
+	}
+	my_end_transaction(c);
+	if (r == -EAGAIN)
+		return err_prefix(e, "definitions kept changing (%d attempts)", MY_MAX_ATTEMPTS);
+	return r;
+}
+
+static int my_finish(struct db_conn *dc, struct db_schema *s, struct err *e)
+{
+	struct my_conn *c = my_conn_of(dc);
+
+	return my_read_auto_increment(c, c->database, s, e);
+}
+
+static int my_commit(struct db_conn *dc, struct err *e)
+{
+	struct my_conn *c = my_conn_of(dc);
+	int r = 0;
+
+	if (!c->in_transaction)
+		return err_set(e, EINVAL, "no transaction is open");
+	if (c->scan.table)
+		return err_set(e, EINVAL, "a scan is open");
+	if (atomic_load(&c->cancelled)) {
+		my_rollback(dc);
+		return err_set(e, EINTR, "cancelled");
+	}
+	if (c->mode == MY_MODE_REBUILD) {
+		r = my_rebuild_commit(c, e);
+		my_end_transaction(c);
+		return r;
+	}
+	if (mysql_query(c->my, "COMMIT") != 0) {
+		r = my_fail(c, e, "commit");
+		/* A KILL that came with the answer on its way: nobody knows. */
+		if (r == -EINTR)
+			r = err_set(e, ECONNRESET, "commit: cancelled while the server was committing");
+		my_end_transaction(c);
+		return r;
+	}
+	/* DDL commits, so the counters come after the rows; they never point below the rows that are there. */
+	for (size_t i = 0; r == 0 && i < c->n_autos; i++) {
+		r = my_exec(c, e, "ALTER TABLE %i AUTO_INCREMENT=%l", c->autos[i].table, c->autos[i].next);
+		if (r < 0)
+			err_prefix(e, "the rows are committed, but AUTO_INCREMENT of %s is not set", c->autos[i].table);
+	}
+	my_end_transaction(c);
+	return r;
+}
+
+/* ---- cancel, close ---- */
+
+static void my_cancel(struct db_conn *dc)
+{
+	struct my_conn *c = my_conn_of(dc);
+	MYSQL *my = NULL;
+	char sql[64];
+
+	atomic_store(&c->cancelled, true);
+	(void)snprintf(sql, sizeof sql, "KILL QUERY %lu", c->thread_id);
+	bool killed = my_connect(&my, &c->params, NULL, MY_CANCEL_TIMEOUT_MS, NULL) == 0 && mysql_query(my, sql) == 0;
+	if (my)
+		mysql_close(my);
+	/* No second connection (max_connections, network): cut the first one; its call then ends with an error. */
+	if (!killed && c->cancel_fd >= 0)
+		(void)shutdown(c->cancel_fd, SHUT_RDWR);
+	mysql_thread_end();
+}
+
+static void my_close(struct db_conn *dc)
+{
+	struct my_conn *c = my_conn_of(dc);
+
+	if (c->in_transaction || c->advisory)
+		my_rollback(dc);
+	my_conn_free(c);
+}
+
+const struct db_driver db_driver_mysql = {
+	.scheme = "mysql",
+	.open = my_open,
+	.begin = my_begin,
+	.begin_like = NULL, /* one connection reads: several need FLUSH TABLES WITH READ LOCK */
+	.schema_sql = my_schema_sql,
+	.scan_open = my_scan_open,
+	.scan_next = my_scan_next,
+	.scan_close = my_scan_close,
+	.finish = my_finish,
+	.rebuild_begin = my_rebuild_begin,
+	.rebuild_end = my_rebuild_end,
+	.change_begin = my_change_begin,
+	.delete_keys = my_delete_keys,
+	.delete_all = my_delete_all,
+	.change_end = my_change_end,
+	.load_begin = my_load_begin,
+	.load_row = my_load_row,
+	.load_end = my_load_end,
+	.set_sequences = my_set_sequences,
+	.settle = my_settle,
+	.commit = my_commit,
+	.rollback = my_rollback,
+	.cancel = my_cancel,
+	.close = my_close,
+};

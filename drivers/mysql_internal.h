@@ -1,0 +1,250 @@
+/*
+ * drivers/mysql_internal.h - what the files of the MySQL/MariaDB driver share; nobody else includes it.
+ *
+ * mysql.c owns the connection and the transaction, mysql_query.c the errors and the SQL text, mysql_describe.c the
+ * description, mysql_scan.c reading, mysql_ddl.c definitions out and apart, mysql_load.c row changes,
+ * mysql_rebuild.c the swap of a whole schema.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include <mysql.h>
+
+#include "drivers/driver.h"
+
+/* Debian's headers are MariaDB Connector/C's; Oracle's differ in my_bool and in the TLS options. */
+#if defined(MARIADB_PACKAGE_VERSION) || defined(LIBMARIADB)
+#define MY_CLIENT_MARIADB 1
+typedef my_bool my_client_bool;
+#else
+#define MY_CLIENT_MARIADB 0
+typedef bool my_client_bool;
+#endif
+
+/* Server error numbers that decide something here (mysqld_error.h differs between the two client libraries). */
+enum {
+	MY_ER_DBACCESS_DENIED = 1044,
+	MY_ER_ACCESS_DENIED = 1045,
+	MY_ER_BAD_DB = 1049,
+	MY_ER_TABLE_EXISTS = 1050,
+	MY_ER_BAD_FIELD = 1054,
+	MY_ER_TABLEACCESS_DENIED = 1142,
+	MY_ER_NO_SUCH_TABLE = 1146,
+	MY_ER_UNKNOWN_VARIABLE = 1193,
+	MY_ER_LOCK_WAIT_TIMEOUT = 1205,
+	MY_ER_LOCK_DEADLOCK = 1213,
+	MY_ER_SPECIFIC_ACCESS_DENIED = 1227,
+	MY_ER_VIEW_INVALID = 1356,
+	MY_ER_TABLE_DEF_CHANGED = 1412,
+	MY_ER_NO_SUCH_USER = 1449,
+};
+
+enum my_read {
+	MY_READ_PLAIN,
+	MY_READ_NUMBER,    /* zerofill: col + 0 */
+	MY_READ_DOUBLE,    /* FLOAT and DOUBLE(m,d): col * 1e0 gives every digit and keeps -0 */
+	MY_READ_CONVERTED, /* text in another character set than utf8: the way back is checked in the scan */
+};
+
+struct my_column {
+	char *name;
+	char *charset; /* NULL: not text */
+	char *empty_member; /* ENUM or SET: "enum" or "set" when '' is one of its members */
+	enum my_read read;
+	bool is_enum;
+	bool is_bit;
+	bool is_json; /* MySQL's binary JSON */
+	bool generated;
+};
+
+struct my_index {
+	char *name;
+	bool visible;
+	bool ascending;  /* all parts ascending, or all descending: one direction of the index gives key order */
+	size_t *columns; /* into my_table.columns */
+	size_t n_columns;
+};
+
+struct my_table {
+	char *name;
+	struct my_column *columns;
+	size_t n_columns;
+	struct my_index *indexes;
+	size_t n_indexes;
+	bool scanned;         /* in DB_WRITE: once to its end */
+	uint64_t sum[2];      /* of the rows as the scan gave them, whatever their order */
+	uint64_t n_rows;
+};
+
+/* The private side of a description: of the database, or of the shadow database while rebuilding. */
+struct my_catalog {
+	struct my_table *tables; /* ascending by name, bytewise */
+	size_t n_tables;
+};
+
+enum my_mode { MY_MODE_NONE, MY_MODE_REBUILD, MY_MODE_CHANGE };
+
+struct my_load {
+	const struct db_table *table; /* NULL: no load is open */
+	struct my_table *details;
+	size_t *columns; /* of details, for each value in turn */
+	size_t n_columns;
+	struct strbuf head; /* INSERT INTO ... VALUES */
+	struct strbuf sql;
+	size_t n_rows;  /* in sql */
+	size_t n_lax;   /* values in sql that only a lax sql_mode accepts */
+	bool failed;
+};
+
+struct my_scan {
+	const struct db_table *table; /* NULL: no scan is open */
+	struct my_table *details;
+	MYSQL_RES *result;
+	struct db_value *values;
+	size_t n_values;
+	bool checked; /* one more field says whether all texts can be given back exactly */
+};
+
+struct my_conn {
+	struct db_conn_head head; /* first */
+	MYSQL *my;
+	struct db_params params;
+	bool mariadb;
+	unsigned version; /* 101119, 90704 */
+	char *server_version;
+	char *database; /* as the server writes it */
+	unsigned long thread_id;
+	size_t max_packet;
+	atomic_bool cancelled;
+	int cancel_fd; /* duplicate of the socket, so that cancel never shuts down a stranger's descriptor */
+
+	enum db_access access;
+	bool in_transaction;
+	bool advisory; /* GET_LOCK held */
+	struct my_catalog catalog;
+	struct my_scan scan;
+	struct my_load load;
+
+	enum my_mode mode;
+	struct my_table_auto {
+		char *table;
+		uint64_t next;
+	} *autos; /* AUTO_INCREMENT values to set after the commit */
+	size_t n_autos;
+
+	/* rebuild */
+	char *shadow; /* name of the shadow database; NULL when not rebuilding */
+	char *old;    /* where the old tables go */
+	struct my_catalog shadow_catalog;
+};
+
+/* ---- mysql_query.c ---- */
+
+/* Appends with %i identifier (backticks), %q string literal, %s verbatim, %u unsigned, %l uint64_t, %z size_t. */
+void my_sql(struct strbuf *sb, const char *fmt, ...);
+void my_sql_quote(struct strbuf *sb, const char *s, size_t len);
+void my_sql_hex(struct strbuf *sb, const char *s, size_t len);
+/* The connection's last error as *e, with "words: " in front. Returns -errno. */
+int my_fail(struct my_conn *c, struct err *e, const char *words);
+int my_errno_of(unsigned server_errno, const char *sqlstate);
+int my_exec_len(struct my_conn *c, struct err *e, const char *sql, size_t len);
+int my_exec(struct my_conn *c, struct err *e, const char *fmt, ...);         /* fmt of my_sql */
+int my_select(struct my_conn *c, MYSQL_RES **ret, struct err *e, const char *fmt, ...);
+/* First field of the first row; *ret NULL when there is no row or it is NULL. */
+int my_select_one(struct my_conn *c, char **ret, struct err *e, const char *fmt, ...);
+unsigned my_last_errno(struct my_conn *c);
+
+static inline void my_result_free(MYSQL_RES *r)
+{
+	if (r)
+		mysql_free_result(r);
+}
+DEFINE_CLEANUP(cleanup_my_result, MYSQL_RES, my_result_free);
+#define _cleanup_result_ _cleanup_(cleanup_my_result)
+
+/* ---- mysql.c ---- */
+
+struct my_conn *my_conn_of(struct db_conn *c);
+/* One more connection with the same parameters and session settings (database NULL: the same one). */
+int my_open_like(struct my_conn **ret, const struct my_conn *c, const char *database, struct err *e);
+void my_conn_free(struct my_conn *c);
+DEFINE_CLEANUP(cleanup_my_conn, struct my_conn, my_conn_free);
+/* Catalog that scans and loads refer to now. */
+static inline struct my_catalog *my_catalog_now(struct my_conn *c)
+{
+	return c->mode == MY_MODE_REBUILD ? &c->shadow_catalog : &c->catalog;
+}
+static inline const char *my_database_now(const struct my_conn *c)
+{
+	return c->mode == MY_MODE_REBUILD ? c->shadow : c->database;
+}
+
+/* ---- mysql_describe.c ---- */
+
+void my_catalog_done(struct my_catalog *cat);
+struct my_table *my_catalog_find(const struct my_catalog *cat, const char *table);
+struct my_column *my_table_column(struct my_table *t, const char *name, size_t *ret_index);
+struct my_names {
+	char **names;
+	size_t n;
+};
+void my_names_done(struct my_names *n);
+#define _cleanup_names_ _cleanup_(my_names_done)
+/* Tables of a database that are not excluded, ascending bytewise. ENOTSUP names those that cannot be kept. */
+int my_list_tables(struct my_conn *c, const char *database, struct my_names *ret, struct err *e);
+/* *ret may be NULL when only the catalog is wanted. */
+int my_describe(struct my_conn *c, const char *database, struct my_catalog *cat, struct db_schema **ret, struct err *e);
+int my_read_auto_increment(struct my_conn *c, const char *database, struct db_schema *s, struct err *e);
+
+/* ---- mysql_scan.c ---- */
+
+int my_scan_open(struct db_conn *c, const struct db_table *t, bool ordered, struct err *e);
+int my_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e);
+int my_scan_close(struct db_conn *c, struct err *e);
+
+/* ---- mysql_ddl.c ---- */
+
+enum my_object { MY_TABLE, MY_FUNCTION, MY_PROCEDURE, MY_VIEW, MY_TRIGGER, MY_EVENT, MY_N_OBJECTS };
+
+struct my_statement {
+	enum my_object kind;
+	char *name;
+	char *settings; /* "SET ..." to run first; NULL: none */
+	char *sql;
+};
+struct my_script {
+	struct my_statement *statements;
+	size_t n;
+};
+void my_script_done(struct my_script *s);
+#define _cleanup_script_ _cleanup_(my_script_done)
+extern const char *const my_object_words[MY_N_OBJECTS];
+
+int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
+/* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
+int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
+/* Definitions of one kind in a database, not excluded ones left out. tables: only triggers of these (NULL: all). */
+int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e);
+
+/* ---- mysql_load.c ---- */
+
+int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
+int my_change_end(struct db_conn *c, struct err *e);
+int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows, struct err *e);
+int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
+int my_load_begin(struct db_conn *c, const struct db_table *t, struct err *e);
+int my_load_row(struct db_conn *c, const struct db_value *values, struct err *e);
+int my_load_end(struct db_conn *c, bool ok, struct err *e);
+int my_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e);
+void my_load_done(struct my_load *l);
+/* Foreign keys of `database`: an orphan is EEXIST naming the constraint. locking: read what is committed now. */
+int my_check_orphans(struct my_conn *c, const char *database, bool locking, struct err *e);
+
+/* ---- mysql_rebuild.c ---- */
+
+int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings, struct err *e);
+int my_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct err *e);
+int my_rebuild_commit(struct my_conn *c, struct err *e);
+void my_rebuild_rollback(struct my_conn *c);
+int my_settle(struct db_conn *c, struct err *e);

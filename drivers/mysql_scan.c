@@ -1,0 +1,278 @@
+/*
+ * drivers/mysql_scan.c - reading the rows of one table as one unbuffered result.
+ *
+ * After begin(DB_WRITE) the reads lock (FOR UPDATE): they give what is committed now, and the gaps before, between and
+ * after the rows are locked with them, so nothing can be changed or inserted behind the scan, in empty tables and in
+ * tables without a key neither. Each table stands still from its scan on; when all are scanned, all are at one moment.
+ * LOCK TABLES would do it at once, but it would also stop every reader and wait for each idle transaction.
+ * The rows' sums are kept then: mysql_rebuild.c proves with them that nothing slipped in before the swap.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drivers/mysql_internal.h"
+
+/* Rows that are read to the end of an abandoned result before the server is told to stop. */
+#define MY_DRAIN_ROWS 2000
+
+static void my_add_expression(struct strbuf *sb, const struct my_column *col)
+{
+	switch (col->read) {
+	case MY_READ_NUMBER:
+		my_sql(sb, "%i+0", col->name);
+		break;
+	case MY_READ_DOUBLE:
+		/* FLOAT as text has six digits; "* 1e0", unlike "+ 0e0", keeps -0. */
+		my_sql(sb, "%i*1e0", col->name);
+		break;
+	case MY_READ_PLAIN:
+	case MY_READ_CONVERTED:
+		my_sql(sb, "%i", col->name);
+		break;
+	}
+}
+
+/* 1 in the last field: a text that is not the same after the way to utf8mb4 and back. */
+static bool my_add_check(struct strbuf *sb, const struct my_table *mt, const size_t *columns, size_t n)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct my_column *col = &mt->columns[columns[i]];
+
+		if (col->read != MY_READ_CONVERTED)
+			continue;
+		my_sql(sb, "%s IFNULL(CAST(CONVERT(CONVERT(%i USING utf8mb4) USING %s) AS BINARY)<>CAST(%i AS BINARY),0)",
+		       any ? " OR" : ",", col->name, col->charset, col->name);
+		any = true;
+	}
+	return any;
+}
+
+/* The index whose parts are exactly the table's key; NULL: none gives its order. */
+static const struct my_index *my_key_index(const struct my_table *mt, const struct db_table *t)
+{
+	const struct my_index *found = NULL;
+
+	for (size_t i = 0; i < mt->n_indexes; i++) {
+		const struct my_index *x = &mt->indexes[i];
+		bool same = x->visible && x->ascending && x->n_columns == t->n_key && t->n_key > 0;
+
+		for (size_t k = 0; same && k < t->n_key; k++)
+			same = strcmp(mt->columns[x->columns[k]].name, t->columns[t->key[k]].name) == 0;
+		if (same && (!found || strcmp(x->name, "PRIMARY") == 0))
+			found = x;
+	}
+	return found;
+}
+
+static int my_check_members(struct my_conn *c, const struct my_table *mt, const char *lock, struct err *e)
+{
+	for (size_t i = 0; i < mt->n_columns; i++) {
+		const struct my_column *col = &mt->columns[i];
+		_cleanup_free_ char *found = NULL;
+
+		if (!col->empty_member || col->generated)
+			continue;
+		if (strcmp(col->empty_member, "set") == 0)
+			return err_set(e, ENOTSUP, "table %s, column %s: a SET with the member '' cannot be kept exactly", mt->name,
+				       col->name);
+		int r = my_select_one(c, &found, e, "SELECT 1 FROM %i.%i WHERE %i+0=0 LIMIT 1%s", my_database_now(c), mt->name,
+				      col->name, lock);
+		if (r < 0)
+			return r;
+		if (found)
+			return err_set(e, ENOTSUP, "table %s, column %s: the ENUM's member '' and its error value cannot be told apart",
+				       mt->name, col->name);
+	}
+	return 0;
+}
+
+/* FORCE INDEX makes the optimizer take the order from the index; were it to sort after all, JSON columns would be
+ * sorted with the rows ("Out of sort memory"). */
+static int my_check_plan(struct my_conn *c, const char *sql, bool *ret_sorts, struct err *e)
+{
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	int r = my_select(c, &res, e, "EXPLAIN %s", sql);
+
+	*ret_sorts = false;
+	if (r < 0)
+		return r;
+	unsigned n = mysql_num_fields(res);
+	for (MYSQL_ROW row; (row = mysql_fetch_row(res));)
+		for (unsigned i = 0; i < n; i++)
+			if (row[i] && (strstr(row[i], "filesort") || strstr(row[i], "Sort:")))
+				*ret_sorts = true;
+	return 0;
+}
+
+int my_scan_open(struct db_conn *dc, const struct db_table *t, bool ordered, struct err *e)
+{
+	struct my_conn *c = my_conn_of(dc);
+	struct my_table *mt = my_catalog_find(my_catalog_now(c), t->name);
+	const char *lock = c->access == DB_WRITE && c->mode != MY_MODE_REBUILD ? " FOR UPDATE" : "";
+	_cleanup_strbuf_ struct strbuf sql = { 0 };
+	_cleanup_free_ size_t *columns = NULL;
+	size_t n = 0;
+	int r;
+
+	if (!c->in_transaction || c->scan.table || c->load.table)
+		return err_set(e, EINVAL, "a scan needs a transaction, and nothing else under way");
+	if (!mt)
+		return err_set(e, EINVAL, "table %s is not in the database", t->name);
+	columns = xcalloc(t->n_columns + t->n_key + 1, sizeof *columns);
+	for (size_t i = 0; i < t->n_columns + t->n_key; i++) {
+		const struct db_column *col = &t->columns[i < t->n_columns ? i : t->key[i - t->n_columns]];
+
+		if (col->generated == (i < t->n_columns))
+			continue;
+		if (!my_table_column(mt, col->name, &columns[n]))
+			return err_set(e, EINVAL, "table %s has no column %s", t->name, col->name);
+		n++;
+	}
+	strbuf_adds(&sql, "SELECT ");
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			strbuf_addch(&sql, ',');
+		my_add_expression(&sql, &mt->columns[columns[i]]);
+	}
+	if (n == 0)
+		strbuf_addch(&sql, '1'); /* generated columns only */
+	bool checked = my_add_check(&sql, mt, columns, n);
+	my_sql(&sql, " FROM %i.%i", my_database_now(c), t->name);
+	if (ordered) {
+		const struct my_index *x = my_key_index(mt, t);
+		bool sorts;
+
+		if (!x)
+			return err_set(e, EOPNOTSUPP, "table %s: no index gives the key's order", t->name);
+		my_sql(&sql, " FORCE INDEX (%i) ORDER BY ", x->name);
+		for (size_t k = 0; k < t->n_key; k++)
+			my_sql(&sql, "%s%i", k ? "," : "", t->columns[t->key[k]].name);
+		if ((r = my_check_plan(c, strbuf_str(&sql), &sorts, e)) < 0)
+			return err_prefix(e, "table %s", t->name);
+		if (sorts)
+			return err_set(e, EOPNOTSUPP, "table %s: the server would sort instead of using index %s", t->name, x->name);
+	}
+	strbuf_adds(&sql, lock);
+	if ((r = my_check_members(c, mt, lock, e)) < 0)
+		return r;
+	if (atomic_load(&c->cancelled))
+		return err_set(e, EINTR, "cancelled");
+	if (mysql_real_query(c->my, strbuf_str(&sql), sql.len) != 0 || !(c->scan.result = mysql_use_result(c->my))) {
+		r = my_fail(c, e, NULL);
+		return err_prefix(e, "table %s", t->name), r;
+	}
+	c->scan.values = xrealloc(c->scan.values, (n + 1) * sizeof *c->scan.values);
+	c->scan.n_values = n;
+	c->scan.checked = checked;
+	c->scan.details = mt;
+	c->scan.table = t;
+	mt->scanned = false;
+	mt->n_rows = mt->sum[0] = mt->sum[1] = 0;
+	return 0;
+}
+
+static uint64_t my_mix(uint64_t h, const char *s, size_t len, uint64_t k)
+{
+	uint64_t word;
+
+	for (; len >= 8; s += 8, len -= 8) {
+		memcpy(&word, s, 8);
+		h = (h ^ word) * k;
+		h ^= h >> 29;
+	}
+	word = 0;
+	memcpy(&word, s, len);
+	h = (h ^ word ^ (uint64_t)len << 56) * k;
+	return h ^ h >> 32;
+}
+
+static void my_sum_row(struct my_table *mt, const struct db_value *v, size_t n)
+{
+	uint64_t a = 0x9e3779b97f4a7c15u, b = 0xc2b2ae3d27d4eb4fu;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t len = v[i].data ? v[i].len : UINT64_MAX;
+
+		a = my_mix(a ^ len, v[i].data ? v[i].data : "", v[i].data ? v[i].len : 0, 0x9fb21c651e98df25u);
+		b = my_mix(b + len, v[i].data ? v[i].data : "", v[i].data ? v[i].len : 0, 0xd6e8feb86659fd93u);
+	}
+	mt->sum[0] += a;
+	mt->sum[1] += b;
+	mt->n_rows++;
+}
+
+int my_scan_next(struct db_conn *dc, const struct db_value **ret, struct err *e)
+{
+	struct my_conn *c = my_conn_of(dc);
+	struct my_scan *s = &c->scan;
+
+	if (!s->table)
+		return err_set(e, EINVAL, "no scan is open");
+	if (atomic_load_explicit(&c->cancelled, memory_order_relaxed))
+		return err_set(e, EINTR, "cancelled");
+	if (!s->result)
+		return 0;
+	MYSQL_ROW row = mysql_fetch_row(s->result);
+	if (!row) {
+		if (mysql_errno(c->my)) {
+			int r = my_fail(c, e, NULL);
+			mysql_free_result(TAKE_PTR(s->result));
+			return err_prefix(e, "table %s", s->table->name), r;
+		}
+		mysql_free_result(TAKE_PTR(s->result));
+		s->details->scanned = true;
+		return 0;
+	}
+	const unsigned long *len = mysql_fetch_lengths(s->result);
+	for (size_t i = 0; i < s->n_values; i++)
+		s->values[i] = (struct db_value){ .data = row[i], .len = row[i] ? len[i] : 0 };
+	if (s->checked && row[s->n_values] && strcmp(row[s->n_values], "0") != 0)
+		return err_set(e, ENOTSUP, "table %s: a text holds bytes that its character set does not have; such a row cannot be kept exactly",
+			       s->table->name);
+	if (c->access == DB_WRITE)
+		my_sum_row(s->details, s->values, s->n_values);
+	*ret = s->values;
+	return 1;
+}
+
+/* The rest of a large result would have to be read before the connection can be used: stop the statement instead. */
+static void my_stop_statement(struct my_conn *c)
+{
+	struct my_conn *other = NULL;
+
+	if (my_open_like(&other, c, NULL, NULL) == 0)
+		(void)my_exec(other, NULL, "KILL QUERY %l", (uint64_t)c->thread_id);
+	my_conn_free(other);
+}
+
+int my_scan_close(struct db_conn *dc, struct err *e)
+{
+	struct my_conn *c = my_conn_of(dc);
+	struct my_scan *s = &c->scan;
+	size_t n = 0;
+
+	if (!s->table)
+		return 0;
+	if (s->result) {
+		while (n < MY_DRAIN_ROWS && mysql_fetch_row(s->result))
+			n++;
+		if (n == MY_DRAIN_ROWS) {
+			my_stop_statement(c);
+			while (mysql_fetch_row(s->result))
+				;
+		}
+		mysql_free_result(TAKE_PTR(s->result));
+		/* A KILL that came after the last row must not hit the next statement. */
+		if (n == MY_DRAIN_ROWS)
+			(void)mysql_query(c->my, "DO 0");
+	}
+	s->table = NULL;
+	s->details = NULL;
+	unsigned number = mysql_errno(c->my);
+	if (number == 2006 || number == 2013)
+		return my_fail(c, e, "connection");
+	return 0;
+}
