@@ -215,7 +215,8 @@ bool backup_name_counts(const char *name, bool in_table)
 	/* row.h says what a row file's name is made of; "x (copy).json" can be none. */
 	static const char row_bytes[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_@+=-.,%~";
 	static const char *const leftovers[] = {"~", ".swp", ".swo", ".swx", ".tmp", ".part", ".partial", ".filepart"};
-	if (!strcmp(name, ".table.json"))
+	/* ".json" is the row whose key is the empty text. */
+	if (!strcmp(name, ".table.json") || (in_table && !strcmp(name, ".json")))
 		return true;
 	if (*name == '.')
 		return false;

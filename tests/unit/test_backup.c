@@ -81,11 +81,11 @@ static char *table_text(const struct manifest_table *t)
 
 static void test_names(void **state)
 {
-	static const char *const rows[] = {"1.json", "a,b.json", "0000df68-4e63.json", "%C3%A4@+=_.json",
-					   ".table.json"};
+	static const char *const rows[] = {"1.json",          "a,b.json",    "0000df68-4e63.json",
+					   "%C3%A4@+=_.json", ".table.json", ".json"};
 	static const char *const no_rows[] = {".DS_Store", ".1.json.Xa8f3Q", "1.json~",  "1.swp",     "x (copy).json",
-					      "",          "1.json.tmp",     "._1.json", "Thumbs.db", ".json",
-					      "1.JSON",    "README"};
+					      "",          "1.json.tmp",     "._1.json", "Thumbs.db", "1.JSON",
+					      "README"};
 	static const char *const tops[] = {"MANIFEST.json", "SHA256SUMS", "schema.sql", "tables", "table_entity.jsonl"};
 	static const char *const no_tops[] = {".DS_Store",    ".MANIFEST.json.a8xQ", "schema.sql~",   "schema.sql.swp",
 					      "a.jsonl.part", "#schema.sql#",        ".rsync-partial"};
