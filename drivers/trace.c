@@ -93,8 +93,7 @@ static struct strbuf trace_schema(const struct db_schema *s)
 /* Callers may pass no err; the line wants the words all the same. */
 #define TRACE_ERR(e)                                                                                                   \
 	struct err own_ = ERR_INIT;                                                                                    \
-	if (!(e))                                                                                                      \
-	(e) = &own_
+	(e) = (e) ? (e) : &own_
 
 #define TRACE_CALL(c, name, details, e, ...)                                                                           \
 	__extension__({                                                                                                \
