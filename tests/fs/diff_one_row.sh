@@ -1,0 +1,37 @@
+#!/bin/bash
+# Two snapshots with one row changed: diff -rq names that row, its table's and the snapshot's manifest and nothing else;
+# rsync -ai from a copy of the first sends just these.
+. "$(dirname "$0")/../lib.sh"
+requires rsync
+for engine in postgresql mysql; do
+	step "$engine"
+	use_db "$engine"
+	db_fill 3000
+	CATALOG=$CASE_DIR/catalog_$engine/catalog.db
+	write_config
+	mount_fs
+	mkdir "$MNT/prod/snapshots/a"
+	cp -a "$MNT/prod/snapshots/a" "$CASE_DIR/copy_$engine"
+	mkdir "$MNT/prod/snapshots/same"
+	diff -rq "$MNT/prod/snapshots/a" "$MNT/prod/snapshots/same" | grep -v MANIFEST.json && fail "differences without a change"
+	id=$(db_query "SELECT min(fromId) FROM entity_relationship")
+	to=$(db_query "SELECT min(toId) FROM entity_relationship WHERE fromId = '$id'")
+	db_sql "UPDATE entity_relationship SET toEntity = 'dashboarf' WHERE fromId = '$id' AND toId = '$to' AND relation =
+		$(db_query "SELECT min(relation) FROM entity_relationship WHERE fromId = '$id' AND toId = '$to'");"
+	sleep 1.1 # so that the moment differs in whole seconds
+	mkdir "$MNT/prod/snapshots/b"
+	A=$MNT/prod/snapshots/a B=$MNT/prod/snapshots/b
+	diff -rq "$A" "$B" >"$CASE_DIR/diff" && fail "no difference found"
+	assert_eq 3 "$(wc -l <"$CASE_DIR/diff")" "lines of diff -rq ($(cat "$CASE_DIR/diff"))"
+	assert_has "$(cat "$CASE_DIR/diff")" "$A/tables/entity_relationship/$id,$to,[0-9]+\.json " "the row"
+	assert_has "$(cat "$CASE_DIR/diff")" "$A/tables/entity_relationship/.table.json " "the table"
+	assert_has "$(cat "$CASE_DIR/diff")" "$A/MANIFEST.json " "the manifest"
+	rsync -ai "$B/" "$CASE_DIR/copy_$engine/" | grep '^>f' >"$CASE_DIR/sent" || true
+	assert_eq 3 "$(wc -l <"$CASE_DIR/sent")" "files that rsync sends ($(cat "$CASE_DIR/sent"))"
+	diff -r "$B" "$CASE_DIR/copy_$engine"
+	assert_eq "" "$(rsync -ai --delete "$B/" "$CASE_DIR/copy_$engine/")" "a second rsync"
+	ms diff prod a b >"$CASE_DIR/msdiff" || true
+	assert_has "$(cat "$CASE_DIR/msdiff")" "entity_relationship" "metasnap diff names the table"
+	assert_has "$(cat "$CASE_DIR/msdiff")" "$id" "metasnap diff names the row"
+	umount_fs
+done

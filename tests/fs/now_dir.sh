@@ -1,0 +1,52 @@
+#!/bin/bash
+# now/: looking inside shows a snapshot younger than now_max_age or takes one; stat now and ls of the source take none; a
+# reader keeps its moment; rows copied into now/ are upserted under policy replace only.
+# TIMEOUT: 120
+. "$(dirname "$0")/../lib.sh"
+use_db sqlite
+db_fill 600
+write_config now_max_age=2 restore=replace
+mount_fs
+P=$MNT/prod
+count() { find "$P/snapshots" -mindepth 1 -maxdepth 1 -type d | wc -l; }
+stat "$P/now" >/dev/null
+ls -l "$P" >/dev/null
+assert_eq 0 "$(count)" "snapshots after stat now and ls"
+ls "$P/now" >/dev/null
+assert_eq 1 "$(count)" "snapshots after a look inside"
+assert_has "$(ls "$P/snapshots")" '^[0-9]{8}T[0-9]{6}Z' "its name is the moment, in UTC"
+ls "$P/now/tables" >/dev/null
+assert_eq 1 "$(count)" "a second look at once"
+step "a copy is one moment"
+cp -a "$P/now" "$CASE_DIR/copy"
+diff -r "$P/snapshots/latest" "$CASE_DIR/copy"
+step "older than now_max_age: a new one"
+db_sql "UPDATE tag_usage SET state = 7;"
+sleep 3.2
+grep -rl '"state": 7' "$P/now/tables/tag_usage" >"$CASE_DIR/new" || fail "now/ shows the old state"
+[ "$(count)" -ge 2 ] || fail "no new snapshot was taken"
+step "a reader keeps its moment"
+exec 7<"$P/now/tables"
+db_sql "DELETE FROM tag_usage;"
+sleep 2.5
+n=$(find "/proc/self/fd/7/tag_usage/" -type f 2>/dev/null | wc -l)
+[ "$n" -gt 1 ] || fail "the directory that is held open changed to a later moment ($n files)"
+exec 7<&-
+step "a row copied into now/ is written to the database"
+f=$(find "$CASE_DIR/copy/tables/tag" -name '[0-9a-f]*.json' | sort | head -n 1)
+id=$(basename "$f" .json)
+sed 's/"deleted": [a-z]*/"deleted": true/; s/"updatedBy": "[^"]*"/"updatedBy": "hand"/' "$f" >"$CASE_DIR/$id.json"
+cp "$CASE_DIR/$id.json" "$P/now/tables/tag/"
+assert_eq hand "$(db_query "SELECT updatedBy FROM tag WHERE id = '$id'")" "the row in the database"
+db_sql "DELETE FROM tag WHERE id = '$id';"
+cp "$f" "$P/now/tables/tag/"
+assert_eq 1 "$(db_query "SELECT count(*) FROM tag WHERE id = '$id'")" "a row that had gone"
+echo '{"not": "a row"' >"$CASE_DIR/$id.json"
+assert_fails cp "$CASE_DIR/$id.json" "$P/now/tables/tag/"
+assert_fails rm "$P/now/tables/tag/$id.json"
+umount_fs
+step "not under policy empty"
+write_config restore=empty now_max_age=2
+mount_fs
+assert_fails cp "$f" "$P/now/tables/tag/"
+umount_fs
