@@ -326,9 +326,10 @@ static int backup_sort_name(void *arg, const char *name, bool is_dir)
 	bool lines = !is_dir && backup_ends_in(name, ".jsonl");
 	if (!is_dir && !lines)
 		return 0;
-	_cleanup_free_ char *table = xmemdup0(name, lines ? n - strlen(".jsonl") : n);
-	if (b->m->n_tables &&
-	    bsearch(table, b->m->tables, b->m->n_tables, sizeof *b->m->tables, backup_compare_table)) {
+	_cleanup_free_ char *file = xmemdup0(name, lines ? n - strlen(".jsonl") : n);
+	_cleanup_strbuf_ struct strbuf table = {0};
+	if (b->m->n_tables && table_of_file_name(file, &table) == 0 &&
+	    bsearch(strbuf_str(&table), b->m->tables, b->m->n_tables, sizeof *b->m->tables, backup_compare_table)) {
 		b->any_dir |= is_dir;
 		b->any_lines |= lines;
 	}
@@ -353,9 +354,9 @@ static int backup_look_manifest(struct backup_tree *t, const struct manifest *m,
 	s->files_found = r < 0 ? 1 : 2;
 	for (size_t i = 0; i < m->n_tables; i++) {
 		const struct manifest_table *mt = &m->tables[i];
-		if (strchr(mt->name, '/') || !strcmp(mt->name, ".") || !strcmp(mt->name, ".."))
-			return err_set(e, EBADMSG, "MANIFEST.json: table \"%.100s\" cannot be a file's name", mt->name);
-		_cleanup_free_ char *path = xasprintf("tables/%s%s", mt->name, archive ? ".jsonl" : "");
+		_cleanup_strbuf_ struct strbuf file = {0};
+		table_file_name(mt->name, &file);
+		_cleanup_free_ char *path = xasprintf("tables/%s%s", strbuf_str(&file), archive ? ".jsonl" : "");
 		r = archive ? backup_look_lines(t, path, mt->line_bytes, s, e)
 			    : backup_look_rows(t, path, mt->rows, s, e);
 		if (r < 0)

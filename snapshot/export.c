@@ -217,9 +217,10 @@ static int export_text(struct export *x, const char *name, const struct strbuf *
 static int export_table(struct export *x, const struct version_info *v, struct err *e)
 {
 	uint8_t sha[ROW_SHA_LEN];
-	_cleanup_free_ char *name = xasprintf("%s.jsonl", v->name);
-	if (strchr(v->name, '/'))
-		return err_set(e, ENOTSUP, "table \"%s\" cannot be a file: there is a \"/\" in its name", v->name);
+	_cleanup_strbuf_ struct strbuf file = {0};
+	table_file_name(v->name, &file);
+	strbuf_adds(&file, ".jsonl");
+	const char *name = strbuf_str(&file);
 	_cleanup_close_ int fd = openat(x->tables_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return export_fail(x, name, errno, e);
