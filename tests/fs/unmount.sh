@@ -56,11 +56,9 @@ step "detached: when the command returns the mount works; it is silent"
 "$METASNAPFS" "$CONF" "$MNT" >"$CASE_DIR/out" 2>&1 </dev/null
 ls "$MNT/prod/snapshots/s" >/dev/null
 assert_eq "" "$(cat "$CASE_DIR/out")" "output of the mount command"
-assert_has "$(findmnt -n -o FSTYPE "$MNT")" 'fuse\.metasnap' "type of the mount"
-opts=$(findmnt -n -o OPTIONS "$MNT")
+assert_has "$(awk -v m="$MNT" '$2 == m { print $3 }' /proc/mounts)" 'fuse\.metasnap' "type of the mount"
+opts=$(awk -v m="$MNT" '$2 == m { print $4 }' /proc/mounts)
 for o in nosuid nodev default_permissions; do assert_has "$opts" "(^|,)$o(,|$)" "mount options"; done
-step "a second daemon on the same mount point or catalog is refused or harmless, never two writers"
-ls "$MNT/prod" >/dev/null
 fusermount3 -u "$MNT"
 wait_for 5 "the detached daemon ends" sh -c "! fuser -s $CATALOG"
 
