@@ -57,8 +57,14 @@ int err_prefix(struct err *e, const char *fmt, ...)
 	va_start(ap, fmt);
 	int n = vsnprintf(e->msg, sizeof e->msg, fmt, ap);
 	va_end(ap);
-	if (n >= 0 && (size_t)n < sizeof e->msg)
-		(void)snprintf(e->msg + n, sizeof e->msg - (size_t)n, ": %s", old);
+	if (n < 0)
+		n = 0;
+	for (const char *p = ": "; *p && (size_t)n + 1 < sizeof e->msg; p++)
+		e->msg[n++] = *p;
+	for (const char *p = old; *p && (size_t)n + 1 < sizeof e->msg; p++)
+		e->msg[n++] = *p;
+	if ((size_t)n < sizeof e->msg)
+		e->msg[n] = '\0';
 	err_one_line(e);
 	return -e->code;
 }

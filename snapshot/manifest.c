@@ -63,6 +63,41 @@ int hex_decode(const char *hex, uint8_t *bytes, size_t n)
 	return hex[2 * n] ? -EINVAL : 0;
 }
 
+/* ---- table names ---- */
+
+static bool table_byte_is_plain(unsigned char c, bool first)
+{
+	return c >= 0x20 && c != 0x7f && c != '%' && c != '/' && c != '\\' && !(first && c == '.');
+}
+
+void table_file_name(const char *table, struct strbuf *out)
+{
+	for (const char *p = table; *p; p++)
+		if (table_byte_is_plain((unsigned char)*p, p == table))
+			strbuf_addch(out, *p);
+		else
+			strbuf_addf(out, "%%%02X", (unsigned)(unsigned char)*p);
+}
+
+int table_of_file_name(const char *file, struct strbuf *table)
+{
+	for (const char *p = file; *p; p++) {
+		unsigned char c = (unsigned char)*p;
+		if (c == '%') {
+			/* hex_value takes lower case too, which is not how we write it: checked by the way back below. */
+			int high = hex_value(p[1]), low = high < 0 ? -1 : hex_value(p[2]);
+			if (low < 0)
+				return -ENOENT;
+			c = (unsigned char)(high << 4 | low);
+			p += 2;
+		}
+		strbuf_addch(table, (char)c);
+	}
+	_cleanup_strbuf_ struct strbuf again = {0};
+	table_file_name(strbuf_str(table), &again);
+	return *file && !strcmp(strbuf_str(&again), file) ? 0 : -ENOENT;
+}
+
 /* struct digest keeps its sum little end first; people read numbers from the other end. */
 static void manifest_reverse(uint8_t out[ROW_SHA_LEN], const uint8_t in[ROW_SHA_LEN])
 {
@@ -120,6 +155,41 @@ static void manifest_add_counts(struct strbuf *out, const struct manifest_table 
 	strbuf_addf(out, ",%s\"digest\": \"%s\"", sep, hex);
 }
 
+/* Columns and key; `line` starts a column, `end` what follows them. */
+static void manifest_add_description(struct strbuf *out, const struct db_table *d, const char *line, const char *end)
+{
+	strbuf_adds(out, "\"columns\": [");
+	for (size_t i = 0; i < d->n_columns; i++) {
+		const struct db_column *c = &d->columns[i];
+		strbuf_addf(out, "%s%s{\"name\": ", i ? "," : "", line);
+		manifest_add_string(out, c->name);
+		strbuf_adds(out, ", \"type\": ");
+		manifest_add_string(out, c->type ? c->type : "");
+		strbuf_addf(out, ", \"form\": \"%s\"", manifest_forms[c->form]);
+		if (c->integer)
+			strbuf_adds(out, ", \"integer\": true");
+		strbuf_addf(out, ", \"nullable\": %s", c->nullable ? "true" : "false");
+		if (c->generated)
+			strbuf_adds(out, ", \"generated\": true");
+		if (c->document) {
+			strbuf_adds(out, ", \"document\": ");
+			manifest_add_string(out, c->document);
+			strbuf_adds(out, ", \"member\": ");
+			manifest_add_string(out, c->member);
+		}
+		strbuf_addch(out, '}');
+	}
+	strbuf_addf(out, "%s],%s\"key\": {\"kind\": \"%s\", \"columns\": [", d->n_columns ? end : "", end,
+		    manifest_keys[d->key_kind]);
+	for (size_t i = 0; i < d->n_key; i++) {
+		strbuf_adds(out, i ? ", " : "");
+		manifest_add_string(out, d->columns[d->key[i]].name);
+	}
+	strbuf_adds(out, "]}");
+	if (d->dynamic)
+		strbuf_addf(out, ",%s\"dynamic\": true", end);
+}
+
 static void manifest_add_time(struct strbuf *out, int64_t ms)
 {
 	time_t seconds = (time_t)(ms / 1000);
@@ -161,6 +231,10 @@ void manifest_render(const struct manifest *m, struct strbuf *out)
 			strbuf_adds(out, ", \"auto_increment\": ");
 			manifest_add_unsigned(out, t->auto_increment);
 		}
+		if (t->table) {
+			strbuf_adds(out, ",\n      ");
+			manifest_add_description(out, t->table, "\n        ", "\n      ");
+		}
 		strbuf_addch(out, '}');
 	}
 	strbuf_adds(out, m->n_tables ? "\n  },\n  \"sequences\": {" : "},\n  \"sequences\": {");
@@ -178,36 +252,8 @@ void table_json_render(const struct db_table *d, const struct manifest_table *t,
 {
 	strbuf_addf(out, "{\n  \"format\": %d,\n", MANIFEST_FORMAT);
 	manifest_add_member(out, "name", d->name);
-	strbuf_adds(out, "  \"columns\": [");
-	for (size_t i = 0; i < d->n_columns; i++) {
-		const struct db_column *c = &d->columns[i];
-		strbuf_adds(out, i ? ",\n    {\"name\": " : "\n    {\"name\": ");
-		manifest_add_string(out, c->name);
-		strbuf_adds(out, ", \"type\": ");
-		manifest_add_string(out, c->type ? c->type : "");
-		strbuf_addf(out, ", \"form\": \"%s\"", manifest_forms[c->form]);
-		if (c->integer)
-			strbuf_adds(out, ", \"integer\": true");
-		strbuf_addf(out, ", \"nullable\": %s", c->nullable ? "true" : "false");
-		if (c->generated)
-			strbuf_adds(out, ", \"generated\": true");
-		if (c->document) {
-			strbuf_adds(out, ", \"document\": ");
-			manifest_add_string(out, c->document);
-			strbuf_adds(out, ", \"member\": ");
-			manifest_add_string(out, c->member);
-		}
-		strbuf_addch(out, '}');
-	}
-	strbuf_adds(out, d->n_columns ? "\n  ],\n" : "],\n");
-	strbuf_addf(out, "  \"key\": {\"kind\": \"%s\", \"columns\": [", manifest_keys[d->key_kind]);
-	for (size_t i = 0; i < d->n_key; i++) {
-		strbuf_adds(out, i ? ", " : "");
-		manifest_add_string(out, d->columns[d->key[i]].name);
-	}
-	strbuf_adds(out, "]}");
-	if (d->dynamic)
-		strbuf_adds(out, ",\n  \"dynamic\": true");
+	strbuf_adds(out, "  ");
+	manifest_add_description(out, d, "\n    ", "\n  ");
 	if (t) {
 		strbuf_adds(out, ",\n  ");
 		manifest_add_counts(out, t, "\n  ");
@@ -319,38 +365,15 @@ static int manifest_load(json_t **ret, const char *text, size_t len, const char 
 	return 0;
 }
 
-/* ---- MANIFEST.json in ---- */
+/* ---- .table.json in ---- */
 
 static void manifest_table_done(struct manifest_table *t)
 {
+	if (t->table)
+		db_table_done(t->table);
+	free(t->table);
 	free(t->name);
 	*t = (struct manifest_table){0};
-}
-
-void manifest_done(struct manifest *m)
-{
-	free(m->engine);
-	free(m->server_version);
-	free(m->database);
-	free(m->schema);
-	free(m->app_version);
-	for (size_t i = 0; i < m->n_tables; i++)
-		manifest_table_done(&m->tables[i]);
-	free(m->tables);
-	for (size_t i = 0; i < m->n_sequences; i++)
-		free(m->sequences[i].name);
-	free(m->sequences);
-	*m = (struct manifest){0};
-}
-
-static int manifest_compare_tables(const void *a, const void *b)
-{
-	return strcmp(((const struct manifest_table *)a)->name, ((const struct manifest_table *)b)->name);
-}
-
-static int manifest_compare_sequences(const void *a, const void *b)
-{
-	return strcmp(((const struct db_sequence *)a)->name, ((const struct db_sequence *)b)->name);
 }
 
 /* Words that name a table or sequence in an error. */
@@ -358,104 +381,6 @@ static void manifest_where(char where[128], const char *kind, const char *name)
 {
 	(void)snprintf(where, 128, "%s \"%.100s\"", kind, name);
 }
-
-static int manifest_parse_tables(struct manifest *m, json_t *o, struct err *e)
-{
-	const char *name;
-	json_t *v;
-	if (!json_is_object(o))
-		return err_set(e, EBADMSG, "\"tables\" is not an object");
-	m->tables = xcalloc(json_object_size(o), sizeof *m->tables);
-	json_object_foreach (o, name, v) {
-		struct manifest_table *t = &m->tables[m->n_tables++];
-		char where[128];
-		t->name = xstrdup(name);
-		manifest_where(where, "table", name);
-		int r = manifest_get_counts(v, where, t, e);
-		if (r < 0)
-			return r;
-		json_t *next = json_object_get(v, "auto_increment");
-		if (!next || json_is_null(next))
-			continue;
-		t->has_auto_increment = true;
-		r = manifest_get_unsigned(v, where, "auto_increment", &t->auto_increment, e);
-		if (r < 0)
-			return r;
-	}
-	if (m->n_tables)
-		qsort(m->tables, m->n_tables, sizeof *m->tables, manifest_compare_tables);
-	return 0;
-}
-
-static int manifest_parse_sequences(struct manifest *m, json_t *o, struct err *e)
-{
-	const char *name;
-	json_t *v;
-	if (!o || json_is_null(o))
-		return 0;
-	if (!json_is_object(o))
-		return err_set(e, EBADMSG, "\"sequences\" is not an object");
-	m->sequences = xcalloc(json_object_size(o), sizeof *m->sequences);
-	json_object_foreach (o, name, v) {
-		struct db_sequence *s = &m->sequences[m->n_sequences++];
-		json_t *last = json_object_get(v, "last_value");
-		char where[128];
-		s->name = xstrdup(name);
-		manifest_where(where, "sequence", name);
-		if (!json_is_integer(last))
-			return err_set(e, EBADMSG, "%s: \"last_value\" is missing or not a whole number", where);
-		s->last_value = json_integer_value(last);
-		int r = manifest_get_bool(v, where, "is_called", false, &s->is_called, e);
-		if (r < 0)
-			return r;
-	}
-	if (m->n_sequences)
-		qsort(m->sequences, m->n_sequences, sizeof *m->sequences, manifest_compare_sequences);
-	return 0;
-}
-
-static int manifest_parse_into(struct manifest *m, json_t *o, struct err *e)
-{
-	const char *program = json_string_value(json_object_get(o, "program"));
-	if (!program || strcmp(program, "metasnap"))
-		return err_set(e, EBADMSG, "not written by metasnap (\"program\" says otherwise)");
-	int r = manifest_get_time(o, &m->taken_ms, e);
-	if (r >= 0)
-		r = manifest_get_string(o, "manifest", "engine", false, &m->engine, e);
-	if (r >= 0)
-		r = manifest_get_string(o, "manifest", "server_version", false, &m->server_version, e);
-	if (r >= 0)
-		r = manifest_get_string(o, "manifest", "database", false, &m->database, e);
-	if (r >= 0)
-		r = manifest_get_string(o, "manifest", "schema", true, &m->schema, e);
-	if (r >= 0)
-		r = manifest_get_string(o, "manifest", "openmetadata_version", true, &m->app_version, e);
-	if (r >= 0)
-		r = manifest_get_sha(o, "manifest", "schema_sha256", m->schema_sha256, e);
-	if (r >= 0)
-		r = manifest_parse_tables(m, json_object_get(o, "tables"), e);
-	if (r >= 0)
-		r = manifest_parse_sequences(m, json_object_get(o, "sequences"), e);
-	return r;
-}
-
-int manifest_parse(struct manifest *ret, const char *text, size_t len, struct err *e)
-{
-	_cleanup_json_ json_t *o = NULL;
-	struct manifest m = {0};
-	*ret = (struct manifest){0};
-	int r = manifest_load(&o, text, len, "tables", e);
-	if (r >= 0)
-		r = manifest_parse_into(&m, o, e);
-	if (r < 0) {
-		manifest_done(&m);
-		return r;
-	}
-	*ret = m;
-	return 0;
-}
-
-/* ---- .table.json in ---- */
 
 static int table_json_find(const struct db_table *d, const char *name)
 {
@@ -559,15 +484,21 @@ static int table_json_parse_key(struct db_table *d, json_t *o, struct err *e)
 	return 0;
 }
 
-static int table_json_parse_into(struct db_table *d, struct manifest_table *t, json_t *o, struct err *e)
+static int table_json_parse_description(struct db_table *d, json_t *o, struct err *e)
 {
-	int r = manifest_get_string(o, "table", "name", false, &d->name, e);
-	if (r >= 0)
-		r = table_json_parse_columns(d, json_object_get(o, "columns"), e);
+	int r = table_json_parse_columns(d, json_object_get(o, "columns"), e);
 	if (r >= 0)
 		r = table_json_parse_key(d, json_object_get(o, "key"), e);
 	if (r >= 0)
 		r = manifest_get_bool(o, "table", "dynamic", true, &d->dynamic, e);
+	return r;
+}
+
+static int table_json_parse_into(struct db_table *d, struct manifest_table *t, json_t *o, struct err *e)
+{
+	int r = manifest_get_string(o, "table", "name", false, &d->name, e);
+	if (r >= 0)
+		r = table_json_parse_description(d, o, e);
 	if (r >= 0 && t)
 		r = manifest_get_counts(o, "table", t, e);
 	if (r >= 0 && t)
@@ -593,5 +524,137 @@ int table_json_parse(struct db_table *ret_d, struct manifest_table *ret_t, const
 	*ret_d = d;
 	if (ret_t)
 		*ret_t = t;
+	return 0;
+}
+
+/* ---- MANIFEST.json in ---- */
+
+void manifest_done(struct manifest *m)
+{
+	free(m->engine);
+	free(m->server_version);
+	free(m->database);
+	free(m->schema);
+	free(m->app_version);
+	for (size_t i = 0; i < m->n_tables; i++)
+		manifest_table_done(&m->tables[i]);
+	free(m->tables);
+	for (size_t i = 0; i < m->n_sequences; i++)
+		free(m->sequences[i].name);
+	free(m->sequences);
+	*m = (struct manifest){0};
+}
+
+static int manifest_compare_tables(const void *a, const void *b)
+{
+	return strcmp(((const struct manifest_table *)a)->name, ((const struct manifest_table *)b)->name);
+}
+
+static int manifest_compare_sequences(const void *a, const void *b)
+{
+	return strcmp(((const struct db_sequence *)a)->name, ((const struct db_sequence *)b)->name);
+}
+
+static int manifest_parse_tables(struct manifest *m, json_t *o, struct err *e)
+{
+	const char *name;
+	json_t *v;
+	if (!json_is_object(o))
+		return err_set(e, EBADMSG, "\"tables\" is not an object");
+	m->tables = xcalloc(json_object_size(o), sizeof *m->tables);
+	json_object_foreach (o, name, v) {
+		struct manifest_table *t = &m->tables[m->n_tables++];
+		char where[128];
+		t->name = xstrdup(name);
+		manifest_where(where, "table", name);
+		int r = manifest_get_counts(v, where, t, e);
+		if (r < 0)
+			return r;
+		json_t *next = json_object_get(v, "auto_increment");
+		if (next && !json_is_null(next)) {
+			t->has_auto_increment = true;
+			r = manifest_get_unsigned(v, where, "auto_increment", &t->auto_increment, e);
+		}
+		if (r >= 0 && json_object_get(v, "columns")) {
+			t->table = xcalloc(1, sizeof *t->table);
+			t->table->name = xstrdup(name);
+			r = table_json_parse_description(t->table, v, e);
+			t->table->estimated_rows = (int64_t)t->rows;
+			t->table->has_auto_increment = t->has_auto_increment;
+			t->table->auto_increment = t->auto_increment;
+		}
+		if (r < 0)
+			return e ? err_prefix(e, "%s", where) : r;
+	}
+	if (m->n_tables)
+		qsort(m->tables, m->n_tables, sizeof *m->tables, manifest_compare_tables);
+	return 0;
+}
+
+static int manifest_parse_sequences(struct manifest *m, json_t *o, struct err *e)
+{
+	const char *name;
+	json_t *v;
+	if (!o || json_is_null(o))
+		return 0;
+	if (!json_is_object(o))
+		return err_set(e, EBADMSG, "\"sequences\" is not an object");
+	m->sequences = xcalloc(json_object_size(o), sizeof *m->sequences);
+	json_object_foreach (o, name, v) {
+		struct db_sequence *s = &m->sequences[m->n_sequences++];
+		json_t *last = json_object_get(v, "last_value");
+		char where[128];
+		s->name = xstrdup(name);
+		manifest_where(where, "sequence", name);
+		if (!json_is_integer(last))
+			return err_set(e, EBADMSG, "%s: \"last_value\" is missing or not a whole number", where);
+		s->last_value = json_integer_value(last);
+		int r = manifest_get_bool(v, where, "is_called", false, &s->is_called, e);
+		if (r < 0)
+			return r;
+	}
+	if (m->n_sequences)
+		qsort(m->sequences, m->n_sequences, sizeof *m->sequences, manifest_compare_sequences);
+	return 0;
+}
+
+static int manifest_parse_into(struct manifest *m, json_t *o, struct err *e)
+{
+	const char *program = json_string_value(json_object_get(o, "program"));
+	if (!program || strcmp(program, "metasnap"))
+		return err_set(e, EBADMSG, "not written by metasnap (\"program\" says otherwise)");
+	int r = manifest_get_time(o, &m->taken_ms, e);
+	if (r >= 0)
+		r = manifest_get_string(o, "manifest", "engine", false, &m->engine, e);
+	if (r >= 0)
+		r = manifest_get_string(o, "manifest", "server_version", false, &m->server_version, e);
+	if (r >= 0)
+		r = manifest_get_string(o, "manifest", "database", false, &m->database, e);
+	if (r >= 0)
+		r = manifest_get_string(o, "manifest", "schema", true, &m->schema, e);
+	if (r >= 0)
+		r = manifest_get_string(o, "manifest", "openmetadata_version", true, &m->app_version, e);
+	if (r >= 0)
+		r = manifest_get_sha(o, "manifest", "schema_sha256", m->schema_sha256, e);
+	if (r >= 0)
+		r = manifest_parse_tables(m, json_object_get(o, "tables"), e);
+	if (r >= 0)
+		r = manifest_parse_sequences(m, json_object_get(o, "sequences"), e);
+	return r;
+}
+
+int manifest_parse(struct manifest *ret, const char *text, size_t len, struct err *e)
+{
+	_cleanup_json_ json_t *o = NULL;
+	struct manifest m = {0};
+	*ret = (struct manifest){0};
+	int r = manifest_load(&o, text, len, "tables", e);
+	if (r >= 0)
+		r = manifest_parse_into(&m, o, e);
+	if (r < 0) {
+		manifest_done(&m);
+		return r;
+	}
+	*ret = m;
 	return 0;
 }

@@ -18,11 +18,13 @@ struct manifest_table {
 	uint8_t digest[ROW_SHA_LEN]; /* in hex in the text, sum's most significant byte first */
 	bool has_auto_increment;
 	uint64_t auto_increment;
+	struct db_table *table; /* its columns and key; NULL: not told (the catalog keeps them once for all its manifests) */
 };
 
 /* {"format":1,"program":"metasnap","taken":"2026-11-22T08:15:30.123Z","engine":..,"server_version":..,"database":..,
  *  "schema":..,"openmetadata_version":..,"schema_sha256":..,"tables":{NAME:{"rows":..,"bytes":..,"file_bytes":..,
- *  "digest":..,"auto_increment":..}},"sequences":{NAME:{"last_value":..,"is_called":..}}}   absent: null or left out */
+ *  "digest":..,"auto_increment":..,"columns":[..],"key":{..},"dynamic":true}},"sequences":{NAME:{"last_value":..,"is_called":..}}}   absent: null or left out.
+ * columns, key, dynamic: as in .table.json; an archive has no other place for them. */
 struct manifest {
 	int64_t taken_ms;
 	char *engine;
@@ -48,6 +50,11 @@ int manifest_parse(struct manifest *ret, const char *text, size_t len, struct er
 void table_json_render(const struct db_table *d, const struct manifest_table *t, struct strbuf *out);
 /* ret_t may be NULL, then the counts may be missing. */
 int table_json_parse(struct db_table *ret_d, struct manifest_table *ret_t, const char *text, size_t len, struct err *e);
+
+/* A table's name as a file name: '%', '/', '\\', bytes below 0x20 and 0x7f, and a first '.' percent-encoded; all else as it is. */
+void table_file_name(const char *table, struct strbuf *out);
+/* The way back: 0, or -ENOENT when no table has this file name. */
+int table_of_file_name(const char *file, struct strbuf *table);
 
 void hex_encode(const uint8_t *bytes, size_t n, char *out); /* 2n digits and a NUL */
 int hex_decode(const char *hex, uint8_t *bytes, size_t n);  /* 0, or -EINVAL when not exactly 2n hex digits */

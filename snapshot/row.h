@@ -77,6 +77,10 @@ struct hasher;
 struct hasher *hasher_new(void);
 void hasher_free(struct hasher *h);
 void hasher_sha256(struct hasher *h, const void *data, size_t len, uint8_t out[ROW_SHA_LEN]);
+/* The same over pieces. */
+void hasher_begin(struct hasher *h);
+void hasher_more(struct hasher *h, const void *data, size_t len);
+void hasher_end(struct hasher *h, uint8_t out[ROW_SHA_LEN]);
 DEFINE_CLEANUP(cleanup_hasher, struct hasher, hasher_free);
 
 /* A table's digest: sum of row SHA-256s modulo 2^256, little end first; order does not matter, rows can be taken out. */

@@ -1,0 +1,28 @@
+/*
+ * snapshot/capture.h - a live database into the catalog: the merge of each table with its newest version.
+ */
+#pragma once
+
+#include "snapshot/stream.h"
+
+/* Everything about one capture; the members are borrowed. */
+struct capture {
+	struct catalog *catalog;
+	struct db_conn *conn;     /* after begin */
+	struct db_schema *schema; /* as begin gave it; completed by the driver's `finish` */
+	struct snapshot_writer *writer;
+	struct job_ctl *job;
+	int64_t base_id; /* snapshot to merge with; 0: none */
+	bool wasted;     /* out: packs were stored that nothing names (a table was read again): a sweep is due */
+};
+
+/* Reads all tables in the transaction of conn, then sequences and schema text, and commits the snapshot (name NULL: unlisted).
+ * *ret_schema_sql (may be NULL) gets the schema text. The caller ends the transaction. */
+int capture_run(struct capture *cp, const char *name, struct strbuf *ret_schema_sql, struct err *e);
+
+/* Description of t whose key does not use generated columns that row_encode refused (EDOM). Borrows t's members. */
+struct db_table table_without_derived_key(const struct db_table *t);
+
+/* Feeds the merge of `live` (rows to become the version) and `base` (the version so far) to a version writer. */
+int capture_merge(struct row_stream *live, struct catalog *c, int64_t base_version, const struct digest *base_digest,
+		  struct version_writer *v, struct err *e);

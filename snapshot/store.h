@@ -1,0 +1,271 @@
+/*
+ * snapshot/store.h - the catalog's inside: connections, packs, versions and their writer. For snapshot/ only.
+ *
+ * Lock order: catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex, pack_cache.mutex; none of the last
+ * three is held while another is taken, nor over a SQLite call that can wait.
+ */
+#pragma once
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <zstd.h>
+
+#include "snapshot/catalog.h"
+#include "snapshot/manifest.h"
+
+/* ---- varints: 7 bits a byte, low first ---- */
+void varint_put(struct strbuf *sb, uint64_t v);
+/* Advances *p; false when the bytes end or the number is too long. */
+bool varint_get(const uint8_t **p, const uint8_t *end, uint64_t *ret);
+
+/* ---- connections ---- */
+
+enum stmt {
+	STMT_PACK,
+	STMT_PACK_INSERT,
+	STMT_PAGE,
+	STMT_PAGE_FIND,
+	STMT_PAGE_INSERT,
+	STMT_CODEC,
+	STMT_CODEC_FIND,
+	STMT_CODEC_INSERT,
+	STMT_CODEC_DICT,
+	STMT_DICT,
+	STMT_DICT_INSERT,
+	STMT_VERSION,
+	STMT_VERSION_INSERT,
+	STMT_VERSION_SUM,
+	STMT_SNAPSHOT_TABLES,
+	STMT_SNAPSHOT_TABLE,
+	STMT_SNAPSHOT_TABLE_AT,
+	STMT_SNAPSHOT_TABLE_INSERT,
+	STMT_SNAPSHOT_LIST,
+	STMT_SNAPSHOT_FIND,
+	STMT_SNAPSHOT_GET,
+	STMT_SNAPSHOT_LATEST,
+	STMT_SNAPSHOT_INSERT,
+	STMT_SNAPSHOT_TEXTS,
+	STMT_SNAPSHOT_SUMS,
+	STMT_SNAPSHOT_RENAME,
+	STMT_SNAPSHOT_HOLD,
+	STMT_SNAPSHOT_DELETE,
+	STMT_SCHEMA_FIND,
+	STMT_SCHEMA_INSERT,
+	STMT_SCHEMA,
+	STMT_SOURCE_FIND,
+	STMT_SOURCE_INSERT,
+	STMT_COUNTER,
+	STMT_JOURNAL_INSERT,
+	STMT_JOURNAL_STATE,
+	STMT_JOURNAL_LIST,
+	STMT_JOURNAL_OPEN,
+	STMT_DATA_VERSION,
+	STMT_MAX,
+};
+
+/* One SQLite connection and its statements; used by one thread at a time. */
+struct store_db {
+	sqlite3 *h;
+	sqlite3_stmt *stmt[STMT_MAX];
+	struct store_db *next;
+};
+
+struct pack_cache;
+
+struct catalog {
+	char *path;
+	char uuid[33];
+	enum catalog_mode mode;
+	pthread_mutex_t write_mutex;
+	struct store_db *writer; /* NULL in CATALOG_READ mode */
+	pthread_mutex_t read_mutex;
+	struct store_db *free_readers;
+	pthread_mutex_t codec_mutex;
+	struct codec_entry *codecs;
+	struct dict_entry *dicts;
+	struct pack_cache *packs;
+	pthread_mutex_t watch_mutex;
+	struct store_db *watch;
+};
+
+struct store_db *store_open(const struct catalog *c, bool create, bool query_only, struct err *e);
+void store_close(struct store_db *db);
+int store_pragma(struct store_db *db, const char *sql, int64_t *ret, struct err *e); /* first column of the first row */
+/* A read connection for the time of one call. */
+struct store_db *store_read_begin(struct catalog *c, struct err *e);
+void store_read_end(struct catalog *c, struct store_db *db);
+/* The write connection with BEGIN IMMEDIATE done and write_mutex held; end commits (err 0) or rolls back. */
+struct store_db *store_write_begin(struct catalog *c, struct err *e);
+int store_write_end(struct catalog *c, struct store_db *db, int r, struct err *e);
+/* A prepared, reset statement of the connection. */
+sqlite3_stmt *store_stmt(struct store_db *db, enum stmt which, struct err *e);
+/* errno of the connection's last failure, with words: SQLITE_FULL ENOSPC, BUSY EBUSY, CORRUPT/NOTADB EIO, ... */
+int store_error(struct store_db *db, const char *what, struct err *e);
+/* Steps a statement that gives no row, and resets it. */
+int store_run(struct store_db *db, sqlite3_stmt *st, const char *what, struct err *e);
+/* Takes `n` numbers that no one else ever gets from counter 'pack' or 'snapshot'; first one in *ret. */
+int store_reserve(struct store_db *db, const char *counter, int64_t n, int64_t *ret, struct err *e);
+
+/* ---- packs ---- */
+
+#define PACK_RAW_TARGET (32U << 10) /* a pack is closed when its lines reach this; a larger row has one of its own */
+#define PACK_MAX_ROWS 4096U
+
+/*
+ * Raw pack: varint rows; per row varint (file size - line length) and, where keys are hashed, varint running number; then
+ * the lines, each with a newline. Stored zstd-compressed (checksum on), with the SHA-256 of the raw bytes beside it.
+ */
+struct pack {
+	int64_t id;
+	int64_t codec_id;
+	int64_t first_seen_ms;
+	const struct row_codec *codec;
+	uint32_t rows;
+	char *raw;
+	size_t raw_len;
+	uint32_t *line_at;   /* rows + 1 offsets into raw; a line's newline is not part of it */
+	uint64_t *file_size; /* rows */
+	uint64_t *number;    /* rows; NULL when keys are not hashed */
+	/* Keys, made when first asked for (pack_keys), under the cache's mutex. */
+	uint32_t *key_at; /* rows + 1 offsets into keys; NULL before */
+	struct strbuf keys;
+	size_t memory;
+	unsigned refs;
+	struct pack *lru_prev, *lru_next, *hash_next;
+	struct pack_cache *cache;
+};
+
+struct pack_cache *pack_cache_new(size_t bytes);
+void pack_cache_free(struct pack_cache *pc);
+void pack_cache_limit(struct pack_cache *pc, size_t bytes);
+/* Returns the pack with a reference; pack_put gives it back. EIO with the pack's id when damaged, ENOENT when not there. */
+int pack_get(struct catalog *c, int64_t id, struct pack **ret, struct err *e);
+struct pack *pack_hold(struct pack *p);
+void pack_put(struct pack *p);
+DEFINE_CLEANUP(cleanup_pack, struct pack, pack_put);
+/* Makes the keys of a pack available. */
+int pack_keys(struct pack *p, struct err *e);
+static inline const char *pack_line(const struct pack *p, uint32_t i, size_t *len)
+{
+	*len = p->line_at[i + 1] - p->line_at[i] - 1;
+	return p->raw + p->line_at[i];
+}
+static inline const void *pack_key(const struct pack *p, uint32_t i, size_t *len)
+{
+	*len = p->key_at[i + 1] - p->key_at[i];
+	return p->keys.data + p->key_at[i];
+}
+/* Verifies one stored pack against its SHA-256. */
+int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e);
+
+/* Compresses raw packs with one dictionary; a thread's own. */
+struct packer;
+struct packer *packer_new(void);
+void packer_free(struct packer *p);
+void packer_set_dict(struct packer *p, const void *dict, size_t len); /* copies; NULL: none */
+int packer_compress(struct packer *p, const void *raw, size_t len, struct strbuf *out, struct err *e);
+/* Trains a dictionary on raw packs laid end to end; *out stays empty when there is too little to learn from. */
+void packer_train(const void *samples, const size_t *sizes, unsigned n, struct strbuf *out);
+DEFINE_CLEANUP(cleanup_packer, struct packer, packer_free);
+
+/* ---- codecs ---- */
+int store_codec_id(struct catalog *c, const struct db_table *t, int64_t *ret, struct err *e); /* found or made */
+/* The newest dictionary of a codec: its id and bytes; id 0 when there is none. */
+int store_codec_dict(struct catalog *c, int64_t codec_id, int64_t *ret_id, struct strbuf *dict, struct err *e);
+/* Decoder dictionary by id; owned by the catalog. */
+int store_ddict(struct catalog *c, int64_t dict_id, const ZSTD_DDict **ret, struct err *e);
+
+/* ---- versions ---- */
+
+/*
+ * Extent: `count` rows of pack `pack` from `first`. Page: extents in key order, cut by content. Version: pages.
+ * `sep` of an extent (page) is the shortest byte string greater than the key before it and not greater than its first key.
+ */
+struct extent {
+	int64_t pack;
+	uint32_t first;
+	uint32_t count;
+	uint64_t line_bytes;
+	const uint8_t *sep;
+	size_t sep_len;
+};
+
+struct version_writer;
+
+/* What a capture or import makes: table versions, then one snapshot that names them. */
+struct snapshot_writer;
+
+/* Starts: takes the shared lock that keeps packs from being freed under it. */
+int snapshot_writer_new(struct snapshot_writer **ret, struct catalog *c, int64_t source_id, int64_t taken_ms, struct err *e);
+int64_t snapshot_writer_id(const struct snapshot_writer *w);
+/* Frees an unfinished one too: what it stored is freed by the next sweep. */
+void snapshot_writer_free(struct snapshot_writer *w);
+DEFINE_CLEANUP(cleanup_snapshot_writer, struct snapshot_writer, snapshot_writer_free);
+
+/* One table at a time, rows in ascending key order, each either kept from the base version or new. */
+int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, struct version_writer **ret, struct err *e);
+int64_t version_writer_codec_id(const struct version_writer *v);
+const struct row_codec *version_writer_codec(const struct version_writer *v);
+int version_writer_keep(struct version_writer *v, const struct stored_row *row, struct err *e);
+int version_writer_new_row(struct version_writer *v, const void *key, size_t key_len, uint64_t number, const char *line,
+			   size_t line_len, struct err *e);
+/* Ends the table. *d is its digest. The version equals `base` (0: none) when nothing changed. */
+int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, struct err *e);
+void version_writer_free(struct version_writer *v);
+DEFINE_CLEANUP(cleanup_version_writer, struct version_writer, version_writer_free);
+
+/* The table is the same as in another snapshot: nothing is read. */
+int snapshot_writer_same(struct snapshot_writer *w, const struct version_info *v, struct err *e);
+
+/* What was written of a table, to complete it (auto_increment is known after the rows). NULL: not written. */
+struct manifest_table *snapshot_writer_find(struct snapshot_writer *w, const char *table);
+
+/* Everything in one transaction; name NULL: not listed (for a restore). *m's tables and schema hash are filled in here from
+ * what was written and from `schema_sql`. */
+int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct manifest *m, const char *schema_sql, size_t schema_len,
+			   struct err *e);
+uint64_t snapshot_writer_bytes(const struct snapshot_writer *w); /* stored so far, compressed */
+
+/* The snapshot's manifest as stored (tables without their columns), and the text with the columns of these codecs. */
+int store_manifest(struct catalog *c, int64_t snapshot_id, struct manifest *ret, struct err *e);
+int store_manifest_full(struct catalog *c, struct manifest *m, const int64_t *codec_ids, struct strbuf *out, struct err *e);
+
+/* Frees packs, pages and versions that no snapshot uses, unless a writer is active (then the next sweep does it). */
+int store_sweep(struct catalog *c, struct err *e);
+/* The unlisted snapshots of crashed restores, when nobody is writing. */
+int store_remove_unlisted(struct catalog *c, struct err *e);
+int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held, struct err *e);
+
+/* ---- locks between processes: bytes of CATALOG-lock, OFD ---- */
+enum store_lock { STORE_LOCK_DAEMON = 0, STORE_LOCK_WRITERS = 1, STORE_LOCK_SOURCE = 1000 /* + source id */ };
+/* fd that holds the lock until closed; -EBUSY. */
+int store_lock(struct catalog *c, int64_t byte, bool exclusive, struct err *e);
+
+/* ---- journal ---- */
+/* op: "snapshot", "restore", "rename", "remove", "import", "hold", "release", "put". state: "running", "safety", "begun",
+ * "committed", "done", "failed", "interrupted", "unknown". */
+struct journal_entry {
+	int64_t id;
+	int64_t source_id;
+	int64_t at_ms;
+	char *op;
+	char *subject;
+	int64_t uid, pid;
+	char *program;
+	char *state;
+	int64_t finished_ms; /* 0: not */
+	char *detail;
+	int64_t safety_id, target_id; /* snapshots; 0 none */
+};
+void journal_entry_done(struct journal_entry *j);
+int journal_add(struct catalog *c, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid, const char *program,
+		int64_t *ret_id, struct err *e);
+int journal_state(struct catalog *c, int64_t id, const char *state, const char *detail, int64_t safety_id, int64_t target_id,
+		  bool finished, struct err *e);
+/* each(arg, entry) oldest first; unfinished: only those without an end. */
+int journal_each(struct catalog *c, int64_t source_id, bool unfinished, int (*each)(void *arg, const struct journal_entry *j), void *arg,
+		 struct err *e);
+
+int64_t now_ms(void);
+/* "2026-11-22T08:15:30Z" */
+void time_text(int64_t ms, char out[40]);

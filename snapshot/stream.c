@@ -1,0 +1,312 @@
+/*
+ * snapshot/stream.c - row streams (live table, table version, sorter) and the merge of two of them.
+ *
+ * Each stream belongs to one thread; the only thing shared is struct job_ctl, whose counters are atomic.
+ */
+#include "snapshot/stream.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+
+#define SORTER_CACHE_KIB 24576 /* SQLite's own sorter spills to disk beyond this */
+
+void job_ctl_say(struct job_ctl *j, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	MUTEX_GUARD(&j->mutex);
+	(void)vsnprintf(j->what, sizeof j->what, fmt, ap);
+	va_end(ap);
+}
+
+static int key_order(const void *a, size_t an, const void *b, size_t bn)
+{
+	int d = memcmp(a, b, an < bn ? an : bn);
+	return d ? d : (an > bn) - (an < bn);
+}
+
+/* ---- versions ---- */
+
+struct version_stream {
+	struct row_stream base;
+	struct row_cursor *cursor; /* NULL: no rows */
+	struct stored_row row;
+};
+
+static int version_stream_next(struct row_stream *s, struct stream_row *ret, struct err *e)
+{
+	struct version_stream *v = (struct version_stream *)s;
+	if (!v->cursor)
+		return 0;
+	int r = row_cursor_next(v->cursor, &v->row, e);
+	if (r == 1)
+		*ret = (struct stream_row){.key = v->row.key, .key_len = v->row.key_len, .line = v->row.line,
+					   .line_len = v->row.line_len, .stored = &v->row};
+	return r;
+}
+
+static void version_stream_close(struct row_stream *s)
+{
+	row_cursor_close(((struct version_stream *)s)->cursor);
+	free(s);
+}
+
+int stream_version(struct row_stream **ret, struct catalog *c, int64_t version_id, struct err *e)
+{
+	_cleanup_(cleanup_row_cursor) struct row_cursor *cursor = NULL;
+	if (version_id) {
+		int r = row_cursor_open(&cursor, c, version_id, 0, e);
+		if (r < 0)
+			return r;
+	}
+	struct version_stream *v = xcalloc(1, sizeof *v);
+	v->base = (struct row_stream){version_stream_next, version_stream_close};
+	v->cursor = TAKE_PTR(cursor);
+	*ret = &v->base;
+	return 0;
+}
+
+/* ---- sorter ---- */
+
+struct sorter {
+	struct row_stream base;
+	const struct row_codec *codec;
+	bool hashed;
+	sqlite3 *db;
+	sqlite3_stmt *insert, *select;
+	struct hasher *hasher;
+	struct strbuf key, last; /* last: key of the row before, for hashed tables without its number */
+	uint64_t number;
+	bool any;
+};
+
+static int sorter_error(struct sorter *s, struct err *e)
+{
+	int no = (sqlite3_errcode(s->db) & 0xff) == SQLITE_FULL ? ENOSPC : EIO;
+	return err_set(e, no, "sorting rows in the temporary folder: %s", sqlite3_errmsg(s->db));
+}
+
+void sorter_free(struct sorter *s)
+{
+	if (!s)
+		return;
+	sqlite3_finalize(s->insert);
+	sqlite3_finalize(s->select);
+	sqlite3_close(s->db);
+	hasher_free(s->hasher);
+	strbuf_done(&s->key);
+	strbuf_done(&s->last);
+	free(s);
+}
+
+static void sorter_close(struct row_stream *s)
+{
+	sorter_free((struct sorter *)s);
+}
+
+int sorter_new(struct sorter **ret, const struct row_codec *codec, struct err *e)
+{
+	_cleanup_(cleanup_sorter) struct sorter *s = xcalloc(1, sizeof *s);
+	s->codec = codec;
+	s->hashed = row_key_is_hashed(codec);
+	s->hasher = s->hashed ? hasher_new() : NULL;
+	/* "" is a private database in a file that SQLite makes in the temporary folder and unlinks at once. */
+	if (sqlite3_open_v2("", &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+		return sorter_error(s, e);
+	char setup[256];
+	(void)snprintf(setup, sizeof setup,
+		       "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA page_size=16384;"
+		       "PRAGMA cache_size=-%d; CREATE TABLE s(k BLOB, l BLOB); BEGIN",
+		       SORTER_CACHE_KIB);
+	if (sqlite3_exec(s->db, setup, NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_prepare_v2(s->db, "INSERT INTO s VALUES(?1, ?2)", -1, &s->insert, NULL) != SQLITE_OK)
+		return sorter_error(s, e);
+	*ret = TAKE_PTR(s);
+	return 0;
+}
+
+int sorter_add(struct sorter *s, const char *line, size_t len, struct err *e)
+{
+	uint8_t sha[ROW_SHA_LEN];
+	if (s->hashed)
+		hasher_sha256(s->hasher, line, len, sha);
+	strbuf_clear(&s->key);
+	int r = row_key(s->codec, line, len, s->hashed ? sha : NULL, 0, &s->key, e);
+	if (r < 0)
+		return r;
+	sqlite3_bind_blob64(s->insert, 1, strbuf_str(&s->key), s->key.len, SQLITE_STATIC);
+	sqlite3_bind_blob64(s->insert, 2, line, len, SQLITE_STATIC);
+	int step = sqlite3_step(s->insert);
+	(void)sqlite3_reset(s->insert);
+	return step == SQLITE_DONE ? 0 : sorter_error(s, e);
+}
+
+static int sorter_next(struct row_stream *base, struct stream_row *ret, struct err *e)
+{
+	struct sorter *s = (struct sorter *)base;
+	int step = sqlite3_step(s->select);
+	if (step == SQLITE_DONE)
+		return 0;
+	if (step != SQLITE_ROW)
+		return sorter_error(s, e);
+	const void *key = sqlite3_column_blob(s->select, 0);
+	size_t key_len = (size_t)sqlite3_column_bytes(s->select, 0);
+	const char *line = sqlite3_column_blob(s->select, 1);
+	size_t len = (size_t)sqlite3_column_bytes(s->select, 1);
+	bool equal = s->any && s->last.len == key_len && memcmp(s->last.data, key, key_len) == 0;
+	if (equal && !s->hashed)
+		return err_set(e, EEXIST, "table %s: two rows have the same key", row_codec_table(s->codec)->name);
+	s->number = equal ? s->number + 1 : 1;
+	s->any = true;
+	strbuf_clear(&s->last);
+	strbuf_add(&s->last, key, key_len);
+	*ret = (struct stream_row){.key = key, .key_len = key_len, .line = line, .line_len = len};
+	if (s->hashed) {
+		uint8_t sha[ROW_SHA_LEN];
+		hasher_sha256(s->hasher, line, len, sha);
+		strbuf_clear(&s->key);
+		int r = row_key(s->codec, line, len, sha, s->number, &s->key, e);
+		if (r < 0)
+			return r;
+		ret->key = s->key.data;
+		ret->key_len = s->key.len;
+		ret->number = s->number;
+	}
+	return 1;
+}
+
+int sorter_stream(struct row_stream **ret, struct sorter *s, struct err *e)
+{
+	if (sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_prepare_v2(s->db, "SELECT k, l FROM s ORDER BY k", -1, &s->select, NULL) != SQLITE_OK) {
+		int r = sorter_error(s, e);
+		sorter_free(s);
+		return r;
+	}
+	s->base = (struct row_stream){sorter_next, sorter_close};
+	*ret = &s->base;
+	return 0;
+}
+
+/* ---- live tables ---- */
+
+struct live_stream {
+	struct row_stream base;
+	struct db_conn *conn;
+	const struct row_codec *codec;
+	const char *table;
+	struct job_ctl *job;
+	struct strbuf line, key, last;
+	bool any, open;
+};
+
+static int live_values(struct live_stream *s, struct err *e)
+{
+	const struct db_value *values;
+	int r = db_driver_of(s->conn)->scan_next(s->conn, &values, e);
+	if (r <= 0)
+		return r;
+	strbuf_clear(&s->line);
+	r = row_encode(s->codec, values, &s->line, e);
+	if (r < 0)
+		return r;
+	if (s->job) {
+		if (atomic_load_explicit(&s->job->cancelled, memory_order_relaxed))
+			return err_set(e, EINTR, "cancelled");
+		atomic_fetch_add_explicit(&s->job->rows_done, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&s->job->bytes_done, s->line.len + 1, memory_order_relaxed);
+	}
+	return 1;
+}
+
+static int live_next(struct row_stream *base, struct stream_row *ret, struct err *e)
+{
+	struct live_stream *s = (struct live_stream *)base;
+	int r = live_values(s, e);
+	if (r <= 0)
+		return r;
+	struct strbuf old = s->last;
+	s->last = s->key;
+	s->key = old;
+	strbuf_clear(&s->key);
+	r = row_key(s->codec, s->line.data, s->line.len, NULL, 0, &s->key, e);
+	if (r < 0)
+		return r;
+	if (s->any && key_order(s->key.data, s->key.len, s->last.data, s->last.len) <= 0)
+		return err_set(e, EILSEQ, "table %s: the server's order is not bytewise", s->table);
+	s->any = true;
+	*ret = (struct stream_row){.key = s->key.data, .key_len = s->key.len, .line = s->line.data, .line_len = s->line.len};
+	return 1;
+}
+
+static void live_close(struct row_stream *base)
+{
+	struct live_stream *s = (struct live_stream *)base;
+	if (s->open)
+		(void)db_driver_of(s->conn)->scan_close(s->conn, NULL);
+	strbuf_done(&s->line);
+	strbuf_done(&s->key);
+	strbuf_done(&s->last);
+	free(s);
+}
+
+int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec, bool ordered,
+		struct job_ctl *job, struct err *e)
+{
+	struct live_stream *s = xcalloc(1, sizeof *s);
+	_cleanup_(cleanup_row_stream) struct row_stream *mine = &s->base;
+	s->base = (struct row_stream){live_next, live_close};
+	s->conn = conn;
+	s->codec = codec;
+	s->table = t->name;
+	s->job = job;
+	int r = db_driver_of(conn)->scan_open(conn, t, ordered, e);
+	if (r < 0)
+		return r;
+	s->open = true;
+	if (ordered) {
+		*ret = TAKE_PTR(mine);
+		return 0;
+	}
+	_cleanup_(cleanup_sorter) struct sorter *sorter = NULL;
+	r = sorter_new(&sorter, codec, e);
+	while (r == 0) {
+		r = live_values(s, e);
+		if (r <= 0)
+			break;
+		r = sorter_add(sorter, s->line.data, s->line.len, e);
+	}
+	if (r == 0) {
+		s->open = false;
+		r = db_driver_of(conn)->scan_close(conn, e);
+	}
+	if (r < 0)
+		return r;
+	return sorter_stream(ret, TAKE_PTR(sorter), e);
+}
+
+/* ---- merge ---- */
+
+int merge_streams(struct row_stream *left, struct row_stream *right, const struct merge_sink *sink, struct err *e)
+{
+	struct stream_row l, r;
+	int nl = left->next(left, &l, e), nr = nl < 0 ? 0 : right->next(right, &r, e);
+	int q = 0;
+	while (q == 0 && nl >= 0 && nr >= 0 && (nl || nr)) {
+		int order = !nl ? 1 : !nr ? -1 : key_order(l.key, l.key_len, r.key, r.key_len);
+		if (order < 0)
+			q = sink->left ? sink->left(sink->arg, &l, e) : 0;
+		else if (order > 0)
+			q = sink->right ? sink->right(sink->arg, &r, e) : 0;
+		else if (l.line_len == r.line_len && memcmp(l.line, r.line, l.line_len) == 0)
+			q = sink->same ? sink->same(sink->arg, &l, &r, e) : 0;
+		else
+			q = sink->changed ? sink->changed(sink->arg, &l, &r, e) : 0;
+		if (q == 0 && order <= 0)
+			nl = left->next(left, &l, e);
+		if (q == 0 && nl >= 0 && order >= 0)
+			nr = right->next(right, &r, e);
+	}
+	return q ? q : nl < 0 ? nl : nr < 0 ? nr : 0;
+}

@@ -1,0 +1,69 @@
+/*
+ * snapshot/stream.h - the key-ordered row stream and the one merge: capture, import, diff, restore and verify are its sinks.
+ *
+ * A stream belongs to one thread. Rows come in strictly ascending key order; a stream that cannot give them so fails.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "snapshot/store.h"
+
+/* What a running job shows and obeys; shared with other threads. */
+struct job_ctl {
+	atomic_bool cancelled;
+	_Atomic uint64_t rows_done, rows_total, bytes_done;
+	pthread_mutex_t mutex; /* of what */
+	char what[80];
+};
+void job_ctl_say(struct job_ctl *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+struct stream_row {
+	const void *key;
+	size_t key_len;
+	const char *line;
+	size_t line_len;
+	uint64_t number;                /* running number among equal rows, 0 where keys are not hashed */
+	const struct stored_row *stored; /* the row in the catalog; NULL for rows from elsewhere */
+};
+
+struct row_stream {
+	int (*next)(struct row_stream *s, struct stream_row *ret, struct err *e); /* 1, 0 at the end, -errno; valid until the next call */
+	void (*close)(struct row_stream *s);
+};
+static inline void row_stream_close(struct row_stream *s)
+{
+	if (s)
+		s->close(s);
+}
+DEFINE_CLEANUP(cleanup_row_stream, struct row_stream, row_stream_close);
+
+/* Rows of a table version; version_id 0: none. */
+int stream_version(struct row_stream **ret, struct catalog *c, int64_t version_id, struct err *e);
+
+/*
+ * Rows of a live table. ordered: in the server's index order, and -EILSEQ at the first row that breaks the byte order
+ * (then open it again with ordered false: rows are sorted here, on disk, memory bounded). -EDOM: see row_encode.
+ * t describes what codec encodes.
+ */
+int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec, bool ordered,
+		struct job_ctl *job, struct err *e);
+
+/* Sorts lines by key; then streams them, giving equal rows of hashed tables their numbers. Two equal keys: -EEXIST. */
+struct sorter;
+int sorter_new(struct sorter **ret, const struct row_codec *codec, struct err *e);
+int sorter_add(struct sorter *s, const char *line, size_t len, struct err *e);
+int sorter_stream(struct row_stream **ret, struct sorter *s, struct err *e); /* takes the sorter */
+void sorter_free(struct sorter *s);
+DEFINE_CLEANUP(cleanup_sorter, struct sorter, sorter_free);
+
+/* Calls exactly one of the functions for each key of either stream, in key order. NULL functions: nothing to do. Each returns
+ * 0 to go on. `changed` has the same key on both sides and different lines. */
+struct merge_sink {
+	void *arg;
+	int (*left)(void *arg, const struct stream_row *l, struct err *e);
+	int (*right)(void *arg, const struct stream_row *r, struct err *e);
+	int (*same)(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e);
+	int (*changed)(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e);
+};
+int merge_streams(struct row_stream *left, struct row_stream *right, const struct merge_sink *sink, struct err *e);

@@ -1,0 +1,734 @@
+/*
+ * snapshot/version_write.c - making table versions and the snapshot that names them.
+ *
+ * A writer belongs to one thread. Packs are compressed here and stored in transactions of STORE_BATCH bytes, so that the
+ * write-ahead log stays small and other writers get their turn; until the last transaction names them no reader sees them,
+ * and a crash leaves them to the next sweep. The shared WRITERS lock keeps sweeps away meanwhile.
+ */
+#include "snapshot/store.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#define STORE_BATCH (4U << 20)
+#define PACK_ID_BLOCK 256
+#define PAGE_CUT_MASK 63U  /* a page ends after the extent whose hash has these bits clear: 64 extents on average */
+#define PAGE_MAX 1024U
+#define DICT_SAMPLE (2U << 20) /* raw bytes to learn a table's dictionary from */
+#define DICT_WORTH (96U << 10) /* below this a dictionary costs more than it saves */
+
+struct raw_pack {
+	int64_t id;
+	struct strbuf raw;
+};
+
+struct stored_pack {
+	int64_t id, codec_id, dict_id;
+	uint8_t sha[ROW_SHA_LEN];
+	struct strbuf data;
+};
+
+struct written_table {
+	struct manifest_table m;
+	int64_t version_id; /* 0: not stored yet */
+	int64_t codec_id;
+	struct written_page *page;
+	size_t n_pages;
+};
+
+struct written_page {
+	struct strbuf data;
+	uint8_t sha[ROW_SHA_LEN];
+	uint64_t rows, line_bytes, file_bytes;
+	struct strbuf sep;
+};
+
+struct snapshot_writer {
+	struct catalog *catalog;
+	int64_t id, source_id, taken_ms;
+	int lock_fd;
+	struct hasher *hasher;
+	struct packer *packer;
+	int64_t next_pack, end_pack;
+	struct stored_pack *batch;
+	size_t n_batch, cap_batch, batch_bytes;
+	uint64_t stored_bytes;
+	struct written_table *table;
+	size_t n_tables, cap_tables;
+};
+
+struct version_writer {
+	struct snapshot_writer *w;
+	const struct row_codec *codec;
+	bool hashed;
+	int64_t codec_id, dict_id;
+	bool dict_known; /* dictionary loaded, or learned, or not worth it */
+	/* the pack that is being filled */
+	int64_t pack_id;
+	uint32_t pack_rows;
+	struct strbuf head, lines;
+	/* raw packs that wait for the dictionary */
+	struct raw_pack *waiting;
+	size_t n_waiting, cap_waiting, waiting_bytes;
+	/* the extent and page that are being filled */
+	struct extent extent; /* count 0: none */
+	uint64_t extent_file_bytes;
+	struct strbuf extent_sep, last_key, page, page_sep;
+	uint32_t page_extents;
+	int64_t page_pack; /* delta base */
+	uint64_t page_rows, page_line_bytes, page_file_bytes;
+	struct written_table out;
+	uint64_t rows, line_bytes, file_bytes;
+};
+
+int snapshot_writer_new(struct snapshot_writer **ret, struct catalog *c, int64_t source_id, int64_t taken_ms, struct err *e)
+{
+	int fd = store_lock(c, STORE_LOCK_WRITERS, false, e);
+	if (fd < 0)
+		return fd;
+	_cleanup_(cleanup_snapshot_writer) struct snapshot_writer *w = xcalloc(1, sizeof *w);
+	w->catalog = c;
+	w->source_id = source_id;
+	w->taken_ms = taken_ms;
+	w->lock_fd = fd;
+	w->hasher = hasher_new();
+	w->packer = packer_new();
+	struct store_db *db = store_write_begin(c, e);
+	if (!db)
+		return err_code(e);
+	int r = store_reserve(db, "snapshot", 1, &w->id, e);
+	r = store_write_end(c, db, r, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(w);
+	return 0;
+}
+
+int64_t snapshot_writer_id(const struct snapshot_writer *w)
+{
+	return w->id;
+}
+
+uint64_t snapshot_writer_bytes(const struct snapshot_writer *w)
+{
+	return w->stored_bytes;
+}
+
+static void written_table_done(struct written_table *t)
+{
+	free(t->m.name);
+	for (size_t i = 0; i < t->n_pages; i++) {
+		strbuf_done(&t->page[i].data);
+		strbuf_done(&t->page[i].sep);
+	}
+	free(t->page);
+	*t = (struct written_table){0};
+}
+
+void snapshot_writer_free(struct snapshot_writer *w)
+{
+	if (!w)
+		return;
+	for (size_t i = 0; i < w->n_batch; i++)
+		strbuf_done(&w->batch[i].data);
+	free(w->batch);
+	for (size_t i = 0; i < w->n_tables; i++)
+		written_table_done(&w->table[i]);
+	free(w->table);
+	hasher_free(w->hasher);
+	packer_free(w->packer);
+	if (w->lock_fd >= 0)
+		(void)close(w->lock_fd);
+	free(w);
+}
+
+/* ---- packs ---- */
+
+static int writer_flush_in(struct snapshot_writer *w, struct store_db *db, struct err *e)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < w->n_batch; i++) {
+		struct stored_pack *p = &w->batch[i];
+		sqlite3_stmt *st = store_stmt(db, STMT_PACK_INSERT, e);
+		if (!st)
+			return err_code(e);
+		sqlite3_bind_int64(st, 1, p->id);
+		sqlite3_bind_int64(st, 2, p->codec_id);
+		sqlite3_bind_int64(st, 3, w->taken_ms);
+		sqlite3_bind_int64(st, 4, p->dict_id);
+		sqlite3_bind_blob(st, 5, p->sha, sizeof p->sha, SQLITE_STATIC);
+		sqlite3_bind_blob64(st, 6, p->data.data, p->data.len, SQLITE_STATIC);
+		r = store_run(db, st, "storing rows", e);
+	}
+	return r;
+}
+
+static void writer_batch_clear(struct snapshot_writer *w)
+{
+	for (size_t i = 0; i < w->n_batch; i++)
+		strbuf_done(&w->batch[i].data);
+	w->n_batch = 0;
+	w->batch_bytes = 0;
+}
+
+static int writer_flush(struct snapshot_writer *w, struct err *e)
+{
+	struct store_db *db = store_write_begin(w->catalog, e);
+	if (!db)
+		return err_code(e);
+	int r = store_write_end(w->catalog, db, writer_flush_in(w, db, e), e);
+	if (r == 0)
+		writer_batch_clear(w);
+	return r;
+}
+
+static int writer_pack_id(struct snapshot_writer *w, int64_t *ret, struct err *e)
+{
+	if (w->next_pack == w->end_pack) {
+		struct store_db *db = store_write_begin(w->catalog, e);
+		if (!db)
+			return err_code(e);
+		int64_t first = 0;
+		int r = store_reserve(db, "pack", PACK_ID_BLOCK, &first, e);
+		r = store_write_end(w->catalog, db, r, e);
+		if (r < 0)
+			return r;
+		w->next_pack = first;
+		w->end_pack = first + PACK_ID_BLOCK;
+	}
+	*ret = w->next_pack++;
+	return 0;
+}
+
+/* Compresses a raw pack into the batch; stores the batch when it is large enough. */
+static int writer_store_pack(struct version_writer *v, int64_t id, const struct strbuf *raw, struct err *e)
+{
+	struct snapshot_writer *w = v->w;
+	if (w->n_batch == w->cap_batch) {
+		w->cap_batch = w->cap_batch ? w->cap_batch * 2 : 64;
+		w->batch = xrealloc(w->batch, w->cap_batch * sizeof *w->batch);
+	}
+	struct stored_pack *p = &w->batch[w->n_batch];
+	*p = (struct stored_pack){.id = id, .codec_id = v->codec_id, .dict_id = v->dict_id};
+	hasher_sha256(w->hasher, raw->data, raw->len, p->sha);
+	int r = packer_compress(w->packer, raw->data, raw->len, &p->data, e);
+	if (r < 0) {
+		strbuf_done(&p->data);
+		return r;
+	}
+	w->n_batch++;
+	w->batch_bytes += p->data.len;
+	w->stored_bytes += p->data.len;
+	return w->batch_bytes >= STORE_BATCH ? writer_flush(w, e) : 0;
+}
+
+/* Learns the dictionary from the waiting packs (when it is worth it) and stores them. */
+static int writer_learn(struct version_writer *v, struct err *e)
+{
+	v->dict_known = true;
+	if (v->waiting_bytes >= DICT_WORTH) {
+		_cleanup_strbuf_ struct strbuf samples = {0}, dict = {0};
+		/* A sample is about a row's size, so that the trainer sees what rows have in common. */
+		size_t n = 0, cap = v->waiting_bytes / 512 + 16;
+		_cleanup_free_ size_t *sizes = xmalloc(cap * sizeof *sizes);
+		for (size_t i = 0; i < v->n_waiting; i++)
+			strbuf_add(&samples, v->waiting[i].raw.data, v->waiting[i].raw.len);
+		for (size_t left = samples.len; left && n < cap; n++) {
+			sizes[n] = left < 1024 ? left : 1024;
+			left -= sizes[n];
+		}
+		packer_train(samples.data, sizes, (unsigned)n, &dict);
+		if (dict.len) {
+			struct store_db *db = store_write_begin(v->w->catalog, e);
+			if (!db)
+				return err_code(e);
+			sqlite3_stmt *st = store_stmt(db, STMT_DICT_INSERT, e);
+			int r = st ? 0 : err_code(e);
+			if (st) {
+				sqlite3_bind_int64(st, 1, v->codec_id);
+				sqlite3_bind_blob(st, 2, dict.data, (int)dict.len, SQLITE_STATIC);
+				r = store_run(db, st, "storing a dictionary", e);
+				v->dict_id = sqlite3_last_insert_rowid(db->h);
+			}
+			r = store_write_end(v->w->catalog, db, r, e);
+			if (r < 0)
+				return r;
+			v->w->stored_bytes += dict.len;
+			packer_set_dict(v->w->packer, dict.data, dict.len);
+		}
+	}
+	int r = 0;
+	for (size_t i = 0; i < v->n_waiting; i++) {
+		if (r == 0)
+			r = writer_store_pack(v, v->waiting[i].id, &v->waiting[i].raw, e);
+		strbuf_done(&v->waiting[i].raw);
+	}
+	v->n_waiting = 0;
+	v->waiting_bytes = 0;
+	return r;
+}
+
+static int writer_close_pack(struct version_writer *v, struct err *e)
+{
+	if (!v->pack_rows)
+		return 0;
+	struct strbuf raw = {0};
+	strbuf_reserve(&raw, v->head.len + v->lines.len + 10);
+	varint_put(&raw, v->pack_rows);
+	strbuf_add(&raw, v->head.data, v->head.len);
+	strbuf_add(&raw, v->lines.data, v->lines.len);
+	strbuf_clear(&v->head);
+	strbuf_clear(&v->lines);
+	v->pack_rows = 0;
+	if (v->dict_known) {
+		int r = writer_store_pack(v, v->pack_id, &raw, e);
+		strbuf_done(&raw);
+		return r;
+	}
+	if (v->n_waiting == v->cap_waiting) {
+		v->cap_waiting = v->cap_waiting ? v->cap_waiting * 2 : 16;
+		v->waiting = xrealloc(v->waiting, v->cap_waiting * sizeof *v->waiting);
+	}
+	v->waiting[v->n_waiting++] = (struct raw_pack){.id = v->pack_id, .raw = raw};
+	v->waiting_bytes += raw.len;
+	return v->waiting_bytes >= DICT_SAMPLE ? writer_learn(v, e) : 0;
+}
+
+/* ---- extents and pages ---- */
+
+static void writer_close_page(struct version_writer *v)
+{
+	if (!v->page_extents)
+		return;
+	struct written_table *t = &v->out;
+	if ((t->n_pages & (t->n_pages - 1)) == 0)
+		t->page = xrealloc(t->page, (t->n_pages ? t->n_pages * 2 : 1) * sizeof *t->page);
+	struct written_page *p = &t->page[t->n_pages++];
+	*p = (struct written_page){.rows = v->page_rows, .line_bytes = v->page_line_bytes, .file_bytes = v->page_file_bytes,
+				   .data = v->page, .sep = v->page_sep};
+	hasher_sha256(v->w->hasher, p->data.data, p->data.len, p->sha);
+	v->page = v->page_sep = (struct strbuf){0};
+	v->page_extents = 0;
+	v->page_pack = 0;
+	v->page_rows = v->page_line_bytes = v->page_file_bytes = 0;
+}
+
+static uint64_t extent_hash(const struct extent *x)
+{
+	uint64_t h = (uint64_t)x->pack * 0x9e3779b97f4a7c15u ^ ((uint64_t)x->first << 32 | x->count);
+	h = (h ^ (h >> 29)) * 0xbf58476d1ce4e5b9u;
+	return h ^ (h >> 32);
+}
+
+static void writer_close_extent(struct version_writer *v)
+{
+	struct extent *x = &v->extent;
+	if (!x->count)
+		return;
+	/* The separator of a page's first extent is kept with the version, so that a page depends on its extents alone. */
+	size_t sep_len = v->extent_sep.len;
+	if (v->page_extents == 0) {
+		strbuf_clear(&v->page_sep);
+		strbuf_add(&v->page_sep, v->extent_sep.data, v->extent_sep.len);
+		sep_len = 0;
+	}
+	int64_t delta = x->pack - v->page_pack;
+	varint_put(&v->page, ((uint64_t)delta << 1) ^ (uint64_t)(delta >> 63));
+	varint_put(&v->page, x->first);
+	varint_put(&v->page, x->count);
+	varint_put(&v->page, x->line_bytes);
+	varint_put(&v->page, sep_len);
+	strbuf_add(&v->page, v->extent_sep.data, sep_len);
+	v->page_pack = x->pack;
+	v->page_extents++;
+	v->page_rows += x->count;
+	v->page_line_bytes += x->line_bytes;
+	v->page_file_bytes += v->extent_file_bytes;
+	if ((extent_hash(x) & PAGE_CUT_MASK) == 0 || v->page_extents == PAGE_MAX)
+		writer_close_page(v);
+	x->count = 0;
+}
+
+static void writer_set_sep(struct version_writer *v, const void *key, size_t key_len)
+{
+	strbuf_clear(&v->extent_sep);
+	if (v->rows == 0)
+		return; /* nothing before: every key is greater than "" */
+	size_t i = 0;
+	while (i < v->last_key.len && i < key_len && v->last_key.data[i] == ((const char *)key)[i])
+		i++;
+	strbuf_add(&v->extent_sep, key, i < key_len ? i + 1 : key_len);
+}
+
+static int writer_append(struct version_writer *v, struct row_ref ref, const void *key, size_t key_len, size_t line_len, uint64_t file_size,
+			 struct err *e)
+{
+	if (v->rows > 0) {
+		size_t n = key_len < v->last_key.len ? key_len : v->last_key.len;
+		int d = memcmp(key, v->last_key.data, n);
+		if (d < 0 || (d == 0 && key_len <= v->last_key.len))
+			return err_set(e, EILSEQ, "table %s: two rows have the same key, or keys are out of order", v->out.m.name);
+	}
+	struct extent *x = &v->extent;
+	if (!x->count || x->pack != ref.pack || x->first + x->count != ref.index) {
+		writer_close_extent(v);
+		*x = (struct extent){.pack = ref.pack, .first = ref.index};
+		v->extent_file_bytes = 0;
+		writer_set_sep(v, key, key_len);
+	}
+	x->count++;
+	x->line_bytes += line_len + 1;
+	v->extent_file_bytes += file_size;
+	v->rows++;
+	v->line_bytes += line_len + 1;
+	v->file_bytes += file_size;
+	strbuf_clear(&v->last_key);
+	strbuf_add(&v->last_key, key, key_len);
+	return 0;
+}
+
+int version_writer_keep(struct version_writer *v, const struct stored_row *row, struct err *e)
+{
+	return writer_append(v, row->ref, row->key, row->key_len, row->line_len, row->file_size, e);
+}
+
+int version_writer_new_row(struct version_writer *v, const void *key, size_t key_len, uint64_t number, const char *line, size_t line_len,
+			   struct err *e)
+{
+	if (line_len > (1U << 30) - 4096)
+		return err_set(e, EFBIG, "table %s: a row of %zu bytes; the catalog keeps rows up to 1 GiB", v->out.m.name, line_len);
+	int r = 0;
+	if (v->pack_rows && (v->lines.len + line_len > PACK_RAW_TARGET || v->pack_rows == PACK_MAX_ROWS))
+		r = writer_close_pack(v, e);
+	if (r == 0 && v->pack_rows == 0)
+		r = writer_pack_id(v->w, &v->pack_id, e);
+	if (r < 0)
+		return r;
+	uint64_t file_size = row_pretty_size(line, line_len);
+	r = writer_append(v, (struct row_ref){v->pack_id, v->pack_rows}, key, key_len, line_len, file_size, e);
+	if (r < 0)
+		return r;
+	varint_put(&v->head, file_size - line_len);
+	if (v->hashed)
+		varint_put(&v->head, number);
+	strbuf_add(&v->lines, line, line_len);
+	strbuf_addch(&v->lines, '\n');
+	v->pack_rows++;
+	return 0;
+}
+
+/* ---- tables ---- */
+
+static struct written_table *writer_add_table(struct snapshot_writer *w)
+{
+	if (w->n_tables == w->cap_tables) {
+		w->cap_tables = w->cap_tables ? w->cap_tables * 2 : 32;
+		w->table = xrealloc(w->table, w->cap_tables * sizeof *w->table);
+	}
+	struct written_table *t = &w->table[w->n_tables++];
+	*t = (struct written_table){0};
+	return t;
+}
+
+int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, struct version_writer **ret, struct err *e)
+{
+	_cleanup_(cleanup_version_writer) struct version_writer *v = xcalloc(1, sizeof *v);
+	v->w = w;
+	v->out.m.name = xstrdup(t->name);
+	v->out.m.has_auto_increment = t->has_auto_increment;
+	v->out.m.auto_increment = t->auto_increment;
+	int r = store_codec_id(w->catalog, t, &v->codec_id, e);
+	if (r == 0)
+		r = catalog_codec(w->catalog, v->codec_id, &v->codec, e);
+	_cleanup_strbuf_ struct strbuf dict = {0};
+	if (r == 0)
+		r = store_codec_dict(w->catalog, v->codec_id, &v->dict_id, &dict, e);
+	if (r < 0)
+		return r;
+	v->out.codec_id = v->codec_id;
+	v->hashed = row_key_is_hashed(v->codec);
+	v->dict_known = v->dict_id != 0;
+	packer_set_dict(w->packer, dict.data, dict.len);
+	*ret = TAKE_PTR(v);
+	return 0;
+}
+
+int64_t version_writer_codec_id(const struct version_writer *v)
+{
+	return v->codec_id;
+}
+
+const struct row_codec *version_writer_codec(const struct version_writer *v)
+{
+	return v->codec;
+}
+
+/* True when the base version's pages are these very pages. */
+static bool writer_same_pages(struct version_writer *v, int64_t base)
+{
+	struct store_db *db = store_read_begin(v->w->catalog, NULL);
+	if (!db)
+		return false;
+	bool same = false;
+	sqlite3_stmt *st = store_stmt(db, STMT_VERSION, NULL);
+	if (st) {
+		sqlite3_bind_int64(st, 1, base);
+		if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int64(st, 0) == v->codec_id &&
+		    (uint64_t)sqlite3_column_int64(st, 1) == v->rows && (uint64_t)sqlite3_column_int64(st, 2) == v->line_bytes) {
+			const uint8_t *p = sqlite3_column_blob(st, 5), *end = p + sqlite3_column_bytes(st, 5);
+			same = true;
+			size_t i = 0;
+			for (; same && p < end; i++) {
+				uint64_t id, rows, lines, files, sep;
+				if (i == v->out.n_pages || !varint_get(&p, end, &id) || !varint_get(&p, end, &rows) ||
+				    !varint_get(&p, end, &lines) || !varint_get(&p, end, &files) || !varint_get(&p, end, &sep) ||
+				    sep > (uint64_t)(end - p)) {
+					same = false;
+					break;
+				}
+				p += sep;
+				sqlite3_stmt *find = store_stmt(db, STMT_PAGE_FIND, NULL);
+				if (!find)
+					same = false;
+				else {
+					sqlite3_bind_blob(find, 1, v->out.page[i].sha, ROW_SHA_LEN, SQLITE_STATIC);
+					same = sqlite3_step(find) == SQLITE_ROW && (uint64_t)sqlite3_column_int64(find, 0) == id;
+					(void)sqlite3_reset(find);
+				}
+			}
+			same = same && i == v->out.n_pages;
+		}
+		(void)sqlite3_reset(st);
+	}
+	store_read_end(v->w->catalog, db);
+	return same;
+}
+
+int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, struct err *e)
+{
+	if (d->count != v->rows)
+		return err_set(e, EIO, "table %s: %" PRIu64 " rows hashed, %" PRIu64 " written", v->out.m.name, d->count, v->rows);
+	int r = writer_close_pack(v, e);
+	if (r == 0 && !v->dict_known)
+		r = writer_learn(v, e);
+	if (r < 0)
+		return r;
+	writer_close_extent(v);
+	writer_close_page(v);
+	v->out.m.rows = v->rows;
+	v->out.m.line_bytes = v->line_bytes;
+	v->out.m.file_bytes = v->file_bytes;
+	memcpy(v->out.m.digest, d->sum, sizeof v->out.m.digest);
+	if (base && writer_same_pages(v, base))
+		v->out.version_id = base;
+	*writer_add_table(v->w) = v->out;
+	v->out = (struct written_table){0};
+	return 0;
+}
+
+void version_writer_free(struct version_writer *v)
+{
+	if (!v)
+		return;
+	written_table_done(&v->out);
+	for (size_t i = 0; i < v->n_waiting; i++)
+		strbuf_done(&v->waiting[i].raw);
+	free(v->waiting);
+	strbuf_done(&v->head);
+	strbuf_done(&v->lines);
+	strbuf_done(&v->extent_sep);
+	strbuf_done(&v->last_key);
+	strbuf_done(&v->page);
+	strbuf_done(&v->page_sep);
+	free(v);
+}
+
+int snapshot_writer_same(struct snapshot_writer *w, const struct version_info *v, struct err *e)
+{
+	(void)e;
+	struct written_table *t = writer_add_table(w);
+	t->m.name = xstrdup(v->name);
+	t->m.rows = v->rows;
+	t->m.line_bytes = v->line_bytes;
+	t->m.file_bytes = v->file_bytes;
+	memcpy(t->m.digest, v->digest.sum, sizeof t->m.digest);
+	t->version_id = v->id;
+	t->codec_id = v->codec_id;
+	return 0;
+}
+
+struct manifest_table *snapshot_writer_find(struct snapshot_writer *w, const char *table)
+{
+	for (size_t i = 0; i < w->n_tables; i++)
+		if (!strcmp(w->table[i].m.name, table))
+			return &w->table[i].m;
+	return NULL;
+}
+
+/* ---- the snapshot ---- */
+
+static int commit_page(struct store_db *db, const struct written_page *p, int64_t *ret, struct err *e)
+{
+	sqlite3_stmt *st = store_stmt(db, STMT_PAGE_FIND, e);
+	if (!st)
+		return err_code(e);
+	sqlite3_bind_blob(st, 1, p->sha, sizeof p->sha, SQLITE_STATIC);
+	bool found = sqlite3_step(st) == SQLITE_ROW;
+	if (found)
+		*ret = sqlite3_column_int64(st, 0);
+	(void)sqlite3_reset(st);
+	if (found)
+		return 0;
+	st = store_stmt(db, STMT_PAGE_INSERT, e);
+	if (!st)
+		return err_code(e);
+	sqlite3_bind_blob(st, 1, p->sha, sizeof p->sha, SQLITE_STATIC);
+	sqlite3_bind_blob64(st, 2, p->data.data, p->data.len, SQLITE_STATIC);
+	int r = store_run(db, st, "storing a page", e);
+	*ret = sqlite3_last_insert_rowid(db->h);
+	return r;
+}
+
+static int commit_version(struct store_db *db, struct written_table *t, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf pages = {0};
+	for (size_t i = 0; i < t->n_pages; i++) {
+		int64_t id = 0;
+		int r = commit_page(db, &t->page[i], &id, e);
+		if (r < 0)
+			return r;
+		varint_put(&pages, (uint64_t)id);
+		varint_put(&pages, t->page[i].rows);
+		varint_put(&pages, t->page[i].line_bytes);
+		varint_put(&pages, t->page[i].file_bytes);
+		varint_put(&pages, t->page[i].sep.len);
+		strbuf_add(&pages, t->page[i].sep.data, t->page[i].sep.len);
+	}
+	sqlite3_stmt *st = store_stmt(db, STMT_VERSION_INSERT, e);
+	if (!st)
+		return err_code(e);
+	sqlite3_bind_int64(st, 1, t->codec_id);
+	sqlite3_bind_int64(st, 2, (int64_t)t->m.rows);
+	sqlite3_bind_int64(st, 3, (int64_t)t->m.line_bytes);
+	sqlite3_bind_int64(st, 4, (int64_t)t->m.file_bytes);
+	sqlite3_bind_blob(st, 5, t->m.digest, sizeof t->m.digest, SQLITE_STATIC);
+	sqlite3_bind_blob64(st, 6, strbuf_str(&pages), pages.len, SQLITE_STATIC);
+	int r = store_run(db, st, "storing a table version", e);
+	t->version_id = sqlite3_last_insert_rowid(db->h);
+	return r;
+}
+
+static int commit_schema(struct store_db *db, const uint8_t sha[ROW_SHA_LEN], const char *text, size_t len, int64_t *ret, struct err *e)
+{
+	sqlite3_stmt *st = store_stmt(db, STMT_SCHEMA_FIND, e);
+	if (!st)
+		return err_code(e);
+	sqlite3_bind_blob(st, 1, sha, ROW_SHA_LEN, SQLITE_STATIC);
+	bool found = sqlite3_step(st) == SQLITE_ROW;
+	if (found)
+		*ret = sqlite3_column_int64(st, 0);
+	(void)sqlite3_reset(st);
+	if (found)
+		return 0;
+	_cleanup_strbuf_ struct strbuf z = {0};
+	_cleanup_(cleanup_packer) struct packer *packer = packer_new();
+	int r = packer_compress(packer, text, len, &z, e);
+	if (r < 0)
+		return r;
+	st = store_stmt(db, STMT_SCHEMA_INSERT, e);
+	if (!st)
+		return err_code(e);
+	sqlite3_bind_blob(st, 1, sha, ROW_SHA_LEN, SQLITE_STATIC);
+	sqlite3_bind_blob64(st, 2, z.data, z.len, SQLITE_STATIC);
+	r = store_run(db, st, "storing the schema", e);
+	*ret = sqlite3_last_insert_rowid(db->h);
+	return r;
+}
+
+static int commit_in(struct snapshot_writer *w, struct store_db *db, const char *name, struct manifest *m, size_t manifest_len,
+		     const char *schema_sql, size_t schema_len, struct err *e)
+{
+	int r = writer_flush_in(w, db, e);
+	for (size_t i = 0; r == 0 && i < w->n_tables; i++)
+		if (!w->table[i].version_id)
+			r = commit_version(db, &w->table[i], e);
+	int64_t schema_id = 0;
+	if (r == 0)
+		r = commit_schema(db, m->schema_sha256, schema_sql, schema_len, &schema_id, e);
+	if (r < 0)
+		return r;
+	_cleanup_strbuf_ struct strbuf text = {0};
+	manifest_render(m, &text);
+	uint64_t rows = 0, bytes = 0;
+	for (size_t i = 0; i < w->n_tables; i++) {
+		rows += w->table[i].m.rows;
+		bytes += w->table[i].m.line_bytes;
+	}
+	sqlite3_stmt *st = store_stmt(db, STMT_SNAPSHOT_INSERT, e);
+	if (!st)
+		return err_code(e);
+	sqlite3_bind_int64(st, 1, w->id);
+	sqlite3_bind_int64(st, 2, w->source_id);
+	sqlite3_bind_text(st, 3, name, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 4, w->taken_ms);
+	sqlite3_bind_text(st, 5, m->engine, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 6, m->server_version, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 7, m->app_version, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 8, schema_id);
+	sqlite3_bind_int64(st, 9, (int64_t)schema_len);
+	sqlite3_bind_int64(st, 10, (int64_t)w->n_tables);
+	sqlite3_bind_int64(st, 11, (int64_t)rows);
+	sqlite3_bind_int64(st, 12, (int64_t)bytes);
+	sqlite3_bind_int64(st, 13, (int64_t)w->stored_bytes);
+	sqlite3_bind_blob64(st, 14, text.data, text.len, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 15, (int64_t)manifest_len);
+	r = store_run(db, st, "storing the snapshot", e);
+	if (r == -EEXIST)
+		r = err_set(e, EEXIST, "snapshot '%s' exists already", name ? name : "");
+	for (size_t i = 0; r == 0 && i < w->n_tables; i++) {
+		st = store_stmt(db, STMT_SNAPSHOT_TABLE_INSERT, e);
+		if (!st)
+			return err_code(e);
+		sqlite3_bind_int64(st, 1, w->id);
+		sqlite3_bind_int64(st, 2, (int64_t)i);
+		sqlite3_bind_text(st, 3, w->table[i].m.name, -1, SQLITE_STATIC);
+		sqlite3_bind_int64(st, 4, w->table[i].version_id);
+		r = store_run(db, st, "storing the snapshot", e);
+	}
+	return r;
+}
+
+static int written_by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct written_table *)a)->m.name, ((const struct written_table *)b)->m.name);
+}
+
+int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct manifest *m, const char *schema_sql, size_t schema_len,
+			   struct err *e)
+{
+	qsort(w->table, w->n_tables, sizeof *w->table, written_by_name);
+	for (size_t i = 0; i < m->n_tables; i++)
+		free(m->tables[i].name);
+	m->tables = xrealloc(m->tables, (w->n_tables + 1) * sizeof *m->tables);
+	m->n_tables = w->n_tables;
+	for (size_t i = 0; i < w->n_tables; i++) {
+		m->tables[i] = w->table[i].m;
+		m->tables[i].name = xstrdup(w->table[i].m.name);
+	}
+	m->taken_ms = w->taken_ms;
+	hasher_sha256(w->hasher, schema_sql, schema_len, m->schema_sha256);
+	_cleanup_strbuf_ struct strbuf full = {0};
+	_cleanup_free_ int64_t *codec_ids = xcalloc(w->n_tables, sizeof *codec_ids);
+	for (size_t i = 0; i < w->n_tables; i++)
+		codec_ids[i] = w->table[i].codec_id;
+	int r = store_manifest_full(w->catalog, m, codec_ids, &full, e);
+	if (r < 0)
+		return r;
+	struct store_db *db = store_write_begin(w->catalog, e);
+	if (!db)
+		return err_code(e);
+	r = store_write_end(w->catalog, db, commit_in(w, db, name, m, full.len, schema_sql, schema_len, e), e);
+	if (r == 0)
+		writer_batch_clear(w);
+	return r;
+}
