@@ -718,6 +718,105 @@ static void test_long_names(void **state)
 	(void)cleanup_of(&c);
 }
 
+/* SQLite: a generated column takes the type that its affinity makes of the member. */
+static void test_generated_key_of_types(void **state)
+{
+	(void)state;
+	const struct {
+		enum db_form form;
+		const char *json, *text;
+		enum db_kind kind;
+		int want;
+	} cases[] = {
+	    {DB_FORM_TEXT, "{\"id\":\"a\"}", "a", DB_KIND_TEXT, 0},
+	    {DB_FORM_TEXT, "{\"id\":5}", "5", DB_KIND_TEXT, 0},
+	    {DB_FORM_TEXT, "{\"id\":true}", "1", DB_KIND_TEXT, 0},
+	    {DB_FORM_TEXT, "{\"id\": \"a\\u00e9\"}", "a\xc3\xa9", DB_KIND_TEXT, 0},
+	    {DB_FORM_NUMBER, "{\"id\":5}", "5", DB_KIND_INTEGER, 0},
+	    {DB_FORM_NUMBER, "{\"id\":\"5\"}", "5", DB_KIND_INTEGER, 0},
+	    {DB_FORM_NUMBER, "{\"id\":false}", "0", DB_KIND_INTEGER, 0},
+	    {DB_FORM_NUMBER, "{\"id\":5.5}", "5.5", DB_KIND_REAL, 0},
+	    {DB_FORM_NUMBER, "{\"id\":\"x\"}", "x", DB_KIND_TEXT, 0},
+	    {DB_FORM_BINARY, "{\"id\":5}", "5", DB_KIND_INTEGER, 0},
+	    {DB_FORM_BINARY, "{\"id\":\"5\"}", "5", DB_KIND_TEXT, 0},
+	    {DB_FORM_TEXT, "{\"id\":5}", "5", DB_KIND_INTEGER, -EDOM},
+	    {DB_FORM_NUMBER, "{\"id\":\"5\"}", "5", DB_KIND_TEXT, -EDOM},
+	    {DB_FORM_NUMBER, "{\"id\":1.10}", "1.1", DB_KIND_REAL, -EDOM},
+	    {DB_FORM_TEXT, "{\"id\":null}", NULL, DB_KIND_TEXT, -EDOM},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		const struct column_spec specs[] = {{"id", cases[i].form, false, "j", "id"},
+						    {"j", DB_FORM_JSON_TEXT, false, NULL, NULL}};
+		struct row_codec *c = codec_of(specs, 2, DB_KEY_UNIQUE, first_key, 1, true);
+		_cleanup_strbuf_ struct strbuf line = {0}, key = {0}, name = {0}, back = {0};
+		struct db_value v[] = {value_of(cases[i].json, DB_KIND_TEXT), value_of(cases[i].text, cases[i].kind)};
+		assert_int_equal(row_encode(c, v, &line, NULL), cases[i].want);
+		if (!cases[i].want) {
+			struct row_values rv;
+			row_values_init(&rv, c);
+			assert_int_equal(row_decode(c, line.data, line.len, &rv, NULL), 0);
+			assert_true(same_value(&rv.v[0], &v[0]));
+			assert_true(same_value(&rv.v[1], &v[1]));
+			row_values_done(&rv);
+			name_of(c, line.data, &key, &name);
+			assert_int_equal(row_key_of_name(c, name.data, &back), 0);
+			assert_true(same_text(&key, &back));
+		}
+		(void)cleanup_of(&c);
+	}
+	/* A BLOB in the document's column (SQLite reads its own binary form there) tells nothing. */
+	static const struct column_spec specs[] = {{"id", DB_FORM_TEXT, false, "j", "id"},
+						   {"j", DB_FORM_JSON_TEXT, false, NULL, NULL}};
+	struct row_codec *c = codec_of(specs, 2, DB_KEY_UNIQUE, first_key, 1, true);
+	_cleanup_strbuf_ struct strbuf line = {0};
+	struct db_value v[] = {value_of("{\"id\":\"a\"}", DB_KIND_BLOB), value_of("a", DB_KIND_TEXT)};
+	assert_int_equal(row_encode(c, v, &line, NULL), -EDOM);
+	(void)cleanup_of(&c);
+}
+
+static void test_odd_tables(void **state)
+{
+	(void)state;
+	_cleanup_strbuf_ struct strbuf line = {0}, key = {0}, name = {0}, back = {0};
+	struct err e = ERR_INIT;
+	struct row_values rv;
+	/* No columns at all, and only a generated one. */
+	static const struct column_spec generated[] = {{"g", DB_FORM_TEXT, false, "g", "g"}};
+	for (size_t n = 0; n < 2; n++) {
+		struct row_codec *c = codec_of(generated, n, DB_KEY_NONE, NULL, 0, false);
+		assert_int_equal(row_encode(c, NULL, &line, &e), 0);
+		assert_string_equal(line.data, "{}");
+		row_values_init(&rv, c);
+		assert_int_equal(row_decode(c, line.data, line.len, &rv, &e), 0);
+		assert_int_equal(row_decode(c, "{\"g\":1}", 7, &rv, &e), -EBADMSG);
+		row_values_done(&rv);
+		check_name(c, "{}", SHA_HEX ",12.json");
+		(void)cleanup_of(&c);
+	}
+	/* A key of more columns than fit on the stack, and each of them long. */
+	struct db_column columns[60] = {0};
+	size_t keys[60];
+	struct db_value v[60];
+	char names[60][4];
+	_cleanup_free_ char *text = xmalloc(100000);
+	memset(text, 'k', 100000);
+	for (size_t i = 0; i < 60; i++) {
+		(void)snprintf(names[i], sizeof names[i], "c%zu", i);
+		columns[i].name = names[i];
+		keys[i] = 59 - i;
+		v[i] = (struct db_value){text, i == 30 ? 100000 : 1, DB_KIND_COLUMN};
+	}
+	struct db_table t = {.name = names[0], .columns = columns, .n_columns = 60, .key = keys, .n_key = 60};
+	struct row_codec *c = row_codec_new(&t);
+	assert_int_equal(row_encode(c, v, &line, &e), 0);
+	assert_int_equal(row_key(c, line.data, line.len, NULL, 0, &key, &e), 0);
+	row_name(c, key.data, key.len, &name);
+	assert_int_equal(name.len, 188);
+	assert_int_equal(row_key_of_name(c, name.data, &back), 1);
+	assert_true(back.len > 150 && !memcmp(back.data, key.data, back.len));
+	(void)cleanup_of(&c);
+}
+
 /* ---- text ---- */
 
 /* The simplest thing that can be right, byte by byte. */
@@ -1437,6 +1536,8 @@ int main(void)
 	    cmocka_unit_test(test_names),
 	    cmocka_unit_test(test_names_of_other_kinds),
 	    cmocka_unit_test(test_long_names),
+	    cmocka_unit_test(test_generated_key_of_types),
+	    cmocka_unit_test(test_odd_tables),
 	    cmocka_unit_test(test_pretty),
 	    cmocka_unit_test(test_depth),
 	    cmocka_unit_test(test_updated),
