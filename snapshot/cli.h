@@ -22,10 +22,10 @@ struct cli_command {
 	const char *help; /* what `COMMAND --help` says below the usage line */
 	int min_args;     /* SOURCE is the first one */
 	int max_args;
-	const char *options; /* letters of those it takes besides the global ones */
-	bool connects;       /* needs a database that can be reached, not only the catalog */
-	bool creates;        /* makes the catalog where there is none */
-	int trouble;         /* exit status of what goes wrong before it has begun */
+	const char *options;       /* letters of those it takes besides the global ones */
+	bool connects;             /* needs a database that can be reached, not only the catalog */
+	bool creates;              /* makes the catalog where there is none */
+	int trouble;               /* exit status of what goes wrong before it has begun; 0: CLI_FAILED */
 	int (*run)(struct cli *c); /* the exit status */
 };
 

@@ -18,8 +18,8 @@
 #include "base/log.h"
 
 #define WATCH_TICK_MS 200
-#define WATCH_FIRST_MS 500    /* what is done sooner is not worth a bar */
-#define WATCH_LINE_MS 10000   /* between lines where there is no terminal */
+#define WATCH_FIRST_MS 500  /* what is done sooner is not worth a bar */
+#define WATCH_LINE_MS 10000 /* between lines where there is no terminal */
 #define WATCH_BAR_WIDTH 24
 
 struct cli_watch {
@@ -37,6 +37,8 @@ struct cli_watch {
 	bool interrupted;
 	int64_t begun_ms;
 	int64_t said_ms;
+	int64_t phase_ms; /* a job counts its rows anew for each phase (safety snapshot, restore) */
+	uint64_t last_rows;
 };
 
 static int64_t watch_now_ms(void)
@@ -118,6 +120,9 @@ static void watch_tick(struct cli_watch *w)
 	engine_progress(w->g, w->source, &p);
 	if (!p.what[0])
 		return;
+	if (p.rows_done < w->last_rows)
+		w->phase_ms = now;
+	w->last_rows = p.rows_done;
 	_cleanup_strbuf_ struct strbuf line = {0};
 	if (w->terminal && p.rows_total) {
 		uint64_t done = p.rows_done < p.rows_total ? p.rows_done : p.rows_total;
@@ -127,7 +132,7 @@ static void watch_tick(struct cli_watch *w)
 			strbuf_addch(&line, i < share * WATCH_BAR_WIDTH ? '#' : '.');
 		strbuf_addf(&line, "] %3d%%  ", (int)(share * 100));
 	}
-	watch_add_figures(&line, &p, now - w->begun_ms);
+	watch_add_figures(&line, &p, now - w->phase_ms);
 	if (w->terminal) {
 		strbuf_addf(&line, "  %s", p.what);
 		watch_draw(w, &line);
@@ -163,12 +168,12 @@ static void *watch_main(void *arg)
 		int n = poll(fds, 2, WATCH_TICK_MS);
 		if (n < 0 && errno != EINTR)
 			return NULL;
-		uint64_t woken;
-		MUTEX_GUARD(&w->mutex);
-		if (n > 0 && fds[0].revents && read(w->stop_fd, &woken, sizeof woken) == (ssize_t)sizeof woken && !w->leave_signals)
+		if (n > 0 && fds[0].revents)
 			return NULL;
 		struct signalfd_siginfo info;
-		if (n > 0 && fds[1].revents && !w->leave_signals && read(w->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
+		MUTEX_GUARD(&w->mutex);
+		if (n > 0 && fds[1].revents && !w->leave_signals &&
+		    read(w->signal_fd, &info, sizeof info) == (ssize_t)sizeof info)
 			watch_signal(w);
 		watch_tick(w);
 	}
@@ -178,9 +183,13 @@ int cli_watch_start(struct cli_watch **ret, bool verbose, struct err *e)
 {
 	sigset_t set;
 	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGHUP);
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++) {
+		struct sigaction now;
+		/* One that is ignored stays so (nohup); blocked, it would reach the watcher all the same. */
+		if (!sigaction(signals[i], NULL, &now) && now.sa_handler != SIG_IGN)
+			(void)sigaddset(&set, signals[i]);
+	}
 	struct cli_watch *w = xcalloc(1, sizeof *w);
 	(void)pthread_mutex_init(&w->mutex, NULL);
 	w->terminal = isatty(STDERR_FILENO);
@@ -208,6 +217,8 @@ void cli_watch_job(struct cli_watch *w, struct engine *g, size_t source, struct 
 	w->waiter = waiter;
 	w->begun_ms = watch_now_ms();
 	w->said_ms = w->begun_ms;
+	w->phase_ms = w->begun_ms;
+	w->last_rows = 0;
 }
 
 void cli_watch_idle(struct cli_watch *w)
@@ -218,18 +229,11 @@ void cli_watch_idle(struct cli_watch *w)
 	w->waiter = NULL;
 }
 
-static void watch_wake(struct cli_watch *w)
-{
-	uint64_t one = 1;
-	(void)!write(w->stop_fd, &one, sizeof one);
-}
-
 void cli_watch_leave_signals(struct cli_watch *w)
 {
 	pthread_mutex_lock(&w->mutex);
 	w->leave_signals = true;
 	pthread_mutex_unlock(&w->mutex);
-	watch_wake(w);
 }
 
 void cli_watch_stop(struct cli_watch *w)
@@ -237,10 +241,8 @@ void cli_watch_stop(struct cli_watch *w)
 	if (!w)
 		return;
 	cli_watch_idle(w);
-	pthread_mutex_lock(&w->mutex);
-	w->leave_signals = false;
-	pthread_mutex_unlock(&w->mutex);
-	watch_wake(w);
+	uint64_t one = 1;
+	(void)!write(w->stop_fd, &one, sizeof one);
 	(void)pthread_join(w->thread, NULL);
 	cleanup_close(&w->stop_fd);
 	cleanup_close(&w->signal_fd);

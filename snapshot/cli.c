@@ -1,0 +1,402 @@
+/*
+ * snapshot/cli.c - the program `metasnap`: the command line, the configuration, and what follows from them.
+ *
+ * Exit status 0 done, 1 failed, 2 usage; `diff` as diff(1): 0 same, 1 differs, 2 trouble. Errors are one line on
+ * stderr, "metasnap: what: why (what to do)"; success is silent but for what was asked. The main thread runs the
+ * command; cli_watch.c has the only other thread of the program's own. No locks here.
+ */
+#include "snapshot/cli.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+
+#define CLI_SYSTEM_CONFIG "/etc/metasnap.conf"
+
+static const char cli_help[] = "metasnap - consistent snapshots of databases\n"
+			       "\n"
+			       "usage: metasnap [-c CONFIG | --catalog FILE] COMMAND [ARGUMENTS]\n"
+			       "\n"
+			       "  snapshot SOURCE [NAME]         take one; prints its name\n"
+			       "  list [SOURCE] [--json]         the snapshots there are, oldest first\n"
+			       "  diff SOURCE A B                rows added, removed, changed from A to B\n"
+			       "  restore SOURCE SNAPSHOT|DIR    bring the database back to it\n"
+			       "          [--table T]... [--dry-run] [--yes] [--force]\n"
+			       "  verify [SOURCE [SNAPSHOT]]     read every row and compare with its digest;\n"
+			       "          [--live]               the database itself with the snapshot\n"
+			       "  export SOURCE SNAPSHOT DIR     write it to a new directory, with SHA256SUMS\n"
+			       "  import SOURCE DIR [NAME]       keep a backup as a snapshot; prints its name\n"
+			       "  remove | hold | release SOURCE SNAPSHOT\n"
+			       "  check                          is the catalog whole?\n"
+			       "\n"
+			       "SOURCE is a name from the configuration or a database URL:\n"
+			       "  postgresql://user@host/db   mysql://user@host/db   sqlite:FILE\n"
+			       "SNAPSHOT may be `latest`. CONFIG is $METASNAP_CONFIG or /etc/metasnap.conf.\n"
+			       "-v tells of progress also where there is no terminal. -V is --version.\n"
+			       "Exit status: 0 done, 1 failed, 2 usage. metasnap COMMAND --help says more.\n";
+
+/* clang-format off */
+static const struct cli_command cli_commands[] = {
+	{.name = "snapshot", .args = "SOURCE [NAME]", .min_args = 1, .max_args = 2,
+	 .connects = true, .creates = true, .run = cli_snapshot,
+	 .help = "Takes a snapshot and waits until it is complete; prints its name. Without NAME it is\n"
+		 "called by its moment, 20261122T081530Z. An interrupted one is not kept.\n"},
+	{.name = "restore", .args = "SOURCE SNAPSHOT|DIR [--table T]... [--dry-run] [--yes] [--force]",
+	 .min_args = 2, .max_args = 2, .options = "tnyf", .connects = true, .creates = true, .run = cli_restore,
+	 .help = "Brings the database back, in one transaction: a snapshot of what is there is taken first,\n"
+		 "then what differs is changed. Asks before it does; --yes answers. --dry-run only says what\n"
+		 "would change. DIR is a backup: a copy of snapshots/NAME, archives/NAME or of one table.\n"
+		 "--force: also from another engine or application version. A source with restore=off is\n"
+		 "never restored.\n"},
+	{.name = "list", .args = "[SOURCE] [--json]", .max_args = 1, .options = "j", .run = cli_list,
+	 .help = "Oldest first. --json: an array of objects with source, name, taken, taken_ms, tables, rows,\n"
+		 "bytes (of the rows' text), stored_bytes (what it added to the catalog), held, engine,\n"
+		 "server_version, openmetadata_version (or null).\n"},
+	{.name = "diff", .args = "SOURCE A B", .min_args = 3, .max_args = 3, .trouble = CLI_DIFF_TROUBLE,
+	 .run = cli_diff,
+	 .help = "One line a row: A (added), R (removed) or C (changed), and the row's file as the mounted\n"
+		 "tree names it. `A table/` is a table that only B has, `C schema.sql` another schema.\n"
+		 "Exit status: 0 same, 1 differs, 2 trouble.\n"},
+	{.name = "verify", .args = "[SOURCE [SNAPSHOT]] [--live]", .max_args = 2, .options = "l", .run = cli_verify,
+	 .help = "Reads every row of one snapshot, of all of a source, or of all, and compares with the\n"
+		 "digests. --live: the database now against the snapshot (the newest when none is named);\n"
+		 "prints what a restore would do. Exit status: 0 all well, 1 damaged, differs or failed.\n"},
+	{.name = "export", .args = "SOURCE SNAPSHOT DIR", .min_args = 3, .max_args = 3, .run = cli_export,
+	 .help = "Writes MANIFEST.json, SHA256SUMS, schema.sql and tables/T.jsonl to DIR, which must not exist\n"
+		 "or be empty. DIR is whole or not there; `sha256sum -c SHA256SUMS` passes in any copy of it.\n"},
+	{.name = "import", .args = "SOURCE DIR [NAME]", .min_args = 2, .max_args = 3, .creates = true,
+	 .run = cli_import,
+	 .help = "Verifies a backup and keeps it as a snapshot; prints its name. Without NAME it is called\n"
+		 "by the moment it was taken.\n"},
+	{.name = "remove", .args = "SOURCE SNAPSHOT", .min_args = 2, .max_args = 2, .run = cli_remove,
+	 .help = "Removes it and frees what only it used. One that is held stays.\n"},
+	{.name = "hold", .args = "SOURCE SNAPSHOT", .min_args = 2, .max_args = 2, .run = cli_hold,
+	 .help = "Nothing removes a held snapshot.\n"},
+	{.name = "release", .args = "SOURCE SNAPSHOT", .min_args = 2, .max_args = 2, .run = cli_release,
+	 .help = "Ends a hold.\n"},
+	{.name = "check", .args = "", .run = cli_check,
+	 .help = "The whole catalog: the file itself, the checksum of every pack, every reference.\n"
+		 "Prints nothing when all is well.\n"},
+};
+/* clang-format on */
+
+/* ---- words ---- */
+
+int cli_fail(const struct err *e, const char *what_fmt, ...)
+{
+	char what[256];
+	va_list ap;
+	va_start(ap, what_fmt);
+	(void)vsnprintf(what, sizeof what, what_fmt, ap);
+	va_end(ap);
+	/* The one who found out has said what to do where it knew. */
+	const char *hint = strchr(e->msg, '(')    ? ""
+			   : e->code == EXDEV     ? " (--force does it all the same)"
+			   : e->code == ENOTEMPTY ? " (remove what is there first)"
+						  : "";
+	const char *why = e->msg[0] ? e->msg : e->code ? strerror(e->code) : "failed";
+	log_error("%s: %s%s", what, why, hint);
+	return CLI_FAILED;
+}
+
+void cli_print_report(const struct strbuf *report)
+{
+	for (const char *line = strbuf_str(report); *line;) {
+		size_t n = strcspn(line, "\n");
+		if (n)
+			log_error("%.*s", (int)(n < 900 ? n : 900), line);
+		line += n + (line[n] == '\n');
+	}
+}
+
+static int cli_usage(const struct cli_command *command, const char *why)
+{
+	if (command)
+		log_error("%s: %s (usage: metasnap %s %s)", command->name, why, command->name, command->args);
+	else
+		log_error("%s (metasnap --help)", why);
+	return CLI_USAGE;
+}
+
+int cli_find_snapshot(struct cli *c, size_t source, const char *name, struct snapshot_info *ret, struct err *e)
+{
+	int64_t id = engine_source_id(c->g, source);
+	int r = strcmp(name, "latest") ? catalog_find(engine_catalog(c->g), id, name, ret, e)
+				       : catalog_latest(engine_catalog(c->g), id, ret, e);
+	if (r != -ENOENT)
+		return r;
+	const char *of = cli_source_name(c, source);
+	if (!strcmp(name, "latest"))
+		return err_set(e, ENOENT, "there is no snapshot yet (metasnap snapshot %s)", of);
+	return err_set(e, ENOENT, "there is no snapshot \"%.200s\" (metasnap list %s)", name, of);
+}
+
+/* ---- command line ---- */
+
+/* The password of a URL on the command line is not left where `ps` shows it. */
+static void cli_hide_password(char *url)
+{
+	char *start = strstr(url, "://");
+	if (!start)
+		return;
+	start += 3;
+	char *at = memrchr(start, '@', strcspn(start, "/?"));
+	char *colon = at ? memchr(start, ':', (size_t)(at - start)) : NULL;
+	for (char *p = colon ? colon + 1 : at; p && p < at; p++)
+		*p = 'x';
+}
+
+static const struct cli_command *cli_find_command(const char *name)
+{
+	for (size_t i = 0; i < sizeof cli_commands / sizeof cli_commands[0]; i++)
+		if (!strcmp(cli_commands[i].name, name))
+			return &cli_commands[i];
+	return NULL;
+}
+
+static void cli_add_table(struct cli *c, char *name)
+{
+	c->tables = xrealloc(c->tables, (c->n_tables + 2) * sizeof *c->tables);
+	c->tables[c->n_tables++] = name;
+	c->tables[c->n_tables] = NULL;
+}
+
+/* -1: go on, else the exit status. */
+static int cli_parse(struct cli *c, int argc, char **argv)
+{
+	static const struct option options[] = {
+	    {"config", required_argument, NULL, 'c'}, {"catalog", required_argument, NULL, 'C'},
+	    {"verbose", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},      {"table", required_argument, NULL, 't'},
+	    {"dry-run", no_argument, NULL, 'n'},      {"yes", no_argument, NULL, 'y'},
+	    {"force", no_argument, NULL, 'f'},        {"json", no_argument, NULL, 'j'},
+	    {"live", no_argument, NULL, 'l'},         {0},
+	};
+	char given[16] = ""; /* letters of the options that only some commands take */
+	bool help = false;
+	opterr = 0;
+	for (int o; (o = getopt_long(argc, argv, ":c:vhVt:ny", options, NULL)) != -1;) {
+		if (o == ':' || o == '?') {
+			_cleanup_free_ char *why =
+			    xasprintf("%s %s", argv[optind - 1], o == ':' ? "lacks its value" : "is not an option");
+			return cli_usage(NULL, why);
+		}
+		if (strchr("tnyfjl", o) && !strchr(given, o))
+			given[strlen(given)] = (char)o;
+		c->config_path = o == 'c' ? optarg : c->config_path;
+		c->catalog_path = o == 'C' ? optarg : c->catalog_path;
+		c->verbose |= o == 'v';
+		c->dry_run |= o == 'n';
+		c->yes |= o == 'y';
+		c->force |= o == 'f';
+		c->json |= o == 'j';
+		c->live |= o == 'l';
+		help |= o == 'h';
+		if (o == 't')
+			cli_add_table(c, optarg);
+		if (o == 'V') {
+			(void)printf("metasnap %s\n", METASNAP_VERSION);
+			return CLI_DONE;
+		}
+	}
+	const char *name = optind < argc ? argv[optind] : NULL;
+	if (name && !strcmp(name, "help") && optind + 1 < argc) {
+		help = true;
+		name = argv[++optind];
+	}
+	c->command = name ? cli_find_command(name) : NULL;
+	if (help || (name && !strcmp(name, "help"))) {
+		if (c->command)
+			(void)printf("usage: metasnap %s %s\n\n%s", name, c->command->args, c->command->help);
+		else
+			(void)fputs(cli_help, stdout);
+		return CLI_DONE;
+	}
+	if (!name)
+		return cli_usage(NULL, "which command?");
+	if (!c->command) {
+		_cleanup_free_ char *why = xasprintf("there is no command \"%s\"", name);
+		return cli_usage(NULL, why);
+	}
+	c->args = argv + optind + 1;
+	c->n_args = argc - optind - 1;
+	if (c->n_args < c->command->min_args || c->n_args > c->command->max_args)
+		return cli_usage(c->command,
+				 c->n_args < c->command->min_args ? "something is missing" : "too many words");
+	if (given[strspn(given, c->command->options ? c->command->options : "")])
+		return cli_usage(c->command, "it does not take all of these options");
+	if (c->config_path && c->catalog_path)
+		return cli_usage(NULL, "-c and --catalog do not go together");
+	return -1;
+}
+
+/* ---- configuration ---- */
+
+/* Adds a source that has a name and no database: enough for what only looks into the catalog. */
+static int cli_bare_config(struct config *ret, const char *source, struct err *e)
+{
+	/* Made from a URL so that everything but the connection is as always; it is never connected
+	 * (command->connects). */
+	int r = config_from_url(ret, "sqlite:/dev/null", source ? source : "none", e);
+	if (r >= 0 && !source) {
+		db_params_done(&ret->sources[0].params);
+		free(ret->sources[0].name);
+		ret->n_sources = 0;
+	}
+	return r;
+}
+
+static int cli_configure(struct cli *c, struct err *e)
+{
+	char *source = c->n_args ? c->args[0] : NULL;
+	bool is_url = source && strchr(source, ':');
+	const char *path = c->config_path;
+	int r = 0;
+	if (!path && !c->catalog_path) {
+		path = getenv("METASNAP_CONFIG");
+		if (!path || !*path)
+			path = !is_url && !access(CLI_SYSTEM_CONFIG, F_OK) ? CLI_SYSTEM_CONFIG : NULL;
+	}
+	if (path) {
+		r = config_load(&c->config, path, e);
+		if (r < 0)
+			return r;
+	}
+	if (is_url) {
+		struct config by_url;
+		r = config_from_url(&by_url, source, NULL, e);
+		if (r < 0)
+			return r;
+		cli_hide_password(source);
+		if (path) { /* its catalog, not its sources */
+			free(by_url.catalog_path);
+			by_url.catalog_path = TAKE_PTR(c->config.catalog_path);
+			by_url.cache_mb = c->config.cache_mb;
+		}
+		config_done(&c->config);
+		c->config = by_url;
+	} else if (!path) {
+		if (source && c->command->connects)
+			return err_set(e, EINVAL,
+				       "no configuration says what \"%s\" is (name a database URL, or -c CONFIG)",
+				       source);
+		if (!source && (c->command->run == cli_list || c->command->run == cli_verify))
+			return err_set(e, EINVAL,
+				       "no configuration says which sources there are (name one, or -c CONFIG)");
+		r = cli_bare_config(&c->config, source, e);
+		if (r < 0)
+			return r;
+	}
+	if (c->catalog_path) {
+		free(c->config.catalog_path);
+		c->config.catalog_path = xstrdup(c->catalog_path);
+	}
+	return 0;
+}
+
+/* The default catalog's directory is made; one that was named has to be there, lest a slip of the pen start a new one.
+ */
+static int cli_prepare_catalog(const struct cli *c, struct err *e)
+{
+	const char *path = c->config.catalog_path;
+	if (!c->command->creates) {
+		if (access(path, F_OK) < 0)
+			return errno == ENOENT
+				   ? err_set(e, ENOENT, "catalog %s does not exist (metasnap snapshot makes it)", path)
+				   : err_sys(e, errno, "catalog %s", path);
+		return 0;
+	}
+	_cleanup_free_ char *normal = config_default_catalog();
+	if (strcmp(path, normal))
+		return 0;
+	for (char *slash = strchr(normal + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(normal, 0700) < 0 && errno != EEXIST)
+			return err_sys(e, errno, "%s", normal);
+		*slash = '/';
+	}
+	return 0;
+}
+
+static int cli_open(struct cli *c, struct err *e)
+{
+	int r = cli_configure(c, e);
+	if (r >= 0)
+		r = cli_prepare_catalog(c, e);
+	if (r < 0)
+		return r;
+	/* Its source has to be known before anything is opened: the engine notes each source in the catalog. */
+	const char *name = c->n_args ? c->args[0] : NULL;
+	bool by_name = name && c->config.path;
+	size_t i = 0;
+	while (by_name && i < c->config.n_sources && strcmp(c->config.sources[i].name, name))
+		i++;
+	if (by_name && i == c->config.n_sources) {
+		_cleanup_strbuf_ struct strbuf known = {0};
+		for (i = 0; i < c->config.n_sources; i++)
+			strbuf_addf(&known, "%s%s", i ? ", " : "", c->config.sources[i].name);
+		return err_set(e, ENOENT, "%s has no source \"%.60s\" (it has %s)", c->config.path, name, known.data);
+	}
+	if (c->command->connects || c->live)
+		r = config_read_password(&c->config.sources[i], e);
+	if (r < 0)
+		return r;
+	c->source = i;
+	return engine_open(&c->g, &c->config, e);
+}
+
+/* ---- main ---- */
+
+/* A file that is opened as descriptor 1 or 2 would get what is printed. */
+static void cli_fill_descriptors(void)
+{
+	int fd;
+	do
+		fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		(void)close(fd);
+}
+
+static int cli_trouble(const struct cli *c)
+{
+	return c->command && c->command->trouble ? c->command->trouble : CLI_FAILED;
+}
+
+static int cli_run(struct cli *c)
+{
+	struct err e = ERR_INIT;
+	requester_self(&c->who);
+	if (cli_watch_start(&c->watch, c->verbose, &e) < 0 || cli_open(c, &e) < 0) {
+		bool named = c->n_args && !strchr(c->args[0], ':'); /* a URL stays out of messages */
+		(void)cli_fail(&e, "%s%s%s", c->command->name, named ? " " : "", named ? c->args[0] : "");
+		return cli_trouble(c);
+	}
+	return c->command->run(c);
+}
+
+int main(int argc, char **argv)
+{
+	struct cli c = {0};
+	cli_fill_descriptors();
+	(void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is seen when the output is flushed; sockets give EPIPE */
+	(void)umask(077);
+	int status = cli_parse(&c, argc, argv);
+	if (status < 0) {
+		status = cli_run(&c);
+		engine_close(c.g);
+		cli_watch_stop(c.watch);
+		config_done(&c.config);
+	}
+	free(c.tables);
+	if (fflush(stdout) || ferror(stdout)) {
+		if (errno != EPIPE) /* who reads has gone and knows */
+			log_error("writing the output: %s", strerror(errno));
+		return cli_trouble(&c);
+	}
+	return status;
+}
