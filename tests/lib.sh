@@ -258,7 +258,7 @@ DAEMON_PID=
 mount_fs() {
 	local conf=${1:-$CONF} mnt=${2:-$MNT} i
 	[ -x "$METASNAPFS" ] || fail "no program $METASNAPFS: build first"
-	mkdir -p "$mnt"
+	is_mounted "$mnt" || mkdir -p "$mnt" # a dead mount is mounted over
 	"$METASNAPFS" "$conf" "$mnt" -f >>"$CASE_DIR/daemon.log" 2>&1 &
 	DAEMON_PID=$!
 	MOUNTED=$mnt

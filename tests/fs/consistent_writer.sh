@@ -24,12 +24,14 @@ for first in range(0, 20000, 500):
 	CATALOG=$CASE_DIR/catalog_$engine/catalog.db
 	write_config now_max_age=0
 	mount_fs
+	: >"$CASE_DIR/write"
 	python3 -u -c '
+import os, sys
 i = 0
-while True:
+while os.path.exists(sys.argv[1]):
     i += 1
     print("BEGIN; UPDATE a_first SET n = n + 1 WHERE id = 1; INSERT INTO a_first VALUES (%d, %d); UPDATE z_last SET n = n + 1 WHERE id = 1; INSERT INTO z_last VALUES (%d, %d); COMMIT;"
-          % (i + 2, i, i + 2, i), flush=True)' 2>/dev/null | db_sql >/dev/null 2>&1 &
+          % (i + 2, i, i + 2, i), flush=True)' "$CASE_DIR/write" | db_sql >"$CASE_DIR/writer.log" 2>&1 &
 	writer=$!
 	for i in 1 2 3 4 5 6; do
 		mkdir "$MNT/prod/snapshots/w$i"
@@ -53,6 +55,6 @@ while True:
 	last=$(same "$MNT/prod/snapshots/last" "the last")
 	[ "$last" -gt "$before" ] || fail "the writer stood still"
 	umount_fs
-	kill "$writer" 2>/dev/null || true
-	wait "$writer" 2>/dev/null || true
+	rm "$CASE_DIR/write"
+	wait "$writer" || fail "the writer failed"
 done

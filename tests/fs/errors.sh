@@ -39,7 +39,9 @@ assert_fails mkdir "$MNT/lite/snapshots/x"
 
 step "names"
 mkdir "$MNT/prod/snapshots/x"
+ls "$MNT/prod/snapshots/x" >/dev/null
 assert_errno "File exists" mkdir "$MNT/prod/snapshots/x"
+ls "$MNT/prod/snapshots/x" >/dev/null
 assert_errno "File exists" mkdir "$MNT/prod/snapshots/latest"
 long=$(printf 'n%.0s' $(seq 201))
 for bad in a:b .hidden 'with space' 'pct%20' "$long" $'new\nline' größe; do
