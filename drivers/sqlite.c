@@ -47,8 +47,9 @@ struct sqlite_conn {
 	const struct db_table *load_table;
 	sqlite3_stmt *delete;
 
-	struct strbuf later; /* rebuild: the statements that come after the rows */
-	char **checked;      /* tables whose foreign keys are to be validated, NULL-terminated */
+	char **later; /* rebuild: the statements that come after the rows */
+	size_t n_later;
+	char **checked; /* tables whose foreign keys are to be validated, NULL-terminated */
 };
 
 static void sqlite_finalize(sqlite3_stmt **stmt)
@@ -248,7 +249,8 @@ static void sqlite_end_statements(struct sqlite_conn *c)
 static void sqlite_end(struct sqlite_conn *c)
 {
 	sqlite_end_statements(c);
-	strbuf_done(&c->later);
+	sqlite_free_list(&c->later);
+	c->n_later = 0;
 	sqlite_free_list(&c->checked);
 	(void)sqlite3_close(c->copy);
 	c->copy = NULL;
@@ -298,9 +300,9 @@ static int sqlite_set_up(struct sqlite_conn *c, struct err *e)
 	 * (and the order of its rows) is not touched, as dropping and creating them would. */
 	if (sqlite3_db_config(c->db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, &on) != SQLITE_OK || on)
 		return err_set(e, ENOTSUP, "this SQLite library cannot turn triggers off");
-	/* foreign_keys can only be set outside of a transaction; sqlite_check_foreign_keys validates. */
-	int r = sqlite_run(c, c->db, "PRAGMA foreign_keys=OFF; PRAGMA trusted_schema=OFF; PRAGMA synchronous=FULL;", e,
-			   c->path);
+	/* foreign_keys can only be set outside of a transaction; sqlite_check_foreign_keys validates. trusted_schema
+	 * stays on: SQLite 3.40 takes a generated column with ->> for unsafe and then refuses the whole file. */
+	int r = sqlite_run(c, c->db, "PRAGMA foreign_keys=OFF; PRAGMA synchronous=FULL", e, c->path);
 	_cleanup_free_ char *encoding = NULL;
 	if (r >= 0)
 		r = sqlite_ask(c, c->db, "SELECT count(*) FROM sqlite_schema", &encoding, e, c->path);
@@ -684,7 +686,7 @@ static int sqlite_copy(struct sqlite_conn *c, struct err *e)
 	if (r < 0)
 		return r;
 	sqlite3_progress_handler(c->copy, 1000, sqlite_progress, c);
-	return sqlite_run(c, c->copy, "PRAGMA trusted_schema=OFF; BEGIN", e, c->path);
+	return sqlite_run(c, c->copy, "BEGIN", e, c->path);
 }
 
 static int sqlite_fix_moment(struct sqlite_conn *c, enum db_access access, struct err *e)
@@ -939,7 +941,8 @@ static int sqlite_finish(struct db_conn *conn, struct db_schema *s, struct err *
 
 /* ---- restore: schema ---- */
 
-/* Executes one statement; anything behind it is refused. */
+/* Executes one statement; anything behind it is refused. SQLite keeps the text of an index as it is given, white space
+ * at the end included, so that not a byte may be added to it. */
 static int sqlite_run_statement(struct sqlite_conn *c, const char *sql, size_t len, struct err *e)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
@@ -1000,7 +1003,8 @@ static int sqlite_rebuild_begin(struct db_conn *conn, const struct db_schema *s,
 	if (r < 0)
 		return r;
 	sqlite_remember_checked(c, s);
-	strbuf_clear(&c->later);
+	sqlite_free_list(&c->later);
+	c->n_later = 0;
 	r = sqlite_drop_all(c, e);
 	if (r >= 0)
 		r = sqlite_run(c, c->db, "PRAGMA application_id=0; PRAGMA user_version=0", e, "schema");
@@ -1014,8 +1018,9 @@ static int sqlite_rebuild_begin(struct db_conn *conn, const struct db_schema *s,
 			return err_set(e, ENOTSUP, "schema: this statement is not one of a saved schema: %.*s",
 				       (int)(len < 60 ? len : 60), start);
 		if (kind == SQLITE_DDL_LATER) {
-			strbuf_add(&c->later, start, len);
-			strbuf_adds(&c->later, "\n;\n");
+			c->later = xrealloc(c->later, (c->n_later + 2) * sizeof *c->later);
+			c->later[c->n_later++] = xmemdup0(start, len);
+			c->later[c->n_later] = NULL;
 		} else {
 			r = sqlite_run_statement(c, start, len, e);
 		}
@@ -1088,14 +1093,8 @@ static int sqlite_rebuild_end(struct db_conn *conn, struct strbuf *warnings, str
 	struct sqlite_conn *c = sqlite_of(conn);
 	(void)warnings;
 	int r = sqlite_check_writing(c, e, "schema");
-	for (const char *p = strbuf_str(&c->later); r >= 0;) {
-		const char *start = NULL;
-		size_t len = 0;
-		if (sqlite_ddl_next(&p, &start, &len) == SQLITE_DDL_END)
-			break;
-		r = sqlite_run_statement(c, start, len, e);
-	}
-	strbuf_clear(&c->later);
+	for (size_t i = 0; r >= 0 && i < c->n_later; i++)
+		r = sqlite_run_statement(c, c->later[i], strlen(c->later[i]), e);
 	return r < 0 ? r : sqlite_check_foreign_keys(c, e);
 }
 
