@@ -47,6 +47,7 @@ static const char catalog_schema[] =
 	" op TEXT NOT NULL, subject TEXT NOT NULL, uid INTEGER, pid INTEGER, program TEXT, state TEXT NOT NULL,"
 	" finished_ms INTEGER, detail TEXT, safety_id INTEGER, target_id INTEGER);"
 	"CREATE INDEX journal_source ON journal(source_id, id);"
+	"CREATE INDEX journal_op ON journal(source_id, op);"
 	"INSERT INTO meta VALUES('pack', 1), ('snapshot', 1);";
 
 int64_t now_ms(void)
@@ -192,6 +193,7 @@ int catalog_open(struct catalog **ret, const char *path, enum catalog_mode mode,
 	if (r < 0)
 		return r;
 	_cleanup_(cleanup_catalog) struct catalog *c = xcalloc(1, sizeof *c);
+	c->daemon_fd = -1;
 	c->path = realpath(path, NULL);
 	if (!c->path)
 		return err_sys(e, errno, "catalog %s", path);
@@ -260,6 +262,8 @@ void catalog_close(struct catalog *c)
 		c->free_readers = next;
 	}
 	store_close(c->watch);
+	if (c->daemon_fd >= 0)
+		(void)close(c->daemon_fd);
 	if (c->writer)
 		(void)sqlite3_wal_checkpoint_v2(c->writer->h, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	store_close(c->writer);
@@ -280,6 +284,17 @@ const char *catalog_uuid(const struct catalog *c)
 int catalog_set_cache_bytes(struct catalog *c, size_t bytes)
 {
 	pack_cache_limit(c->packs, bytes);
+	return 0;
+}
+
+int catalog_lock_daemon(struct catalog *c, struct err *e)
+{
+	int fd = store_lock(c, STORE_LOCK_DAEMON, true, e);
+	if (fd == -EBUSY)
+		return err_set(e, EBUSY, "catalog %s: mounted already by another metasnapfs", c->path);
+	if (fd < 0)
+		return fd;
+	c->daemon_fd = fd;
 	return 0;
 }
 

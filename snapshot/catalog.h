@@ -23,6 +23,8 @@ void catalog_close(struct catalog *c);
 const char *catalog_path(const struct catalog *c);
 /* A random id made with the catalog: 32 hex digits. */
 const char *catalog_uuid(const struct catalog *c);
+/* One mounted file system for a catalog: EBUSY when another process has it. Held until catalog_close. */
+int catalog_lock_daemon(struct catalog *c, struct err *e);
 /* Changes whenever another connection or process committed something. Cheap. */
 int64_t catalog_data_version(struct catalog *c);
 DEFINE_CLEANUP(cleanup_catalog, struct catalog, catalog_close);

@@ -111,3 +111,25 @@ int journal_each(struct catalog *c, int64_t source_id, bool unfinished, int (*ea
 	store_read_end(c, db);
 	return r;
 }
+
+int journal_last_write(struct catalog *c, int64_t source_id, int64_t *ret_ms, struct err *e)
+{
+	*ret_ms = 0;
+	struct store_db *db = store_read_begin(c, e);
+	if (!db)
+		return err_code(e);
+	int r = 0;
+	sqlite3_stmt *st = store_stmt(db, STMT_JOURNAL_WRITTEN, e);
+	if (!st) {
+		r = err_code(e);
+	} else {
+		sqlite3_bind_int64(st, 1, source_id);
+		if (sqlite3_step(st) == SQLITE_ROW)
+			*ret_ms = sqlite3_column_int64(st, 0);
+		else
+			r = store_error(db, "reading the journal", e);
+		(void)sqlite3_reset(st);
+	}
+	store_read_end(c, db);
+	return r;
+}

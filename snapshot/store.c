@@ -69,6 +69,9 @@ static const char *const stmt_sql[STMT_MAX] = {
 			      " target_id FROM journal WHERE source_id=?1 ORDER BY id",
 	[STMT_JOURNAL_OPEN] = "SELECT id, source_id, at_ms, op, subject, uid, pid, program, state, finished_ms, detail, safety_id,"
 			      " target_id FROM journal WHERE source_id=?1 AND finished_ms IS NULL ORDER BY id",
+	[STMT_JOURNAL_WRITTEN] =
+		"SELECT max(coalesce(finished_ms, 9223372036854775807)) FROM journal WHERE source_id=?1 AND op IN ('restore', 'put')"
+		" AND state IN ('begun', 'committed', 'unknown')",
 	[STMT_DATA_VERSION] = "PRAGMA data_version",
 };
 

@@ -59,6 +59,7 @@ enum stmt {
 	STMT_JOURNAL_STATE,
 	STMT_JOURNAL_LIST,
 	STMT_JOURNAL_OPEN,
+	STMT_JOURNAL_WRITTEN,
 	STMT_DATA_VERSION,
 	STMT_MAX,
 };
@@ -76,6 +77,7 @@ struct catalog {
 	char *path;
 	char uuid[33];
 	enum catalog_mode mode;
+	int daemon_fd; /* holds the daemon's lock; -1: not ours */
 	pthread_mutex_t write_mutex;
 	struct store_db *writer; /* NULL in CATALOG_READ mode */
 	pthread_mutex_t read_mutex;
@@ -265,6 +267,10 @@ int journal_state(struct catalog *c, int64_t id, const char *state, const char *
 /* each(arg, entry) oldest first; unfinished: only those without an end. */
 int journal_each(struct catalog *c, int64_t source_id, bool unfinished, int (*each)(void *arg, const struct journal_entry *j), void *arg,
 		 struct err *e);
+
+/* When the source's database was last written by a restore or a row put in; INT64_MAX while one is under way or its end is not
+ * known; 0 never. Older snapshots are not what the database holds now. */
+int journal_last_write(struct catalog *c, int64_t source_id, int64_t *ret_ms, struct err *e);
 
 int64_t now_ms(void);
 /* "2026-11-22T08:15:30Z" */

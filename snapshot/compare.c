@@ -1,0 +1,209 @@
+/*
+ * snapshot/compare.c - reading snapshots against each other and against their own digests: diff, verify, check.
+ *
+ * Any thread; nothing is written.
+ */
+#include <errno.h>
+#include <inttypes.h>
+
+#include "snapshot/engine.h"
+#include "snapshot/stream.h"
+
+struct diff {
+	const struct diff_sink *sink;
+	const char *table;
+};
+
+static int diff_left(void *arg, const struct stream_row *l, struct err *e)
+{
+	struct diff *d = arg;
+	(void)e;
+	return d->sink->row(d->sink->arg, d->table, 'R', l->stored, NULL);
+}
+
+static int diff_right(void *arg, const struct stream_row *r, struct err *e)
+{
+	struct diff *d = arg;
+	(void)e;
+	return d->sink->row(d->sink->arg, d->table, 'A', NULL, r->stored);
+}
+
+static int diff_changed(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e)
+{
+	struct diff *d = arg;
+	(void)e;
+	return d->sink->row(d->sink->arg, d->table, 'C', l->stored, r->stored);
+}
+
+/* Versions are compared page by page only when they differ; an unchanged table costs nothing. */
+static int diff_table(struct catalog *c, const struct version_info *a, const struct version_info *b, const struct diff_sink *sink,
+		      struct err *e)
+{
+	struct diff d = {.sink = sink, .table = a ? a->name : b->name};
+	if (a && b && (a->id == b->id || (a->codec_id == b->codec_id && digest_equal(&a->digest, &b->digest))))
+		return 0;
+	int r = 0;
+	if (sink->table && (!a || !b))
+		r = sink->table(sink->arg, d.table, a ? 'R' : 'A');
+	_cleanup_(cleanup_row_stream) struct row_stream *l = NULL, *rt = NULL;
+	if (r == 0)
+		r = stream_version(&l, c, a ? a->id : 0, e);
+	if (r == 0)
+		r = stream_version(&rt, c, b ? b->id : 0, e);
+	struct merge_sink ms = {&d, diff_left, diff_right, NULL, diff_changed};
+	return r == 0 ? merge_streams(l, rt, &ms, e) : r;
+}
+
+int engine_diff(struct engine *g, int64_t snapshot_a, int64_t snapshot_b, const struct diff_sink *sink, struct err *e)
+{
+	struct catalog *c = engine_catalog(g);
+	struct version_list a = {0}, b = {0};
+	int r = catalog_tables(c, snapshot_a, &a, e);
+	if (r == 0)
+		r = catalog_tables(c, snapshot_b, &b, e);
+	for (size_t i = 0, k = 0; r == 0 && (i < a.n || k < b.n);) {
+		int order = i == a.n ? 1 : k == b.n ? -1 : strcmp(a.v[i].name, b.v[k].name);
+		r = diff_table(c, order <= 0 ? &a.v[i] : NULL, order >= 0 ? &b.v[k] : NULL, sink, e);
+		i += order <= 0;
+		k += order >= 0;
+	}
+	version_list_done(&a);
+	version_list_done(&b);
+	return r;
+}
+
+/* ---- verify ---- */
+
+static int verify_version(struct catalog *c, const struct version_info *v, struct hasher *h, struct err *e)
+{
+	_cleanup_(cleanup_row_cursor) struct row_cursor *rc = NULL;
+	struct digest digest = {0};
+	uint64_t lines = 0, files = 0;
+	struct stored_row row;
+	int r = row_cursor_open(&rc, c, v->id, 0, e);
+	while (r == 0 && (r = row_cursor_next(rc, &row, e)) == 1) {
+		uint8_t sha[ROW_SHA_LEN];
+		hasher_sha256(h, row.line, row.line_len, sha);
+		digest_add(&digest, sha);
+		lines += row.line_len + 1;
+		files += row.file_size;
+		r = row.file_size == row_pretty_size(row.line, row.line_len) ? 0 : err_set(e, EIO, "a row's file size is wrong");
+	}
+	if (r < 0)
+		return r;
+	if (!digest_equal(&digest, &v->digest) || lines != v->line_bytes || files != v->file_bytes)
+		return err_set(e, EIO, "its %" PRIu64 " rows do not match its digest (%" PRIu64 " rows)", digest.count, v->rows);
+	return 0;
+}
+
+static int verify_snapshot(struct catalog *c, int64_t snapshot_id, const char *label, struct strbuf *report, struct err *e)
+{
+	struct version_list tables = {0};
+	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+	int r = catalog_tables(c, snapshot_id, &tables, e), bad = 0;
+	for (size_t i = 0; r == 0 && i < tables.n; i++) {
+		struct err why = ERR_INIT;
+		if (verify_version(c, &tables.v[i], h, &why) < 0) {
+			bad++;
+			strbuf_addf(report, "%s%stable %s: %s\n", label, *label ? ": " : "", tables.v[i].name, why.msg);
+		}
+	}
+	version_list_done(&tables);
+	_cleanup_strbuf_ struct strbuf schema = {0};
+	struct manifest m = {0};
+	if (r == 0)
+		r = store_manifest(c, snapshot_id, &m, e);
+	if (r == 0)
+		r = catalog_schema_sql(c, snapshot_id, &schema, e);
+	if (r == 0) {
+		uint8_t sha[ROW_SHA_LEN];
+		hasher_sha256(h, strbuf_str(&schema), schema.len, sha);
+		if (memcmp(sha, m.schema_sha256, sizeof sha)) {
+			bad++;
+			strbuf_addf(report, "%s%sschema.sql: does not match its digest\n", label, *label ? ": " : "");
+		}
+	}
+	manifest_done(&m);
+	return r == 0 && bad ? err_set(e, EIO, "%d of its parts are damaged", bad) : r;
+}
+
+int engine_verify(struct engine *g, int64_t snapshot_id, struct strbuf *report, struct err *e)
+{
+	return verify_snapshot(engine_catalog(g), snapshot_id, "", report, e);
+}
+
+/* ---- check ---- */
+
+/* One statement over the catalog; each(arg, statement) for each row. */
+static int check_each(struct catalog *c, const char *sql, int (*each)(void *arg, sqlite3_stmt *st), void *arg, struct err *e)
+{
+	struct store_db *db = store_read_begin(c, e);
+	if (!db)
+		return err_code(e);
+	sqlite3_stmt *st = NULL;
+	int r = 0, step = SQLITE_ERROR;
+	if (sqlite3_prepare_v2(db->h, sql, -1, &st, NULL) == SQLITE_OK)
+		while ((step = sqlite3_step(st)) == SQLITE_ROW && r == 0)
+			r = each(arg, st);
+	if (r == 0 && step != SQLITE_DONE)
+		r = store_error(db, "checking", e);
+	sqlite3_finalize(st);
+	store_read_end(c, db);
+	return r;
+}
+
+struct check {
+	struct catalog *catalog;
+	struct strbuf *report;
+	struct hasher *hasher;
+	unsigned bad;
+};
+
+static int check_integrity(void *arg, sqlite3_stmt *st)
+{
+	struct check *k = arg;
+	const char *text = (const char *)sqlite3_column_text(st, 0);
+	if (text && strcmp(text, "ok")) {
+		k->bad++;
+		strbuf_addf(k->report, "SQLite: %s\n", text);
+	}
+	return 0;
+}
+
+static int check_pack(void *arg, sqlite3_stmt *st)
+{
+	struct check *k = arg;
+	struct err why = ERR_INIT;
+	if (pack_verify(k->catalog, sqlite3_column_int64(st, 0), k->hasher, &why) < 0) {
+		k->bad++;
+		strbuf_addf(k->report, "%s\n", why.msg);
+	}
+	return 0;
+}
+
+static int check_snapshot(void *arg, sqlite3_stmt *st)
+{
+	struct check *k = arg;
+	struct err why = ERR_INIT;
+	const char *name = (const char *)sqlite3_column_text(st, 1);
+	_cleanup_free_ char *label = xasprintf("snapshot %s", name ? name : "(unlisted)");
+	size_t before = k->report->len;
+	if (verify_snapshot(k->catalog, sqlite3_column_int64(st, 0), label, k->report, &why) < 0) {
+		k->bad++;
+		if (k->report->len == before)
+			strbuf_addf(k->report, "%s: %s\n", label, why.msg);
+	}
+	return 0;
+}
+
+int engine_check(struct engine *g, struct strbuf *report, struct err *e)
+{
+	struct check k = {.catalog = engine_catalog(g), .report = report};
+	_cleanup_(cleanup_hasher) struct hasher *h = k.hasher = hasher_new();
+	int r = check_each(k.catalog, "PRAGMA integrity_check", check_integrity, &k, e);
+	if (r == 0)
+		r = check_each(k.catalog, "SELECT id FROM pack ORDER BY id", check_pack, &k, e);
+	if (r == 0)
+		r = check_each(k.catalog, "SELECT id, name FROM snapshot ORDER BY id", check_snapshot, &k, e);
+	return r == 0 && k.bad ? err_set(e, EIO, "%u damaged parts", k.bad) : r;
+}

@@ -1,0 +1,803 @@
+/*
+ * snapshot/restore.c - restore: the plan is the diff of the safety snapshot and the target, both in the catalog; what is applied is
+ * read back and compared with the target's digests before COMMIT.
+ *
+ * Runs on the job's thread with one server connection. The tables are locked against other writers from the safety snapshot on,
+ * so the difference is exact until the end.
+ */
+#include "snapshot/restore.h"
+
+#include <errno.h>
+#include <inttypes.h>
+
+#include "snapshot/capture.h"
+
+#define RESTORE_KEY_BATCH 1000U
+
+/* ---- the target ---- */
+
+struct target {
+	struct db_schema *schema; /* tables as the codecs describe them, sequences and auto_increment from the manifest */
+	struct version_list versions; /* same order as schema->tables */
+	struct strbuf sql;
+};
+
+static void target_done(struct target *t)
+{
+	db_schema_free(t->schema);
+	version_list_done(&t->versions);
+	strbuf_done(&t->sql);
+}
+
+/* A deep copy of a description, by the one text form that it has. */
+static int target_copy_table(const struct db_table *from, struct db_table *ret, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf text = {0};
+	table_json_render(from, NULL, &text);
+	return table_json_parse(ret, NULL, text.data, text.len, e);
+}
+
+static int target_load(struct catalog *c, int64_t snapshot_id, struct target *ret, struct err *e)
+{
+	struct manifest m;
+	int r = store_manifest(c, snapshot_id, &m, e);
+	if (r < 0)
+		return r;
+	struct db_schema *s = ret->schema = xcalloc(1, sizeof *s);
+	s->engine = TAKE_PTR(m.engine);
+	s->server_version = TAKE_PTR(m.server_version);
+	s->database = TAKE_PTR(m.database);
+	s->schema = TAKE_PTR(m.schema);
+	s->app_version = TAKE_PTR(m.app_version);
+	s->sequences = TAKE_PTR(m.sequences);
+	s->n_sequences = m.n_sequences;
+	m.n_sequences = 0;
+	r = catalog_tables(c, snapshot_id, &ret->versions, e);
+	if (r == 0 && ret->versions.n != m.n_tables)
+		r = err_set(e, EIO, "catalog: a manifest does not fit its snapshot");
+	s->tables = xcalloc(ret->versions.n, sizeof *s->tables);
+	for (size_t i = 0; r == 0 && i < ret->versions.n; i++) {
+		const struct row_codec *codec;
+		r = catalog_codec(c, ret->versions.v[i].codec_id, &codec, e);
+		if (r == 0)
+			r = target_copy_table(row_codec_table(codec), &s->tables[i], e);
+		if (r == 0) {
+			s->n_tables++;
+			s->tables[i].has_auto_increment = m.tables[i].has_auto_increment;
+			s->tables[i].auto_increment = m.tables[i].auto_increment;
+		}
+	}
+	manifest_done(&m);
+	return r == 0 ? catalog_schema_sql(c, snapshot_id, &ret->sql, e) : r;
+}
+
+static bool wanted(char *const *tables, const char *name)
+{
+	if (!tables)
+		return true;
+	for (; *tables; tables++)
+		if (!strcmp(*tables, name))
+			return true;
+	return false;
+}
+
+static bool same_description(const struct db_table *a, const struct db_table *b)
+{
+	_cleanup_strbuf_ struct strbuf x = {0}, y = {0};
+	/* A table whose derived key had to be given up (see capture) is the same table. */
+	struct db_table u = *a, v = *b;
+	if (a->key_kind != b->key_kind && (a->key_kind == DB_KEY_NONE || b->key_kind == DB_KEY_NONE)) {
+		u = table_without_derived_key(a);
+		v = table_without_derived_key(b);
+	}
+	table_json_render(&u, NULL, &x);
+	table_json_render(&v, NULL, &y);
+	return x.len == y.len && !memcmp(x.data, y.data, x.len);
+}
+
+/* ---- plan ---- */
+
+void restore_plan_done(struct restore_plan *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		free(p->v[i].table);
+	free(p->v);
+	*p = (struct restore_plan){0};
+}
+
+void restore_plan_text(const struct restore_plan *p, struct strbuf *out)
+{
+	uint64_t inserts = 0, updates = 0, deletes = 0;
+	if (p->rebuild)
+		strbuf_adds(out, "The schema differs or is missing: it is made anew from schema.sql, and all rows are loaded.\n");
+	size_t w = 5;
+	for (size_t i = 0; i < p->n; i++)
+		w = strlen(p->v[i].table) > w ? strlen(p->v[i].table) : w;
+	strbuf_addf(out, "%-*s %12s %12s %12s\n", (int)w, "table", "inserts", "updates", "deletes");
+	for (size_t i = 0; i < p->n; i++) {
+		const struct table_plan *t = &p->v[i];
+		inserts += t->inserts;
+		updates += t->updates;
+		deletes += t->deletes;
+		if (t->inserts || t->updates || t->deletes)
+			strbuf_addf(out, "%-*s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n", (int)w, t->table, t->inserts, t->updates, t->deletes);
+	}
+	strbuf_addf(out, "%-*s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n", (int)w, "total", inserts, updates, deletes);
+}
+
+static struct table_plan *plan_add(struct restore_plan *p, const char *table)
+{
+	if ((p->n & (p->n - 1)) == 0)
+		p->v = xrealloc(p->v, (p->n ? p->n * 2 : 1) * sizeof *p->v);
+	p->v[p->n] = (struct table_plan){.table = xstrdup(table)};
+	return &p->v[p->n++];
+}
+
+/* left: live, right: target */
+static int plan_delete(void *arg, const struct stream_row *l, struct err *e)
+{
+	(void)l;
+	(void)e;
+	((struct table_plan *)arg)->deletes++;
+	return 0;
+}
+
+static int plan_insert(void *arg, const struct stream_row *r, struct err *e)
+{
+	(void)r;
+	(void)e;
+	((struct table_plan *)arg)->inserts++;
+	return 0;
+}
+
+static int plan_update(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e)
+{
+	(void)l;
+	(void)r;
+	(void)e;
+	((struct table_plan *)arg)->updates++;
+	return 0;
+}
+
+static int plan_merge(struct row_stream *live, struct row_stream *target, struct table_plan *tp, struct err *e)
+{
+	struct merge_sink sink = {tp, plan_delete, plan_insert, NULL, plan_update};
+	return merge_streams(live, target, &sink, e);
+}
+
+/* From two versions; 0: that side has no such table. */
+static int plan_versions(struct catalog *c, const struct version_info *live, const struct version_info *target, struct table_plan *tp,
+			 struct err *e)
+{
+	if (live && target && live->id == target->id)
+		return 0;
+	if (!live || !target || live->codec_id != target->codec_id) {
+		if (live && target && digest_equal(&live->digest, &target->digest))
+			return 0;
+		tp->deletes = live ? live->rows : 0;
+		tp->inserts = target ? target->rows : 0;
+		return 0;
+	}
+	_cleanup_(cleanup_row_stream) struct row_stream *a = NULL, *b = NULL;
+	int r = stream_version(&a, c, live->id, e);
+	if (r == 0)
+		r = stream_version(&b, c, target->id, e);
+	return r == 0 ? plan_merge(a, b, tp, e) : r;
+}
+
+/* From the live table itself, when nothing may be stored (dry run, verify --live). */
+static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_table *t, const struct version_info *target,
+		     struct job_ctl *job, struct table_plan *tp, struct err *e)
+{
+	const struct row_codec *codec = NULL;
+	_cleanup_(cleanup_row_codec) struct row_codec *mine = NULL;
+	struct db_table plain = table_without_derived_key(t);
+	int r = target ? catalog_codec(c, target->codec_id, &codec, e) : 0;
+	if (r < 0)
+		return r;
+	if (codec && !same_description(t, row_codec_table(codec)))
+		codec = NULL; /* rows of another form: every one of them differs */
+	if (codec && row_codec_table(codec)->key_kind != t->key_kind)
+		t = &plain;
+	bool compare = codec != NULL;
+	if (!codec)
+		codec = mine = row_codec_new(t = &plain);
+	bool ordered = compare && t->key_kind == DB_KEY_UNIQUE;
+	for (;;) {
+		_cleanup_(cleanup_row_stream) struct row_stream *live = NULL, *want = NULL;
+		struct err why = ERR_INIT;
+		tp->inserts = tp->updates = tp->deletes = 0;
+		r = stream_live(&live, conn, t, codec, ordered, job, &why);
+		if (r == 0)
+			r = stream_version(&want, c, compare ? target->id : 0, &why);
+		if (r == 0)
+			r = plan_merge(live, want, tp, &why);
+		if (r == 0 && !compare && target)
+			tp->inserts = target->rows;
+		if ((r == -EILSEQ || r == -EOPNOTSUPP) && ordered) {
+			ordered = false;
+			continue;
+		}
+		if (r < 0 && e)
+			*e = why;
+		return r;
+	}
+}
+
+/* All tables of either side. live_versions NULL: from the live tables. */
+static int plan_make(struct catalog *c, struct db_conn *conn, const struct db_schema *live, const struct version_list *live_versions,
+		     const struct target *target, char *const *tables, struct job_ctl *job, struct restore_plan *plan, struct err *e)
+{
+	size_t i = 0, k = 0;
+	while (i < live->n_tables || k < target->versions.n) {
+		int order = i == live->n_tables                ? 1
+			    : k == target->versions.n ? -1
+						      : strcmp(live->tables[i].name, target->versions.v[k].name);
+		const struct db_table *t = order <= 0 ? &live->tables[i++] : NULL;
+		const struct version_info *v = order >= 0 ? &target->versions.v[k++] : NULL;
+		const char *name = t ? t->name : v->name;
+		if (!wanted(tables, name) || (tables && !v))
+			continue;
+		struct table_plan *tp = plan_add(plan, name);
+		int r = 0;
+		if (!live_versions && t) {
+			job_ctl_say(job, "comparing: %s", name);
+			r = plan_live(c, conn, t, v, job, tp, e);
+		} else {
+			const struct version_info *lv = NULL;
+			for (size_t n = 0; t && n < live_versions->n; n++)
+				if (!strcmp(live_versions->v[n].name, name))
+					lv = &live_versions->v[n];
+			r = plan_versions(c, lv, v, tp, e);
+		}
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static bool plan_is_empty(const struct restore_plan *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		if (p->v[i].inserts || p->v[i].updates || p->v[i].deletes)
+			return false;
+	return true;
+}
+
+/* ---- may it be done? ---- */
+
+static int check_policy(const struct restore *rs, const struct db_schema *live, const struct db_schema *target, struct err *e)
+{
+	if (rs->policy == RESTORE_OFF)
+		return err_set(e, EPERM, "restore = off for this source (set restore = empty or replace in its configuration)");
+	if (!*target->engine)
+		return 0; /* one table: its description decides */
+	if (strcmp(live->engine, target->engine) && !rs->force)
+		return err_set(e, EXDEV, "the backup is of %s %s, the target is %s %s (force to try)", target->engine,
+			       target->server_version, live->engine, live->server_version);
+	if (live->app_version && target->app_version && strcmp(live->app_version, target->app_version) && !rs->force)
+		return err_set(e, EXDEV, "the backup is of OpenMetadata %s, the target's tables are of %s (force to go back)",
+			       target->app_version, live->app_version);
+	return 0;
+}
+
+/* 1: some table has a row. */
+static int live_has_rows(struct db_conn *conn, const struct db_schema *live, struct err *e)
+{
+	const struct db_driver *d = db_driver_of(conn);
+	for (size_t i = 0; i < live->n_tables; i++) {
+		struct db_table plain = table_without_derived_key(&live->tables[i]);
+		const struct db_value *v;
+		int r = d->scan_open(conn, &plain, false, e);
+		if (r < 0)
+			return r;
+		int row = d->scan_next(conn, &v, e);
+		r = d->scan_close(conn, row < 0 ? NULL : e);
+		if (row < 0)
+			return row;
+		if (r < 0)
+			return r;
+		if (row)
+			return 1;
+	}
+	return 0;
+}
+
+static bool schema_differs(const struct db_schema *live, const struct strbuf *live_sql, const struct target *t)
+{
+	if (live->n_tables != t->schema->n_tables || live_sql->len != t->sql.len ||
+	    memcmp(strbuf_str(live_sql), strbuf_str(&t->sql), t->sql.len))
+		return true;
+	for (size_t i = 0; i < live->n_tables; i++)
+		if (!same_description(&live->tables[i], &t->schema->tables[i]))
+			return true;
+	return false;
+}
+
+/* Restoring some tables changes rows only: the live table must be the table that the backup describes. */
+static int check_tables(char *const *tables, const struct db_schema *live, const struct target *t, struct err *e)
+{
+	for (; *tables; tables++) {
+		const struct db_table *want = db_schema_find(t->schema, *tables), *have = db_schema_find(live, *tables);
+		if (!want)
+			return err_set(e, ENOENT, "table %s is not in the backup", *tables);
+		if (!have)
+			return err_set(e, ENOENT, "table %s is not in the database (restore the whole snapshot)", *tables);
+		if (!same_description(have, want))
+			return err_set(e, EXDEV, "table %s has other columns now than in the backup (restore the whole snapshot)", *tables);
+	}
+	return 0;
+}
+
+/* ---- applying ---- */
+
+struct apply {
+	struct restore *rs;
+	const struct db_driver *driver;
+	const struct db_table *table;
+	const struct row_codec *codec;
+	struct row_values values;
+	struct strbuf keys; /* bytes of the keys that wait */
+	struct db_value *key;
+	size_t *key_at;
+	size_t n_keys;
+	bool deleting;
+};
+
+static void apply_done(struct apply *a)
+{
+	row_values_done(&a->values);
+	strbuf_done(&a->keys);
+	free(a->key);
+	free(a->key_at);
+}
+
+static int apply_step(struct apply *a, size_t bytes, struct err *e)
+{
+	struct job_ctl *job = a->rs->job;
+	if (atomic_load_explicit(&job->cancelled, memory_order_relaxed))
+		return err_set(e, EINTR, "cancelled");
+	atomic_fetch_add_explicit(&job->rows_done, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&job->bytes_done, bytes, memory_order_relaxed);
+	return 0;
+}
+
+static int apply_flush_keys(struct apply *a, struct err *e)
+{
+	if (!a->n_keys)
+		return 0;
+	size_t n = a->n_keys * a->table->n_key;
+	for (size_t i = 0; i < n; i++)
+		if (a->key[i].data)
+			a->key[i].data = strbuf_str(&a->keys) + a->key_at[i];
+	int r = a->driver->delete_keys(a->rs->conn, a->table, a->key, a->n_keys, e);
+	a->n_keys = 0;
+	strbuf_clear(&a->keys);
+	return r;
+}
+
+static int apply_delete(void *arg, const struct stream_row *l, struct err *e)
+{
+	struct apply *a = arg;
+	int r = apply_step(a, l->line_len, e);
+	if (r == 0)
+		r = row_decode(a->codec, l->line, l->line_len, &a->values, e);
+	if (r < 0)
+		return r;
+	const struct db_value *key = a->values.v + row_codec_columns(a->codec);
+	for (size_t i = 0; i < a->table->n_key; i++) {
+		size_t at = a->n_keys * a->table->n_key + i;
+		a->key[at] = key[i];
+		a->key_at[at] = a->keys.len;
+		if (key[i].data)
+			strbuf_add(&a->keys, key[i].data, key[i].len);
+	}
+	return ++a->n_keys == RESTORE_KEY_BATCH ? apply_flush_keys(a, e) : 0;
+}
+
+static int apply_delete_changed(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e)
+{
+	(void)r;
+	return apply_delete(arg, l, e);
+}
+
+static int apply_load(void *arg, const struct stream_row *r, struct err *e)
+{
+	struct apply *a = arg;
+	int q = apply_step(a, r->line_len, e);
+	if (q == 0)
+		q = row_decode(a->codec, r->line, r->line_len, &a->values, e);
+	return q == 0 ? a->driver->load_row(a->rs->conn, a->values.v, e) : q;
+}
+
+static int apply_load_changed(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e)
+{
+	(void)l;
+	return apply_load(arg, r, e);
+}
+
+static int apply_merge(struct apply *a, int64_t live_version, int64_t target_version, const struct merge_sink *sink, struct err *e)
+{
+	_cleanup_(cleanup_row_stream) struct row_stream *l = NULL, *r = NULL;
+	int q = stream_version(&l, a->rs->catalog, live_version, e);
+	if (q == 0)
+		q = stream_version(&r, a->rs->catalog, target_version, e);
+	return q == 0 ? merge_streams(l, r, sink, e) : q;
+}
+
+static int apply_loads(struct apply *a, int64_t live_version, int64_t target_version, struct err *e)
+{
+	struct merge_sink sink = {a, NULL, apply_load, NULL, apply_load_changed};
+	int r = a->driver->load_begin(a->rs->conn, a->table, e);
+	if (r < 0)
+		return r;
+	r = apply_merge(a, live_version, target_version, &sink, e);
+	int q = a->driver->load_end(a->rs->conn, r == 0, r == 0 ? e : NULL);
+	return r < 0 ? r : q;
+}
+
+static int apply_init(struct apply *a, struct restore *rs, const struct db_table *t, int64_t codec_id, struct err *e)
+{
+	*a = (struct apply){.rs = rs, .driver = db_driver_of(rs->conn), .table = t};
+	int r = catalog_codec(rs->catalog, codec_id, &a->codec, e);
+	if (r < 0)
+		return r;
+	row_values_init(&a->values, a->codec);
+	a->key = xcalloc(RESTORE_KEY_BATCH * (t->n_key + 1), sizeof *a->key);
+	a->key_at = xcalloc(RESTORE_KEY_BATCH * (t->n_key + 1), sizeof *a->key_at);
+	return 0;
+}
+
+/* Makes the live table t (as the safety snapshot has it in `live`) the target version. */
+static int apply_table(struct restore *rs, const struct db_table *t, const struct version_info *live, const struct version_info *target,
+		       struct err *e)
+{
+	_cleanup_(apply_done) struct apply a;
+	int r = apply_init(&a, rs, t, target->codec_id, e);
+	if (r < 0)
+		return r;
+	job_ctl_say(rs->job, "restore: %s", t->name);
+	/* Rows without a key of their own cannot be named one by one. */
+	if (t->key_kind != DB_KEY_UNIQUE || !live || live->codec_id != target->codec_id) {
+		r = a.driver->delete_all(rs->conn, t, e);
+		return r == 0 ? apply_loads(&a, 0, target->id, e) : r;
+	}
+	struct merge_sink deletes = {&a, apply_delete, NULL, NULL, apply_delete_changed};
+	r = apply_merge(&a, live->id, target->id, &deletes, e);
+	if (r == 0)
+		r = apply_flush_keys(&a, e);
+	return r == 0 ? apply_loads(&a, live->id, target->id, e) : r;
+}
+
+/* Reads the table back through the same code and compares digests. */
+static int verify_table(struct restore *rs, const struct db_table *t, const struct version_info *target, struct err *e)
+{
+	const struct db_driver *d = db_driver_of(rs->conn);
+	const struct row_codec *codec;
+	int r = catalog_codec(rs->catalog, target->codec_id, &codec, e);
+	if (r < 0)
+		return r;
+	job_ctl_say(rs->job, "verify: %s", t->name);
+	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+	_cleanup_strbuf_ struct strbuf line = {0};
+	struct digest digest = {0};
+	r = d->scan_open(rs->conn, t, false, e);
+	if (r < 0)
+		return r;
+	const struct db_value *values;
+	while ((r = d->scan_next(rs->conn, &values, e)) == 1) {
+		strbuf_clear(&line);
+		r = row_encode(codec, values, &line, e);
+		if (r == 0 && atomic_load_explicit(&rs->job->cancelled, memory_order_relaxed))
+			r = err_set(e, EINTR, "cancelled");
+		if (r < 0)
+			break;
+		uint8_t sha[ROW_SHA_LEN];
+		hasher_sha256(h, line.data, line.len, sha);
+		digest_add(&digest, sha);
+	}
+	int q = d->scan_close(rs->conn, r == 0 ? e : NULL);
+	if (r < 0 || q < 0)
+		return r < 0 ? r : q;
+	if (!digest_equal(&digest, &target->digest))
+		return err_set(e, EIO, "table %s: after the restore it holds %" PRIu64 " rows that differ from the snapshot's %" PRIu64
+				       "; rolled back",
+			       t->name, digest.count, target->rows);
+	return 0;
+}
+
+/* Description to scan and load with: the target's own, which is what its codec encodes. */
+static int apply_rebuild(struct restore *rs, const struct target *t, struct err *e)
+{
+	const struct db_driver *d = db_driver_of(rs->conn);
+	_cleanup_strbuf_ struct strbuf warnings = {0};
+	int r = d->rebuild_begin(rs->conn, t->schema, strbuf_str(&t->sql), &warnings, e);
+	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
+		_cleanup_(apply_done) struct apply a;
+		job_ctl_say(rs->job, "restore: %s", t->versions.v[i].name);
+		r = apply_init(&a, rs, &t->schema->tables[i], t->versions.v[i].codec_id, e);
+		if (r == 0)
+			r = apply_loads(&a, 0, t->versions.v[i].id, e);
+		if (r < 0)
+			err_prefix(e, "table %s", t->versions.v[i].name);
+	}
+	if (r == 0) {
+		job_ctl_say(rs->job, "restore: indexes and constraints");
+		r = d->rebuild_end(rs->conn, &warnings, e);
+	}
+	if (rs->report)
+		strbuf_add(rs->report, strbuf_str(&warnings), warnings.len);
+	if (r == 0)
+		r = d->set_sequences(rs->conn, t->schema, e);
+	for (size_t i = 0; r == 0 && i < t->versions.n; i++)
+		r = verify_table(rs, &t->schema->tables[i], &t->versions.v[i], e);
+	return r;
+}
+
+static int apply_difference(struct restore *rs, const struct db_schema *live, const struct version_list *safety, const struct target *t,
+			    struct err *e)
+{
+	const struct db_driver *d = db_driver_of(rs->conn);
+	int r = d->change_begin(rs->conn, live, e);
+	_cleanup_free_ bool *touched = xcalloc(t->versions.n, sizeof *touched);
+	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
+		const struct version_info *target = &t->versions.v[i], *was = NULL;
+		if (!wanted(rs->tables, target->name))
+			continue;
+		for (size_t k = 0; k < safety->n; k++)
+			if (!strcmp(safety->v[k].name, target->name))
+				was = &safety->v[k];
+		if (was && (was->id == target->id || digest_equal(&was->digest, &target->digest)))
+			continue;
+		touched[i] = true;
+		r = apply_table(rs, &t->schema->tables[i], was, target, e);
+		if (r < 0)
+			err_prefix(e, "table %s", target->name);
+	}
+	if (r == 0)
+		r = d->change_end(rs->conn, e);
+	if (r == 0 && !rs->tables && *t->schema->engine)
+		r = d->set_sequences(rs->conn, t->schema, e);
+	for (size_t i = 0; r == 0 && i < t->versions.n; i++)
+		if (touched[i])
+			r = verify_table(rs, &t->schema->tables[i], &t->versions.v[i], e);
+	return r;
+}
+
+/* ---- the whole ---- */
+
+/* The state under the lock, kept before anything is changed. */
+static int take_safety(struct restore *rs, struct db_schema *live, struct strbuf *sql, struct err *e)
+{
+	int64_t taken = now_ms();
+	_cleanup_(cleanup_snapshot_writer) struct snapshot_writer *w = NULL;
+	int r = snapshot_writer_new(&w, rs->catalog, rs->source_id, taken, e);
+	if (r < 0)
+		return r;
+	struct capture cp = {.catalog = rs->catalog, .conn = rs->conn, .schema = live, .writer = w, .job = rs->job, .base_id = rs->base_id};
+	char stamp[32];
+	snapshot_name_default(taken, stamp);
+	(void)snprintf(rs->safety_name, sizeof rs->safety_name, "%s-before-restore", stamp);
+	for (int n = 2;; n++) {
+		struct snapshot_info there;
+		if (catalog_find(rs->catalog, rs->source_id, rs->safety_name, &there, NULL) < 0)
+			break;
+		snapshot_info_done(&there);
+		(void)snprintf(rs->safety_name, sizeof rs->safety_name, "%s-before-restore-%d", stamp, n);
+	}
+	r = capture_run(&cp, rs->safety_name, sql, e);
+	if (r < 0)
+		return err_prefix(e, "safety snapshot");
+	rs->safety_id = snapshot_writer_id(w);
+	return journal_state(rs->catalog, rs->journal_id, "safety", NULL, rs->safety_id, rs->target_id, false, e);
+}
+
+static int commit_target(struct restore *rs, struct err *e)
+{
+	int r = db_driver_of(rs->conn)->commit(rs->conn, e);
+	rs->uncertain = r == -ECONNRESET;
+	return r;
+}
+
+static int restore_locked(struct restore *rs, struct db_schema *live, const struct target *t, struct restore_plan *plan, struct err *e)
+{
+	int r = check_policy(rs, live, t->schema, e);
+	if (r == 0 && rs->policy == RESTORE_EMPTY && live->n_tables) {
+		r = live_has_rows(rs->conn, live, e);
+		if (r == 1)
+			r = err_set(e, ENOTEMPTY, "the target has rows and restore = empty (set restore = replace to write over them)");
+	}
+	if (r == 0 && rs->tables)
+		r = check_tables(rs->tables, live, t, e);
+	if (r < 0)
+		return r;
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	struct version_list safety = {0};
+	if (rs->dry_run) {
+		r = live->n_tables ? db_driver_of(rs->conn)->schema_sql(rs->conn, live, &sql, e) : 0;
+		if (r == 0)
+			r = plan_make(rs->catalog, rs->conn, live, NULL, t, rs->tables, rs->job, plan, e);
+		if (r == 0)
+			plan->rebuild = !rs->tables && *t->schema->engine && (!live->n_tables || schema_differs(live, &sql, t));
+		return r;
+	}
+	if (live->n_tables) {
+		r = take_safety(rs, live, &sql, e);
+		if (r == 0)
+			r = catalog_tables(rs->catalog, rs->safety_id, &safety, e);
+	}
+	if (r == 0)
+		plan->rebuild = !rs->tables && *t->schema->engine && (!live->n_tables || schema_differs(live, &sql, t));
+	if (r == 0)
+		r = plan_make(rs->catalog, rs->conn, live, &safety, t, rs->tables, rs->job, plan, e);
+	if (r == 0)
+		r = journal_state(rs->catalog, rs->journal_id, "begun", NULL, rs->safety_id, rs->target_id, false, e);
+	if (r == 0) {
+		rs->begun = true;
+		uint64_t total = 0;
+		for (size_t i = 0; i < plan->n; i++)
+			total += plan->v[i].inserts + plan->v[i].deletes + 2 * plan->v[i].updates;
+		atomic_store(&rs->job->rows_done, 0);
+		atomic_store(&rs->job->bytes_done, 0);
+		atomic_store(&rs->job->rows_total, total);
+		r = plan->rebuild ? apply_rebuild(rs, t, e) : apply_difference(rs, live, &safety, t, e);
+	}
+	version_list_done(&safety);
+	if (r == 0 && atomic_load(&rs->job->cancelled))
+		r = err_set(e, EINTR, "cancelled");
+	return r == 0 ? commit_target(rs, e) : r;
+}
+
+int restore_run(struct restore *rs, struct err *e)
+{
+	const struct db_driver *d = db_driver_of(rs->conn);
+	_cleanup_(target_done) struct target t = {0};
+	int r = target_load(rs->catalog, rs->target_id, &t, e);
+	/* A restore of one table's directory is a restore of that table only. */
+	char *one[2] = {t.versions.n ? t.versions.v[0].name : NULL, NULL};
+	if (r == 0 && !*t.schema->engine && !rs->tables)
+		rs->tables = one;
+	if (r == 0 && rs->policy == RESTORE_OFF)
+		r = check_policy(rs, t.schema, t.schema, e); /* says so before anything is locked */
+	if (r == 0 && !rs->dry_run)
+		r = d->settle(rs->conn, e);
+	_cleanup_(cleanup_db_schema) struct db_schema *live = NULL;
+	if (r == 0)
+		r = d->begin(rs->conn, rs->dry_run ? DB_READ : DB_WRITE, &live, e);
+	if (r == 0) {
+		struct restore_plan plan = {0};
+		r = restore_locked(rs, live, &t, &plan, e);
+		if (rs->plan)
+			*rs->plan = plan;
+		else
+			restore_plan_done(&plan);
+		if (r < 0 || rs->dry_run)
+			d->rollback(rs->conn);
+	}
+	if (rs->tables == one)
+		rs->tables = NULL;
+	return r;
+}
+
+/* ---- one row ---- */
+
+static int put_row_in(struct restore *rs, struct db_schema *live, const char *table, const char *file_name, const char *text, size_t len,
+		      struct err *e)
+{
+	const struct db_driver *d = db_driver_of(rs->conn);
+	_cleanup_strbuf_ struct strbuf line = {0}, again = {0}, key = {0}, name = {0};
+	int r = take_safety(rs, live, NULL, e);
+	struct version_info v = {0};
+	if (r == 0)
+		r = catalog_table(rs->catalog, rs->safety_id, table, &v, e);
+	_cleanup_(apply_done) struct apply a = {0};
+	const struct db_table *t = NULL;
+	if (r == 0)
+		r = catalog_codec(rs->catalog, v.codec_id, &a.codec, e);
+	if (r == 0) {
+		t = row_codec_table(a.codec);
+		r = apply_init(&a, rs, t, v.codec_id, e);
+	}
+	if (r == 0 && t->key_kind != DB_KEY_UNIQUE)
+		r = err_set(e, ENOTSUP, "table %s has no unique key: its rows cannot be put back one by one (restore the table)", table);
+	if (r == 0)
+		r = row_compact(text, len, &line, e);
+	if (r == 0)
+		r = row_decode(a.codec, line.data, line.len, &a.values, e);
+	/* Whatever spelling was written, the row that goes in is the canonical one. */
+	if (r == 0)
+		r = row_encode(a.codec, a.values.v, &again, e);
+	if (r == 0)
+		r = row_key(a.codec, again.data, again.len, NULL, 0, &key, e);
+	if (r == 0) {
+		row_name(a.codec, key.data, key.len, &name);
+		if (strcmp(strbuf_str(&name), file_name))
+			r = err_set(e, EINVAL, "%s holds the row of %s", file_name, strbuf_str(&name));
+	}
+	struct stored_row old = {0};
+	struct digest want = v.digest;
+	bool exists = r == 0 && catalog_row_by_name(rs->catalog, v.id, file_name, &old, NULL) == 0;
+	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+	uint8_t sha[ROW_SHA_LEN];
+	if (exists) {
+		hasher_sha256(h, old.line, old.line_len, sha);
+		digest_sub(&want, sha);
+	}
+	if (r == 0) {
+		hasher_sha256(h, again.data, again.len, sha);
+		digest_add(&want, sha);
+		r = journal_state(rs->catalog, rs->journal_id, "begun", NULL, rs->safety_id, 0, false, e);
+	}
+	if (r == 0) {
+		rs->begun = true;
+		r = d->change_begin(rs->conn, live, e);
+	}
+	struct stream_row sr = {.line = old.line, .line_len = old.line_len};
+	if (r == 0 && exists)
+		r = apply_delete(&a, &sr, e);
+	if (r == 0)
+		r = apply_flush_keys(&a, e);
+	if (r == 0)
+		r = d->load_begin(rs->conn, t, e);
+	if (r == 0) {
+		sr = (struct stream_row){.line = again.data, .line_len = again.len};
+		r = apply_load(&a, &sr, e);
+		int q = d->load_end(rs->conn, r == 0, r == 0 ? e : NULL);
+		r = r < 0 ? r : q;
+	}
+	if (r == 0)
+		r = d->change_end(rs->conn, e);
+	v.digest = want;
+	v.rows = want.count;
+	if (r == 0)
+		r = verify_table(rs, t, &v, e);
+	stored_row_done(&old);
+	version_info_done(&v);
+	return r == 0 ? commit_target(rs, e) : r;
+}
+
+int restore_put_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len, struct err *e)
+{
+	const struct db_driver *d = db_driver_of(rs->conn);
+	if (rs->policy != RESTORE_REPLACE)
+		return err_set(e, EPERM, "writing a row needs restore = replace for this source");
+	_cleanup_(cleanup_db_schema) struct db_schema *live = NULL;
+	int r = d->begin(rs->conn, DB_WRITE, &live, e);
+	if (r < 0)
+		return r;
+	r = db_schema_find(live, table) ? put_row_in(rs, live, table, file_name, text, len, e)
+					: err_set(e, ENOENT, "no table %s in the database", table);
+	if (r < 0)
+		d->rollback(rs->conn);
+	return r;
+}
+
+/* ---- compare ---- */
+
+int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapshot_id, struct job_ctl *job, struct restore_plan *plan,
+			 struct err *e)
+{
+	const struct db_driver *d = db_driver_of(conn);
+	_cleanup_(target_done) struct target t = {0};
+	int r = target_load(c, snapshot_id, &t, e);
+	_cleanup_(cleanup_db_schema) struct db_schema *live = NULL;
+	if (r == 0)
+		r = d->begin(conn, DB_READ, &live, e);
+	if (r < 0)
+		return r;
+	struct restore_plan mine = {0};
+	r = plan_make(c, conn, live, NULL, &t, NULL, job, &mine, e);
+	bool same_tables = r == 0 && live->n_tables == t.schema->n_tables;
+	for (size_t i = 0; same_tables && i < live->n_tables; i++)
+		same_tables = same_description(&live->tables[i], &t.schema->tables[i]);
+	d->rollback(conn);
+	if (r == 0) {
+		mine.rebuild = !same_tables;
+		r = same_tables && plan_is_empty(&mine) ? 0 : 1;
+	}
+	if (plan && r >= 0)
+		*plan = mine;
+	else
+		restore_plan_done(&mine);
+	return r;
+}

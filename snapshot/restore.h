@@ -1,0 +1,37 @@
+/*
+ * snapshot/restore.h - a live database back to a snapshot: safety snapshot, difference, one transaction, verified, committed.
+ */
+#pragma once
+
+#include "snapshot/engine.h"
+#include "snapshot/stream.h"
+
+/* One restore; the members are borrowed unless said otherwise. */
+struct restore {
+	struct catalog *catalog;
+	struct db_conn *conn; /* open, no transaction */
+	int64_t source_id;
+	int64_t base_id;   /* newest snapshot, for the safety snapshot to share rows with; 0: none */
+	int64_t target_id; /* snapshot to go back to; may be unlisted */
+	char **tables;     /* NULL: all */
+	enum restore_policy policy;
+	bool force;
+	bool dry_run;
+	int64_t journal_id; /* 0: none (dry run) */
+	struct job_ctl *job;
+	struct strbuf *report;     /* warnings; may be NULL */
+	struct restore_plan *plan; /* out; may be NULL */
+	int64_t safety_id;         /* out: 0 when there was nothing to save */
+	char safety_name[64];
+	bool begun;     /* out: the target was written to */
+	bool uncertain; /* out: the answer to COMMIT was lost */
+};
+int restore_run(struct restore *rs, struct err *e);
+
+/* One row: file text of table `table`, upserted. Uses catalog, conn, source_id, base_id, policy, journal_id, job of rs. */
+int restore_put_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len, struct err *e);
+
+/* The live database (conn open, no transaction) against a snapshot: 0 same rows and tables, 1 different, -errno. plan may be NULL:
+ * then only digests are compared. */
+int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapshot_id, struct job_ctl *job, struct restore_plan *plan,
+			 struct err *e);
