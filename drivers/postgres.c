@@ -413,60 +413,42 @@ static int pg_connect(struct pg_conn *c, const struct db_params *p, struct err *
 /* Everything that changes the text of a value, the order of rows or how long we may take; on every connection. */
 static int pg_apply_settings(struct pg_conn *c, struct err *e)
 {
-	static const char *const settings[] = {
-	    "search_path",
-	    "",
-	    "standard_conforming_strings",
-	    "on",
-	    "datestyle",
-	    "ISO",
-	    "intervalstyle",
-	    "postgres",
-	    "extra_float_digits",
-	    "3",
-	    "bytea_output",
-	    "hex",
-	    "xmlbinary",
-	    "base64",
-	    "xmloption",
-	    "content",
-	    "timezone",
-	    "UTC",
-	    "lc_monetary",
-	    "C",
-	    "array_nulls",
-	    "on",
-	    "transform_null_equals",
-	    "off",
-	    "quote_all_identifiers",
-	    "off",
-	    "synchronize_seqscans",
-	    "off",
-	    "row_security",
-	    "off",
-	    "statement_timeout",
-	    "0",
-	    "lock_timeout",
-	    PG_LOCK_TIMEOUT,
-	    "idle_in_transaction_session_timeout",
-	    "0",
-	    "idle_session_timeout",
-	    "0",
-	    "transaction_timeout",
-	    "0",
-	    "default_transaction_deferrable",
-	    "off",
-	    "client_min_messages",
-	    "warning",
-	    "jit",
-	    "off",
+	static const struct {
+		const char *name, *value;
+	} settings[] = {
+	    {"search_path", ""},
+	    {"standard_conforming_strings", "on"},
+	    {"datestyle", "ISO"},
+	    {"intervalstyle", "postgres"},
+	    {"extra_float_digits", "3"},
+	    {"bytea_output", "hex"},
+	    {"xmlbinary", "base64"},
+	    {"xmloption", "content"},
+	    {"timezone", "UTC"},
+	    {"lc_monetary", "C"},
+	    {"array_nulls", "on"},
+	    {"transform_null_equals", "off"},
+	    {"quote_all_identifiers", "off"},
+	    {"synchronize_seqscans", "off"},
+	    {"row_security", "off"},
+	    {"lock_timeout", PG_LOCK_TIMEOUT},
+	    {"idle_in_transaction_session_timeout", "0"},
+	    {"idle_session_timeout", "0"},
+	    {"transaction_timeout", "0"},
+	    {"default_transaction_deferrable", "off"},
+	    {"client_min_messages", "warning"},
+	    {"jit", "off"},
 	};
 	_cleanup_strbuf_ struct strbuf sql = {0};
+	/* By itself: a role's statement_timeout would count over all of what follows. */
+	int r = pg_query(c, NULL, "cannot set up the session", "SET statement_timeout = 0", 0, NULL, e);
+	if (r < 0)
+		return r;
 	/* pg_settings: some of them are newer than PostgreSQL 12, the oldest server we take. */
 	strbuf_adds(&sql, "SET search_path = ''; SET standard_conforming_strings = on; SELECT pg_catalog.set_config("
 			  "s.name, v.value, false) FROM (VALUES ");
-	for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i += 2)
-		strbuf_addf(&sql, "%s('%s','%s')", i ? "," : "", settings[i], settings[i + 1]);
+	for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
+		strbuf_addf(&sql, "%s('%s','%s')", i ? "," : "", settings[i].name, settings[i].value);
 	strbuf_adds(&sql, ") AS v(name, value) JOIN pg_catalog.pg_settings s"
 			  " ON pg_catalog.lower(s.name) = v.name; SELECT pg_catalog.set_config('metasnap.session', ");
 	pg_add_literal(&sql, c->token);

@@ -262,7 +262,25 @@ static char *pg_pattern(const char *option, const char *schema, const char *name
 	return strbuf_detach(&sb);
 }
 
-static void pg_fill_arguments(struct pg_conn *c, const char *program, int major, struct pg_words *argv)
+/* --exclude-table of a table leaves its serial sequences in the dump (only identity ones go with it, pg_dump 10-18). */
+static int pg_exclude_sequences(struct pg_conn *c, struct pg_words *argv, struct err *e)
+{
+	static const char sql[] =
+	    "SELECT DISTINCT c.relname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid"
+	    " WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.relkind = 'S' AND d.deptype = 'a'"
+	    " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = ANY "
+	    "($1::pg_catalog.oid[])";
+	_cleanup_strbuf_ struct strbuf excluded = {0};
+	_cleanup_result_ PGresult *res = NULL;
+	pg_add_oid_array(&excluded, c->listing.excluded, c->listing.n_excluded);
+	const char *params[] = {strbuf_str(&excluded)};
+	int r = pg_query(c, &res, "cannot list the sequences", sql, 1, params, e);
+	for (int i = 0; !r && i < PQntuples(res); i++)
+		pg_words_add(argv, pg_pattern("--exclude-table=", c->schema, PQgetvalue(res, i, 0)));
+	return r;
+}
+
+static int pg_fill_arguments(struct pg_conn *c, const char *program, int major, struct pg_words *argv, struct err *e)
 {
 	pg_words_add(argv, xstrdup(program));
 	pg_words_add(argv, xstrdup("--schema-only"));
@@ -277,6 +295,7 @@ static void pg_fill_arguments(struct pg_conn *c, const char *program, int major,
 		pg_words_add(argv, xstrdup("--extension=*"));
 	for (size_t i = 0; i < c->listing.n_excluded; i++)
 		pg_words_add(argv, pg_pattern("--exclude-table=", c->schema, c->listing.excluded_names[i]));
+	return c->listing.n_excluded ? pg_exclude_sequences(c, argv, e) : 0;
 }
 
 /* ---- cleaning its text ---- */
@@ -327,7 +346,9 @@ int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf
 	if (r < 0)
 		return r;
 	pg_fill_environment(c, &env);
-	pg_fill_arguments(c, program, pg_dump_major(program), &argv);
+	r = pg_fill_arguments(c, program, pg_dump_major(program), &argv, e);
+	if (r < 0)
+		return r;
 	r = pg_run_program(c, argv.list, env.list, PG_DUMP_TIMEOUT_MS, &text, &words);
 	if (r == -EINTR)
 		return err_set(e, EINTR, "schema text: cancelled");

@@ -113,11 +113,12 @@ static int pg_refuse_excluded_partitions(struct pg_conn *c, struct err *e)
 	return r;
 }
 
-/* Drops names[first..first+n) of a kind under a savepoint. 1: dropped; 0: something depends on them, words in
- * *refusal; -errno. */
+/* Drops names[0..n) of a kind under a savepoint. 1: dropped; 0: something depends on them; -errno. *refusal keeps the
+ * first words: views and tables come before what they use, so these name what stands in the way. */
 static int pg_try_drop(struct pg_conn *c, size_t kind, char *const *names, size_t n, struct err *refusal)
 {
 	_cleanup_strbuf_ struct strbuf sql = {0};
+	struct err words = ERR_INIT;
 	const char *separator = " ";
 	strbuf_addf(&sql, "SAVEPOINT metasnap_drop; DROP %s IF EXISTS", pg_drop_kinds[kind].keyword);
 	for (size_t i = 0; i < n; i++) {
@@ -127,16 +128,18 @@ static int pg_try_drop(struct pg_conn *c, size_t kind, char *const *names, size_
 		separator = ", ";
 	}
 	strbuf_adds(&sql, " RESTRICT; RELEASE metasnap_drop");
-	int r = pg_query(c, NULL, "cannot replace the schema", strbuf_str(&sql), 0, NULL, refusal);
+	int r = pg_query(c, NULL, "cannot replace the schema", strbuf_str(&sql), 0, NULL, &words);
 	if (!r)
 		return 1;
-	if (strcmp(refusal->sqlstate, "2BP01") != 0) /* dependent_objects_still_exist */
+	bool dependents = !strcmp(words.sqlstate, "2BP01"); /* dependent_objects_still_exist */
+	if (!dependents || !refusal->code)
+		*refusal = words;
+	if (!dependents)
 		return r;
-	struct err e = ERR_INIT;
 	r = pg_query(c, NULL, "cannot replace the schema", "ROLLBACK TO metasnap_drop; RELEASE metasnap_drop", 0, NULL,
-		     &e);
+		     &words);
 	if (r < 0)
-		*refusal = e;
+		*refusal = words;
 	return r;
 }
 
@@ -185,6 +188,7 @@ static int pg_drop_objects(struct pg_conn *c, struct err *e)
 	do {
 		dropped = 0;
 		left = 0;
+		refusal = ERR_INIT;
 		for (size_t k = 0; k < PG_DROP_KINDS && r >= 0; k++) {
 			if (!lists[k].left)
 				continue;
