@@ -338,6 +338,7 @@ static void test_decode_is_strict(void **state)
 	    {DB_FORM_TEXT, false, "{\"c\":\"\\ud800\"}"},
 	    {DB_FORM_TEXT, false, "{\"c\":\"\\udc00\\ud800\"}"},
 	    {DB_FORM_TEXT, false, "{\"c\":\"\\ud800\\u0041\"}"},
+	    {DB_FORM_TEXT, false, "{\"c\":\"\\udc00\\udc00\"}"},
 	    {DB_FORM_TEXT, false, "{\"c\":\"\\x\"}"},
 	    {DB_FORM_TEXT, false, "{\"c\":\"a\nb\"}"},
 	    {DB_FORM_TEXT, false, "{\"c\":\"a}"},
@@ -504,6 +505,19 @@ static void test_generated_key(void **state)
 		strbuf_clear(&key);
 		assert_int_equal(row_key(c, line.data, line.len, sha, 1, &key, &e), 0);
 	}
+	/* Long, escaped and in a document that is itself escaped: the memory moves while it is taken. */
+	char id[3001], long_text[3100];
+	memset(id, 'x', 3000);
+	id[3000] = '\0';
+	(void)snprintf(long_text, sizeof long_text, "{ \"a b\": \"%s\\n\" }", id);
+	id[3000] = '\n';
+	struct db_value moved[] = {value_of(long_text, 0), {id, 3001, DB_KIND_COLUMN}};
+	struct row_values moved_values;
+	row_values_init(&moved_values, c);
+	assert_int_equal(row_encode(c, moved, &line, &e), 0);
+	assert_int_equal(row_decode(c, line.data, line.len, &moved_values, &e), 0);
+	assert_true(same_value(&moved_values.v[1], &moved[1]));
+	row_values_done(&moved_values);
 	(void)cleanup_of(&c);
 	/* A key that the row cannot tell. */
 	static const struct column_spec lost[] = {{"id", DB_FORM_TEXT, false, "nowhere", "id"},
