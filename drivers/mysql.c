@@ -7,10 +7,13 @@
  * Locks come before the snapshot, as with PostgreSQL: "SELECT ... WHERE FALSE" opens a table and so takes its metadata
  * lock for the transaction, but reads nothing, hence makes no read view (tried on MySQL 9.7 and MariaDB 10.11). With
  * every table pinned, the first real read fixes the moment, and no RENAME, TRUNCATE or ALTER can come between.
+ * For writing the pins are locking reads of all rows, see my_pin().
  */
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -178,7 +181,35 @@ static void my_set_keepalive(int fd)
 	(void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &unacked_ms, sizeof unacked_ms);
 }
 
-static int my_connect_failed(MYSQL *my, const struct db_params *p, const char *where, struct err *e)
+/* Connector/C 3.3 reports each failed TCP connect as "(115)", EINPROGRESS: asks the system itself for the reason. */
+static int my_probe(const char *host, unsigned port, unsigned timeout_ms)
+{
+	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
+	char service[16];
+	int code = EHOSTUNREACH;
+
+	(void)snprintf(service, sizeof service, "%u", port);
+	if (getaddrinfo(host, service, &hints, &list) != 0)
+		return EHOSTUNREACH;
+	for (struct addrinfo *a = list; a; a = a->ai_next) {
+		_cleanup_close_ int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
+		struct pollfd p = { .fd = fd, .events = POLLOUT };
+		socklen_t len = sizeof code;
+
+		if (fd < 0)
+			continue;
+		if (connect(fd, a->ai_addr, a->ai_addrlen) < 0 && errno != EINPROGRESS)
+			code = errno;
+		else if (poll(&p, 1, (int)timeout_ms) == 0)
+			code = ETIMEDOUT;
+		else
+			(void)getsockopt(fd, SOL_SOCKET, SO_ERROR, &code, &len);
+	}
+	freeaddrinfo(list);
+	return code == ENETUNREACH ? EHOSTUNREACH : code == EHOSTUNREACH || code == ETIMEDOUT ? code : ECONNREFUSED;
+}
+
+static int my_connect_failed(MYSQL *my, const struct db_params *p, const char *where, bool on_socket, struct err *e)
 {
 	unsigned number = mysql_errno(my);
 	const char *text = mysql_error(my);
@@ -187,13 +218,10 @@ static int my_connect_failed(MYSQL *my, const struct db_params *p, const char *w
 	switch (number) {
 	case 2002:
 	case 2003:
-		/* The library hides errno in its words: (111), (113), (110). */
-		if (strstr(text, "(113)") || strstr(text, "(101)") || strstr(text, "o route to host") ||
-		    strstr(text, "etwork is unreachable"))
-			code = EHOSTUNREACH;
-		else if (strstr(text, "(110)") || strstr(text, "imed out") || strstr(text, "(115)"))
-			code = ETIMEDOUT;
-		break;
+		if (!on_socket)
+			code = my_probe(p->host ? p->host : "localhost", p->port ? p->port : 3306, 1000);
+		err_set(e, code, "%s: %s", where, on_socket ? text : strerror(code));
+		return -code;
 	case 2013:
 	case 2006:
 		/* No greeting: not a MySQL server, or one that hangs. */
@@ -219,7 +247,7 @@ static int my_connect_failed(MYSQL *my, const struct db_params *p, const char *w
 
 static int my_connect(MYSQL **ret, const struct db_params *p, const char *database, unsigned timeout_ms, struct err *e)
 {
-	const char *socket = my_option(p, "socket"), *host = p->host;
+	const char *path = my_option(p, "socket"), *host = p->host;
 	unsigned connect_s = (timeout_ms + 999) / 1000, read_s = MY_READ_TIMEOUT_S, write_s = MY_WRITE_TIMEOUT_S, off = 0;
 	unsigned protocol = MYSQL_PROTOCOL_TCP;
 	_cleanup_free_ char *where = NULL;
@@ -229,7 +257,7 @@ static int my_connect(MYSQL **ret, const struct db_params *p, const char *databa
 	if (r < 0)
 		return r;
 	if (host && host[0] == '/') {
-		socket = host;
+		path = host;
 		host = NULL;
 	}
 	MYSQL *my = mysql_init(NULL);
@@ -243,24 +271,24 @@ static int my_connect(MYSQL **ret, const struct db_params *p, const char *databa
 	(void)mysql_options(my, MYSQL_OPT_WRITE_TIMEOUT, &write_s);
 	if (!p->password)
 		(void)mysql_options(my, MYSQL_READ_DEFAULT_GROUP, "client");
-	if (socket)
+	if (path)
 		protocol = MYSQL_PROTOCOL_SOCKET;
 	/* "localhost" means the default Unix socket to the library, even where a port is named. */
-	if (socket || (host && (strcmp(host, "localhost") != 0 || p->port)))
+	if (path || (host && (strcmp(host, "localhost") != 0 || p->port)))
 		(void)mysql_options(my, MYSQL_OPT_PROTOCOL, &protocol);
-	if (!socket)
+	if (!path)
 		my_set_tls(my, p, ssl);
-	where = socket ? xstrdup(socket) : xasprintf("%s:%u", host ? host : "localhost", p->port ? p->port : 3306);
-	if (!mysql_real_connect(my, host, p->user, p->password, database, p->port, socket, 0)) {
-		r = my_connect_failed(my, p, where, e);
+	where = path ? xstrdup(path) : xasprintf("%s:%u", host ? host : "localhost", p->port ? p->port : 3306);
+	if (!mysql_real_connect(my, host, p->user, p->password, database, p->port, path, 0)) {
+		r = my_connect_failed(my, p, where, path != NULL, e);
 		mysql_close(my);
 		return r;
 	}
-	if (!socket && ssl >= MY_SSL_REQUIRED && !mysql_get_ssl_cipher(my)) {
+	if (!path && ssl >= MY_SSL_REQUIRED && !mysql_get_ssl_cipher(my)) {
 		mysql_close(my);
 		return err_set(e, EACCES, "%s: the connection is not encrypted, and ssl_mode asks for it", where);
 	}
-	if (!socket)
+	if (!path)
 		my_set_keepalive(my_socket_of(my));
 	*ret = my;
 	return 0;
@@ -346,14 +374,13 @@ void my_conn_free(struct my_conn *c)
 	free(c->scan.values);
 	my_load_done(&c->load);
 	my_catalog_done(&c->catalog);
-	my_catalog_done(&c->shadow_catalog);
 	for (size_t i = 0; i < c->n_autos; i++)
 		free(c->autos[i].table);
 	free(c->autos);
 	free(c->server_version);
 	free(c->database);
-	free(c->shadow);
-	free(c->old);
+	my_rebuild_done(c);
+	my_conn_free(atomic_load(&c->builder));
 	db_params_done(&c->params);
 	free(c);
 }
@@ -417,15 +444,23 @@ static int my_check_isolation(struct my_conn *c, struct err *e)
 	return found ? 0 : err_set(e, ENOTSUP, "cannot read the transaction isolation level");
 }
 
+/*
+ * For writing, a locking read of the whole clustered index (USE INDEX () forbids every other way) takes the rows and the
+ * gaps between, before and after them: nothing can be changed or inserted until the end, in empty tables and in tables
+ * without a key neither. LOCK TABLES would be quicker, but it stops every reader and waits for each idle transaction.
+ */
 static int my_pin(struct my_conn *c, const struct my_names *names, enum db_access access, struct err *e)
 {
+	const char *how = access == DB_WRITE ? "SELECT COUNT(*) FROM %i USE INDEX () FOR UPDATE" : "SELECT 1 FROM %i WHERE FALSE";
+
 	for (size_t i = 0; i < names->n; i++) {
-		int r = my_exec(c, e, "SELECT 1 FROM %i WHERE FALSE%s", names->names[i], access == DB_WRITE ? " FOR UPDATE" : "");
+		int r = my_exec(c, e, how, names->names[i]);
 		/* Dropped or renamed since the list was made. */
 		if (r < 0 && my_last_errno(c) == MY_ER_NO_SUCH_TABLE)
 			r = err_set(e, EAGAIN, "table %s went away", names->names[i]);
 		if (r == -EBUSY)
-			return err_prefix(e, "table %s: another session holds its lock (ALTER TABLE or LOCK TABLES?)", names->names[i]);
+			return err_prefix(e, "table %s: another session holds a lock on it (an open transaction, ALTER TABLE, LOCK TABLES?)",
+					  names->names[i]);
 		if (r < 0)
 			return err_prefix(e, "table %s", names->names[i]);
 	}
@@ -445,11 +480,8 @@ static int my_begin_once(struct my_conn *c, enum db_access access, struct db_sch
 	c->in_transaction = true;
 	if ((r = my_pin(c, &names, access, e)) < 0)
 		return r;
-	/*
-	 * The read view. For writing there must be none: locking reads give what is committed now, and a view would make
-	 * MariaDB (innodb_snapshot_isolation) refuse rows that changed after it.
-	 */
-	if (access == DB_READ && names.n > 0 && (r = my_exec(c, e, "SELECT 1 FROM %i LIMIT 1", names.names[0])) < 0)
+	/* The read view. For writing, too: what is locked stays as it is, so plain reads see it and our own changes. */
+	if (names.n > 0 && (r = my_exec(c, e, "SELECT 1 FROM %i LIMIT 1", names.names[0])) < 0)
 		return r;
 	if ((r = my_describe(c, c->database, &c->catalog, &s, e)) < 0)
 		return r;
@@ -468,12 +500,21 @@ static void my_forget_transaction(struct my_conn *c)
 	c->in_transaction = false;
 	c->mode = MY_MODE_NONE;
 	my_catalog_done(&c->catalog);
-	my_catalog_done(&c->shadow_catalog);
 	my_load_done(&c->load);
 	for (size_t i = 0; i < c->n_autos; i++)
 		free(c->autos[i].table);
 	free(TAKE_PTR(c->autos));
 	c->n_autos = 0;
+}
+
+/* At most 64 characters. Not MD5(): MySQL 9.7 has it in a component only. */
+#define MY_ADVISORY_NAME "CONCAT('metasnap:', LEFT(SHA2(DATABASE(), 256), 32))"
+
+void my_unlock_advisory(struct my_conn *c)
+{
+	if (c->advisory)
+		(void)mysql_query(c->my, "DO RELEASE_LOCK(" MY_ADVISORY_NAME ")");
+	c->advisory = false;
 }
 
 static void my_end_transaction(struct my_conn *c)
@@ -486,9 +527,7 @@ static void my_end_transaction(struct my_conn *c)
 	for (int i = 0; i < 3 && mysql_query(c->my, "ROLLBACK") != 0 && mysql_errno(c->my) == 1317; i++)
 		;
 	my_forget_transaction(c);
-	if (c->advisory)
-		(void)(mysql_query(c->my, "DO RELEASE_ALL_LOCKS()"));
-	c->advisory = false;
+	my_unlock_advisory(c);
 	(void)mysql_query(c->my, "SET SESSION sql_mode='', foreign_key_checks=1");
 }
 
@@ -499,14 +538,15 @@ static void my_rollback(struct db_conn *dc)
 	my_rebuild_rollback(c);
 	my_end_transaction(c);
 	atomic_store(&c->cancelled, false);
+	if (atomic_load(&c->builder))
+		atomic_store(&atomic_load(&c->builder)->cancelled, false);
 }
 
 /* Two restores of one database at once would each undo the other: one advisory lock for each database. */
-static int my_lock_advisory(struct my_conn *c, struct err *e)
+int my_lock_advisory(struct my_conn *c, struct err *e)
 {
 	_cleanup_free_ char *got = NULL;
-	/* Names are cut or refused beyond 64 characters. */
-	int r = my_select_one(c, &got, e, "SELECT GET_LOCK(CONCAT('metasnap:', LEFT(MD5(DATABASE()), 32)), 0)");
+	int r = my_select_one(c, &got, e, "SELECT GET_LOCK(" MY_ADVISORY_NAME ", 0)");
 
 	if (r < 0)
 		return r;
@@ -539,7 +579,7 @@ static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema 
 	}
 	my_end_transaction(c);
 	if (r == -EAGAIN)
-		return err_prefix(e, "definitions kept changing (%d attempts)", MY_MAX_ATTEMPTS);
+		return err_prefix(e, "other sessions kept changing tables (%d attempts)", MY_MAX_ATTEMPTS);
 	return r;
 }
 
@@ -557,8 +597,8 @@ static int my_commit(struct db_conn *dc, struct err *e)
 
 	if (!c->in_transaction)
 		return err_set(e, EINVAL, "no transaction is open");
-	if (c->scan.table)
-		return err_set(e, EINVAL, "a scan is open");
+	if (my_active(c)->scan.table || my_active(c)->load.table)
+		return err_set(e, EINVAL, "a scan or a load is open");
 	if (atomic_load(&c->cancelled)) {
 		my_rollback(dc);
 		return err_set(e, EINTR, "cancelled");
@@ -578,7 +618,12 @@ static int my_commit(struct db_conn *dc, struct err *e)
 	}
 	/* DDL commits, so the counters come after the rows; they never point below the rows that are there. */
 	for (size_t i = 0; r == 0 && i < c->n_autos; i++) {
-		r = my_exec(c, e, "ALTER TABLE %i AUTO_INCREMENT=%l", c->autos[i].table, c->autos[i].next);
+		_cleanup_free_ char *now = NULL;
+
+		r = my_select_one(c, &now, e, "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND TABLE_NAME=%q",
+				  c->database, c->autos[i].table);
+		if (r == 0 && (!now || strtoull(now, NULL, 10) != c->autos[i].next))
+			r = my_exec(c, e, "ALTER TABLE %i AUTO_INCREMENT=%l", c->autos[i].table, c->autos[i].next);
 		if (r < 0)
 			err_prefix(e, "the rows are committed, but AUTO_INCREMENT of %s is not set", c->autos[i].table);
 	}
@@ -590,10 +635,12 @@ static int my_commit(struct db_conn *dc, struct err *e)
 
 static void my_cancel(struct db_conn *dc)
 {
-	struct my_conn *c = my_conn_of(dc);
+	struct my_conn *c = my_conn_of(dc), *builder = atomic_load(&c->builder);
 	MYSQL *my = NULL;
 	char sql[64];
 
+	if (builder)
+		my_cancel((struct db_conn *)builder);
 	atomic_store(&c->cancelled, true);
 	(void)snprintf(sql, sizeof sql, "KILL QUERY %lu", c->thread_id);
 	bool killed = my_connect(&my, &c->params, NULL, MY_CANCEL_TIMEOUT_MS, NULL) == 0 && mysql_query(my, sql) == 0;

@@ -116,7 +116,7 @@ static int my_statement_cmp(const void *a, const void *b)
 	return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
 }
 
-static int my_list_objects(struct my_conn *c, const char *database, enum my_object kind, MYSQL_RES **ret, struct err *e)
+int my_list_objects(struct my_conn *c, const char *database, enum my_object kind, MYSQL_RES **ret, struct err *e)
 {
 	switch (kind) {
 	case MY_TABLE:
@@ -144,8 +144,8 @@ static int my_list_objects(struct my_conn *c, const char *database, enum my_obje
 static const char *const my_create_field[MY_N_OBJECTS] = { "Create Table", "Create Function", "Create Procedure", "Create View",
 							   "SQL Original Statement", "Create Event" };
 
-static int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name,
-			  struct my_script *ret, struct err *e)
+int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name, struct my_script *ret,
+		   struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
 	int r = my_select(c, &res, e, "SHOW CREATE %s %i.%i", my_object_words[kind], database, name);
@@ -168,8 +168,13 @@ static int my_show_create(struct my_conn *c, const char *database, enum my_objec
 int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
+	_cleanup_names_ struct my_names tables = { 0 };
 	size_t first = ret->n;
-	int r = my_list_objects(c, database, kind, &res, e);
+	/* MariaDB may leave out a view that is just being made; asking for all the names tells. */
+	int r = kind == MY_VIEW ? my_list_tables(c, database, &tables, e) : 0;
+
+	if (r == 0)
+		r = my_list_objects(c, database, kind, &res, e);
 
 	if (r < 0)
 		return r;

@@ -83,18 +83,23 @@ struct my_catalog {
 	size_t n_tables;
 };
 
+struct my_table_auto {
+	char *table;
+	uint64_t next;
+};
+
 enum my_mode { MY_MODE_NONE, MY_MODE_REBUILD, MY_MODE_CHANGE };
 
 struct my_load {
 	const struct db_table *table; /* NULL: no load is open */
 	struct my_table *details;
 	size_t *columns; /* of details, for each value in turn */
+	size_t *sources; /* of table, likewise; in the same memory */
 	size_t n_columns;
 	struct strbuf head; /* INSERT INTO ... VALUES */
 	struct strbuf sql;
 	size_t n_rows;  /* in sql */
 	size_t n_lax;   /* values in sql that only a lax sql_mode accepts */
-	bool failed;
 };
 
 struct my_scan {
@@ -103,6 +108,7 @@ struct my_scan {
 	MYSQL_RES *result;
 	struct db_value *values;
 	size_t n_values;
+	size_t n_summed; /* the columns of the row; generated ones of the key follow */
 	bool checked; /* one more field says whether all texts can be given back exactly */
 };
 
@@ -127,17 +133,17 @@ struct my_conn {
 	struct my_load load;
 
 	enum my_mode mode;
-	struct my_table_auto {
-		char *table;
-		uint64_t next;
-	} *autos; /* AUTO_INCREMENT values to set after the commit */
+	struct my_table_auto *autos; /* AUTO_INCREMENT values to set after the commit */
 	size_t n_autos;
 
-	/* rebuild */
-	char *shadow; /* name of the shadow database; NULL when not rebuilding */
-	char *old;    /* where the old tables go */
-	struct my_catalog shadow_catalog;
+	/* rebuild: see mysql_rebuild.c. The builder stays until close, so that cancel may look at it at any time. */
+	_Atomic(struct my_conn *) builder;
+	struct my_script *script;
+	char *old; /* database where the old tables go */
 };
+
+/* Takes what a table can hold (zero dates, id 0), refuses what the server would have to change. */
+#define MY_WRITE_MODE "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 
 /* ---- mysql_query.c ---- */
 
@@ -169,15 +175,13 @@ struct my_conn *my_conn_of(struct db_conn *c);
 /* One more connection with the same parameters and session settings (database NULL: the same one). */
 int my_open_like(struct my_conn **ret, const struct my_conn *c, const char *database, struct err *e);
 void my_conn_free(struct my_conn *c);
+int my_lock_advisory(struct my_conn *c, struct err *e);
+void my_unlock_advisory(struct my_conn *c);
 DEFINE_CLEANUP(cleanup_my_conn, struct my_conn, my_conn_free);
-/* Catalog that scans and loads refer to now. */
-static inline struct my_catalog *my_catalog_now(struct my_conn *c)
+/* The connection that scans and loads use now. */
+static inline struct my_conn *my_active(struct my_conn *c)
 {
-	return c->mode == MY_MODE_REBUILD ? &c->shadow_catalog : &c->catalog;
-}
-static inline const char *my_database_now(const struct my_conn *c)
-{
-	return c->mode == MY_MODE_REBUILD ? c->shadow : c->database;
+	return c->mode == MY_MODE_REBUILD && atomic_load(&c->builder) ? atomic_load(&c->builder) : c;
 }
 
 /* ---- mysql_describe.c ---- */
@@ -202,6 +206,8 @@ int my_read_auto_increment(struct my_conn *c, const char *database, struct db_sc
 int my_scan_open(struct db_conn *c, const struct db_table *t, bool ordered, struct err *e);
 int my_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e);
 int my_scan_close(struct db_conn *c, struct err *e);
+/* Reads a table of any database to its end on c and sums it as a scan does. */
+int my_sum_table(struct my_conn *c, const char *database, struct my_table *mt, struct err *e);
 
 /* ---- mysql_ddl.c ---- */
 
@@ -221,6 +227,10 @@ void my_script_done(struct my_script *s);
 #define _cleanup_script_ _cleanup_(my_script_done)
 extern const char *const my_object_words[MY_N_OBJECTS];
 
+/* First field of each row: the name. Triggers: then their table. */
+int my_list_objects(struct my_conn *c, const char *database, enum my_object kind, MYSQL_RES **ret, struct err *e);
+int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name, struct my_script *ret,
+		   struct err *e);
 int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
 /* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
 int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
@@ -238,8 +248,9 @@ int my_load_row(struct db_conn *c, const struct db_value *values, struct err *e)
 int my_load_end(struct db_conn *c, bool ok, struct err *e);
 int my_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e);
 void my_load_done(struct my_load *l);
-/* Foreign keys of `database`: an orphan is EEXIST naming the constraint. locking: read what is committed now. */
-int my_check_orphans(struct my_conn *c, const char *database, bool locking, struct err *e);
+/* Foreign keys of and into c->database: an orphan is EEXIST naming the constraint. */
+int my_check_orphans(struct my_conn *c, struct err *e);
+int my_set_writing(struct my_conn *c, struct err *e);
 
 /* ---- mysql_rebuild.c ---- */
 
@@ -247,4 +258,5 @@ int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *s
 int my_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct err *e);
 int my_rebuild_commit(struct my_conn *c, struct err *e);
 void my_rebuild_rollback(struct my_conn *c);
+void my_rebuild_done(struct my_conn *c);
 int my_settle(struct db_conn *c, struct err *e);

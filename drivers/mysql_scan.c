@@ -1,10 +1,7 @@
 /*
  * drivers/mysql_scan.c - reading the rows of one table as one unbuffered result.
  *
- * After begin(DB_WRITE) the reads lock (FOR UPDATE): they give what is committed now, and the gaps before, between and
- * after the rows are locked with them, so nothing can be changed or inserted behind the scan, in empty tables and in
- * tables without a key neither. Each table stands still from its scan on; when all are scanned, all are at one moment.
- * LOCK TABLES would do it at once, but it would also stop every reader and wait for each idle transaction.
+ * After begin(DB_WRITE) the rows are locked, so plain reads give what is there and what this session has changed.
  * The rows' sums are kept then: mysql_rebuild.c proves with them that nothing slipped in before the swap.
  */
 #include <errno.h>
@@ -67,7 +64,7 @@ static const struct my_index *my_key_index(const struct my_table *mt, const stru
 	return found;
 }
 
-static int my_check_members(struct my_conn *c, const struct my_table *mt, const char *lock, struct err *e)
+static int my_check_members(struct my_conn *c, const struct my_table *mt, struct err *e)
 {
 	for (size_t i = 0; i < mt->n_columns; i++) {
 		const struct my_column *col = &mt->columns[i];
@@ -78,8 +75,7 @@ static int my_check_members(struct my_conn *c, const struct my_table *mt, const 
 		if (strcmp(col->empty_member, "set") == 0)
 			return err_set(e, ENOTSUP, "table %s, column %s: a SET with the member '' cannot be kept exactly", mt->name,
 				       col->name);
-		int r = my_select_one(c, &found, e, "SELECT 1 FROM %i.%i WHERE %i+0=0 LIMIT 1%s", my_database_now(c), mt->name,
-				      col->name, lock);
+		int r = my_select_one(c, &found, e, "SELECT 1 FROM %i.%i WHERE %i+0=0 LIMIT 1", c->database, mt->name, col->name);
 		if (r < 0)
 			return r;
 		if (found)
@@ -109,12 +105,11 @@ static int my_check_plan(struct my_conn *c, const char *sql, bool *ret_sorts, st
 
 int my_scan_open(struct db_conn *dc, const struct db_table *t, bool ordered, struct err *e)
 {
-	struct my_conn *c = my_conn_of(dc);
-	struct my_table *mt = my_catalog_find(my_catalog_now(c), t->name);
-	const char *lock = c->access == DB_WRITE && c->mode != MY_MODE_REBUILD ? " FOR UPDATE" : "";
+	struct my_conn *c = my_active(my_conn_of(dc));
+	struct my_table *mt = my_catalog_find(&c->catalog, t->name);
 	_cleanup_strbuf_ struct strbuf sql = { 0 };
 	_cleanup_free_ size_t *columns = NULL;
-	size_t n = 0;
+	size_t n = 0, n_summed = 0;
 	int r;
 
 	if (!c->in_transaction || c->scan.table || c->load.table)
@@ -130,6 +125,7 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, bool ordered, str
 		if (!my_table_column(mt, col->name, &columns[n]))
 			return err_set(e, EINVAL, "table %s has no column %s", t->name, col->name);
 		n++;
+		n_summed += i < t->n_columns;
 	}
 	strbuf_adds(&sql, "SELECT ");
 	for (size_t i = 0; i < n; i++) {
@@ -140,7 +136,7 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, bool ordered, str
 	if (n == 0)
 		strbuf_addch(&sql, '1'); /* generated columns only */
 	bool checked = my_add_check(&sql, mt, columns, n);
-	my_sql(&sql, " FROM %i.%i", my_database_now(c), t->name);
+	my_sql(&sql, " FROM %i.%i", c->database, t->name);
 	if (ordered) {
 		const struct my_index *x = my_key_index(mt, t);
 		bool sorts;
@@ -155,8 +151,7 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, bool ordered, str
 		if (sorts)
 			return err_set(e, EOPNOTSUPP, "table %s: the server would sort instead of using index %s", t->name, x->name);
 	}
-	strbuf_adds(&sql, lock);
-	if ((r = my_check_members(c, mt, lock, e)) < 0)
+	if ((r = my_check_members(c, mt, e)) < 0)
 		return r;
 	if (atomic_load(&c->cancelled))
 		return err_set(e, EINTR, "cancelled");
@@ -166,6 +161,7 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, bool ordered, str
 	}
 	c->scan.values = xrealloc(c->scan.values, (n + 1) * sizeof *c->scan.values);
 	c->scan.n_values = n;
+	c->scan.n_summed = n_summed;
 	c->scan.checked = checked;
 	c->scan.details = mt;
 	c->scan.table = t;
@@ -206,7 +202,7 @@ static void my_sum_row(struct my_table *mt, const struct db_value *v, size_t n)
 
 int my_scan_next(struct db_conn *dc, const struct db_value **ret, struct err *e)
 {
-	struct my_conn *c = my_conn_of(dc);
+	struct my_conn *c = my_active(my_conn_of(dc));
 	struct my_scan *s = &c->scan;
 
 	if (!s->table)
@@ -233,9 +229,42 @@ int my_scan_next(struct db_conn *dc, const struct db_value **ret, struct err *e)
 		return err_set(e, ENOTSUP, "table %s: a text holds bytes that its character set does not have; such a row cannot be kept exactly",
 			       s->table->name);
 	if (c->access == DB_WRITE)
-		my_sum_row(s->details, s->values, s->n_values);
+		my_sum_row(s->details, s->values, s->n_summed);
 	*ret = s->values;
 	return 1;
+}
+
+int my_sum_table(struct my_conn *c, const char *database, struct my_table *mt, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf sql = { 0 };
+	_cleanup_free_ struct db_value *v = xcalloc(mt->n_columns + 1, sizeof *v);
+	size_t n = 0;
+
+	strbuf_adds(&sql, "SELECT ");
+	for (size_t i = 0; i < mt->n_columns; i++) {
+		if (mt->columns[i].generated)
+			continue;
+		if (n++)
+			strbuf_addch(&sql, ',');
+		my_add_expression(&sql, &mt->columns[i]);
+	}
+	if (n == 0)
+		strbuf_addch(&sql, '1');
+	my_sql(&sql, " FROM %i.%i", database, mt->name);
+	if (mysql_real_query(c->my, sql.data, sql.len) != 0)
+		return my_fail(c, e, mt->name);
+	_cleanup_result_ MYSQL_RES *res = mysql_use_result(c->my);
+	if (!res)
+		return my_fail(c, e, mt->name);
+	mt->n_rows = mt->sum[0] = mt->sum[1] = 0;
+	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
+		const unsigned long *len = mysql_fetch_lengths(res);
+
+		for (size_t i = 0; i < n; i++)
+			v[i] = (struct db_value){ .data = row[i], .len = row[i] ? len[i] : 0 };
+		my_sum_row(mt, v, n);
+	}
+	return mysql_errno(c->my) ? my_fail(c, e, mt->name) : 0;
 }
 
 /* The rest of a large result would have to be read before the connection can be used: stop the statement instead. */
@@ -250,7 +279,7 @@ static void my_stop_statement(struct my_conn *c)
 
 int my_scan_close(struct db_conn *dc, struct err *e)
 {
-	struct my_conn *c = my_conn_of(dc);
+	struct my_conn *c = my_active(my_conn_of(dc));
 	struct my_scan *s = &c->scan;
 	size_t n = 0;
 
