@@ -298,6 +298,15 @@ static int cli_configure(struct cli *c, struct err *e)
 	return 0;
 }
 
+/* A command that only looks makes no source; the engine would note a misspelt one in the catalog. */
+static int cli_check_source(const struct config *config, struct err *e)
+{
+	_cleanup_(cleanup_catalog) struct catalog *catalog = NULL;
+	int64_t id;
+	int r = catalog_open(&catalog, config->catalog_path, CATALOG_READ, e);
+	return r < 0 ? r : catalog_source(catalog, config->sources[0].name, &id, e);
+}
+
 /* The default catalog's directory is made; one that was named has to be there, lest a slip of the pen start a new one.
  */
 static int cli_prepare_catalog(const struct cli *c, struct err *e)
@@ -308,7 +317,7 @@ static int cli_prepare_catalog(const struct cli *c, struct err *e)
 			return errno == ENOENT
 				   ? err_set(e, ENOENT, "catalog %s does not exist (metasnap snapshot makes it)", path)
 				   : err_sys(e, errno, "catalog %s", path);
-		return 0;
+		return c->n_args && !c->config.path ? cli_check_source(&c->config, e) : 0;
 	}
 	_cleanup_free_ char *normal = config_default_catalog();
 	if (strcmp(path, normal))

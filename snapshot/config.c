@@ -87,8 +87,8 @@ static int config_make_absolute(char **path, const char *dir, struct err *e)
 static int config_dir_of(char **ret, const char *path, struct err *e)
 {
 	const char *slash = strrchr(path, '/');
-	*ret = slash ? xmemdup0(path, slash == path ? 1 : (size_t)(slash - path)) : xstrdup(".");
-	return config_make_absolute(ret, NULL, e);
+	*ret = slash ? xmemdup0(path, slash == path ? 1 : (size_t)(slash - path)) : getcwd(NULL, 0);
+	return *ret ? config_make_absolute(ret, NULL, e) : err_sys(e, errno, "working directory");
 }
 
 /* The files that a URL names: the database of sqlite, certificates and keys. */

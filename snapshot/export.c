@@ -109,6 +109,9 @@ static int export_begin(struct export *x, const char *path, struct err *e)
 		r = export_check_empty(x->target, e);
 		if (r < 0)
 			return r;
+		_cleanup_free_ char *above = xasprintf("%s/..", x->target);
+		if (!stat(above, &here) && here.st_dev != st.st_dev)
+			return err_set(e, EBUSY, "%s is a mount point (name a new directory below it)", path);
 		x->mode = (st.st_mode & 0777) | 0700;
 	} else if (errno != ENOENT || !*path) {
 		return err_sys(e, *path ? errno : EINVAL, "%s", *path ? path : "target directory");
