@@ -21,12 +21,14 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 {
 	if (!e)
 		return -code;
+	char msg[sizeof e->msg]; /* e->msg may be one of the arguments */
 	va_list ap;
 	va_start(ap, fmt);
+	(void)vsnprintf(msg, sizeof msg, fmt, ap);
+	va_end(ap);
 	e->code = code;
 	e->sqlstate[0] = '\0';
-	(void)vsnprintf(e->msg, sizeof e->msg, fmt, ap);
-	va_end(ap);
+	memcpy(e->msg, msg, sizeof msg);
 	err_one_line(e);
 	return -code;
 }
@@ -35,16 +37,13 @@ int err_sys(struct err *e, int code, const char *fmt, ...)
 {
 	if (!e)
 		return -code;
+	char msg[sizeof e->msg], why[128];
 	va_list ap;
 	va_start(ap, fmt);
-	e->code = code;
-	e->sqlstate[0] = '\0';
-	int n = vsnprintf(e->msg, sizeof e->msg, fmt, ap);
+	(void)vsnprintf(msg, sizeof msg, fmt, ap);
 	va_end(ap);
-	if (n >= 0 && (size_t)n < sizeof e->msg)
-		(void)snprintf(e->msg + n, sizeof e->msg - (size_t)n, ": %s", strerror(code));
-	err_one_line(e);
-	return -code;
+	/* strerror_r is the GNU one: it may answer with a constant instead of filling `why` */
+	return err_set(e, code, "%s: %s", msg, strerror_r(code, why, sizeof why));
 }
 
 int err_prefix(struct err *e, const char *fmt, ...)

@@ -236,18 +236,21 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 
 /* ---- configuration ---- */
 
-/* Adds a source that has a name and no database: enough for what only looks into the catalog. */
+/* One source that has a name and no database (or none at all): enough for what only looks into the catalog. No driver
+ * answers to its engine, so that nothing is ever taken for its database. */
 static int cli_bare_config(struct config *ret, const char *source, struct err *e)
 {
-	/* Made from a URL so that everything but the connection is as always; it is never connected
-	 * (command->connects). */
-	int r = config_from_url(ret, "sqlite:/dev/null", source ? source : "none", e);
-	if (r >= 0 && !source) {
+	int r = config_from_url(ret, "sqlite:/none", source ? source : "none", e);
+	if (r < 0)
+		return r;
+	free(ret->sources[0].params.engine);
+	ret->sources[0].params.engine = xstrdup("none");
+	if (!source) {
 		db_params_done(&ret->sources[0].params);
 		free(ret->sources[0].name);
 		ret->n_sources = 0;
 	}
-	return r;
+	return 0;
 }
 
 static int cli_configure(struct cli *c, struct err *e)
@@ -280,7 +283,7 @@ static int cli_configure(struct cli *c, struct err *e)
 		config_done(&c->config);
 		c->config = by_url;
 	} else if (!path) {
-		if (source && c->command->connects)
+		if (source && (c->command->connects || c->live))
 			return err_set(e, EINVAL,
 				       "no configuration says what \"%s\" is (name a database URL, or -c CONFIG)",
 				       source);
@@ -350,10 +353,6 @@ static int cli_open(struct cli *c, struct err *e)
 			strbuf_addf(&known, "%s%s", i ? ", " : "", c->config.sources[i].name);
 		return err_set(e, ENOENT, "%s has no source \"%.60s\" (it has %s)", c->config.path, name, known.data);
 	}
-	if (c->command->connects || c->live)
-		r = config_read_password(&c->config.sources[i], e);
-	if (r < 0)
-		return r;
 	c->source = i;
 	return engine_open(&c->g, &c->config, e);
 }

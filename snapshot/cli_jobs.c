@@ -35,14 +35,13 @@ int cli_snapshot(struct cli *c)
 	}
 	cli_watch_idle(c->watch);
 	if (r == -EINTR && c->waiter.interrupted) {
-		if (!engine_pending(c->g, c->source, &pending, name) && pending == id) {
-			r = engine_remove(c->g, c->source, name, &c->who, &e);
-			if (r >= 0)
-				r = err_set(&e, EINTR, "interrupted, nothing of %s is kept", name);
-		} else { /* it was complete, or had failed, by then */
-			struct waiter again = {0};
-			r = engine_wait(c->g, id, &again, &e);
-		}
+		struct waiter again = {0};
+		if (!engine_pending(c->g, c->source, &pending, name) && pending == id)
+			(void)engine_remove(c->g, c->source, name, &c->who, NULL);
+		/* It may have been complete by then: what counts is how it ended. */
+		r = engine_wait(c->g, id, &again, &e);
+		if (r == -EINTR)
+			(void)err_set(&e, EINTR, "interrupted, nothing of it is kept");
 	}
 	return r < 0 ? cli_fail(&e, "snapshot %s", cli_source_name(c, c->source)) : cli_print_name(c, id, "snapshot");
 }

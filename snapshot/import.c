@@ -120,6 +120,7 @@ struct table_import {
 	const struct row_codec *codec;
 	struct sorter *sorter;
 	struct row_values values;
+	struct db_value *encodable;
 	struct strbuf line, again, key, name, text;
 	struct digest digest;
 	struct hasher *hasher; /* of rows: the other one hashes files */
@@ -134,11 +135,11 @@ static int import_line(struct table_import *ti, const char *where, const char *l
 		return err_set(e, EINTR, "cancelled");
 	int r = row_decode(ti->codec, line, len, &ti->values, e);
 	if (r == 0) {
-		strbuf_clear(&ti->again);
-		r = row_encode(ti->codec, ti->values.v, &ti->again, e);
+		row_values_encodable(ti->codec, &ti->values, ti->encodable);
+		r = row_encode(ti->codec, ti->encodable, &ti->again, e);
 	}
 	if (r < 0)
-		return r == -EBADMSG || r == -EDOM ? err_set(e, EBADMSG, "%s: %s", where, e ? e->msg : "not a row of this table") : r;
+		return r == -EBADMSG || r == -EDOM ? err_set(e, EBADMSG, "%s: %s", where, e->msg) : r;
 	if (ti->again.len != len || memcmp(ti->again.data, line, len))
 		return err_set(e, EBADMSG, "%s: not in the canonical form", where);
 	uint8_t sha[ROW_SHA_LEN];
@@ -153,8 +154,8 @@ static int import_lines(struct table_import *ti, const char *path, struct err *e
 {
 	struct lines l = {.im = ti->im, .path = path};
 	hasher_begin(ti->im->hasher);
-	const char *line;
-	size_t len;
+	const char *line = NULL;
+	size_t len = 0;
 	uint64_t number = 0;
 	int r;
 	while ((r = lines_next(&l, &line, &len, e)) == 1) {
@@ -287,6 +288,7 @@ static void table_import_done(struct table_import *ti)
 {
 	sorter_free(ti->sorter);
 	row_values_done(&ti->values);
+	free(ti->encodable);
 	strbuf_done(&ti->line);
 	strbuf_done(&ti->again);
 	strbuf_done(&ti->key);
@@ -305,6 +307,7 @@ static int import_table(struct import *im, const struct db_table *t, const struc
 		return r;
 	_cleanup_(table_import_done) struct table_import ti = {.im = im, .codec = version_writer_codec(v), .dir = path, .hasher = hasher_new()};
 	row_values_init(&ti.values, ti.codec);
+	ti.encodable = xcalloc(row_codec_scan_values(ti.codec), sizeof *ti.encodable);
 	r = sorter_new(&ti.sorter, ti.codec, e);
 	struct err why = ERR_INIT;
 	if (r == 0) {

@@ -705,8 +705,11 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 	if (r == 0)
 		r = row_decode(a.codec, line.data, line.len, &a.values, e);
 	/* Whatever spelling was written, the row that goes in is the canonical one. */
-	if (r == 0)
-		r = row_encode(a.codec, a.values.v, &again, e);
+	if (r == 0) {
+		_cleanup_free_ struct db_value *values = xcalloc(row_codec_scan_values(a.codec), sizeof *values);
+		row_values_encodable(a.codec, &a.values, values);
+		r = row_encode(a.codec, values, &again, e);
+	}
 	if (r == 0)
 		r = row_key(a.codec, again.data, again.len, NULL, 0, &key, e);
 	if (r == 0) {

@@ -812,6 +812,16 @@ void row_values_done(struct row_values *rv)
 	*rv = (struct row_values){0};
 }
 
+void row_values_encodable(const struct row_codec *c, const struct row_values *rv, struct db_value *out)
+{
+	const struct db_table *t = row_codec_table(c);
+	size_t n = row_codec_columns(c);
+	memcpy(out, rv->v, n * sizeof *out);
+	for (size_t i = 0; i < t->n_key; i++)
+		if (t->columns[t->key[i]].generated)
+			out[n++] = rv->v[row_codec_columns(c) + i];
+}
+
 int row_decode(const struct row_codec *c, const char *line, size_t len, struct row_values *rv, struct err *e)
 {
 	const char *p = line, *end = line + len;

@@ -15,7 +15,8 @@
  *   json text    spliced when it is an object or array without white space between tokens, else a string with the text
  *   NULL         null
  * Dynamic tables (SQLite): INTEGER and REAL are numbers (REAL always with '.', 'e' or 'E'), a TEXT in a column of
- * bytes is {"$text":"..."}, a BLOB elsewhere is {"$blob":"base64"}; a document that looks like these two is a string.
+ * bytes is {"$text":"..."}, a BLOB elsewhere is {"$blob":"base64"}, a REAL that JSON cannot write (Inf) is {"$real":"..."}; a
+ * document that looks like one of these three is a string.
  */
 #pragma once
 
@@ -48,6 +49,8 @@ struct row_values {
 };
 void row_values_init(struct row_values *rv, const struct row_codec *c);
 void row_values_done(struct row_values *rv);
+/* The values of rv as row_encode takes them (columns, then generated key columns) into out[row_codec_scan_values()]. */
+void row_values_encodable(const struct row_codec *c, const struct row_values *rv, struct db_value *out);
 int row_decode(const struct row_codec *c, const char *line, size_t len, struct row_values *rv, struct err *e);
 
 /* Appends the encoded key. For DB_KEY_INDEX and DB_KEY_NONE `sha` (of the line) and `number` (1.. among equal rows)
