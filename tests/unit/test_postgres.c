@@ -156,7 +156,7 @@ static struct db_conn *open_db(const char *database)
 		struct err e = ERR_INIT;                                                                               \
 		int r_ = (call);                                                                                       \
 		if (r_ < 0)                                                                                            \
-			fail_msg(#call ": %d %s %s", r_, e.sqlstate, e.msg);                                           \
+			fail_msg("%s: %d %s %s", #call, r_, e.sqlstate, e.msg);                                        \
 	} while (0) /* the call fills e */
 
 #define refused(call, errno_, words)                                                                                   \
@@ -164,7 +164,7 @@ static struct db_conn *open_db(const char *database)
 		struct err e = ERR_INIT;                                                                               \
 		int r_ = (call);                                                                                       \
 		if (r_ != -(errno_) || !strstr(e.msg, words))                                                          \
-			fail_msg(#call ": %d \"%s\" (%s)", r_, e.msg, e.sqlstate);                                     \
+			fail_msg("%s: %d \"%s\" (%s)", #call, r_, e.msg, e.sqlstate);                                  \
 		assert_int_equal(e.code, errno_);                                                                      \
 	} while (0)
 
@@ -515,8 +515,7 @@ static void test_values_are_exact(void **state)
 	assert_value(&find_row(rows, 0, "word null")[7], "NULL", 4);
 	assert_value(&find_row(rows, 0, "control")[7], "\b\f\n\r\t\v\x01\x7f", 8);
 	assert_value(&find_row(rows, 0, "escapes")[7], "\\n\\t\\\\x", 7);
-	assert_value(&find_row(rows, 0, "emoji")[7], "\xF0\x9F\x98\x80 e\xCC\x81 \xF4\x8F\xBF\xBF \xD7\x90",
-		     16);
+	assert_value(&find_row(rows, 0, "emoji")[7], "\xF0\x9F\x98\x80 e\xCC\x81 \xF4\x8F\xBF\xBF \xD7\x90", 16);
 	static const char json[] = "{ \"b\" : 1.10,\n\t\"b\":2, \"a\": \"\\u0000\" } ";
 	assert_value(&find_row(rows, 0, "json")[2], json, sizeof json - 1);
 	static const char jsonb[] = "{\"a\": 12345678901234567890123, \"z\": 1.10}";
