@@ -508,12 +508,33 @@ static void my_forget_transaction(struct my_conn *c)
 }
 
 /* At most 64 characters. Not MD5(): MySQL 9.7 has it in a component only. */
-#define MY_ADVISORY_NAME "CONCAT('metasnap:', LEFT(SHA2(DATABASE(), 256), 32))"
+static int my_get_lock(struct my_conn *c, const char *database, const char *what, unsigned wait_s, struct err *e)
+{
+	_cleanup_free_ char *got = NULL;
+	int r = my_select_one(c, &got, e, "SELECT GET_LOCK(CONCAT('metasnap:', %q, ':', LEFT(SHA2(%q, 256), 32)), %u)", what, database, wait_s);
+
+	if (r < 0)
+		return r;
+	return got && strcmp(got, "1") == 0 ? 0 : err_set(e, EBUSY, "another restore of database %s is running", database);
+}
+
+/*
+ * Two restores of one database at once would each undo the other. The builder's connection has a lock of its own: after
+ * a crash its last statement may still be running when the first connection is gone already.
+ */
+int my_lock_advisory(struct my_conn *c, const char *database, bool builder, unsigned wait_s, struct err *e)
+{
+	int r = my_get_lock(c, database, builder ? "build" : "restore", wait_s, e);
+
+	if (r == 0)
+		c->advisory = true;
+	return r;
+}
 
 void my_unlock_advisory(struct my_conn *c)
 {
 	if (c->advisory)
-		(void)mysql_query(c->my, "DO RELEASE_LOCK(" MY_ADVISORY_NAME ")");
+		(void)mysql_query(c->my, "DO RELEASE_ALL_LOCKS()");
 	c->advisory = false;
 }
 
@@ -542,20 +563,6 @@ static void my_rollback(struct db_conn *dc)
 		atomic_store(&atomic_load(&c->builder)->cancelled, false);
 }
 
-/* Two restores of one database at once would each undo the other: one advisory lock for each database. */
-int my_lock_advisory(struct my_conn *c, struct err *e)
-{
-	_cleanup_free_ char *got = NULL;
-	int r = my_select_one(c, &got, e, "SELECT GET_LOCK(" MY_ADVISORY_NAME ", 0)");
-
-	if (r < 0)
-		return r;
-	if (!got || strcmp(got, "1") != 0)
-		return err_set(e, EBUSY, "another restore of database %s is running", c->database);
-	c->advisory = true;
-	return 0;
-}
-
 static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema **ret, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc);
@@ -566,7 +573,7 @@ static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema 
 	c->access = access;
 	if ((r = my_check_isolation(c, e)) < 0)
 		return r;
-	if (access == DB_WRITE && (r = my_lock_advisory(c, e)) < 0)
+	if (access == DB_WRITE && (r = my_lock_advisory(c, c->database, false, 0, e)) < 0)
 		return r;
 	for (int attempt = 1;; attempt++) {
 		r = my_begin_once(c, access, ret, e);

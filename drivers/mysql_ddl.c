@@ -80,6 +80,16 @@ static char *my_without_auto_increment(const char *create)
 	return xasprintf("%.*s%s", (int)(found - create), create, end);
 }
 
+/* A body that came in a multi-statement query may have kept its ';', which nothing but such a query makes again. */
+static char *my_without_end(const char *create)
+{
+	size_t n = strlen(create);
+
+	while (n > 0 && strchr("; \t\r\n", create[n - 1]))
+		n--;
+	return xmemdup0(create, n);
+}
+
 static bool my_is_ascii(const char *s)
 {
 	for (; *s; s++)
@@ -105,7 +115,6 @@ static char *my_settings_of(MYSQL_RES *res, MYSQL_ROW row, const char *body)
 	my_sql(&sb, "character_set_client = %s", client);
 	my_sql(&sb, ", sql_mode = %q", mode ? mode : "");
 	my_sql(&sb, ", time_zone = %q", zone ? zone : "+00:00");
-	strbuf_addch(&sb, ';');
 	return strbuf_detach(&sb);
 }
 
@@ -161,7 +170,7 @@ int my_show_create(struct my_conn *c, const char *database, enum my_object kind,
 	if (kind == MY_TABLE)
 		my_script_add(ret, kind, xstrdup(name), NULL, my_without_auto_increment(text));
 	else
-		my_script_add(ret, kind, xstrdup(name), my_settings_of(res, row, text), xstrdup(text));
+		my_script_add(ret, kind, xstrdup(name), my_settings_of(res, row, text), my_without_end(text));
 	return 0;
 }
 
@@ -249,7 +258,7 @@ static void my_add_statement(struct strbuf *out, const struct my_statement *s)
 	my_add_name(out, s->name);
 	strbuf_addch(out, '\n');
 	if (s->settings)
-		strbuf_addf(out, "%s\n", s->settings);
+		strbuf_addf(out, "%s;\n", s->settings);
 	if (body)
 		strbuf_adds(out, "DELIMITER ;;\n");
 	strbuf_addf(out, "%s%s\n", s->sql, body ? ";;\nDELIMITER ;" : ";");

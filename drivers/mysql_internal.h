@@ -175,7 +175,7 @@ struct my_conn *my_conn_of(struct db_conn *c);
 /* One more connection with the same parameters and session settings (database NULL: the same one). */
 int my_open_like(struct my_conn **ret, const struct my_conn *c, const char *database, struct err *e);
 void my_conn_free(struct my_conn *c);
-int my_lock_advisory(struct my_conn *c, struct err *e);
+int my_lock_advisory(struct my_conn *c, const char *database, bool builder, unsigned wait_s, struct err *e);
 void my_unlock_advisory(struct my_conn *c);
 DEFINE_CLEANUP(cleanup_my_conn, struct my_conn, my_conn_free);
 /* The connection that scans and loads use now. */
@@ -218,6 +218,7 @@ struct my_statement {
 	char *name;
 	char *settings; /* "SET ..." to run first; NULL: none */
 	char *sql;
+	bool same; /* rebuild: is in the database already, word for word */
 };
 struct my_script {
 	struct my_statement *statements;

@@ -26,6 +26,7 @@
 #define MY_NAME_MAX 64
 #define MY_BUILD_MODE "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 #define MY_QUEUE_WAIT_MS 5000
+#define MY_SETTLE_WAIT_S 15
 
 /* Database names have at most 64 characters; a longer one is cut, with a hash of the whole. */
 static char *my_side_name(const char *database, const char *suffix)
@@ -333,10 +334,11 @@ int my_settle(struct db_conn *dc, struct err *e)
 	int r = my_database_exists(c, old, &there, e);
 	if (r < 0 || !there)
 		return r;
-	if ((r = my_lock_advisory(c, e)) < 0)
-		return r;
+	/* What a dead restore's sessions were doing goes on for a while. */
 	_cleanup_free_ char *database = xstrdup(c->database);
-	r = my_settle_now(c, database, e);
+	if ((r = my_lock_advisory(c, database, false, MY_SETTLE_WAIT_S, e)) == 0 &&
+	    (r = my_lock_advisory(c, database, true, MY_SETTLE_WAIT_S, e)) == 0)
+		r = my_settle_now(c, database, e);
 	my_unlock_advisory(c);
 	(void)mysql_query(c->my, "SET SESSION sql_mode='', foreign_key_checks=1");
 	return r;
@@ -360,6 +362,35 @@ static int my_check_inbound(struct my_conn *c, struct err *e)
 			return err_set(e, ENOTSUP, "foreign key %s of table %s.%s refers to table %s, which would be replaced: drop the key, or restore "
 				       "into an unchanged schema", row[0], row[1], row[2], row[3]);
 	return 0;
+}
+
+/* What is there already stays: it need not be dropped and made again, perhaps without its DEFINER. */
+static int my_mark_same(struct my_conn *c, struct my_script *script, struct err *e)
+{
+	_cleanup_script_ struct my_script now = { 0 };
+
+	for (int k = MY_FUNCTION; k < MY_N_OBJECTS; k++) {
+		/* Triggers go with the old tables. A definition hidden from us is not the same. */
+		int r = k == MY_TRIGGER ? 0 : my_script_read(c, c->database, (enum my_object)k, &now, e);
+		if (r < 0 && r != -EACCES)
+			return r;
+	}
+	for (size_t i = 0; i < script->n; i++)
+		for (size_t k = 0; k < now.n && !script->statements[i].same; k++) {
+			const struct my_statement *a = &script->statements[i], *b = &now.statements[k];
+
+			script->statements[i].same = a->kind == b->kind && strcmp(a->name, b->name) == 0 && strcmp(a->sql, b->sql) == 0 &&
+						     a->settings && b->settings && strcmp(a->settings, b->settings) == 0;
+		}
+	return 0;
+}
+
+static bool my_is_same(const struct my_script *script, enum my_object kind, const char *name)
+{
+	for (size_t i = 0; i < script->n; i++)
+		if (script->statements[i].same && script->statements[i].kind == kind && strcmp(script->statements[i].name, name) == 0)
+			return true;
+	return false;
 }
 
 static int my_make_tables(struct my_conn *w, struct my_script *script, struct strbuf *warnings, struct err *e)
@@ -393,14 +424,15 @@ int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *
 		return err_set(e, EINVAL, "a rebuild needs begin(DB_WRITE)");
 	my_rebuild_done(c);
 	c->script = xcalloc(1, sizeof *c->script);
-	if ((r = my_script_parse(c->script, sql, e)) < 0 || (r = my_check_inbound(c, e)) < 0)
+	if ((r = my_script_parse(c->script, sql, e)) < 0 || (r = my_check_inbound(c, e)) < 0 ||
+	    (r = my_mark_same(c, c->script, e)) < 0)
 		return r;
 	if (!w) {
 		if ((r = my_open_like(&w, c, NULL, e)) < 0)
 			return err_prefix(e, "second connection");
 		atomic_store(&c->builder, w);
 	}
-	if ((r = my_settle_now(w, c->database, e)) < 0)
+	if ((r = my_lock_advisory(w, c->database, true, MY_SETTLE_WAIT_S, e)) < 0 || (r = my_settle_now(w, c->database, e)) < 0)
 		return r;
 	c->old = my_old_name(c->database);
 	/* From here on my_rebuild_rollback() cleans up. */
@@ -438,7 +470,7 @@ int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct err *e)
 	for (size_t i = 0; i < c->script->n; i++) {
 		struct my_statement *s = &c->script->statements[i];
 
-		if (s->kind == MY_TABLE || db_params_excludes(&c->params, s->name))
+		if (s->kind == MY_TABLE || s->same || db_params_excludes(&c->params, s->name))
 			continue;
 		if (s->kind == MY_EVENT) {
 			struct my_statement probe = { .kind = MY_EVENT, .name = s->name };
@@ -487,7 +519,7 @@ static int my_write_journal(struct my_conn *c, struct my_conn *w, const struct m
 		if ((r = my_list_objects(c, c->database, (enum my_object)k, &res, e)) < 0)
 			return r;
 		for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
-			if (db_params_excludes(&c->params, row[0]))
+			if (db_params_excludes(&c->params, row[0]) || my_is_same(c->script, (enum my_object)k, row[0]))
 				continue;
 			if ((r = my_journal(w, c->old, "drop", my_object_words[k], row[0], NULL, NULL, e)) < 0)
 				return r;
@@ -504,7 +536,7 @@ static int my_write_journal(struct my_conn *c, struct my_conn *w, const struct m
 	}
 	for (size_t i = 0; i < c->script->n; i++) {
 		const struct my_statement *s = &c->script->statements[i];
-		if (s->kind != MY_TABLE && !db_params_excludes(&c->params, s->name) &&
+		if (s->kind != MY_TABLE && !s->same && !db_params_excludes(&c->params, s->name) &&
 		    (r = my_journal(w, c->old, "redo", my_object_words[s->kind], s->name, s->settings, s->sql, e)) < 0)
 			return r;
 	}
@@ -651,6 +683,7 @@ int my_rebuild_commit(struct my_conn *c, struct err *e)
 		return r;
 	}
 	(void)my_use(w, c->database, NULL);
+	my_unlock_advisory(w);
 	w->mode = MY_MODE_NONE;
 	w->in_transaction = false;
 	my_catalog_done(&w->catalog);
@@ -671,6 +704,8 @@ void my_rebuild_rollback(struct my_conn *c)
 	struct my_conn *w = atomic_load(&c->builder);
 
 	if (!c->old || !w) {
+		if (w)
+			my_unlock_advisory(w);
 		my_rebuild_done(c);
 		return;
 	}
@@ -686,5 +721,6 @@ void my_rebuild_rollback(struct my_conn *c)
 	/* If this cannot be done now (connection lost), my_settle() does it at the next start. */
 	(void)my_settle_now(w, c->database, NULL);
 	(void)my_use(w, c->database, NULL);
+	my_unlock_advisory(w);
 	my_rebuild_done(c);
 }

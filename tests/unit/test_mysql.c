@@ -28,6 +28,7 @@
 #include "drivers/driver.h"
 
 #define DB "metasnap_ut"
+#define ROUNDS 60 /* of the test that kills restores */
 
 static const struct db_driver *const d = &db_driver_mysql;
 
@@ -439,7 +440,7 @@ static const char code_sql[] =
 	"CREATE FUNCTION fn(a int) RETURNS int DETERMINISTIC BEGIN /* ;;\n-- metasnap: table 3 x\n */ RETURN a+1; END;"
 	"CREATE VIEW m AS SELECT fn(id) AS i FROM a;"
 	"CREATE PROCEDURE pr() BEGIN SELECT 'é'; END;"
-	"CREATE TRIGGER tr2 BEFORE INSERT ON p FOR EACH ROW SET new.x = new.x + 1000;"
+	"CREATE TRIGGER tr2 BEFORE INSERT ON p FOR EACH ROW BEGIN SET new.x = new.x + 1000; END;"
 	"CREATE TRIGGER tr1 BEFORE INSERT ON p FOR EACH ROW BEGIN SET new.x = new.x * 2; END;"
 	"CREATE EVENT ev ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01 00:00:00' DO BEGIN SELECT 1; END;";
 
@@ -737,11 +738,20 @@ static void test_rebuild_waiting_writer(void **state)
 	database_drop(my);
 }
 
+static double now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
 static void test_rebuild_killed(void **state)
 {
 	MYSQL *my = database_make(shapes_sql);
 	struct copy s = { 0 };
 	int old = 0, new = 0;
+	double building = 0, committing = 0;
 
 	(void)state;
 	session_run(my, code_sql);
@@ -750,17 +760,36 @@ static void test_rebuild_killed(void **state)
 	mysql_close(my);
 	my = database_make(other_sql);
 	_cleanup_free_ char *before = dump();
-	for (int i = 0; i < 40; i++) {
-		pid_t pid = fork();
+	double begun = now_us();
+	for (int i = 0; i < ROUNDS; i++) {
+		int ready[2];
+		char byte;
 
+		assert_int_equal(pipe(ready), 0);
+		pid_t pid = fork();
 		if (pid == 0) {
 			struct strbuf warnings = { 0 };
-			d->commit(rebuild_until_commit(&s, &warnings), NULL);
-			_exit(0);
+			struct db_conn *c = rebuild_until_commit(&s, &warnings);
+			(void)!write(ready[1], "x", 1);
+			_exit(d->commit(c, NULL) == 0 ? 0 : 1);
 		}
-		usleep((useconds_t)(20000 + i * 20000));
-		kill(pid, SIGKILL);
+		/* The first takes its time and tells how long that is; then a third of the kills while building. */
+		if (i % 3 == 2)
+			usleep((useconds_t)(building / ROUNDS * i));
+		else
+			assert_int_equal(read(ready[0], &byte, 1), 1);
+		double start = now_us();
+		if (i == 0)
+			building = start - begun;
+		else if (i % 3 != 2)
+			usleep((useconds_t)(committing / ROUNDS * 1.1 * i));
+		if (i > 0)
+			kill(pid, SIGKILL);
 		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		if (i == 0)
+			committing = now_us() - start;
+		close(ready[0]);
+		close(ready[1]);
 		/* The server may still be busy with the dead one's last statement. */
 		int r = -EBUSY;
 		for (int k = 0; k < 200 && r == -EBUSY; k++) {
@@ -784,7 +813,8 @@ static void test_rebuild_killed(void **state)
 			assert_same_dump(before, now);
 		}
 	}
-	print_message("killed: %d old, %d new\n", old, new);
+	print_message("killed: %d old, %d new (building %.0f ms, committing %.0f ms)\n", old, new, building / 1e3, committing / 1e3);
+	assert_true(old > 0 && new > 0);
 	copy_done(&s);
 	database_drop(my);
 }
@@ -1154,7 +1184,7 @@ static void test_big_rows(void **state)
 /* An account without the right to make databases is told which GRANT it needs, and nothing has changed. */
 static void test_few_rights(void **state)
 {
-	MYSQL *my = database_make("CREATE TABLE t (id int primary key); INSERT INTO t VALUES (1); CREATE VIEW v AS SELECT * FROM t");
+	MYSQL *my = database_make("CREATE TABLE t (id int primary key); INSERT INTO t VALUES (1); CREATE VIEW v AS SELECT * FROM t; CREATE VIEW w AS SELECT * FROM t");
 	struct db_params p = { 0 };
 	struct db_conn *c = NULL;
 	struct copy s = { 0 };
@@ -1164,7 +1194,7 @@ static void test_few_rights(void **state)
 	(void)state;
 	session_run(my, "DROP USER IF EXISTS metasnap_few@'%'; CREATE USER metasnap_few@'%' IDENTIFIED BY 'few'; GRANT ALL ON metasnap_ut.* TO metasnap_few@'%'");
 	copy_take(&s);
-	session_run(my, "ALTER TABLE t ADD COLUMN x int");
+	session_run(my, "ALTER TABLE t ADD COLUMN x int; DROP VIEW w");
 	_cleanup_free_ char *before = dump();
 	params_make(&p);
 	free(p.user);
@@ -1192,7 +1222,8 @@ static void test_few_rights(void **state)
 	load_all(c, &s);
 	OK(d->rebuild_end(c, &warnings, &e));
 	OK(d->commit(c, &e));
-	assert_non_null(strstr(strbuf_str(&warnings), "view v"));
+	assert_true(strstr(strbuf_str(&warnings), "view w"));
+	assert_null(strstr(strbuf_str(&warnings), "view v"));
 	assert_get(my, "SELECT COUNT(*) FROM v", "1");
 	d->close(c);
 	session_run(my, "DROP USER metasnap_few@'%'");
