@@ -103,12 +103,13 @@ int cli_fail(const struct err *e, const char *what_fmt, ...)
 	return CLI_FAILED;
 }
 
-void cli_print_report(const struct strbuf *report)
+void cli_print_report(const struct strbuf *report, const struct err *e)
 {
 	for (const char *line = strbuf_str(report); *line;) {
 		size_t n = strcspn(line, "\n");
-		if (n)
-			log_error("%.*s", (int)(n < 900 ? n : 900), line);
+		_cleanup_free_ char *text = xmemdup0(line, n);
+		if (n && !strstr(e->msg, text))
+			log_error("%.900s", text);
 		line += n + (line[n] == '\n');
 	}
 }
@@ -247,7 +248,7 @@ static int cli_bare_config(struct config *ret, const char *source, struct err *e
 	ret->sources[0].params.engine = xstrdup("none");
 	if (!source) {
 		db_params_done(&ret->sources[0].params);
-		free(ret->sources[0].name);
+		free(TAKE_PTR(ret->sources[0].name));
 		ret->n_sources = 0;
 	}
 	return 0;

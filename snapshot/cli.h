@@ -48,8 +48,8 @@ struct cli {
 
 /* Prints "metasnap: what: why (what to do)"; returns CLI_FAILED. */
 int cli_fail(const struct err *e, const char *what_fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Prints the lines of a report to stderr, each with "metasnap: ". */
-void cli_print_report(const struct strbuf *report);
+/* Prints the lines of a report to stderr, each with "metasnap: ", but for what the error's words will say anyway. */
+void cli_print_report(const struct strbuf *report, const struct err *e);
 /* A snapshot of a source by name; "latest" is the newest. */
 int cli_find_snapshot(struct cli *c, size_t source, const char *name, struct snapshot_info *ret, struct err *e);
 static inline const char *cli_source_name(const struct cli *c, size_t source)

@@ -117,7 +117,7 @@ static int cli_run_restore(struct cli *c, const struct cli_target *t, bool dry_r
 	cli_watch_job(c->watch, c->g, c->source, &c->waiter);
 	int r = engine_restore(c->g, c->source, &rq, &c->who, &c->waiter, plan, &report, &e);
 	cli_watch_idle(c->watch);
-	cli_print_report(&report);
+	cli_print_report(&report, &e);
 	return r < 0 ? cli_fail(&e, "restore %s from %s", cli_source_name(c, c->source), t->label) : CLI_DONE;
 }
 
@@ -207,7 +207,7 @@ int cli_import(struct cli *c)
 				  &report, &e);
 		cli_watch_idle(c->watch);
 	}
-	cli_print_report(&report);
+	cli_print_report(&report, &e);
 	return r < 0 ? cli_fail(&e, "import %s", cli_source_name(c, c->source)) : cli_print_name(c, id, "import");
 }
 

@@ -239,7 +239,7 @@ static int cli_verify_one(struct cli *c, size_t source, const struct snapshot_in
 	int r = engine_verify(c->g, s->id, &report, &e);
 	cli_watch_idle(c->watch);
 	if (r < 0) {
-		cli_print_report(&report);
+		cli_print_report(&report, &e);
 		return cli_fail(&e, "verify %s %s", cli_source_name(c, source), s->name);
 	}
 	cli_print_ok(c, source, s);
@@ -310,6 +310,6 @@ int cli_check(struct cli *c)
 	_cleanup_strbuf_ struct strbuf report = {0};
 	struct err e = ERR_INIT;
 	int r = engine_check(c->g, &report, &e);
-	cli_print_report(&report);
+	cli_print_report(&report, &e);
 	return r < 0 ? cli_fail(&e, "check") : CLI_DONE;
 }
