@@ -1,0 +1,517 @@
+/*
+ * tests/unit/test_catalog.c - the catalog against a model in memory: random tables changed at random, many versions, every row by
+ * number, name and byte offset; sweeps after removals; damage found and contained; locks; names.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <sys/stat.h>
+
+#include "snapshot/capture.h"
+
+#define MAX_ROWS 6000
+
+struct model_row {
+	unsigned id;
+	unsigned value; /* 0: not there */
+};
+
+static char *test_dir(void)
+{
+	const char *base = getenv("TMPDIR");
+	char *dir = xasprintf("%s/metasnap-catalog-XXXXXX", base ? base : "/tmp");
+	assert_non_null(mkdtemp(dir));
+	return dir;
+}
+
+static void test_dir_remove(char *dir)
+{
+	static const char *const names[] = {"c.db", "c.db-wal", "c.db-shm", "c.db-lock"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char *path = xasprintf("%s/%s", dir, names[i]);
+		(void)unlink(path);
+		free(path);
+	}
+	assert_int_equal(rmdir(dir), 0);
+	free(dir);
+}
+
+static struct catalog *test_open(const char *dir)
+{
+	char *path = xasprintf("%s/c.db", dir);
+	struct catalog *c = NULL;
+	struct err e = ERR_INIT;
+	if (catalog_open(&c, path, CATALOG_WRITE, &e) < 0)
+		fail_msg("%s", e.msg);
+	free(path);
+	return c;
+}
+
+/* id is the key; hashed: no key at all, so that equal rows are numbered. */
+static struct db_table test_table(bool hashed, struct db_column columns[2], size_t key[1])
+{
+	columns[0] = (struct db_column){.name = (char *)"id", .type = (char *)"text", .form = DB_FORM_TEXT};
+	columns[1] = (struct db_column){.name = (char *)"body", .type = (char *)"text", .form = DB_FORM_TEXT};
+	key[0] = 0;
+	return (struct db_table){.name = (char *)(hashed ? "series" : "entity"),
+				 .columns = columns,
+				 .n_columns = 2,
+				 .key_kind = hashed ? DB_KEY_NONE : DB_KEY_UNIQUE,
+				 .key = hashed ? NULL : key,
+				 .n_key = hashed ? 0 : 1};
+}
+
+static void model_line(const struct model_row *m, bool hashed, struct strbuf *line)
+{
+	strbuf_clear(line);
+	/* Equal rows in hashed tables: the id does not tell, the value has few values. Some rows are long, a few larger than a pack. */
+	strbuf_addf(line, "{\"id\":\"%s%08x\",\"body\":\"%u ", hashed ? "" : m->id % 7 ? "svc.db.schema.table-with-a-long-name-" : "a", hashed ? 1U : m->id * 2654435761U,
+		    hashed ? m->value % 50 : m->value);
+	size_t n = m->value % 997 == 0 ? 70000 : m->value % 300;
+	for (size_t i = 0; i < n; i++)
+		strbuf_addch(line, (char)('a' + (i * 7 + (hashed ? m->value % 50 : m->value)) % 26));
+	strbuf_adds(line, "\"}");
+}
+
+static int64_t model_write(struct catalog *c, const struct db_table *t, const struct model_row *rows, size_t n, int64_t base_id, int64_t at,
+			   const char *name)
+{
+	bool hashed = t->key_kind == DB_KEY_NONE;
+	struct err e = ERR_INIT;
+	struct snapshot_writer *w;
+	struct version_writer *v;
+	int64_t source;
+	assert_int_equal(catalog_source(c, "s", &source, &e), 0);
+	assert_int_equal(snapshot_writer_new(&w, c, source, at, &e), 0);
+	assert_int_equal(snapshot_writer_table(w, t, &v, &e), 0);
+	struct sorter *sorter;
+	assert_int_equal(sorter_new(&sorter, version_writer_codec(v), &e), 0);
+	struct strbuf line = {0};
+	for (size_t i = n; i-- > 0;) {
+		if (!rows[i].value)
+			continue;
+		model_line(&rows[i], hashed, &line);
+		assert_int_equal(sorter_add(sorter, line.data, line.len, &e), 0);
+	}
+	strbuf_done(&line);
+	struct row_stream *stream;
+	assert_int_equal(sorter_stream(&stream, sorter, &e), 0);
+	struct version_info base = {0};
+	if (base_id)
+		assert_int_equal(catalog_table(c, base_id, t->name, &base, &e), 0);
+	if (capture_merge(stream, c, base.id, &base.digest, v, &e) < 0)
+		fail_msg("%s", e.msg);
+	row_stream_close(stream);
+	version_writer_free(v);
+	version_info_done(&base);
+	struct manifest m = {.engine = xstrdup("sqlite"), .server_version = xstrdup("3"), .database = xstrdup("d")};
+	int64_t id = snapshot_writer_id(w);
+	if (snapshot_writer_commit(w, name, &m, "schema", 6, &e) < 0)
+		fail_msg("%s", e.msg);
+	manifest_done(&m);
+	snapshot_writer_free(w);
+	return id;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Every way of reading gives the model's rows, no more, no less. */
+static void model_check(struct catalog *c, const struct db_table *t, const struct model_row *rows, size_t n, int64_t id)
+{
+	bool hashed = t->key_kind == DB_KEY_NONE;
+	struct err e = ERR_INIT;
+	struct version_info v;
+	assert_int_equal(catalog_table(c, id, t->name, &v, &e), 0);
+	char **want = xcalloc(n, sizeof *want), **got = xcalloc(n + 1, sizeof *got);
+	size_t n_want = 0, n_got = 0;
+	struct digest digest = {0};
+	struct hasher *h = hasher_new();
+	for (size_t i = 0; i < n; i++)
+		if (rows[i].value) {
+			struct strbuf line = {0};
+			uint8_t sha[ROW_SHA_LEN];
+			model_line(&rows[i], hashed, &line);
+			hasher_sha256(h, line.data, line.len, sha);
+			digest_add(&digest, sha);
+			want[n_want++] = strbuf_detach(&line);
+		}
+	assert_int_equal(v.rows, n_want);
+	assert_true(digest_equal(&digest, &v.digest));
+	struct row_cursor *rc;
+	struct stored_row r;
+	struct strbuf all = {0}, name = {0}, last = {0};
+	assert_int_equal(row_cursor_open(&rc, c, v.id, 0, &e), 0);
+	int q;
+	while ((q = row_cursor_next(rc, &r, &e)) == 1) {
+		assert_true(n_got < n);
+		assert_int_equal(r.number, n_got);
+		assert_true(n_got == 0 || memcmp(last.data, r.key, last.len < r.key_len ? last.len : r.key_len) <= 0);
+		strbuf_clear(&last);
+		strbuf_add(&last, r.key, r.key_len);
+		assert_int_equal(r.file_size, row_pretty_size(r.line, r.line_len));
+		got[n_got++] = xmemdup0(r.line, r.line_len);
+		strbuf_add(&all, r.line, r.line_len);
+		strbuf_addch(&all, '\n');
+		if (n_got % 37 == 0) {
+			struct stored_row by_name, by_ref;
+			strbuf_clear(&name);
+			row_name(r.codec, r.key, r.key_len, &name);
+			if (catalog_row_by_name(c, v.id, name.data, &by_name, &e) < 0)
+				fail_msg("%s: %s", name.data, e.msg);
+			assert_int_equal(by_name.ref.pack, r.ref.pack);
+			assert_int_equal(by_name.ref.index, r.ref.index);
+			stored_row_done(&by_name);
+			assert_int_equal(catalog_row_by_ref(c, r.ref, &by_ref, &e), 0);
+			assert_int_equal(by_ref.line_len, r.line_len);
+			stored_row_done(&by_ref);
+			name.data[0] ^= 1;
+			q = catalog_row_by_name(c, v.id, name.data, &by_name, NULL);
+			if (q == 0)
+				stored_row_done(&by_name);
+			else
+				assert_int_equal(q, -ENOENT);
+		}
+	}
+	assert_int_equal(q, 0);
+	row_cursor_close(rc);
+	assert_int_equal(n_got, n_want);
+	assert_int_equal(all.len, v.line_bytes);
+	qsort(want, n_want, sizeof *want, by_text);
+	qsort(got, n_got, sizeof *got, by_text);
+	for (size_t i = 0; i < n_want; i++)
+		assert_string_equal(want[i], got[i]);
+	/* from a row in the middle; at the end; behind it */
+	for (int k = 0; k < 20 && n_want; k++) {
+		uint64_t first = (uint64_t)rand() % (n_want + 1);
+		assert_int_equal(row_cursor_open(&rc, c, v.id, first, &e), 0);
+		q = row_cursor_next(rc, &r, &e);
+		assert_int_equal(q, first < n_want);
+		if (q)
+			assert_int_equal(r.number, first);
+		row_cursor_close(rc);
+		char buf[3000];
+		size_t n_read, len = 1 + (size_t)rand() % sizeof buf, at = (size_t)rand() % (all.len + 1);
+		assert_int_equal(catalog_read_lines(c, v.id, at, buf, len, &n_read, &e), 0);
+		assert_int_equal(n_read, all.len - at < len ? all.len - at : len);
+		assert_memory_equal(buf, all.data + at, n_read);
+	}
+	for (size_t i = 0; i < n_want; i++) {
+		free(want[i]);
+		free(got[i]);
+	}
+	free(want);
+	free(got);
+	hasher_free(h);
+	strbuf_done(&all);
+	strbuf_done(&name);
+	strbuf_done(&last);
+	version_info_done(&v);
+}
+
+static int64_t count(struct catalog *c, const char *sql)
+{
+	struct store_db *db = store_read_begin(c, NULL);
+	int64_t n = -1;
+	assert_int_equal(store_pragma(db, sql, &n, NULL), 0);
+	store_read_end(c, db);
+	return n;
+}
+
+static void versions_follow_a_model(void **state)
+{
+	(void)state;
+	for (int hashed = 0; hashed < 2; hashed++) {
+		char *dir = test_dir();
+		struct catalog *c = test_open(dir);
+		catalog_set_cache_bytes(c, 1 << 20); /* so that packs come and go */
+		struct db_column columns[2];
+		size_t key[1];
+		struct db_table t = test_table(hashed, columns, key);
+		static struct model_row rows[MAX_ROWS], saved[6][MAX_ROWS];
+		memset(rows, 0, sizeof rows);
+		int64_t id[6];
+		srand(7 + (unsigned)hashed);
+		for (size_t i = 0; i < MAX_ROWS; i++)
+			rows[i] = (struct model_row){(unsigned)i, i % 3 ? 1 + (unsigned)rand() % 5000 : 0};
+		for (int s = 0; s < 6; s++) {
+			/* 0: first; 1: nothing changes; 2: 1 %; 3: a third; 4: all gone but some; 5: back again */
+			unsigned change = s == 2 ? 100 : s == 3 ? 3 : s == 4 ? 1 : 0;
+			for (size_t i = 0; i < MAX_ROWS && change; i++)
+				if ((unsigned)rand() % change == 0)
+					rows[i].value = s == 4 && i % 50 ? 0 : (unsigned)rand() % 3 ? 1 + (unsigned)rand() % 5000 : 0;
+			if (s == 5)
+				memcpy(rows, saved[3], sizeof rows);
+			memcpy(saved[s], rows, sizeof rows);
+			char name[16];
+			(void)snprintf(name, sizeof name, "s%d", s);
+			id[s] = model_write(c, &t, rows, MAX_ROWS, s ? id[s - 1] : 0, 1000 + s, name);
+			for (int k = 0; k <= s; k++)
+				model_check(c, &t, saved[k], MAX_ROWS, id[k]);
+		}
+		/* unchanged: the very same version */
+		struct version_info a, b;
+		assert_int_equal(catalog_table(c, id[0], t.name, &a, NULL), 0);
+		assert_int_equal(catalog_table(c, id[1], t.name, &b, NULL), 0);
+		assert_int_equal(a.id, b.id);
+		version_info_done(&a);
+		version_info_done(&b);
+		/* removals free what only they used, and nothing else */
+		for (int s = 0; s < 6; s++) {
+			struct err e = ERR_INIT;
+			int64_t before = count(c, "SELECT count(*) FROM pack");
+			if (catalog_remove(c, id[s], &e) < 0)
+				fail_msg("%s", e.msg);
+			assert_true(count(c, "SELECT count(*) FROM pack") <= before);
+			for (int k = s + 1; k < 6; k++)
+				model_check(c, &t, saved[k], MAX_ROWS, id[k]);
+		}
+		assert_int_equal(count(c, "SELECT count(*) FROM pack"), 0);
+		assert_int_equal(count(c, "SELECT count(*) FROM page"), 0);
+		assert_int_equal(count(c, "SELECT count(*) FROM version"), 0);
+		catalog_close(c);
+		test_dir_remove(dir);
+	}
+}
+
+static void empty_table(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key);
+	struct model_row none = {0};
+	int64_t id = model_write(c, &t, &none, 1, 0, 5, "e");
+	model_check(c, &t, &none, 1, id);
+	struct version_info v;
+	struct stored_row r;
+	assert_int_equal(catalog_table(c, id, t.name, &v, NULL), 0);
+	assert_int_equal(catalog_row_by_name(c, v.id, "x.json", &r, NULL), -ENOENT);
+	version_info_done(&v);
+	catalog_close(c);
+	test_dir_remove(dir);
+}
+
+static void damage_is_found_and_contained(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key);
+	static struct model_row rows[MAX_ROWS];
+	for (size_t i = 0; i < MAX_ROWS; i++)
+		rows[i] = (struct model_row){(unsigned)i, 1 + (unsigned)i % 900};
+	int64_t id = model_write(c, &t, rows, MAX_ROWS, 0, 5, "d");
+	catalog_close(c);
+	/* one flipped byte in the middle of one pack */
+	char *path = xasprintf("%s/c.db", dir);
+	sqlite3 *h;
+	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(h,
+				      "UPDATE pack SET data=CAST(substr(data,1,length(data)/2)||x'5a'||substr(data,length(data)/2+2) AS BLOB)"
+				      " WHERE id=(SELECT min(id)+2 FROM pack)",
+				      NULL, NULL, NULL),
+			 SQLITE_OK);
+	sqlite3_close(h);
+	free(path);
+	c = test_open(dir);
+	struct version_info v;
+	assert_int_equal(catalog_table(c, id, t.name, &v, NULL), 0);
+	struct row_cursor *rc;
+	struct stored_row r;
+	struct err e = ERR_INIT;
+	unsigned read = 0, failed = 0;
+	for (uint64_t at = 0; at < v.rows; at++) {
+		assert_int_equal(row_cursor_open(&rc, c, v.id, at, &e), 0);
+		int q = row_cursor_next(rc, &r, &e);
+		if (q < 0) {
+			assert_int_equal(q, -EIO);
+			assert_non_null(strstr(e.msg, "damaged"));
+			failed++;
+		} else {
+			read++;
+		}
+		row_cursor_close(rc);
+	}
+	assert_true(failed > 0);
+	assert_true(read > failed * 5); /* the neighbours still read */
+	struct hasher *hs = hasher_new();
+	assert_int_equal(pack_verify(c, count(c, "SELECT min(id)+2 FROM pack"), hs, &e), -EIO);
+	assert_int_equal(pack_verify(c, count(c, "SELECT min(id) FROM pack"), hs, &e), 0);
+	hasher_free(hs);
+	version_info_done(&v);
+	catalog_close(c);
+	test_dir_remove(dir);
+}
+
+static void sweep_waits_for_writers(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key);
+	static struct model_row rows[MAX_ROWS];
+	for (size_t i = 0; i < MAX_ROWS; i++)
+		rows[i] = (struct model_row){(unsigned)i, 1 + (unsigned)i % 900};
+	int64_t id = model_write(c, &t, rows, MAX_ROWS, 0, 5, "d");
+	struct snapshot_writer *w;
+	struct err e = ERR_INIT;
+	assert_int_equal(snapshot_writer_new(&w, c, 1, 9, &e), 0);
+	int64_t packs = count(c, "SELECT count(*) FROM pack");
+	assert_true(packs > 10);
+	/* the writer may hold on to rows of the snapshot that goes */
+	assert_int_equal(catalog_remove(c, id, &e), 0);
+	assert_int_equal(count(c, "SELECT count(*) FROM pack"), packs);
+	snapshot_writer_free(w);
+	assert_int_equal(store_sweep(c, &e), 0);
+	assert_int_equal(count(c, "SELECT count(*) FROM pack"), 0);
+	catalog_close(c);
+	test_dir_remove(dir);
+}
+
+static void snapshots_by_name(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key);
+	struct model_row row = {1, 1};
+	struct err e = ERR_INIT;
+	int64_t a = model_write(c, &t, &row, 1, 0, 5, "a"), b = model_write(c, &t, &row, 1, a, 9, "b");
+	struct snapshot_info s;
+	assert_int_equal(catalog_latest(c, 1, &s, &e), 0);
+	assert_string_equal(s.name, "b");
+	snapshot_info_done(&s);
+	assert_int_equal(catalog_rename(c, a, "b", &e), -EEXIST);
+	assert_int_equal(catalog_rename(c, a, "a:b", &e), -EINVAL);
+	assert_int_equal(catalog_rename(c, a, "latest", &e), -EINVAL);
+	assert_int_equal(catalog_rename(c, a, ".x", &e), -EINVAL);
+	assert_int_equal(catalog_rename(c, a, "", &e), -EINVAL);
+	assert_int_equal(catalog_rename(c, a, "c", &e), 0);
+	assert_int_equal(catalog_find(c, 1, "a", &s, &e), -ENOENT);
+	assert_int_equal(catalog_hold(c, b, true, &e), 0);
+	assert_int_equal(catalog_remove(c, b, &e), -EBUSY);
+	assert_int_equal(catalog_hold(c, b, false, &e), 0);
+	assert_int_equal(catalog_remove(c, b, &e), 0);
+	assert_int_equal(catalog_remove(c, b, &e), -ENOENT);
+	/* the manifest's announced size is its size, and the sums are stable */
+	struct strbuf m = {0}, s1 = {0}, s2 = {0};
+	assert_int_equal(catalog_get(c, a, &s, &e), 0);
+	assert_int_equal(catalog_manifest(c, a, &m, &e), 0);
+	assert_int_equal(m.len, s.manifest_len);
+	assert_int_equal(catalog_sums(c, a, &s1, &e), 0);
+	assert_int_equal(catalog_sums(c, a, &s2, &e), 0);
+	assert_string_equal(s1.data, s2.data);
+	snapshot_info_done(&s);
+	strbuf_done(&m);
+	strbuf_done(&s1);
+	strbuf_done(&s2);
+	/* a new snapshot never gets a removed one's number */
+	int64_t d = model_write(c, &t, &row, 1, a, 11, "d");
+	assert_true(d > b);
+	catalog_close(c);
+	test_dir_remove(dir);
+}
+
+static void opening(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir), *d = test_open(dir);
+	struct err e = ERR_INIT;
+	/* two processes' worth of handles; one daemon */
+	assert_int_equal(catalog_lock_daemon(c, &e), 0);
+	assert_int_equal(catalog_lock_daemon(d, &e), -EBUSY);
+	int64_t before = catalog_data_version(d), source;
+	assert_int_equal(catalog_source(c, "x", &source, &e), 0);
+	assert_true(catalog_data_version(d) != before);
+	catalog_close(d);
+	catalog_close(c);
+	char *path = xasprintf("%s/c.db", dir);
+	struct stat sb;
+	assert_int_equal(stat(path, &sb), 0);
+	assert_int_equal(sb.st_mode & 0777, 0600);
+	assert_int_equal(chmod(path, 0644), 0);
+	assert_int_equal(catalog_open(&c, path, CATALOG_WRITE, &e), -EACCES);
+	assert_int_equal(chmod(path, 0600), 0);
+	sqlite3 *h;
+	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(h, "PRAGMA user_version=99", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(h);
+	assert_int_equal(catalog_open(&c, path, CATALOG_WRITE, &e), -ENOTSUP);
+	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(h, "PRAGMA application_id=1", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(h);
+	assert_int_equal(catalog_open(&c, path, CATALOG_WRITE, &e), -EINVAL);
+	free(path);
+	test_dir_remove(dir);
+}
+
+static void full_disk(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key);
+	struct model_row row = {1, 1};
+	int64_t a = model_write(c, &t, &row, 1, 0, 5, "a");
+	struct err e = ERR_INIT;
+	(void)sqlite3_exec(c->writer->h, "PRAGMA max_page_count=1", NULL, NULL, NULL); /* no page more than there are */
+	struct snapshot_writer *w;
+	struct version_writer *v;
+	assert_int_equal(snapshot_writer_new(&w, c, 1, 9, &e), 0);
+	assert_int_equal(snapshot_writer_table(w, &t, &v, &e), 0);
+	char *big = xmalloc(300000);
+	int r = 0;
+	for (int i = 0; r == 0 && i < 100; i++) {
+		memset(big, 'x', 300000);
+		for (int k = 0; k < 300000; k += 3)
+			big[k] = (char)('a' + rand() % 26);
+		char head[64], k[32];
+		int n = snprintf(head, sizeof head, "{\"id\":\"%05d\",\"body\":\"", i);
+		memcpy(big, head, (size_t)n);
+		memcpy(big + 299998, "\"}", 2);
+		int kn = snprintf(k, sizeof k, " %05d", i);
+		r = version_writer_new_row(v, k, (size_t)kn + 1, 0, big, 300000, &e);
+	}
+	free(big);
+	assert_int_equal(r, -ENOSPC);
+	version_writer_free(v);
+	snapshot_writer_free(w);
+	(void)sqlite3_exec(c->writer->h, "PRAGMA max_page_count=1000000", NULL, NULL, NULL);
+	/* what was there is there, and a snapshot works again */
+	model_check(c, &t, &row, 1, a);
+	assert_int_equal(store_sweep(c, &e), 0);
+	int64_t b = model_write(c, &t, &row, 1, a, 12, "b");
+	model_check(c, &t, &row, 1, b);
+	catalog_close(c);
+	test_dir_remove(dir);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(versions_follow_a_model), cmocka_unit_test(empty_table),
+		cmocka_unit_test(damage_is_found_and_contained), cmocka_unit_test(sweep_waits_for_writers),
+		cmocka_unit_test(snapshots_by_name), cmocka_unit_test(opening), cmocka_unit_test(full_disk),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
