@@ -207,7 +207,7 @@ int catalog_open(struct catalog **ret, const char *path, enum catalog_mode mode,
 	if (!db)
 		return err_code(e);
 	if (mode == CATALOG_WRITE)
-		c->writer = db;
+		c->writer = db, c->writer_sync = STORE_DURABLE;
 	else
 		store_read_end(c, db);
 	int64_t version = 0;
@@ -381,7 +381,7 @@ int store_codec_id(struct catalog *c, const struct db_table *t, int64_t *ret, st
 	uint8_t sha[ROW_SHA_LEN];
 	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
 	hasher_sha256(h, text.data, text.len, sha);
-	struct store_db *db = store_write_begin(c, e);
+	struct store_db *db = store_write_begin(c, STORE_LAZY, e);
 	if (!db)
 		return err_code(e);
 	int r = 0;
@@ -495,7 +495,7 @@ int catalog_source(struct catalog *c, const char *name, int64_t *ret_id, struct 
 		return st ? 0 : -EIO;
 	if (c->mode == CATALOG_READ)
 		return err_set(e, ENOENT, "catalog %s: no source '%s'", c->path, name);
-	db = store_write_begin(c, e);
+	db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	int r = 0;
@@ -637,7 +637,7 @@ int catalog_rename(struct catalog *c, int64_t snapshot_id, const char *name, str
 	int r = snapshot_name_check(name, e);
 	if (r < 0)
 		return r;
-	struct store_db *db = store_write_begin(c, e);
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	sqlite3_stmt *st = store_stmt(db, STMT_SNAPSHOT_RENAME, e);
@@ -657,7 +657,7 @@ int catalog_rename(struct catalog *c, int64_t snapshot_id, const char *name, str
 
 int catalog_hold(struct catalog *c, int64_t snapshot_id, bool hold, struct err *e)
 {
-	struct store_db *db = store_write_begin(c, e);
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	int r;
@@ -790,7 +790,7 @@ int catalog_schema_sql(struct catalog *c, int64_t snapshot_id, struct strbuf *ou
 
 static int catalog_store_blob(struct catalog *c, enum stmt which, int64_t id, const void *data, size_t len, struct err *e)
 {
-	struct store_db *db = store_write_begin(c, e);
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	int r;

@@ -616,6 +616,80 @@ int engine_hold(struct engine *g, size_t source, const char *name, bool hold, co
 	return r;
 }
 
+/* ---- what a crash left ---- */
+
+struct crashed {
+	int64_t id, safety_id, target_id;
+	bool begun, found;
+};
+
+static int crashed_each(void *arg, const struct journal_entry *j)
+{
+	struct crashed *c = arg;
+	if (c->found)
+		return 0;
+	*c = (struct crashed){.id = j->id, .safety_id = j->safety_id, .target_id = j->target_id, .found = true,
+			      .begun = !strcmp(j->state, "begun")};
+	return 0;
+}
+
+/* Which of the two states the database holds after a crash in the middle of a restore; one transaction leaves no third. -errno: not
+ * known yet, the entry stays open for the next try. */
+static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
+{
+	struct engine *g = j->engine;
+	const char *state = "unknown", *words = "after a crash the database holds neither the state before nor after: it was written to since";
+	int r = db_driver_of(j->conn)->settle(j->conn, e);
+	if (r == 0)
+		r = c->target_id ? restore_compare_live(g->catalog, j->conn, c->target_id, &j->ctl, NULL, e) : 1;
+	if (r == 0) {
+		state = "committed";
+		words = "found complete after a crash";
+	} else if (r == 1 && c->safety_id) {
+		r = restore_compare_live(g->catalog, j->conn, c->safety_id, &j->ctl, NULL, e);
+		if (r == 0) {
+			state = "rolled back";
+			words = "found unchanged after a crash";
+		}
+	}
+	/* A snapshot that was removed meanwhile can no longer tell. */
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return journal_state(g->catalog, c->id, state, words, 0, 0, true, e);
+}
+
+/* Settles the source's open entries, j's own aside; j is connected. */
+static int settle_all(struct job *j, struct err *e)
+{
+	struct engine *g = j->engine;
+	for (;;) {
+		struct crashed c = {0};
+		int r = journal_each(g->catalog, g->source[j->source].id, true, crashed_each, &c, e);
+		if (r < 0 || !c.found || c.id == j->journal_id)
+			return r;
+		r = c.begun ? settle_begun(j, &c, e)
+			    : journal_state(g->catalog, c.id, "interrupted", "the program ended during it", 0, 0, true, e);
+		if (r < 0)
+			return r;
+	}
+}
+
+static void *settle_thread(void *arg)
+{
+	struct job *j = arg;
+	struct engine *g = j->engine;
+	struct err e = ERR_INIT;
+	int r = job_connect(j, &e);
+	if (r == 0)
+		r = settle_all(j, &e);
+	job_end(j, r, "done", NULL, &e);
+	if (r == 0)
+		(void)store_remove_unlisted(g->catalog, NULL);
+	engine_sweep(g);
+	engine_thread_ended(g);
+	return NULL;
+}
+
 /* ---- import and restore ---- */
 
 static int import_as(struct job *j, struct backup_tree *backup, const char *name, int64_t *ret_id, char *ret_name, struct strbuf *report,
@@ -718,6 +792,8 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 	}
 	if (r == 0)
 		r = job_connect(j, &why);
+	if (r == 0 && !rq->dry_run)
+		r = settle_all(j, &why);
 	struct restore rs = {.catalog = g->catalog, .conn = j->conn, .source_id = g->source[source].id, .base_id = newest_id(g, source),
 			     .target_id = target, .tables = rq->tables, .policy = rq->policy, .force = rq->force, .dry_run = rq->dry_run,
 			     .journal_id = j->journal_id, .job = &j->ctl, .report = report, .plan = ret_plan};
@@ -757,6 +833,8 @@ int engine_put_row(struct engine *g, size_t source, const char *table, const cha
 	if (r < 0)
 		return r;
 	r = job_connect(j, &why);
+	if (r == 0)
+		r = settle_all(j, &why);
 	struct restore rs = {.catalog = g->catalog, .conn = j->conn, .source_id = g->source[source].id, .base_id = newest_id(g, source),
 			     .policy = g->source[source].config->restore, .journal_id = j->journal_id, .job = &j->ctl};
 	if (r == 0)
@@ -867,69 +945,6 @@ static int journal_line(void *arg, const struct journal_entry *j)
 int engine_journal(struct engine *g, size_t source, struct strbuf *out, struct err *e)
 {
 	return journal_each(g->catalog, g->source[source].id, false, journal_line, out, e);
-}
-
-/* ---- what a crash left ---- */
-
-struct crashed {
-	int64_t id, safety_id, target_id;
-	bool begun, found;
-};
-
-static int crashed_each(void *arg, const struct journal_entry *j)
-{
-	struct crashed *c = arg;
-	if (c->found)
-		return 0;
-	*c = (struct crashed){.id = j->id, .safety_id = j->safety_id, .target_id = j->target_id, .found = true,
-			      .begun = !strcmp(j->state, "begun")};
-	return 0;
-}
-
-/* Which of the two states the database holds after a crash in the middle of a restore; one transaction leaves no third. */
-static void settle_begun(struct job *j, const struct crashed *c, struct err *e)
-{
-	struct engine *g = j->engine;
-	const char *state = "unknown", *words = NULL;
-	int r = job_connect(j, e);
-	if (r == 0)
-		r = db_driver_of(j->conn)->settle(j->conn, e);
-	if (r == 0 && c->target_id) {
-		r = restore_compare_live(g->catalog, j->conn, c->target_id, &j->ctl, NULL, e);
-		if (r == 0)
-			state = "committed", words = "found complete after a crash";
-	}
-	if (r == 1 || (r == 0 && !c->target_id)) {
-		r = c->safety_id ? restore_compare_live(g->catalog, j->conn, c->safety_id, &j->ctl, NULL, e) : 1;
-		if (r == 0)
-			state = "rolled back", words = "found unchanged after a crash";
-		else if (r == 1)
-			words = "after a crash the database holds neither the state before nor after: it was written to since";
-	}
-	(void)journal_state(g->catalog, c->id, state, words ? words : e->msg, 0, 0, true, NULL);
-}
-
-static void *settle_thread(void *arg)
-{
-	struct job *j = arg;
-	struct engine *g = j->engine;
-	struct err e = ERR_INIT;
-	int64_t source_id = g->source[j->source].id;
-	for (;;) {
-		struct crashed c = {0};
-		if (journal_each(g->catalog, source_id, true, crashed_each, &c, NULL) < 0 || !c.found || c.id == j->journal_id)
-			break;
-		if (c.begun)
-			settle_begun(j, &c, &e);
-		else
-			(void)journal_state(g->catalog, c.id, "interrupted", "the program ended during it", 0, 0, true, NULL);
-		job_disconnect(j);
-	}
-	job_end(j, 0, "done", NULL, &e);
-	(void)store_remove_unlisted(g->catalog, NULL);
-	engine_sweep(g);
-	engine_thread_ended(g);
-	return NULL;
 }
 
 /* Jobs that ended with their process: a snapshot is simply not there; a restore that had begun has to be looked at. */

@@ -20,7 +20,7 @@ void journal_entry_done(struct journal_entry *j)
 int journal_add(struct catalog *c, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid, const char *program,
 		int64_t *ret_id, struct err *e)
 {
-	struct store_db *db = store_write_begin(c, e);
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	int r;
@@ -44,7 +44,7 @@ int journal_add(struct catalog *c, int64_t source_id, const char *op, const char
 int journal_state(struct catalog *c, int64_t id, const char *state, const char *detail, int64_t safety_id, int64_t target_id,
 		  bool finished, struct err *e)
 {
-	struct store_db *db = store_write_begin(c, e);
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	int r;

@@ -584,7 +584,7 @@ static int manifest_parse_tables(struct manifest *m, json_t *o, struct err *e)
 			t->table->auto_increment = t->auto_increment;
 		}
 		if (r < 0)
-			return e ? err_prefix(e, "%s", where) : r;
+			return r;
 	}
 	if (m->n_tables)
 		qsort(m->tables, m->n_tables, sizeof *m->tables, manifest_compare_tables);

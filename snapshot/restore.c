@@ -538,7 +538,7 @@ static int apply_difference(struct restore *rs, const struct db_schema *live, co
 			    struct err *e)
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
-	int r = d->change_begin(rs->conn, live, e);
+	int r = 0;
 	_cleanup_free_ bool *touched = xcalloc(t->versions.n, sizeof *touched);
 	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
 		const struct version_info *target = &t->versions.v[i], *was = NULL;
@@ -640,7 +640,14 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 		atomic_store(&rs->job->rows_done, 0);
 		atomic_store(&rs->job->bytes_done, 0);
 		atomic_store(&rs->job->rows_total, total);
-		r = plan->rebuild ? apply_rebuild(rs, t, e) : apply_difference(rs, live, &safety, t, e);
+		r = plan->rebuild ? 0 : db_driver_of(rs->conn)->change_begin(rs->conn, live, e);
+		/* Where an engine cannot keep triggers from acting on single changes (MySQL), tables made anew have none yet. */
+		if (r == -ENOTSUP && !rs->tables && *t->schema->engine) {
+			plan->rebuild = true;
+			r = 0;
+		}
+		if (r == 0)
+			r = plan->rebuild ? apply_rebuild(rs, t, e) : apply_difference(rs, live, &safety, t, e);
 	}
 	version_list_done(&safety);
 	if (r == 0 && atomic_load(&rs->job->cancelled))

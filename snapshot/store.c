@@ -190,15 +190,20 @@ void store_read_end(struct catalog *c, struct store_db *db)
 	c->free_readers = db;
 }
 
-struct store_db *store_write_begin(struct catalog *c, struct err *e)
+struct store_db *store_write_begin(struct catalog *c, enum store_sync sync, struct err *e)
 {
 	if (!c->writer) {
 		(void)err_set(e, EROFS, "catalog: opened for reading only");
 		return NULL;
 	}
 	(void)pthread_mutex_lock(&c->write_mutex);
-	if (sqlite3_exec(c->writer->h, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK)
+	/* NORMAL in WAL mode syncs at checkpoints only; a later FULL commit syncs the whole log, earlier transactions with it. */
+	const char *pragma = sync == STORE_DURABLE ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL";
+	if ((sync == c->writer_sync || sqlite3_exec(c->writer->h, pragma, NULL, NULL, NULL) == SQLITE_OK) &&
+	    sqlite3_exec(c->writer->h, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK) {
+		c->writer_sync = sync;
 		return c->writer;
+	}
 	(void)store_error(c->writer, "begin", e);
 	(void)pthread_mutex_unlock(&c->write_mutex);
 	return NULL;

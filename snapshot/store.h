@@ -73,6 +73,10 @@ struct store_db {
 
 struct pack_cache;
 
+/* STORE_LAZY: what is stored is not named by anything yet (packs, descriptions), so it reaches the disk with the next durable
+ * commit at the latest. */
+enum store_sync { STORE_LAZY, STORE_DURABLE };
+
 struct catalog {
 	char *path;
 	char uuid[33];
@@ -80,6 +84,7 @@ struct catalog {
 	int daemon_fd; /* holds the daemon's lock; -1: not ours */
 	pthread_mutex_t write_mutex;
 	struct store_db *writer; /* NULL in CATALOG_READ mode */
+	enum store_sync writer_sync; /* what the connection is set to; under write_mutex */
 	pthread_mutex_t read_mutex;
 	struct store_db *free_readers;
 	pthread_mutex_t codec_mutex;
@@ -97,7 +102,7 @@ int store_pragma(struct store_db *db, const char *sql, int64_t *ret, struct err 
 struct store_db *store_read_begin(struct catalog *c, struct err *e);
 void store_read_end(struct catalog *c, struct store_db *db);
 /* The write connection with BEGIN IMMEDIATE done and write_mutex held; end commits (err 0) or rolls back. */
-struct store_db *store_write_begin(struct catalog *c, struct err *e);
+struct store_db *store_write_begin(struct catalog *c, enum store_sync sync, struct err *e);
 int store_write_end(struct catalog *c, struct store_db *db, int r, struct err *e);
 /* A prepared, reset statement of the connection. */
 sqlite3_stmt *store_stmt(struct store_db *db, enum stmt which, struct err *e);

@@ -20,7 +20,7 @@ int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held
 	snapshot_info_done(&s);
 	if (held && !even_held)
 		return err_set(e, EBUSY, "the snapshot is held (release it first)");
-	struct store_db *db = store_write_begin(c, e);
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	_cleanup_free_ char *sql = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64 ";"
@@ -38,15 +38,19 @@ int catalog_remove(struct catalog *c, int64_t snapshot_id, struct err *e)
 
 int store_remove_unlisted(struct catalog *c, struct err *e)
 {
+	/* A restore that is still to be settled is compared with its target. */
 	_cleanup_close_ int fd = store_lock(c, STORE_LOCK_WRITERS, true, NULL);
 	if (fd < 0)
 		return 0; /* a writer is active: what is unlisted may be its own */
-	struct store_db *db = store_write_begin(c, e);
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	int r = sqlite3_exec(db->h,
-			     "DELETE FROM snapshot_table WHERE snapshot_id IN (SELECT id FROM snapshot WHERE name IS NULL);"
-			     "DELETE FROM snapshot WHERE name IS NULL",
+			     "CREATE TEMP TABLE IF NOT EXISTS unlisted(id INTEGER PRIMARY KEY); DELETE FROM temp.unlisted;"
+			     "INSERT INTO temp.unlisted SELECT id FROM snapshot WHERE name IS NULL AND id NOT IN"
+			     " (SELECT target_id FROM journal WHERE finished_ms IS NULL AND target_id IS NOT NULL);"
+			     "DELETE FROM snapshot_table WHERE snapshot_id IN (SELECT id FROM temp.unlisted);"
+			     "DELETE FROM snapshot WHERE id IN (SELECT id FROM temp.unlisted)",
 			     NULL, NULL, NULL) == SQLITE_OK
 			? 0
 			: store_error(db, "removing what a crash left", e);
@@ -124,7 +128,7 @@ int store_sweep(struct catalog *c, struct err *e)
 	_cleanup_close_ int fd = store_lock(c, STORE_LOCK_WRITERS, true, NULL);
 	if (fd < 0)
 		return 0;
-	struct store_db *db = store_write_begin(c, e);
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	int r = sqlite3_exec(db->h,

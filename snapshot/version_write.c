@@ -93,7 +93,7 @@ int snapshot_writer_new(struct snapshot_writer **ret, struct catalog *c, int64_t
 	w->lock_fd = fd;
 	w->hasher = hasher_new();
 	w->packer = packer_new();
-	struct store_db *db = store_write_begin(c, e);
+	struct store_db *db = store_write_begin(c, STORE_LAZY, e);
 	if (!db)
 		return err_code(e);
 	int r = store_reserve(db, "snapshot", 1, &w->id, e);
@@ -173,7 +173,7 @@ static void writer_batch_clear(struct snapshot_writer *w)
 
 static int writer_flush(struct snapshot_writer *w, struct err *e)
 {
-	struct store_db *db = store_write_begin(w->catalog, e);
+	struct store_db *db = store_write_begin(w->catalog, STORE_LAZY, e);
 	if (!db)
 		return err_code(e);
 	int r = store_write_end(w->catalog, db, writer_flush_in(w, db, e), e);
@@ -185,7 +185,7 @@ static int writer_flush(struct snapshot_writer *w, struct err *e)
 static int writer_pack_id(struct snapshot_writer *w, int64_t *ret, struct err *e)
 {
 	if (w->next_pack == w->end_pack) {
-		struct store_db *db = store_write_begin(w->catalog, e);
+		struct store_db *db = store_write_begin(w->catalog, STORE_LAZY, e);
 		if (!db)
 			return err_code(e);
 		int64_t first = 0;
@@ -239,7 +239,7 @@ static int writer_learn(struct version_writer *v, struct err *e)
 		}
 		packer_train(samples.data, sizes, (unsigned)n, &dict);
 		if (dict.len) {
-			struct store_db *db = store_write_begin(v->w->catalog, e);
+			struct store_db *db = store_write_begin(v->w->catalog, STORE_LAZY, e);
 			if (!db)
 				return err_code(e);
 			sqlite3_stmt *st = store_stmt(db, STMT_DICT_INSERT, e);
@@ -724,7 +724,7 @@ int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct m
 	int r = store_manifest_full(w->catalog, m, codec_ids, &full, e);
 	if (r < 0)
 		return r;
-	struct store_db *db = store_write_begin(w->catalog, e);
+	struct store_db *db = store_write_begin(w->catalog, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	r = store_write_end(w->catalog, db, commit_in(w, db, name, m, full.len, schema_sql, schema_len, e), e);
