@@ -186,7 +186,10 @@ db_reset() {
 		psql -X -q -v ON_ERROR_STOP=1 "$SERVER_URL" -c "SET client_min_messages = warning" \
 			-c "DROP DATABASE IF EXISTS $DB_NAME WITH (FORCE)" -c "CREATE DATABASE $DB_NAME"
 		;;
-	sqlite) rm -f "$DB_FILE" "$DB_FILE-wal" "$DB_FILE-shm" "$DB_FILE-journal" ;;
+	sqlite)
+		rm -f "$DB_FILE-wal" "$DB_FILE-shm" "$DB_FILE-journal"
+		: >"$DB_FILE" # an empty file is an empty database
+		;;
 	*) eval "$SERVER_CLIENT -e 'DROP DATABASE IF EXISTS $DB_NAME; CREATE DATABASE $DB_NAME'" ;;
 	esac
 }
