@@ -52,16 +52,16 @@ static char **my_strings_copy(char *const *from)
 static void my_params_copy(struct db_params *to, const struct db_params *from)
 {
 	*to = (struct db_params){
-		.engine = xstrdup(from->engine),
-		.host = xstrdup(from->host),
-		.user = xstrdup(from->user),
-		.password = xstrdup(from->password),
-		.database = xstrdup(from->database),
-		.schema = xstrdup(from->schema),
-		.options = my_strings_copy(from->options),
-		.exclude = my_strings_copy(from->exclude),
-		.port = from->port,
-		.connect_timeout_ms = from->connect_timeout_ms,
+	    .engine = xstrdup(from->engine),
+	    .host = xstrdup(from->host),
+	    .user = xstrdup(from->user),
+	    .password = xstrdup(from->password),
+	    .database = xstrdup(from->database),
+	    .schema = xstrdup(from->schema),
+	    .options = my_strings_copy(from->options),
+	    .exclude = my_strings_copy(from->exclude),
+	    .port = from->port,
+	    .connect_timeout_ms = from->connect_timeout_ms,
 	};
 }
 
@@ -77,8 +77,8 @@ enum my_ssl { MY_SSL_DISABLED, MY_SSL_PREFERRED, MY_SSL_REQUIRED, MY_SSL_VERIFY_
 
 static int my_check_options(const struct db_params *p, enum my_ssl *ret_ssl, struct err *e)
 {
-	static const char *const known[] = { "ssl_ca", "ssl_cert", "ssl_key", "ssl_mode", "socket" };
-	static const char *const modes[] = { "disabled", "preferred", "required", "verify_ca", "verify_identity" };
+	static const char *const known[] = {"ssl_ca", "ssl_cert", "ssl_key", "ssl_mode", "socket"};
+	static const char *const modes[] = {"disabled", "preferred", "required", "verify_ca", "verify_identity"};
 	const char *mode = my_option(p, "ssl_mode");
 
 	for (char **o = p->options; o && o[0]; o += 2) {
@@ -86,8 +86,10 @@ static int my_check_options(const struct db_params *p, enum my_ssl *ret_ssl, str
 		for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
 			found |= strcmp(o[0], known[i]) == 0;
 		if (!found)
-			return err_set(e, EINVAL, "unknown parameter \"%s\" in the URL (MySQL: ssl_ca, ssl_cert, ssl_key, ssl_mode, socket)",
-				       o[0]);
+			return err_set(
+			    e, EINVAL,
+			    "unknown parameter \"%s\" in the URL (MySQL: ssl_ca, ssl_cert, ssl_key, ssl_mode, socket)",
+			    o[0]);
 	}
 	*ret_ssl = my_option(p, "ssl_ca") ? MY_SSL_VERIFY_IDENTITY : MY_SSL_PREFERRED;
 	for (size_t i = 0; mode && i < sizeof modes / sizeof modes[0]; i++) {
@@ -97,7 +99,9 @@ static int my_check_options(const struct db_params *p, enum my_ssl *ret_ssl, str
 		}
 	}
 	if (mode)
-		return err_set(e, EINVAL, "ssl_mode=%s: not one of disabled, preferred, required, verify_ca, verify_identity", mode);
+		return err_set(e, EINVAL,
+			       "ssl_mode=%s: not one of disabled, preferred, required, verify_ca, verify_identity",
+			       mode);
 	return 0;
 }
 
@@ -137,7 +141,8 @@ static void my_set_tls(MYSQL *my, const struct db_params *p, enum my_ssl ssl)
 	const char *ca = my_option(p, "ssl_ca"), *cert = my_option(p, "ssl_cert"), *key = my_option(p, "ssl_key");
 
 #if MY_CLIENT_MARIADB
-	/* Connector/C cannot check the certificate's chain alone: verify_ca also checks the name, the stricter thing. */
+	/* Connector/C cannot check the certificate's chain alone: verify_ca also checks the name, the stricter thing.
+	 */
 	my_client_bool enforce = ssl >= MY_SSL_REQUIRED, verify = ssl >= MY_SSL_VERIFY_CA;
 
 	if (ssl != MY_SSL_DISABLED)
@@ -145,8 +150,8 @@ static void my_set_tls(MYSQL *my, const struct db_params *p, enum my_ssl ssl)
 	(void)mysql_optionsv(my, MYSQL_OPT_SSL_ENFORCE, &enforce);
 	(void)mysql_optionsv(my, MYSQL_OPT_SSL_VERIFY_SERVER_CERT, &verify);
 #else
-	static const unsigned modes[] = { SSL_MODE_DISABLED, SSL_MODE_PREFERRED, SSL_MODE_REQUIRED, SSL_MODE_VERIFY_CA,
-					  SSL_MODE_VERIFY_IDENTITY };
+	static const unsigned modes[] = {SSL_MODE_DISABLED, SSL_MODE_PREFERRED, SSL_MODE_REQUIRED, SSL_MODE_VERIFY_CA,
+					 SSL_MODE_VERIFY_IDENTITY};
 	unsigned mode = modes[ssl];
 	my_client_bool get_key = true;
 
@@ -184,7 +189,7 @@ static void my_set_keepalive(int fd)
 /* Connector/C 3.3 reports each failed TCP connect as "(115)", EINPROGRESS: asks the system itself for the reason. */
 static int my_probe(const char *host, unsigned port, unsigned timeout_ms)
 {
-	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
+	struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
 	char service[16];
 	int code = EHOSTUNREACH;
 
@@ -192,8 +197,9 @@ static int my_probe(const char *host, unsigned port, unsigned timeout_ms)
 	if (getaddrinfo(host, service, &hints, &list) != 0)
 		return EHOSTUNREACH;
 	for (struct addrinfo *a = list; a; a = a->ai_next) {
-		_cleanup_close_ int fd = socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
-		struct pollfd p = { .fd = fd, .events = POLLOUT };
+		_cleanup_close_ int fd =
+		    socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC | SOCK_NONBLOCK, a->ai_protocol);
+		struct pollfd p = {.fd = fd, .events = POLLOUT};
 		socklen_t len = sizeof code;
 
 		if (fd < 0)
@@ -231,9 +237,13 @@ static int my_connect_failed(MYSQL *my, const struct db_params *p, const char *w
 		break;
 	case 2059:
 	case 2061:
-		err_set(e, EACCES, "%s: %s. The client library has no plugin for this account's way to log in: install the plugins "
-			"of libmariadb (Debian: package libmariadb3 holds caching_sha2_password.so) or give the account another way "
-			"(ALTER USER ... IDENTIFIED WITH ...)", where, text);
+		err_set(
+		    e, EACCES,
+		    "%s: %s. The client library has no plugin for this account's way to log in: install the plugins "
+		    "of libmariadb (Debian: package libmariadb3 holds caching_sha2_password.so) or give the account "
+		    "another way "
+		    "(ALTER USER ... IDENTIFIED WITH ...)",
+		    where, text);
 		return -EACCES;
 	default:
 		break;
@@ -248,7 +258,8 @@ static int my_connect_failed(MYSQL *my, const struct db_params *p, const char *w
 static int my_connect(MYSQL **ret, const struct db_params *p, const char *database, unsigned timeout_ms, struct err *e)
 {
 	const char *path = my_option(p, "socket"), *host = p->host;
-	unsigned connect_s = (timeout_ms + 999) / 1000, read_s = MY_READ_TIMEOUT_S, write_s = MY_WRITE_TIMEOUT_S, off = 0;
+	unsigned connect_s = (timeout_ms + 999) / 1000, read_s = MY_READ_TIMEOUT_S, write_s = MY_WRITE_TIMEOUT_S,
+		 off = 0;
 	unsigned protocol = MYSQL_PROTOCOL_TCP;
 	_cleanup_free_ char *where = NULL;
 	enum my_ssl ssl = MY_SSL_PREFERRED;
@@ -317,33 +328,35 @@ static int my_check_version(struct my_conn *c, struct err *e)
 static int my_set_session(struct my_conn *c, struct err *e)
 {
 	static const char *const always[] = {
-		"SET NAMES utf8mb4",
-		"SET SESSION sql_mode='', time_zone='+00:00', autocommit=1, sql_select_limit=18446744073709551615, "
-		"sql_safe_updates=0, sql_big_selects=1, sql_quote_show_create=1, completion_type=0, "
-		"net_write_timeout=1800, net_read_timeout=1800, wait_timeout=31536000, interactive_timeout=31536000",
-		"SET SESSION lock_wait_timeout=10, innodb_lock_wait_timeout=10",
-		/* READ COMMITTED as the server's default would make each statement its own moment. */
-		"SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-		"SET SESSION TRANSACTION READ WRITE",
+	    "SET NAMES utf8mb4",
+	    "SET SESSION sql_mode='', time_zone='+00:00', autocommit=1, sql_select_limit=18446744073709551615, "
+	    "sql_safe_updates=0, sql_big_selects=1, sql_quote_show_create=1, completion_type=0, "
+	    "net_write_timeout=1800, net_read_timeout=1800, wait_timeout=31536000, interactive_timeout=31536000",
+	    "SET SESSION lock_wait_timeout=10, innodb_lock_wait_timeout=10",
+	    /* READ COMMITTED as the server's default would make each statement its own moment. */
+	    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+	    "SET SESSION TRANSACTION READ WRITE",
 	};
 	/* A server without the variable, or an account that may not set it, does without. */
 	static const char *const mysql_only[] = {
-		"SET SESSION information_schema_stats_expiry=0",
-		"SET SESSION max_execution_time=0",
-		"SET SESSION show_gipk_in_create_table_and_information_schema=1",
-		"SET SESSION sql_generate_invisible_primary_key=0",
-		"SET SESSION sql_require_primary_key=0",
-		"SET SESSION explain_format=TRADITIONAL",
-		"SET SESSION explicit_defaults_for_timestamp=1",
+	    "SET SESSION information_schema_stats_expiry=0",
+	    "SET SESSION max_execution_time=0",
+	    "SET SESSION show_gipk_in_create_table_and_information_schema=1",
+	    "SET SESSION sql_generate_invisible_primary_key=0",
+	    "SET SESSION sql_require_primary_key=0",
+	    "SET SESSION explain_format=TRADITIONAL",
+	    "SET SESSION explicit_defaults_for_timestamp=1",
 	};
 	static const char *const mariadb_only[] = {
-		"SET SESSION max_statement_time=0",
-		"SET SESSION explicit_defaults_for_timestamp=1",
-		"SET SESSION idle_transaction_timeout=0, idle_write_transaction_timeout=0, idle_readonly_transaction_timeout=0",
-		/* A locking read must give what is committed now, whenever the transaction began (default on since 11.6). */
-		"SET SESSION innodb_snapshot_isolation=0",
-		/* SHOW CREATE TABLE must not hide what it cannot be made from again. */
-		"SET SESSION alter_algorithm=DEFAULT",
+	    "SET SESSION max_statement_time=0",
+	    "SET SESSION explicit_defaults_for_timestamp=1",
+	    "SET SESSION idle_transaction_timeout=0, idle_write_transaction_timeout=0, "
+	    "idle_readonly_transaction_timeout=0",
+	    /* A locking read must give what is committed now, whenever the transaction began (default on since 11.6).
+	     */
+	    "SET SESSION innodb_snapshot_isolation=0",
+	    /* SHOW CREATE TABLE must not hide what it cannot be made from again. */
+	    "SET SESSION alter_algorithm=DEFAULT",
 	};
 	const char *const *own = c->mariadb ? mariadb_only : mysql_only;
 	size_t n_own = c->mariadb ? sizeof mariadb_only / sizeof *own : sizeof mysql_only / sizeof *own;
@@ -431,7 +444,8 @@ static int my_check_isolation(struct my_conn *c, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
 	/* MariaDB called it tx_isolation until 11.1. */
-	int r = my_select(c, &res, e, "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_isolation', 'tx_isolation')");
+	int r = my_select(c, &res, e,
+			  "SHOW SESSION VARIABLES WHERE Variable_name IN ('transaction_isolation', 'tx_isolation')");
 	bool found = false;
 
 	if (r < 0)
@@ -439,19 +453,22 @@ static int my_check_isolation(struct my_conn *c, struct err *e)
 	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
 		found = true;
 		if (!row[1] || strcmp(row[1], "REPEATABLE-READ") != 0)
-			return err_set(e, ENOTSUP, "the server did not accept REPEATABLE READ (%s is %s)", row[0], row[1] ? row[1] : "");
+			return err_set(e, ENOTSUP, "the server did not accept REPEATABLE READ (%s is %s)", row[0],
+				       row[1] ? row[1] : "");
 	}
 	return found ? 0 : err_set(e, ENOTSUP, "cannot read the transaction isolation level");
 }
 
 /*
- * For writing, a locking read of the whole clustered index (USE INDEX () forbids every other way) takes the rows and the
- * gaps between, before and after them: nothing can be changed or inserted until the end, in empty tables and in tables
- * without a key neither. LOCK TABLES would be quicker, but it stops every reader and waits for each idle transaction.
+ * For writing, a locking read of the whole clustered index (USE INDEX () forbids every other way) takes the rows and
+ * the gaps between, before and after them: nothing can be changed or inserted until the end, in empty tables and in
+ * tables without a key neither. LOCK TABLES would be quicker, but it stops every reader and waits for each idle
+ * transaction.
  */
 static int my_pin(struct my_conn *c, const struct my_names *names, enum db_access access, struct err *e)
 {
-	const char *how = access == DB_WRITE ? "SELECT COUNT(*) FROM %i USE INDEX () FOR UPDATE" : "SELECT 1 FROM %i WHERE FALSE";
+	const char *how =
+	    access == DB_WRITE ? "SELECT COUNT(*) FROM %i USE INDEX () FOR UPDATE" : "SELECT 1 FROM %i WHERE FALSE";
 
 	for (size_t i = 0; i < names->n; i++) {
 		int r = my_exec(c, e, how, names->names[i]);
@@ -459,7 +476,9 @@ static int my_pin(struct my_conn *c, const struct my_names *names, enum db_acces
 		if (r < 0 && my_last_errno(c) == MY_ER_NO_SUCH_TABLE)
 			r = err_set(e, EAGAIN, "table %s went away", names->names[i]);
 		if (r == -EBUSY)
-			return err_prefix(e, "table %s: another session holds a lock on it (an open transaction, ALTER TABLE, LOCK TABLES?)",
+			return err_prefix(e,
+					  "table %s: another session holds a lock on it (an open transaction, ALTER "
+					  "TABLE, LOCK TABLES?)",
 					  names->names[i]);
 		if (r < 0)
 			return err_prefix(e, "table %s", names->names[i]);
@@ -469,7 +488,7 @@ static int my_pin(struct my_conn *c, const struct my_names *names, enum db_acces
 
 static int my_begin_once(struct my_conn *c, enum db_access access, struct db_schema **ret, struct err *e)
 {
-	_cleanup_names_ struct my_names names = { 0 };
+	_cleanup_names_ struct my_names names = {0};
 	_cleanup_(cleanup_db_schema) struct db_schema *s = NULL;
 	int r = my_list_tables(c, c->database, &names, e);
 
@@ -511,11 +530,13 @@ static void my_forget_transaction(struct my_conn *c)
 static int my_get_lock(struct my_conn *c, const char *database, const char *what, unsigned wait_s, struct err *e)
 {
 	_cleanup_free_ char *got = NULL;
-	int r = my_select_one(c, &got, e, "SELECT GET_LOCK(CONCAT('metasnap:', %q, ':', LEFT(SHA2(%q, 256), 32)), %u)", what, database, wait_s);
+	int r = my_select_one(c, &got, e, "SELECT GET_LOCK(CONCAT('metasnap:', %q, ':', LEFT(SHA2(%q, 256), 32)), %u)",
+			      what, database, wait_s);
 
 	if (r < 0)
 		return r;
-	return got && strcmp(got, "1") == 0 ? 0 : err_set(e, EBUSY, "another restore of database %s is running", database);
+	return got && strcmp(got, "1") == 0 ? 0
+					    : err_set(e, EBUSY, "another restore of database %s is running", database);
 }
 
 /*
@@ -627,8 +648,10 @@ static int my_commit(struct db_conn *dc, struct err *e)
 	for (size_t i = 0; r == 0 && i < c->n_autos; i++) {
 		_cleanup_free_ char *now = NULL;
 
-		r = my_select_one(c, &now, e, "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND TABLE_NAME=%q",
-				  c->database, c->autos[i].table);
+		r = my_select_one(
+		    c, &now, e,
+		    "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND TABLE_NAME=%q",
+		    c->database, c->autos[i].table);
 		if (r == 0 && (!now || strtoull(now, NULL, 10) != c->autos[i].next))
 			r = my_exec(c, e, "ALTER TABLE %i AUTO_INCREMENT=%l", c->autos[i].table, c->autos[i].next);
 		if (r < 0)
@@ -656,7 +679,6 @@ static void my_cancel(struct db_conn *dc)
 	/* No second connection (max_connections, network): cut the first one; its call then ends with an error. */
 	if (!killed && c->cancel_fd >= 0)
 		(void)shutdown(c->cancel_fd, SHUT_RDWR);
-	mysql_thread_end();
 }
 
 static void my_close(struct db_conn *dc)
@@ -669,28 +691,28 @@ static void my_close(struct db_conn *dc)
 }
 
 const struct db_driver db_driver_mysql = {
-	.scheme = "mysql",
-	.open = my_open,
-	.begin = my_begin,
-	.begin_like = NULL, /* one connection reads: several need FLUSH TABLES WITH READ LOCK */
-	.schema_sql = my_schema_sql,
-	.scan_open = my_scan_open,
-	.scan_next = my_scan_next,
-	.scan_close = my_scan_close,
-	.finish = my_finish,
-	.rebuild_begin = my_rebuild_begin,
-	.rebuild_end = my_rebuild_end,
-	.change_begin = my_change_begin,
-	.delete_keys = my_delete_keys,
-	.delete_all = my_delete_all,
-	.change_end = my_change_end,
-	.load_begin = my_load_begin,
-	.load_row = my_load_row,
-	.load_end = my_load_end,
-	.set_sequences = my_set_sequences,
-	.settle = my_settle,
-	.commit = my_commit,
-	.rollback = my_rollback,
-	.cancel = my_cancel,
-	.close = my_close,
+    .scheme = "mysql",
+    .open = my_open,
+    .begin = my_begin,
+    .begin_like = NULL, /* one connection reads: several need FLUSH TABLES WITH READ LOCK */
+    .schema_sql = my_schema_sql,
+    .scan_open = my_scan_open,
+    .scan_next = my_scan_next,
+    .scan_close = my_scan_close,
+    .finish = my_finish,
+    .rebuild_begin = my_rebuild_begin,
+    .rebuild_end = my_rebuild_end,
+    .change_begin = my_change_begin,
+    .delete_keys = my_delete_keys,
+    .delete_all = my_delete_all,
+    .change_end = my_change_end,
+    .load_begin = my_load_begin,
+    .load_row = my_load_row,
+    .load_end = my_load_end,
+    .set_sequences = my_set_sequences,
+    .settle = my_settle,
+    .commit = my_commit,
+    .rollback = my_rollback,
+    .cancel = my_cancel,
+    .close = my_close,
 };

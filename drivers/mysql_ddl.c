@@ -15,7 +15,7 @@
 
 #include "drivers/mysql_internal.h"
 
-const char *const my_object_words[MY_N_OBJECTS] = { "table", "function", "procedure", "view", "trigger", "event" };
+const char *const my_object_words[MY_N_OBJECTS] = {"table", "function", "procedure", "view", "trigger", "event"};
 
 static const char my_ddl_head[] = "-- metasnap: definitions of a MySQL or MariaDB database\n"
 				  "SET NAMES utf8mb4;\n"
@@ -31,14 +31,15 @@ void my_script_done(struct my_script *s)
 		free(s->statements[i].sql);
 	}
 	free(s->statements);
-	*s = (struct my_script){ 0 };
+	*s = (struct my_script){0};
 }
 
-static struct my_statement *my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings, char *sql)
+static struct my_statement *my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings,
+					  char *sql)
 {
 	if (s->n % 16 == 0)
 		s->statements = xrealloc(s->statements, (s->n + 16) * sizeof *s->statements);
-	s->statements[s->n] = (struct my_statement){ .kind = kind, .name = name, .settings = settings, .sql = sql };
+	s->statements[s->n] = (struct my_statement){.kind = kind, .name = name, .settings = settings, .sql = sql};
 	return &s->statements[s->n++];
 }
 
@@ -101,9 +102,10 @@ static bool my_is_ascii(const char *s)
 /* What a stored body remembers of the session that made it. */
 static char *my_settings_of(MYSQL_RES *res, MYSQL_ROW row, const char *body)
 {
-	const char *client = my_text(res, row, "character_set_client"), *collation = my_text(res, row, "collation_connection");
+	const char *client = my_text(res, row, "character_set_client"),
+		   *collation = my_text(res, row, "collation_connection");
 	const char *mode = my_text(res, row, "sql_mode"), *zone = my_text(res, row, "time_zone");
-	struct strbuf sb = { 0 };
+	struct strbuf sb = {0};
 
 	/* Our text is utf8mb4; another client character set would read its letters wrongly. */
 	if (!client || (strncmp(client, "utf8", 4) != 0 && !my_is_ascii(body)))
@@ -129,32 +131,39 @@ int my_list_objects(struct my_conn *c, const char *database, enum my_object kind
 {
 	switch (kind) {
 	case MY_TABLE:
-		return my_select(c, ret, e, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND TABLE_TYPE='BASE TABLE'",
+		return my_select(c, ret, e,
+				 "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND "
+				 "TABLE_TYPE='BASE TABLE'",
 				 database);
 	case MY_VIEW:
-		return my_select(c, ret, e, "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA=%q", database);
+		return my_select(c, ret, e, "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA=%q",
+				 database);
 	case MY_FUNCTION:
 	case MY_PROCEDURE:
-		return my_select(c, ret, e, "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=%q AND ROUTINE_TYPE=%q",
-				 database, kind == MY_FUNCTION ? "FUNCTION" : "PROCEDURE");
+		return my_select(
+		    c, ret, e,
+		    "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=%q AND ROUTINE_TYPE=%q",
+		    database, kind == MY_FUNCTION ? "FUNCTION" : "PROCEDURE");
 	case MY_TRIGGER:
-		return my_select(c, ret, e,
-				 "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER "
-				 "FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=%q",
-				 database);
+		return my_select(
+		    c, ret, e,
+		    "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER "
+		    "FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=%q",
+		    database);
 	case MY_EVENT:
-		return my_select(c, ret, e, "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA=%q", database);
+		return my_select(c, ret, e, "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA=%q",
+				 database);
 	default:
 		return err_set(e, EINVAL, "unknown kind of object");
 	}
 }
 
 /* Field that holds the statement in the answer to SHOW CREATE. */
-static const char *const my_create_field[MY_N_OBJECTS] = { "Create Table", "Create Function", "Create Procedure", "Create View",
-							   "SQL Original Statement", "Create Event" };
+static const char *const my_create_field[MY_N_OBJECTS] = {"Create Table", "Create Function",        "Create Procedure",
+							  "Create View",  "SQL Original Statement", "Create Event"};
 
-int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name, struct my_script *ret,
-		   struct err *e)
+int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name,
+		   struct my_script *ret, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
 	int r = my_select(c, &res, e, "SHOW CREATE %s %i.%i", my_object_words[kind], database, name);
@@ -164,9 +173,11 @@ int my_show_create(struct my_conn *c, const char *database, enum my_object kind,
 	MYSQL_ROW row = mysql_fetch_row(res);
 	const char *text = row ? my_text(res, row, my_create_field[kind]) : NULL;
 	if (!text)
-		return err_set(e, EACCES, "%s %s: its definition is hidden from this user%s", my_object_words[kind], name,
-			       kind == MY_FUNCTION || kind == MY_PROCEDURE ?
-				       " (GRANT SHOW_ROUTINE ON *.*, or SELECT ON mysql.proc on MariaDB)" : "");
+		return err_set(e, EACCES, "%s %s: its definition is hidden from this user%s", my_object_words[kind],
+			       name,
+			       kind == MY_FUNCTION || kind == MY_PROCEDURE
+				   ? " (GRANT SHOW_ROUTINE ON *.*, or SELECT ON mysql.proc on MariaDB)"
+				   : "");
 	if (kind == MY_TABLE)
 		my_script_add(ret, kind, xstrdup(name), NULL, my_without_auto_increment(text));
 	else
@@ -177,7 +188,7 @@ int my_show_create(struct my_conn *c, const char *database, enum my_object kind,
 int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	_cleanup_names_ struct my_names tables = { 0 };
+	_cleanup_names_ struct my_names tables = {0};
 	size_t first = ret->n;
 	/* MariaDB may leave out a view that is just being made; asking for all the names tells. */
 	int r = kind == MY_VIEW ? my_list_tables(c, database, &tables, e) : 0;
@@ -194,9 +205,11 @@ int my_script_read(struct my_conn *c, const char *database, enum my_object kind,
 		if ((r = my_show_create(c, database, kind, row[0], ret, e)) < 0)
 			return r;
 		if (kind == MY_TRIGGER) {
-			/* Triggers of one event fire in their order of creation: sort by table, event, timing, order. */
+			/* Triggers of one event fire in their order of creation: sort by table, event, timing, order.
+			 */
 			struct my_statement *s = &ret->statements[ret->n - 1];
-			char *name = xasprintf("%s\x01%s\x01%s\x01%010lu\x01%s", row[1], row[2], row[3], strtoul(row[4], NULL, 10), row[0]);
+			char *name = xasprintf("%s\x01%s\x01%s\x01%010lu\x01%s", row[1], row[2], row[3],
+					       strtoul(row[4], NULL, 10), row[0]);
 			free(s->name);
 			s->name = name;
 		}
@@ -222,7 +235,7 @@ static void my_sort_views(struct my_script *s, size_t first)
 			bool ready = true;
 
 			for (size_t k = done; k < s->n && ready; k++) {
-				_cleanup_strbuf_ struct strbuf quoted = { 0 };
+				_cleanup_strbuf_ struct strbuf quoted = {0};
 
 				if (k == i)
 					continue;
@@ -267,7 +280,7 @@ static void my_add_statement(struct strbuf *out, const struct my_statement *s)
 int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *out, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc);
-	_cleanup_script_ struct my_script script = { 0 };
+	_cleanup_script_ struct my_script script = {0};
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < s->n_tables; i++)
@@ -291,7 +304,7 @@ int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *
 
 static char *my_parse_name(const char *s, size_t len)
 {
-	struct strbuf sb = { 0 };
+	struct strbuf sb = {0};
 
 	for (size_t i = 0; i < len; i++) {
 		unsigned byte;
@@ -325,7 +338,8 @@ int my_script_parse(struct my_script *ret, const char *sql, struct err *e)
 			p++;
 			continue;
 		}
-		if (strncmp(p, mark, strlen(mark)) != 0 || sscanf(p + strlen(mark), "%15s %zu%n", word, &bytes, &used) != 2 ||
+		if (strncmp(p, mark, strlen(mark)) != 0 ||
+		    sscanf(p + strlen(mark), "%15s %zu%n", word, &bytes, &used) != 2 ||
 		    p[strlen(mark) + (size_t)used] != ' ')
 			break;
 		for (int k = 0; k < MY_N_OBJECTS; k++)

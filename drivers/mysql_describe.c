@@ -34,7 +34,7 @@ void my_catalog_done(struct my_catalog *cat)
 	for (size_t i = 0; i < cat->n_tables; i++)
 		my_table_done(&cat->tables[i]);
 	free(cat->tables);
-	*cat = (struct my_catalog){ 0 };
+	*cat = (struct my_catalog){0};
 }
 
 struct my_table *my_catalog_find(const struct my_catalog *cat, const char *table)
@@ -72,7 +72,7 @@ void my_names_done(struct my_names *n)
 	for (size_t i = 0; i < n->n; i++)
 		free(n->names[i]);
 	free(n->names);
-	*n = (struct my_names){ 0 };
+	*n = (struct my_names){0};
 }
 
 static int my_name_cmp(const void *a, const void *b)
@@ -87,7 +87,8 @@ static int my_name_cmp(const void *a, const void *b)
 static int my_check_names(struct my_conn *c, const char *database, MYSQL_RES *detailed, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	int r = my_select(c, &res, e, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q", database);
+	int r =
+	    my_select(c, &res, e, "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q", database);
 
 	if (r < 0)
 		return r;
@@ -107,8 +108,9 @@ static int my_check_names(struct my_conn *c, const char *database, MYSQL_RES *de
 int my_list_tables(struct my_conn *c, const char *database, struct my_names *ret, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	_cleanup_strbuf_ struct strbuf refused = { 0 };
-	int r = my_select(c, &res, e, "SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q",
+	_cleanup_strbuf_ struct strbuf refused = {0};
+	int r = my_select(c, &res, e,
+			  "SELECT TABLE_NAME, TABLE_TYPE, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q",
 			  database);
 
 	if (r < 0 || (c->mariadb && (r = my_check_names(c, database, res, e)) < 0))
@@ -128,7 +130,8 @@ int my_list_tables(struct my_conn *c, const char *database, struct my_names *ret
 	}
 	qsort(ret->names, ret->n, sizeof *ret->names, my_name_cmp);
 	if (refused.len)
-		return err_set(e, ENOTSUP, "only InnoDB tables can be kept in one moment; convert or exclude: %s", strbuf_str(&refused));
+		return err_set(e, ENOTSUP, "only InnoDB tables can be kept in one moment; convert or exclude: %s",
+			       strbuf_str(&refused));
 	return 0;
 }
 
@@ -167,7 +170,7 @@ static bool my_has_empty_member(const char *column_type)
 /* MySQL shows '$.id' in an expression as _utf8mb4\'$.id\': takes the escapes away. */
 static char *my_plain_expression(const char *expression)
 {
-	struct strbuf sb = { 0 };
+	struct strbuf sb = {0};
 
 	for (const char *p = expression; *p; p++) {
 		if (*p == '\\' && (p[1] == '\'' || p[1] == '\\'))
@@ -180,12 +183,28 @@ static char *my_plain_expression(const char *expression)
 /* Form and way of reading. false: a type this driver does not know. */
 static bool my_set_form(const struct my_conn *c, struct db_column *col, struct my_column *mine, const char *type)
 {
-	static const char *const integers[] = { "tinyint", "smallint", "mediumint", "int", "bigint", NULL };
-	static const char *const texts[] = { "char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum", "set",
-					     "date", "time", "datetime", "timestamp", "year", "uuid", "inet4", "inet6", NULL };
-	static const char *const bytes[] = { "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "bit",
-					     "geometry", "point", "linestring", "polygon", "multipoint", "multilinestring",
-					     "multipolygon", "geometrycollection", "geomcollection", "vector", NULL };
+	static const char *const integers[] = {"tinyint", "smallint", "mediumint", "int", "bigint", NULL};
+	static const char *const texts[] = {"char", "varchar", "tinytext", "text",  "mediumtext", "longtext",
+					    "enum", "set",     "date",     "time",  "datetime",   "timestamp",
+					    "year", "uuid",    "inet4",    "inet6", NULL};
+	static const char *const bytes[] = {"binary",
+					    "varbinary",
+					    "tinyblob",
+					    "blob",
+					    "mediumblob",
+					    "longblob",
+					    "bit",
+					    "geometry",
+					    "point",
+					    "linestring",
+					    "polygon",
+					    "multipoint",
+					    "multilinestring",
+					    "multipolygon",
+					    "geometrycollection",
+					    "geomcollection",
+					    "vector",
+					    NULL};
 	bool zerofill = strstr(col->type, "zerofill") != NULL;
 
 	mine->read = MY_READ_PLAIN;
@@ -231,10 +250,11 @@ struct my_work {
 static int my_read_columns(struct my_conn *c, const char *database, struct my_work *w, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	int r = my_select(c, &res, e,
-			  "SELECT TABLE_NAME, COLUMN_NAME, IS_NULLABLE, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, EXTRA, "
-			  "GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=%q ORDER BY ORDINAL_POSITION",
-			  database);
+	int r = my_select(
+	    c, &res, e,
+	    "SELECT TABLE_NAME, COLUMN_NAME, IS_NULLABLE, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, EXTRA, "
+	    "GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=%q ORDER BY ORDINAL_POSITION",
+	    database);
 
 	if (r < 0)
 		return r;
@@ -251,17 +271,20 @@ static int my_read_columns(struct my_conn *c, const char *database, struct my_wo
 		}
 		struct my_column *mine = &mt->columns[mt->n_columns++];
 		struct db_column *col = &t->columns[t->n_columns++];
-		*mine = (struct my_column){ .name = xstrdup(row[1]), .charset = xstrdup(row[5]) };
-		*col = (struct db_column){ .name = xstrdup(row[1]), .type = xstrdup(row[4]) };
+		*mine = (struct my_column){.name = xstrdup(row[1]), .charset = xstrdup(row[5])};
+		*col = (struct db_column){.name = xstrdup(row[1]), .type = xstrdup(row[4])};
 		col->nullable = strcasecmp(row[2], "YES") == 0;
 		/* DEFAULT_GENERATED is an expression default, an ordinary column. */
-		col->generated = mine->generated = strcasestr(extra, "VIRTUAL GENERATED") || strcasestr(extra, "STORED GENERATED") ||
+		col->generated = mine->generated = strcasestr(extra, "VIRTUAL GENERATED") ||
+						   strcasestr(extra, "STORED GENERATED") ||
 						   strcasestr(extra, "PERSISTENT");
 		if (strcasestr(extra, "auto_increment"))
 			t->has_auto_increment = true;
 		if (!my_set_form(c, col, mine, row[3]) && !col->generated)
-			return err_set(e, ENOTSUP, "table %s, column %s: type %s is not one metasnap knows how to keep; exclude the table",
-				       row[0], row[1], row[4]);
+			return err_set(
+			    e, ENOTSUP,
+			    "table %s, column %s: type %s is not one metasnap knows how to keep; exclude the table",
+			    row[0], row[1], row[4]);
 		if (col->generated && row[7]) {
 			_cleanup_free_ char *plain = my_plain_expression(row[7]);
 			db_column_derive(col, plain);
@@ -274,9 +297,10 @@ static int my_read_columns(struct my_conn *c, const char *database, struct my_wo
 static int my_mark_json(struct my_conn *c, const char *database, struct my_work *w, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	int r = my_select(c, &res, e,
-			  "SELECT TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA=%q",
-			  database);
+	int r = my_select(
+	    c, &res, e,
+	    "SELECT TABLE_NAME, CHECK_CLAUSE FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA=%q",
+	    database);
 
 	if (r < 0)
 		return r;
@@ -285,7 +309,7 @@ static int my_mark_json(struct my_conn *c, const char *database, struct my_work 
 		struct db_table *t = mt ? &w->tables[mt - w->cat->tables] : NULL;
 
 		for (size_t i = 0; t && row[1] && i < t->n_columns; i++) {
-			_cleanup_strbuf_ struct strbuf clause = { 0 };
+			_cleanup_strbuf_ struct strbuf clause = {0};
 
 			my_sql(&clause, "json_valid(%i)", t->columns[i].name);
 			if (t->columns[i].form == DB_FORM_TEXT && strcasecmp(strbuf_str(&clause), row[1]) == 0)
@@ -322,11 +346,11 @@ static void my_choose_key(struct my_table *mt, struct db_table *t, const struct 
 			continue;
 		}
 		offered[n_offered++] = (struct db_index){
-			.name = found[i].index.name,
-			.primary = strcmp(found[i].index.name, "PRIMARY") == 0,
-			.unique = found[i].unique,
-			.columns = found[i].index.columns,
-			.n_columns = found[i].index.n_columns,
+		    .name = found[i].index.name,
+		    .primary = strcmp(found[i].index.name, "PRIMARY") == 0,
+		    .unique = found[i].unique,
+		    .columns = found[i].index.columns,
+		    .n_columns = found[i].index.n_columns,
 		};
 		my_add_index(mt, &found[i]);
 	}
@@ -337,7 +361,9 @@ static void my_choose_key(struct my_table *mt, struct db_table *t, const struct 
 static int my_read_indexes(struct my_conn *c, const char *database, struct my_work *w, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	const char *visible = !c->mariadb ? "IS_VISIBLE" : c->version >= 100600 ? "IF(IGNORED='YES','NO','YES')" : "'YES'";
+	const char *visible = !c->mariadb            ? "IS_VISIBLE"
+			      : c->version >= 100600 ? "IF(IGNORED='YES','NO','YES')"
+						     : "'YES'";
 	int r = my_select(c, &res, e,
 			  "SELECT TABLE_NAME, INDEX_NAME, NON_UNIQUE, COLUMN_NAME, COLLATION, SUB_PART, INDEX_TYPE, %s "
 			  "FROM information_schema.STATISTICS WHERE TABLE_SCHEMA=%q ORDER BY SEQ_IN_INDEX",
@@ -367,10 +393,12 @@ static int my_read_indexes(struct my_conn *c, const char *database, struct my_wo
 			found[ti] = xrealloc(found[ti], (n_found[ti] + 1) * sizeof **found);
 			f = &found[ti][n_found[ti]++];
 			*f = (struct my_found_index){
-				.index = { .name = xstrdup(row[1]), .visible = strcmp(row[7], "YES") == 0, .ascending = true },
-				.unique = strcmp(row[2], "0") == 0,
-				.usable = true,
-				.first_descending = descending,
+			    .index = {.name = xstrdup(row[1]),
+				      .visible = strcmp(row[7], "YES") == 0,
+				      .ascending = true},
+			    .unique = strcmp(row[2], "0") == 0,
+			    .usable = true,
+			    .first_descending = descending,
 			};
 		}
 		/* An expression has no column name; a prefix is less than the column; only a B-tree has an order. */
@@ -396,19 +424,20 @@ static int my_read_indexes(struct my_conn *c, const char *database, struct my_wo
 /* The newest OpenMetadata version: the migrations' own log, else the older Flyway one. */
 static int my_read_app_version(struct my_conn *c, const char *database, struct db_schema *s, struct err *e)
 {
-	static const char *const logs[] = { "SERVER_CHANGE_LOG", "DATABASE_CHANGE_LOG" };
+	static const char *const logs[] = {"SERVER_CHANGE_LOG", "DATABASE_CHANGE_LOG"};
 
 	for (size_t i = 0; i < 2 && !s->app_version; i++) {
 		for (size_t k = 0; k < s->n_tables; k++) {
 			struct my_table *mt = my_catalog_find(&c->catalog, s->tables[k].name);
 
 			/* lower_case_table_names=1 */
-			if (strcasecmp(s->tables[k].name, logs[i]) != 0 || !mt || !my_table_column(mt, "version", NULL) ||
-			    !my_table_column(mt, "installed_rank", NULL))
+			if (strcasecmp(s->tables[k].name, logs[i]) != 0 || !mt ||
+			    !my_table_column(mt, "version", NULL) || !my_table_column(mt, "installed_rank", NULL))
 				continue;
-			int r = my_select_one(c, &s->app_version, e,
-					      "SELECT version FROM %i.%i WHERE version IS NOT NULL ORDER BY installed_rank DESC LIMIT 1",
-					      database, s->tables[k].name);
+			int r = my_select_one(
+			    c, &s->app_version, e,
+			    "SELECT version FROM %i.%i WHERE version IS NOT NULL ORDER BY installed_rank DESC LIMIT 1",
+			    database, s->tables[k].name);
 			if (r < 0)
 				return err_prefix(e, "%s", s->tables[k].name);
 			break;
@@ -421,7 +450,7 @@ int my_describe(struct my_conn *c, const char *database, struct my_catalog *cat,
 {
 	_cleanup_(cleanup_db_schema) struct db_schema *s = xcalloc(1, sizeof *s);
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	_cleanup_names_ struct my_names names = { 0 };
+	_cleanup_names_ struct my_names names = {0};
 	int r = my_list_tables(c, database, &names, e);
 
 	if (r < 0)
@@ -439,14 +468,15 @@ int my_describe(struct my_conn *c, const char *database, struct my_catalog *cat,
 	}
 	s->n_tables = cat->n_tables = names.n;
 
-	struct my_work w = { .tables = s->tables, .cat = cat };
-	if ((r = my_read_columns(c, database, &w, e)) < 0 || (c->mariadb && (r = my_mark_json(c, database, &w, e)) < 0) ||
-	    (r = my_read_indexes(c, database, &w, e)) < 0)
+	struct my_work w = {.tables = s->tables, .cat = cat};
+	if ((r = my_read_columns(c, database, &w, e)) < 0 ||
+	    (c->mariadb && (r = my_mark_json(c, database, &w, e)) < 0) || (r = my_read_indexes(c, database, &w, e)) < 0)
 		return r;
 	for (size_t i = 0; i < s->n_tables; i++)
 		if (s->tables[i].n_columns == 0)
 			return err_set(e, EAGAIN, "table %s: its columns cannot be read", s->tables[i].name);
-	if ((r = my_select(c, &res, e, "SELECT TABLE_NAME, TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q",
+	if ((r = my_select(c, &res, e,
+			   "SELECT TABLE_NAME, TABLE_ROWS FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q",
 			   database)) < 0)
 		return r;
 	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {

@@ -49,7 +49,7 @@ enum my_read {
 
 struct my_column {
 	char *name;
-	char *charset; /* NULL: not text */
+	char *charset;      /* NULL: not text */
 	char *empty_member; /* ENUM or SET: "enum" or "set" when '' is one of its members */
 	enum my_read read;
 	bool is_enum;
@@ -72,8 +72,8 @@ struct my_table {
 	size_t n_columns;
 	struct my_index *indexes;
 	size_t n_indexes;
-	bool scanned;         /* in DB_WRITE: once to its end */
-	uint64_t sum[2];      /* of the rows as the scan gave them, whatever their order */
+	bool scanned;    /* in DB_WRITE: once to its end */
+	uint64_t sum[2]; /* of the rows as the scan gave them, whatever their order */
 	uint64_t n_rows;
 };
 
@@ -98,8 +98,8 @@ struct my_load {
 	size_t n_columns;
 	struct strbuf head; /* INSERT INTO ... VALUES */
 	struct strbuf sql;
-	size_t n_rows;  /* in sql */
-	size_t n_lax;   /* values in sql that only a lax sql_mode accepts */
+	size_t n_rows; /* in sql */
+	size_t n_lax;  /* values in sql that only a lax sql_mode accepts */
 };
 
 struct my_scan {
@@ -109,7 +109,7 @@ struct my_scan {
 	struct db_value *values;
 	size_t n_values;
 	size_t n_summed; /* the columns of the row; generated ones of the key follow */
-	bool checked; /* one more field says whether all texts can be given back exactly */
+	bool checked;    /* one more field says whether all texts can be given back exactly */
 };
 
 struct my_conn {
@@ -155,7 +155,7 @@ void my_sql_hex(struct strbuf *sb, const char *s, size_t len);
 int my_fail(struct my_conn *c, struct err *e, const char *words);
 int my_errno_of(unsigned server_errno, const char *sqlstate);
 int my_exec_len(struct my_conn *c, struct err *e, const char *sql, size_t len);
-int my_exec(struct my_conn *c, struct err *e, const char *fmt, ...);         /* fmt of my_sql */
+int my_exec(struct my_conn *c, struct err *e, const char *fmt, ...); /* fmt of my_sql */
 int my_select(struct my_conn *c, MYSQL_RES **ret, struct err *e, const char *fmt, ...);
 /* First field of the first row; *ret NULL when there is no row or it is NULL. */
 int my_select_one(struct my_conn *c, char **ret, struct err *e, const char *fmt, ...);
@@ -230,8 +230,8 @@ extern const char *const my_object_words[MY_N_OBJECTS];
 
 /* First field of each row: the name. Triggers: then their table. */
 int my_list_objects(struct my_conn *c, const char *database, enum my_object kind, MYSQL_RES **ret, struct err *e);
-int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name, struct my_script *ret,
-		   struct err *e);
+int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name,
+		   struct my_script *ret, struct err *e);
 int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
 /* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
 int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
@@ -242,7 +242,8 @@ int my_script_read(struct my_conn *c, const char *database, enum my_object kind,
 
 int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
 int my_change_end(struct db_conn *c, struct err *e);
-int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows, struct err *e);
+int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+		   struct err *e);
 int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
 int my_load_begin(struct db_conn *c, const struct db_table *t, struct err *e);
 int my_load_row(struct db_conn *c, const struct db_value *values, struct err *e);
@@ -255,7 +256,8 @@ int my_set_writing(struct my_conn *c, struct err *e);
 
 /* ---- mysql_rebuild.c ---- */
 
-int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings, struct err *e);
+int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
+		     struct err *e);
 int my_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct err *e);
 int my_rebuild_commit(struct my_conn *c, struct err *e);
 void my_rebuild_rollback(struct my_conn *c);

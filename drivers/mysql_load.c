@@ -21,7 +21,7 @@ void my_load_done(struct my_load *l)
 	free(l->columns);
 	strbuf_done(&l->head);
 	strbuf_done(&l->sql);
-	*l = (struct my_load){ 0 };
+	*l = (struct my_load){0};
 }
 
 int my_set_writing(struct my_conn *c, struct err *e)
@@ -61,8 +61,8 @@ static int my_check_warnings(struct my_conn *c, size_t expected, const char *tab
 	if (r < 0)
 		return r;
 	MYSQL_ROW row = mysql_fetch_row(res);
-	return err_set(e, EIO, "table %s: the server would change a value: %s (%s)", table, row && row[2] ? row[2] : "unknown",
-		       row && row[1] ? row[1] : "");
+	return err_set(e, EIO, "table %s: the server would change a value: %s (%s)", table,
+		       row && row[2] ? row[2] : "unknown", row && row[1] ? row[1] : "");
 }
 
 static int my_flush(struct my_conn *c, struct err *e)
@@ -73,7 +73,9 @@ static int my_flush(struct my_conn *c, struct err *e)
 	if (l->n_rows == 0)
 		return 0;
 	if (l->sql.len + 1024 > c->max_packet)
-		return err_set(e, EIO, "table %s: a row needs a statement of %zu bytes, and the server's max_allowed_packet is %zu: raise it",
+		return err_set(e, EIO,
+			       "table %s: a row needs a statement of %zu bytes, and the server's max_allowed_packet is "
+			       "%zu: raise it",
 			       l->table->name, l->sql.len, c->max_packet);
 	if (l->n_lax > 0)
 		r = my_exec(c, e, "SET SESSION sql_mode='ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'");
@@ -110,8 +112,8 @@ int my_load_begin(struct db_conn *dc, const struct db_table *t, struct err *e)
 		mine = my_table_column(mt, t->columns[i].name, &l->columns[l->n_columns]);
 		if (!mine || mine->generated) {
 			my_load_done(l);
-			return err_set(e, EINVAL, "table %s: column %s is %s in the database", t->name, t->columns[i].name,
-				       mine ? "generated" : "not");
+			return err_set(e, EINVAL, "table %s: column %s is %s in the database", t->name,
+				       t->columns[i].name, mine ? "generated" : "not");
 		}
 		my_sql(&l->head, "%s%i", l->n_columns ? "," : "", t->columns[i].name);
 		l->sources[l->n_columns++] = i;
@@ -187,7 +189,8 @@ static bool my_is_number(const struct db_value *v)
 }
 
 /* A literal that the column's index can be searched with. */
-static void my_add_key(struct strbuf *sql, const struct db_column *col, const struct my_column *mine, const struct db_value *v)
+static void my_add_key(struct strbuf *sql, const struct db_column *col, const struct my_column *mine,
+		       const struct db_value *v)
 {
 	if (mine->is_bit) {
 		uint64_t bits = 0;
@@ -203,10 +206,10 @@ static void my_add_key(struct strbuf *sql, const struct db_column *col, const st
 	}
 }
 
-static int my_delete_some(struct my_conn *c, const struct db_table *t, struct my_column *const *key, const struct db_value *keys,
-			  size_t n, struct err *e)
+static int my_delete_some(struct my_conn *c, const struct db_table *t, struct my_column *const *key,
+			  const struct db_value *keys, size_t n, struct err *e)
 {
-	_cleanup_strbuf_ struct strbuf sql = { 0 };
+	_cleanup_strbuf_ struct strbuf sql = {0};
 
 	my_sql(&sql, "DELETE FROM %i.%i WHERE (", c->database, t->name);
 	for (size_t k = 0; k < t->n_key; k++)
@@ -231,7 +234,8 @@ static int my_delete_some(struct my_conn *c, const struct db_table *t, struct my
 	return 0;
 }
 
-int my_delete_keys(struct db_conn *dc, const struct db_table *t, const struct db_value *keys, size_t n_rows, struct err *e)
+int my_delete_keys(struct db_conn *dc, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+		   struct err *e)
 {
 	struct my_conn *c = my_active(my_conn_of(dc));
 	struct my_table *mt = my_catalog_find(&c->catalog, t->name);
@@ -289,7 +293,7 @@ static void my_foreign_done(struct my_foreign *f)
 	free(f->parent_column);
 	strbuf_done(&f->on);
 	strbuf_done(&f->not_null);
-	*f = (struct my_foreign){ 0 };
+	*f = (struct my_foreign){0};
 }
 
 /* Switching the checks on again looks at nothing that is there: every foreign key is joined against its parent.
@@ -300,23 +304,28 @@ static int my_check_foreign(struct my_conn *c, const struct my_foreign *f, struc
 
 	if (!f->open)
 		return 0;
-	int r = my_select_one(c, &found, e, "SELECT 1 FROM %i.%i c LEFT JOIN %i.%i p ON %s WHERE %s AND p.%i IS NULL LIMIT 1 LOCK IN SHARE MODE",
-			      f->child_schema, f->child, f->parent_schema, f->parent, strbuf_str(&f->on), strbuf_str(&f->not_null),
-			      f->parent_column);
+	int r = my_select_one(
+	    c, &found, e,
+	    "SELECT 1 FROM %i.%i c LEFT JOIN %i.%i p ON %s WHERE %s AND p.%i IS NULL LIMIT 1 LOCK IN SHARE MODE",
+	    f->child_schema, f->child, f->parent_schema, f->parent, strbuf_str(&f->on), strbuf_str(&f->not_null),
+	    f->parent_column);
 	if (r < 0)
 		return err_prefix(e, "foreign key %s of table %s", f->name, f->child);
 	if (found)
-		return err_set(e, EEXIST, "foreign key %s: table %s has rows without their row in %s", f->name, f->child, f->parent);
+		return err_set(e, EEXIST, "foreign key %s: table %s has rows without their row in %s", f->name,
+			       f->child, f->parent);
 	return 0;
 }
 
 int my_check_orphans(struct my_conn *c, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	struct my_foreign f = { 0 };
+	struct my_foreign f = {0};
 	int r = my_select(c, &res, e,
-			  "SELECT CONSTRAINT_NAME, TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, REFERENCED_TABLE_NAME, "
-			  "REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME IS NOT NULL AND "
+			  "SELECT CONSTRAINT_NAME, TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, "
+			  "REFERENCED_TABLE_NAME, "
+			  "REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME "
+			  "IS NOT NULL AND "
 			  "(TABLE_SCHEMA=%q OR REFERENCED_TABLE_SCHEMA=%q) "
 			  "ORDER BY TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION",
 			  c->database, c->database);
@@ -324,11 +333,17 @@ int my_check_orphans(struct my_conn *c, struct err *e)
 	if (r < 0)
 		return r;
 	for (MYSQL_ROW row; r == 0 && (row = mysql_fetch_row(res));) {
-		if (!f.open || strcmp(f.name, row[0]) != 0 || strcmp(f.child_schema, row[1]) != 0 || strcmp(f.child, row[2]) != 0) {
+		if (!f.open || strcmp(f.name, row[0]) != 0 || strcmp(f.child_schema, row[1]) != 0 ||
+		    strcmp(f.child, row[2]) != 0) {
 			r = my_check_foreign(c, &f, e);
 			my_foreign_done(&f);
-			f = (struct my_foreign){ .open = true, .name = xstrdup(row[0]), .child_schema = xstrdup(row[1]), .child = xstrdup(row[2]),
-						 .parent_schema = xstrdup(row[4]), .parent = xstrdup(row[5]), .parent_column = xstrdup(row[6]) };
+			f = (struct my_foreign){.open = true,
+						.name = xstrdup(row[0]),
+						.child_schema = xstrdup(row[1]),
+						.child = xstrdup(row[2]),
+						.parent_schema = xstrdup(row[4]),
+						.parent = xstrdup(row[5]),
+						.parent_column = xstrdup(row[6])};
 		}
 		my_sql(&f.on, "%sp.%i=c.%i", f.on.len ? " AND " : "", row[6], row[3]);
 		my_sql(&f.not_null, "%sc.%i IS NOT NULL", f.not_null.len ? " AND " : "", row[3]);
@@ -349,13 +364,17 @@ int my_change_begin(struct db_conn *dc, const struct db_schema *s, struct err *e
 	if (!c->in_transaction || c->access != DB_WRITE || c->mode != MY_MODE_NONE)
 		return err_set(e, EINVAL, "changes need begin(DB_WRITE)");
 	/* A session cannot switch triggers off, and dropping them would commit. Rebuilding makes them last. */
-	int r = my_select(c, &res, e, "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA=%q",
-			  c->database);
+	int r = my_select(
+	    c, &res, e,
+	    "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA=%q",
+	    c->database);
 	if (r < 0)
 		return r;
 	for (MYSQL_ROW row; (row = mysql_fetch_row(res));)
 		if (db_schema_find(s, row[1]))
-			return err_set(e, ENOTSUP, "table %s has trigger %s, which would act on restored rows; the schema must be rebuilt, or the trigger dropped",
+			return err_set(e, ENOTSUP,
+				       "table %s has trigger %s, which would act on restored rows; the schema must be "
+				       "rebuilt, or the trigger dropped",
 				       row[1], row[0]);
 	if ((r = my_set_writing(c, e)) < 0)
 		return r;
@@ -391,13 +410,14 @@ int my_set_sequences(struct db_conn *dc, const struct db_schema *s, struct err *
 		if (!t->has_auto_increment || t->auto_increment == 0 || !my_catalog_find(&c->catalog, t->name))
 			continue;
 		if (c->mode == MY_MODE_REBUILD) {
-			if ((r = my_exec(c, e, "ALTER TABLE %i.%i AUTO_INCREMENT=%l", c->database, t->name, t->auto_increment)) < 0)
+			if ((r = my_exec(c, e, "ALTER TABLE %i.%i AUTO_INCREMENT=%l", c->database, t->name,
+					 t->auto_increment)) < 0)
 				return err_prefix(e, "table %s", t->name);
 			continue;
 		}
 		/* ALTER TABLE commits: after the commit, and only where the value is another. */
 		c->autos = xrealloc(c->autos, (c->n_autos + 1) * sizeof *c->autos);
-		c->autos[c->n_autos++] = (struct my_table_auto){ .table = xstrdup(t->name), .next = t->auto_increment };
+		c->autos[c->n_autos++] = (struct my_table_auto){.table = xstrdup(t->name), .next = t->auto_increment};
 	}
 	return 0;
 }

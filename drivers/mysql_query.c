@@ -101,18 +101,19 @@ int my_errno_of(unsigned server_errno, const char *sqlstate)
 		unsigned short server;
 		unsigned short ours;
 	} map[] = {
-		{ 1021, ENOSPC }, { 1022, EEXIST }, { 1040, ECONNREFUSED }, { 1044, EACCES }, { 1045, EACCES },
-		{ 1049, ENOENT }, { 1053, ECONNRESET }, { 1062, EEXIST }, { 1114, ENOSPC }, { 1129, EACCES },
-		{ 1130, EACCES }, { 1142, EACCES }, { 1143, EACCES }, { 1146, ENOENT }, { 1152, ECONNRESET },
-		{ 1158, ECONNRESET }, { 1159, ETIMEDOUT }, { 1160, ECONNRESET }, { 1161, ETIMEDOUT }, { 1169, EEXIST },
-		{ 1203, ECONNREFUSED }, { 1205, EBUSY }, { 1213, EAGAIN }, { 1216, EEXIST }, { 1217, EEXIST }, { 1227, EACCES },
-		{ 1251, EACCES }, { 1290, EACCES }, { 1317, EINTR }, { 1370, EACCES }, { 1396, EACCES }, { 1410, EACCES },
-		{ 1412, EAGAIN }, { 1419, EACCES }, { 1451, EEXIST }, { 1452, EEXIST }, { 1557, EEXIST }, { 1586, EEXIST },
-		{ 1698, EACCES }, { 1792, EACCES }, { 1820, EACCES }, { 1836, EACCES }, { 1862, EACCES }, { 1906, EINVAL },
-		{ 1927, ECONNRESET }, { 1969, ETIMEDOUT }, { 2002, ECONNREFUSED }, { 2003, ECONNREFUSED },
-		{ 2005, EHOSTUNREACH }, { 2006, ECONNRESET }, { 2013, ECONNRESET }, { 2026, EACCES }, { 2055, ECONNRESET },
-		{ 2059, EACCES }, { 2061, EACCES }, { 3024, ETIMEDOUT }, { 3118, EACCES }, { 3159, EACCES }, { 3169, ECONNRESET },
-		{ 3572, EBUSY }, { 3675, ENOSPC }, { 3819, EEXIST }, { 4025, EEXIST }, { 4031, ECONNRESET }, { 4151, EACCES },
+	    {1021, ENOSPC},       {1022, EEXIST},       {1040, ECONNREFUSED}, {1044, EACCES},       {1045, EACCES},
+	    {1049, ENOENT},       {1053, ECONNRESET},   {1062, EEXIST},       {1114, ENOSPC},       {1129, EACCES},
+	    {1130, EACCES},       {1142, EACCES},       {1143, EACCES},       {1146, ENOENT},       {1152, ECONNRESET},
+	    {1158, ECONNRESET},   {1159, ETIMEDOUT},    {1160, ECONNRESET},   {1161, ETIMEDOUT},    {1169, EEXIST},
+	    {1203, ECONNREFUSED}, {1205, EBUSY},        {1213, EAGAIN},       {1216, EEXIST},       {1217, EEXIST},
+	    {1227, EACCES},       {1251, EACCES},       {1290, EACCES},       {1317, EINTR},        {1370, EACCES},
+	    {1396, EACCES},       {1410, EACCES},       {1412, EAGAIN},       {1419, EACCES},       {1451, EEXIST},
+	    {1452, EEXIST},       {1557, EEXIST},       {1586, EEXIST},       {1698, EACCES},       {1792, EACCES},
+	    {1820, EACCES},       {1836, EACCES},       {1862, EACCES},       {1906, EINVAL},       {1927, ECONNRESET},
+	    {1969, ETIMEDOUT},    {2002, ECONNREFUSED}, {2003, ECONNREFUSED}, {2005, EHOSTUNREACH}, {2006, ECONNRESET},
+	    {2013, ECONNRESET},   {2026, EACCES},       {2055, ECONNRESET},   {2059, EACCES},       {2061, EACCES},
+	    {3024, ETIMEDOUT},    {3118, EACCES},       {3159, EACCES},       {3169, ECONNRESET},   {3572, EBUSY},
+	    {3675, ENOSPC},       {3819, EEXIST},       {4025, EEXIST},       {4031, ECONNRESET},   {4151, EACCES},
 	};
 
 	for (size_t i = 0; i < sizeof map / sizeof map[0]; i++)
@@ -158,7 +159,7 @@ int my_exec_len(struct my_conn *c, struct err *e, const char *sql, size_t len)
 
 int my_exec(struct my_conn *c, struct err *e, const char *fmt, ...)
 {
-	_cleanup_strbuf_ struct strbuf sql = { 0 };
+	_cleanup_strbuf_ struct strbuf sql = {0};
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -169,7 +170,7 @@ int my_exec(struct my_conn *c, struct err *e, const char *fmt, ...)
 
 static int my_select_v(struct my_conn *c, MYSQL_RES **ret, struct err *e, const char *fmt, va_list ap)
 {
-	_cleanup_strbuf_ struct strbuf sql = { 0 };
+	_cleanup_strbuf_ struct strbuf sql = {0};
 
 	my_sql_v(&sql, fmt, ap);
 	*ret = NULL;

@@ -1,8 +1,8 @@
 /*
  * drivers/mysql_rebuild.c - replaces a whole schema, though DDL commits by itself.
  *
- * A second connection (the builder) makes and loads the new tables in database DB__metasnap_new; the first one keeps its
- * transaction and with it the locks of the old tables. The commit is ONE multi-table RENAME: old tables to
+ * A second connection (the builder) makes and loads the new tables in database DB__metasnap_new; the first one keeps
+ * its transaction and with it the locks of the old tables. The commit is ONE multi-table RENAME: old tables to
  * DB__metasnap_old, new ones into DB. That statement is what is atomic, also against a crash of the server (MySQL 8.0;
  * MariaDB since 10.6): all tables are old or all are new. Triggers, views, routines and events cannot be in it (1435,
  * 1450): triggers of old tables are dropped before, everything else is replaced after. What is to be done is written
@@ -78,7 +78,9 @@ static int my_count_tables(struct my_conn *c, const char *database, uint64_t *re
 
 static int my_set_building(struct my_conn *c, struct err *e)
 {
-	return my_exec(c, e, "SET SESSION sql_mode='" MY_BUILD_MODE "', time_zone='+00:00', foreign_key_checks=0, unique_checks=1");
+	return my_exec(c, e,
+		       "SET SESSION sql_mode='" MY_BUILD_MODE
+		       "', time_zone='+00:00', foreign_key_checks=0, unique_checks=1");
 }
 
 static int my_use(struct my_conn *c, const char *database, struct err *e)
@@ -135,7 +137,8 @@ static int my_run_definer(struct my_conn *c, struct my_statement *s, struct strb
 	free(s->sql);
 	s->sql = sql;
 	if (warnings)
-		strbuf_addf(warnings, "%s %s: the server refused its DEFINER; it now belongs to the user of the restore\n",
+		strbuf_addf(warnings,
+			    "%s %s: the server refused its DEFINER; it now belongs to the user of the restore\n",
 			    my_object_words[s->kind], s->name);
 	r = my_run(c, s, e);
 	return r == -EPERM ? -EACCES : r;
@@ -148,11 +151,12 @@ static int my_drop(struct my_conn *c, const char *database, const char *word, co
 
 /* ---- the journal ---- */
 
-static int my_journal(struct my_conn *w, const char *old, const char *phase, const char *kind, const char *name, const char *settings,
-		      const char *sql, struct err *e)
+static int my_journal(struct my_conn *w, const char *old, const char *phase, const char *kind, const char *name,
+		      const char *settings, const char *sql, struct err *e)
 {
-	return my_exec(w, e, "INSERT INTO %i." MY_JOURNAL " (phase, kind, name, settings, body) VALUES (%q, %q, %q, %q, %q)", old, phase, kind,
-		       name, settings ? settings : "", sql ? sql : "");
+	return my_exec(w, e,
+		       "INSERT INTO %i." MY_JOURNAL " (phase, kind, name, settings, body) VALUES (%q, %q, %q, %q, %q)",
+		       old, phase, kind, name, settings ? settings : "", sql ? sql : "");
 }
 
 static int my_journal_state(struct my_conn *w, const char *old, const char *state, struct err *e)
@@ -172,18 +176,26 @@ static int my_make_sides(struct my_conn *w, const char *old, const char *shadow,
 	if ((r = my_database_exists(w, old, &there, e)) < 0)
 		return r;
 	if (there)
-		return err_set(e, EEXIST, "database %s is there: it holds what an earlier restore kept; look at it, then drop it", old);
+		return err_set(e, EEXIST,
+			       "database %s is there: it holds what an earlier restore kept; look at it, then drop it",
+			       old);
 	if ((r = my_exec(w, e, "CREATE DATABASE %i CHARACTER SET utf8mb4 COLLATE utf8mb4_bin", old)) == 0 &&
-	    (r = my_exec(w, e,
-			 "CREATE TABLE %i." MY_JOURNAL " (seq INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, phase VARCHAR(16) NOT NULL, "
-			 "kind VARCHAR(32) NOT NULL, name VARCHAR(200) NOT NULL, settings TEXT NOT NULL, body LONGTEXT NOT NULL) "
-			 "ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin COMMENT='metasnap: a restore under way'",
-			 old)) == 0 &&
+	    (r = my_exec(
+		 w, e,
+		 "CREATE TABLE %i." MY_JOURNAL
+		 " (seq INT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, phase VARCHAR(16) NOT NULL, "
+		 "kind VARCHAR(32) NOT NULL, name VARCHAR(200) NOT NULL, settings TEXT NOT NULL, body LONGTEXT NOT "
+		 "NULL) "
+		 "ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin COMMENT='metasnap: a restore under way'",
+		 old)) == 0 &&
 	    (r = my_journal(w, old, "state", "building", shadow, NULL, NULL, e)) == 0)
 		r = my_exec(w, e, "CREATE DATABASE %i CHARACTER SET utf8mb4", shadow);
 	if (r == -EACCES)
-		err_prefix(e, "to replace a schema the user must be able to make the databases %s and %s (GRANT ALL ON `%s`.* TO ...; the same "
-			   "for the other)", shadow, old, shadow);
+		err_prefix(e,
+			   "to replace a schema the user must be able to make the databases %s and %s (GRANT ALL ON "
+			   "`%s`.* TO ...; the same "
+			   "for the other)",
+			   shadow, old, shadow);
 	return r;
 }
 
@@ -199,7 +211,7 @@ static int my_drop_sides(struct my_conn *w, const char *old, const char *shadow,
 static int my_verify_old(struct my_conn *w, const char *old, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	struct my_catalog cat = { 0 };
+	struct my_catalog cat = {0};
 	int r = my_select(w, &res, e, "SELECT name, body FROM %i." MY_JOURNAL " WHERE phase='sum' ORDER BY seq", old);
 
 	if (r == 0)
@@ -214,12 +226,15 @@ static int my_verify_old(struct my_conn *w, const char *old, struct err *e)
 		}
 		if ((r = my_sum_table(w, old, mt, e)) < 0)
 			break;
-		(void)snprintf(sum, sizeof sum, "%llu %llu %llu", (unsigned long long)mt->n_rows, (unsigned long long)mt->sum[0],
-			       (unsigned long long)mt->sum[1]);
+		(void)snprintf(sum, sizeof sum, "%llu %llu %llu", (unsigned long long)mt->n_rows,
+			       (unsigned long long)mt->sum[0], (unsigned long long)mt->sum[1]);
 		if (strcmp(sum, row[1]) != 0) {
 			(void)my_journal_state(w, old, "kept", NULL);
-			r = err_set(e, EIO, "the new tables are in place, but another session wrote to table %s while they were put there: its rows are "
-				    "in database %s, which is kept", row[0], old);
+			r = err_set(e, EIO,
+				    "the new tables are in place, but another session wrote to table %s while they "
+				    "were put there: its rows are "
+				    "in database %s, which is kept",
+				    row[0], old);
 		}
 	}
 	my_catalog_done(&cat);
@@ -237,13 +252,15 @@ static int my_complete(struct my_conn *w, const char *database, const char *old,
 		return r;
 	int verified = w->mariadb ? my_verify_old(w, old, &kept) : 0;
 	if ((r = my_select(w, &res, e,
-			   "SELECT phase, kind, name, settings, body FROM %i." MY_JOURNAL " WHERE phase IN ('drop','redo') ORDER BY phase, seq",
+			   "SELECT phase, kind, name, settings, body FROM %i." MY_JOURNAL
+			   " WHERE phase IN ('drop','redo') ORDER BY phase, seq",
 			   old)) < 0)
 		return r;
 	for (MYSQL_ROW row; r == 0 && (row = mysql_fetch_row(res));) {
 		r = my_drop(w, database, row[1], row[2], e);
 		if (r == 0 && strcmp(row[0], "redo") == 0) {
-			struct my_statement s = { .name = row[2], .settings = row[3][0] ? row[3] : NULL, .sql = xstrdup(row[4]) };
+			struct my_statement s = {
+			    .name = row[2], .settings = row[3][0] ? row[3] : NULL, .sql = xstrdup(row[4])};
 
 			for (int k = 0; k < MY_N_OBJECTS; k++)
 				if (strcmp(my_object_words[k], row[1]) == 0)
@@ -275,15 +292,21 @@ static int my_undo(struct my_conn *w, const char *database, const char *old, con
 	if (n != 1)
 		return err_set(e, EIO, "database %s holds tables, though no swap took place: look at it", old);
 	if ((r = my_use(w, database, e)) < 0 || (r = my_set_building(w, e)) < 0 ||
-	    (r = my_select(w, &res, e, "SELECT kind, name, settings, body FROM %i." MY_JOURNAL " WHERE phase='undo' ORDER BY seq", old)) < 0)
+	    (r = my_select(w, &res, e,
+			   "SELECT kind, name, settings, body FROM %i." MY_JOURNAL " WHERE phase='undo' ORDER BY seq",
+			   old)) < 0)
 		return r;
 	for (MYSQL_ROW row; r == 0 && (row = mysql_fetch_row(res));) {
 		bool view = strcmp(row[0], "view") == 0;
-		struct my_statement s = { .kind = view ? MY_VIEW : MY_TRIGGER, .name = row[1], .settings = row[2][0] ? row[2] : NULL, .sql = row[3] };
+		struct my_statement s = {.kind = view ? MY_VIEW : MY_TRIGGER,
+					 .name = row[1],
+					 .settings = row[2][0] ? row[2] : NULL,
+					 .sql = row[3]};
 
 		_cleanup_free_ char *there = NULL;
-		r = my_select_one(w, &there, e, "SELECT 1 FROM information_schema.%s WHERE %s=%q AND %s=%q", view ? "VIEWS" : "TRIGGERS",
-				  view ? "TABLE_SCHEMA" : "TRIGGER_SCHEMA", database, view ? "TABLE_NAME" : "TRIGGER_NAME", row[1]);
+		r = my_select_one(w, &there, e, "SELECT 1 FROM information_schema.%s WHERE %s=%q AND %s=%q",
+				  view ? "VIEWS" : "TRIGGERS", view ? "TABLE_SCHEMA" : "TRIGGER_SCHEMA", database,
+				  view ? "TABLE_NAME" : "TRIGGER_NAME", row[1]);
 		if (r == 0 && !there)
 			r = my_run(w, &s, e);
 	}
@@ -293,7 +316,8 @@ static int my_undo(struct my_conn *w, const char *database, const char *old, con
 /* Brings what a restore left behind to one end or the other. The advisory lock is held. */
 static int my_settle_now(struct my_conn *w, const char *database, struct err *e)
 {
-	_cleanup_free_ char *old = my_old_name(database), *shadow = my_shadow_name(database), *state = NULL, *tables = NULL;
+	_cleanup_free_ char *old = my_old_name(database), *shadow = my_shadow_name(database), *state = NULL,
+			    *tables = NULL;
 	uint64_t n = 0, n_shadow = 0;
 	bool there = false;
 	int r = my_database_exists(w, old, &there, e);
@@ -351,23 +375,28 @@ static int my_check_inbound(struct my_conn *c, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
 	int r = my_select(c, &res, e,
-			  "SELECT DISTINCT CONSTRAINT_NAME, TABLE_SCHEMA, TABLE_NAME, REFERENCED_TABLE_NAME FROM information_schema.KEY_COLUMN_USAGE "
+			  "SELECT DISTINCT CONSTRAINT_NAME, TABLE_SCHEMA, TABLE_NAME, REFERENCED_TABLE_NAME FROM "
+			  "information_schema.KEY_COLUMN_USAGE "
 			  "WHERE REFERENCED_TABLE_SCHEMA=%q",
 			  c->database);
 
 	if (r < 0)
 		return r;
 	for (MYSQL_ROW row; (row = mysql_fetch_row(res));)
-		if (my_catalog_find(&c->catalog, row[3]) && (strcmp(row[1], c->database) != 0 || !my_catalog_find(&c->catalog, row[2])))
-			return err_set(e, ENOTSUP, "foreign key %s of table %s.%s refers to table %s, which would be replaced: drop the key, or restore "
-				       "into an unchanged schema", row[0], row[1], row[2], row[3]);
+		if (my_catalog_find(&c->catalog, row[3]) &&
+		    (strcmp(row[1], c->database) != 0 || !my_catalog_find(&c->catalog, row[2])))
+			return err_set(e, ENOTSUP,
+				       "foreign key %s of table %s.%s refers to table %s, which would be replaced: "
+				       "drop the key, or restore "
+				       "into an unchanged schema",
+				       row[0], row[1], row[2], row[3]);
 	return 0;
 }
 
 /* What is there already stays: it need not be dropped and made again, perhaps without its DEFINER. */
 static int my_mark_same(struct my_conn *c, struct my_script *script, struct err *e)
 {
-	_cleanup_script_ struct my_script now = { 0 };
+	_cleanup_script_ struct my_script now = {0};
 
 	for (int k = MY_FUNCTION; k < MY_N_OBJECTS; k++) {
 		/* Triggers go with the old tables. A definition hidden from us is not the same. */
@@ -379,8 +408,9 @@ static int my_mark_same(struct my_conn *c, struct my_script *script, struct err 
 		for (size_t k = 0; k < now.n && !script->statements[i].same; k++) {
 			const struct my_statement *a = &script->statements[i], *b = &now.statements[k];
 
-			script->statements[i].same = a->kind == b->kind && strcmp(a->name, b->name) == 0 && strcmp(a->sql, b->sql) == 0 &&
-						     a->settings && b->settings && strcmp(a->settings, b->settings) == 0;
+			script->statements[i].same = a->kind == b->kind && strcmp(a->name, b->name) == 0 &&
+						     strcmp(a->sql, b->sql) == 0 && a->settings && b->settings &&
+						     strcmp(a->settings, b->settings) == 0;
 		}
 	return 0;
 }
@@ -388,7 +418,8 @@ static int my_mark_same(struct my_conn *c, struct my_script *script, struct err 
 static bool my_is_same(const struct my_script *script, enum my_object kind, const char *name)
 {
 	for (size_t i = 0; i < script->n; i++)
-		if (script->statements[i].same && script->statements[i].kind == kind && strcmp(script->statements[i].name, name) == 0)
+		if (script->statements[i].same && script->statements[i].kind == kind &&
+		    strcmp(script->statements[i].name, name) == 0)
 			return true;
 	return false;
 }
@@ -404,7 +435,7 @@ static int my_make_tables(struct my_conn *w, struct my_script *script, struct st
 			continue;
 		if ((r = my_run(w, s, e)) < 0)
 			return r == -EPERM ? -EACCES : r;
-		_cleanup_script_ struct my_script now = { 0 };
+		_cleanup_script_ struct my_script now = {0};
 		if ((r = my_show_create(w, w->database, MY_TABLE, s->name, &now, e)) < 0)
 			return r;
 		/* Another minor version may write the same thing in other words; say so rather than hide it. */
@@ -414,7 +445,8 @@ static int my_make_tables(struct my_conn *w, struct my_script *script, struct st
 	return 0;
 }
 
-int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *sql, struct strbuf *warnings, struct err *e)
+int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *sql, struct strbuf *warnings,
+		     struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc), *w = atomic_load(&c->builder);
 	_cleanup_free_ char *shadow = my_shadow_name(c->database);
@@ -432,13 +464,15 @@ int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *
 			return err_prefix(e, "second connection");
 		atomic_store(&c->builder, w);
 	}
-	if ((r = my_lock_advisory(w, c->database, true, MY_SETTLE_WAIT_S, e)) < 0 || (r = my_settle_now(w, c->database, e)) < 0)
+	if ((r = my_lock_advisory(w, c->database, true, MY_SETTLE_WAIT_S, e)) < 0 ||
+	    (r = my_settle_now(w, c->database, e)) < 0)
 		return r;
 	c->old = my_old_name(c->database);
 	/* From here on my_rebuild_rollback() cleans up. */
 	c->mode = MY_MODE_REBUILD;
-	if ((r = my_make_sides(w, c->old, shadow, e)) < 0 || (r = my_use(w, shadow, e)) < 0 || (r = my_set_building(w, e)) < 0 ||
-	    (r = my_make_tables(w, c->script, warnings, e)) < 0 || (r = my_describe(w, shadow, &w->catalog, NULL, e)) < 0)
+	if ((r = my_make_sides(w, c->old, shadow, e)) < 0 || (r = my_use(w, shadow, e)) < 0 ||
+	    (r = my_set_building(w, e)) < 0 || (r = my_make_tables(w, c->script, warnings, e)) < 0 ||
+	    (r = my_describe(w, shadow, &w->catalog, NULL, e)) < 0)
 		return r;
 	for (size_t i = 0; i < s->n_tables; i++)
 		if (!my_catalog_find(&w->catalog, s->tables[i].name))
@@ -473,18 +507,23 @@ int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct err *e)
 		if (s->kind == MY_TABLE || s->same || db_params_excludes(&c->params, s->name))
 			continue;
 		if (s->kind == MY_EVENT) {
-			struct my_statement probe = { .kind = MY_EVENT, .name = s->name };
-			const char *definer = strstr(s->sql, " DEFINER="), *end = definer ? strstr(definer, " EVENT ") : NULL;
+			struct my_statement probe = {.kind = MY_EVENT, .name = s->name};
+			const char *definer = strstr(s->sql, " DEFINER="),
+				   *end = definer ? strstr(definer, " EVENT ") : NULL;
 
 			if (!end)
 				continue;
-			probe.sql = xasprintf("CREATE%.*s PROCEDURE __metasnap_probe() BEGIN END", (int)(end - definer), definer);
+			probe.sql = xasprintf("CREATE%.*s PROCEDURE __metasnap_probe() BEGIN END", (int)(end - definer),
+					      definer);
 			r = my_run(w, &probe, e);
 			if (r == -EPERM) {
 				char *stripped = my_without_definer(s->sql);
 				free(s->sql);
 				s->sql = stripped;
-				strbuf_addf(warnings, "event %s: the server refused its DEFINER; it now belongs to the user of the restore\n", s->name);
+				strbuf_addf(warnings,
+					    "event %s: the server refused its DEFINER; it now belongs to the user of "
+					    "the restore\n",
+					    s->name);
 				r = 0;
 			}
 			free(probe.sql);
@@ -505,7 +544,7 @@ int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct err *e)
 
 static int my_write_journal(struct my_conn *c, struct my_conn *w, const struct my_names *tables, struct err *e)
 {
-	_cleanup_script_ struct my_script undo = { 0 };
+	_cleanup_script_ struct my_script undo = {0};
 	char number[80];
 	int r = my_exec(w, e, "START TRANSACTION");
 
@@ -545,13 +584,14 @@ static int my_write_journal(struct my_conn *c, struct my_conn *w, const struct m
 
 		if (!mt || !mt->scanned)
 			continue;
-		(void)snprintf(number, sizeof number, "%llu %llu %llu", (unsigned long long)mt->n_rows, (unsigned long long)mt->sum[0],
-			       (unsigned long long)mt->sum[1]);
+		(void)snprintf(number, sizeof number, "%llu %llu %llu", (unsigned long long)mt->n_rows,
+			       (unsigned long long)mt->sum[0], (unsigned long long)mt->sum[1]);
 		if ((r = my_journal(w, c->old, "sum", "table", mt->name, NULL, number, e)) < 0)
 			return r;
 	}
 	(void)snprintf(number, sizeof number, "%zu", w->catalog.n_tables);
-	if ((r = my_journal(w, c->old, "tables", "", "", NULL, number, e)) < 0 || (r = my_journal_state(w, c->old, "swap", e)) < 0)
+	if ((r = my_journal(w, c->old, "tables", "", "", NULL, number, e)) < 0 ||
+	    (r = my_journal_state(w, c->old, "swap", e)) < 0)
 		return r;
 	return my_exec(w, e, "COMMIT");
 }
@@ -559,7 +599,7 @@ static int my_write_journal(struct my_conn *c, struct my_conn *w, const struct m
 /* From now on nobody reads or writes these tables. Our row locks are gone for a moment before it: hence the sums. */
 static int my_lock_tables(struct my_conn *c, struct my_conn *w, const struct my_names *tables, struct err *e)
 {
-	_cleanup_strbuf_ struct strbuf sql = { 0 };
+	_cleanup_strbuf_ struct strbuf sql = {0};
 
 	for (size_t i = 0; i < tables->n; i++)
 		my_sql(&sql, "%s%i.%i WRITE", sql.len ? ", " : "LOCK TABLES ", c->database, tables->names[i]);
@@ -573,7 +613,7 @@ static int my_lock_tables(struct my_conn *c, struct my_conn *w, const struct my_
 
 static int my_verify_still(struct my_conn *c, const struct my_names *tables, struct err *e)
 {
-	_cleanup_names_ struct my_names now = { 0 };
+	_cleanup_names_ struct my_names now = {0};
 	int r = my_list_tables(c, c->database, &now, e);
 	bool same = now.n == tables->n;
 
@@ -599,7 +639,8 @@ static int my_verify_still(struct my_conn *c, const struct my_names *tables, str
 static int my_drop_hindrances(struct my_conn *c, struct my_conn *w, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	int r = my_select(w, &res, e, "SELECT kind, name FROM %i." MY_JOURNAL " WHERE phase='undo' ORDER BY seq", c->old);
+	int r =
+	    my_select(w, &res, e, "SELECT kind, name FROM %i." MY_JOURNAL " WHERE phase='undo' ORDER BY seq", c->old);
 
 	for (MYSQL_ROW row; r == 0 && (row = mysql_fetch_row(res));)
 		/* A trigger's table is under our lock, a view is not. */
@@ -610,12 +651,13 @@ static int my_drop_hindrances(struct my_conn *c, struct my_conn *w, struct err *
 /* Until the builder's statement stands in the queue: a writer that comes later waits behind it. */
 static void my_wait_queued(struct my_conn *c, struct my_conn *w)
 {
-	const struct timespec nap = { .tv_nsec = 5000000 };
+	const struct timespec nap = {.tv_nsec = 5000000};
 
 	for (int ms = 0; ms < MY_QUEUE_WAIT_MS; ms += 5) {
 		_cleanup_free_ char *state = NULL;
 
-		if (my_select_one(c, &state, NULL, "SELECT STATE FROM information_schema.PROCESSLIST WHERE ID=%l", (uint64_t)w->thread_id) < 0 ||
+		if (my_select_one(c, &state, NULL, "SELECT STATE FROM information_schema.PROCESSLIST WHERE ID=%l",
+				  (uint64_t)w->thread_id) < 0 ||
 		    (state && strstr(state, "metadata lock")))
 			return;
 		(void)nanosleep(&nap, NULL);
@@ -624,13 +666,14 @@ static void my_wait_queued(struct my_conn *c, struct my_conn *w)
 
 static int my_rename(struct my_conn *c, struct my_conn *w, const struct my_names *tables, struct err *e)
 {
-	_cleanup_strbuf_ struct strbuf sql = { 0 };
+	_cleanup_strbuf_ struct strbuf sql = {0};
 
 	for (size_t i = 0; i < tables->n; i++)
-		my_sql(&sql, "%s%i.%i TO %i.%i", sql.len ? ", " : "RENAME TABLE ", c->database, tables->names[i], c->old, tables->names[i]);
+		my_sql(&sql, "%s%i.%i TO %i.%i", sql.len ? ", " : "RENAME TABLE ", c->database, tables->names[i],
+		       c->old, tables->names[i]);
 	for (size_t i = 0; i < w->catalog.n_tables; i++)
-		my_sql(&sql, "%s%i.%i TO %i.%i", sql.len ? ", " : "RENAME TABLE ", w->database, w->catalog.tables[i].name, c->database,
-		       w->catalog.tables[i].name);
+		my_sql(&sql, "%s%i.%i TO %i.%i", sql.len ? ", " : "RENAME TABLE ", w->database,
+		       w->catalog.tables[i].name, c->database, w->catalog.tables[i].name);
 	if (!sql.len)
 		return 0;
 	if (!c->mariadb)
@@ -649,7 +692,7 @@ static int my_rename(struct my_conn *c, struct my_conn *w, const struct my_names
 int my_rebuild_commit(struct my_conn *c, struct err *e)
 {
 	struct my_conn *w = my_active(c);
-	_cleanup_names_ struct my_names tables = { 0 };
+	_cleanup_names_ struct my_names tables = {0};
 	_cleanup_free_ char *shadow = my_shadow_name(c->database);
 	bool renamed = false;
 	int r = my_list_tables(c, c->database, &tables, e);
