@@ -14,7 +14,7 @@
 #define PACK_ID_BLOCK 256
 #define PAGE_CUT_MASK 63U  /* a page ends after the extent whose hash has these bits clear: 64 extents on average */
 #define PAGE_MAX 1024U
-#define DICT_SAMPLE (2U << 20) /* raw bytes to learn a table's dictionary from */
+#define DICT_SAMPLE (512U << 10) /* raw bytes to learn a table's dictionary from */
 #define DICT_WORTH (96U << 10) /* below this a dictionary costs more than it saves */
 
 struct raw_pack {
