@@ -23,10 +23,11 @@
 
 #define STAGING_FORMAT 1
 #define STAGING_COMMIT_BYTES (8u << 20)
-#define STAGING_COMMIT_MS 1000
+#define STAGING_COMMIT_MS 100
 #define STAGING_CHUNK_BITS 24
 #define STAGING_BUCKETS 4096
 #define STAGING_XATTR_MAX 65536
+#define STAGING_VACUUM_PAGES 2048
 
 /* ---- statements ---- */
 
@@ -59,9 +60,11 @@ enum staging_stmt {
 	ST_XATTR_DELETE,
 	ST_XATTR_DELETE_ALL,
 	ST_SET_COUNT,
+	ST_COUNT,
 	ST_SET_STATE,
 	ST_SET_PUT,
 	ST_SET_DELETE,
+	ST_FREE_PAGES,
 	ST_N,
 };
 
@@ -103,9 +106,11 @@ static const char *const staging_sql[ST_N] = {
 	[ST_XATTR_DELETE_ALL] = "DELETE FROM xattr WHERE node = ?1",
 	/* Once for each set and start of the program: no index is worth its cost at every create. */
 	[ST_SET_COUNT] = "SELECT count(*) FROM node WHERE top = ?1 AND (mode & 61440) = 32768",
+	[ST_COUNT] = "SELECT count(*) FROM node INDEXED BY node_order WHERE parent = ?1 AND top <> 0 AND (mode & 61440) = 32768",
 	[ST_SET_STATE] = "SELECT state, error FROM sets WHERE top = ?1",
 	[ST_SET_PUT] = "INSERT OR REPLACE INTO sets(top, state, error) VALUES(?1, ?2, ?3)",
 	[ST_SET_DELETE] = "DELETE FROM sets WHERE top = ?1",
+	[ST_FREE_PAGES] = "PRAGMA freelist_count",
 };
 
 static const char staging_schema[] =
@@ -159,7 +164,9 @@ struct staging {
 	struct staging_chunk *chunks[STAGING_BUCKETS];
 	size_t chunk_bytes;
 	struct staging_open_node *opens[STAGING_BUCKETS];
+	unsigned dirty; /* handles that were written and not closed, all sets */
 	struct staging_set_entry *sets;
+	bool full;  /* a commit failed for want of space: the file gives back what it can at the next one that works */
 	int lost; /* errno of a transaction that SQLite rolled back: what was written in it is gone, see staging_failed */
 };
 
@@ -198,7 +205,7 @@ static void staging_drop_chunks(struct staging *s)
 }
 
 /* errno of SQLite's last answer, with a line in the log. When SQLite has rolled the transaction back (disk full, I/O
- * error), up to a second of answered changes is gone: every file that is open for writing fails from then on
+ * error), the answered changes since the last commit are gone: every file that is open for writing fails from then on
  * (its copier must hear of it), and the sets are counted anew. */
 static int staging_failed(struct staging *s, int rc)
 {
@@ -207,6 +214,7 @@ static int staging_failed(struct staging *s, int rc)
 	switch (rc & 0xff) {
 	case SQLITE_FULL:
 		code = ENOSPC;
+		s->full = true;
 		break;
 	case SQLITE_NOMEM:
 		code = ENOMEM;
@@ -228,7 +236,7 @@ static int staging_failed(struct staging *s, int rc)
 			x->counted = false;
 			x->set.changes++;
 		}
-		log_error("restore/: what was written in the last second is lost: %s", strerror(code));
+		log_error("restore/: what was written last is lost: %s", strerror(code));
 	}
 	return -code;
 }
@@ -271,7 +279,19 @@ static int staging_begin(struct staging *s)
 	return 0;
 }
 
-static int staging_commit(struct staging *s)
+/* Space that removed files left goes back to the file system, a bounded piece at a time. */
+static void staging_give_back(struct staging *s)
+{
+	sqlite3_stmt *st = staging_stmt(s, ST_FREE_PAGES);
+	int64_t n = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+	(void)sqlite3_reset(st);
+	if (n >= STAGING_VACUUM_PAGES || (n && s->full))
+		(void)sqlite3_exec(s->db, s->full ? "PRAGMA incremental_vacuum" : "PRAGMA incremental_vacuum(1024)", NULL, NULL, NULL);
+	if (s->full && sqlite3_exec(s->db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL) == SQLITE_OK)
+		s->full = false;
+}
+
+static int staging_commit_locked(struct staging *s)
 {
 	if (!s->in_transaction)
 		return s->lost ? -s->lost : 0;
@@ -295,6 +315,7 @@ static int staging_commit(struct staging *s)
 	if (r < 0)
 		return r;
 	s->in_transaction = false;
+	staging_give_back(s);
 	return 0;
 }
 
@@ -309,11 +330,15 @@ static void *staging_committer(void *arg)
 			continue;
 		}
 		struct timespec until = s->begun;
-		until.tv_sec += STAGING_COMMIT_MS / 1000;
+		until.tv_nsec += STAGING_COMMIT_MS * 1000000L;
+		if (until.tv_nsec >= 1000000000) {
+			until.tv_nsec -= 1000000000;
+			until.tv_sec++;
+		}
 		if (pthread_cond_timedwait(&s->wake, &s->mutex, &until) != ETIMEDOUT)
 			continue;
-		if (s->in_transaction && staging_commit(s) < 0)
-			(void)clock_gettime(CLOCK_MONOTONIC, &s->begun); /* again in a second */
+		if (s->in_transaction && staging_commit_locked(s) < 0)
+			(void)clock_gettime(CLOCK_MONOTONIC, &s->begun); /* again in a while */
 	}
 	return NULL;
 }
@@ -466,6 +491,9 @@ static int staging_changed(struct staging *s, int64_t top, int files, bool again
 	int r = staging_set_of(s, top, &x);
 	if (r < 0)
 		return r;
+	struct timespec now;
+	(void)clock_gettime(CLOCK_BOOTTIME, &now);
+	x->set.changed_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	x->set.changes++;
 	x->set.files += (uint64_t)(int64_t)files;
 	if (again)
@@ -611,8 +639,9 @@ static int staging_setup(struct staging *s, struct err *e)
 	int r, version = -1;
 
 	/* exclusive: no shared-memory file, and no second daemon */
-	r = staging_pragma(s, "PRAGMA page_size=8192; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
-			      " PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=2048; PRAGMA cache_size=-8192;"
+	r = staging_pragma(s, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
+			      " PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4096; PRAGMA cache_size=-8192;"
+			      " PRAGMA journal_size_limit=16777216;"
 			      " PRAGMA foreign_keys=OFF; PRAGMA trusted_schema=OFF", e);
 	if (r < 0)
 		return r;
@@ -686,7 +715,7 @@ void staging_close(struct staging *s)
 		(void)pthread_cond_broadcast(&s->wake);
 		(void)pthread_mutex_unlock(&s->mutex);
 		(void)pthread_join(s->committer, NULL);
-		(void)staging_commit(s);
+		(void)staging_commit_locked(s);
 	}
 	staging_drop_chunks(s);
 	for (size_t b = 0; b < STAGING_BUCKETS; b++) {
@@ -939,7 +968,11 @@ int staging_unlink(struct staging *s, int64_t parent, const char *name)
 	r = staging_begin(s);
 	if (r == 0)
 		r = staging_drop(s, &n, true);
-	return r < 0 || n.generated ? r : staging_touch_dir(s, parent, 0, staging_now_ns());
+	if (r == 0 && !n.generated)
+		r = staging_touch_dir(s, parent, 0, staging_now_ns());
+	if (r == 0 && s->full)
+		(void)staging_commit_locked(s); /* what was waiting for space may have it now */
+	return r;
 }
 
 static int staging_empty(struct staging *s, int64_t dir)
@@ -1247,7 +1280,10 @@ int staging_write(struct staging *s, int64_t id, uint64_t offset, const void *bu
 		return -s->lost;
 	if (n > STAGING_FILE_MAX || offset > STAGING_FILE_MAX - n)
 		return -EFBIG;
-	int r = staging_get_locked(s, id, &node);
+	/* on a full disk memory must not take what the file cannot */
+	int r = s->chunk_bytes >= STAGING_COMMIT_BYTES ? staging_commit_locked(s) : 0;
+	if (r == 0)
+		r = staging_get_locked(s, id, &node);
 	if (r < 0)
 		return r;
 	if (!S_ISREG(node.mode))
@@ -1263,10 +1299,7 @@ int staging_write(struct staging *s, int64_t id, uint64_t offset, const void *bu
 	(void)sqlite3_bind_int64(st, 1, id);
 	(void)sqlite3_bind_int64(st, 2, (int64_t)node.size);
 	(void)sqlite3_bind_int64(st, 3, staging_now_ns());
-	r = staging_run(s, st);
-	if (r == 0 && s->chunk_bytes >= STAGING_COMMIT_BYTES)
-		r = staging_commit(s);
-	return r;
+	return staging_run(s, st);
 }
 
 /* ---- handles ---- */
@@ -1290,15 +1323,6 @@ int staging_hold(struct staging *s, int64_t id)
 	return 0;
 }
 
-static bool staging_any_dirty(const struct staging *s)
-{
-	for (size_t b = 0; b < STAGING_BUCKETS; b++)
-		for (const struct staging_open_node *o = s->opens[b]; o; o = o->next)
-			if (o->dirty)
-				return true;
-	return false;
-}
-
 void staging_release(struct staging *s, int64_t id)
 {
 	MUTEX_GUARD(&s->mutex);
@@ -1320,10 +1344,12 @@ void staging_dirty(struct staging *s, int64_t id, int change)
 {
 	MUTEX_GUARD(&s->mutex);
 	struct staging_open_node *o = staging_find_open(s, id);
-	if (o)
-		o->dirty += (unsigned)change;
+	if (!o)
+		return;
+	o->dirty += (unsigned)change;
+	s->dirty += (unsigned)change;
 	/* whoever was writing when data was lost has been told by now; new copies may try again */
-	if (s->lost && change < 0 && !staging_any_dirty(s))
+	if (!s->dirty)
 		s->lost = 0;
 }
 
@@ -1407,12 +1433,18 @@ int staging_removexattr(struct staging *s, int64_t id, const char *name)
 
 /* ---- the rest ---- */
 
+int staging_commit(struct staging *s)
+{
+	MUTEX_GUARD(&s->mutex);
+	return staging_commit_locked(s);
+}
+
 int staging_sync(struct staging *s)
 {
 	_cleanup_free_ char *wal = NULL;
 	{
 		MUTEX_GUARD(&s->mutex);
-		int r = staging_commit(s);
+		int r = staging_commit_locked(s);
 		if (r < 0)
 			return r;
 		wal = xasprintf("%s-wal", s->path);
@@ -1475,6 +1507,17 @@ static unsigned staging_dirty_of(const struct staging *s, int64_t top)
 	return n;
 }
 
+int staging_count(struct staging *s, int64_t dir, uint64_t *ret)
+{
+	MUTEX_GUARD(&s->mutex);
+	sqlite3_stmt *st = staging_stmt(s, ST_COUNT);
+	(void)sqlite3_bind_int64(st, 1, dir);
+	int rc = sqlite3_step(st);
+	*ret = rc == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(st, 0) : 0;
+	(void)sqlite3_reset(st);
+	return rc == SQLITE_ROW ? 0 : staging_failed(s, rc);
+}
+
 int staging_set(struct staging *s, int64_t top, struct staged_set *ret)
 {
 	MUTEX_GUARD(&s->mutex);
@@ -1483,8 +1526,7 @@ int staging_set(struct staging *s, int64_t top, struct staged_set *ret)
 	if (r < 0)
 		return r;
 	*ret = x->set;
-	/* the walk over the open files only where it decides something */
-	ret->dirty = x->set.files >= x->set.need ? staging_dirty_of(s, top) : 0;
+	ret->dirty = s->dirty ? staging_dirty_of(s, top) : 0;
 	return 0;
 }
 

@@ -6,7 +6,7 @@
  * each directory directly in restore/ (a "set"), the few counters by which fs/restore.c knows without looking that
  * a backup cannot be complete yet. It knows nothing of backups besides which names count.
  * Any thread; one mutex, never held over a call out. Everything written shows at once to every reader. Changes are
- * committed every second, at 8 MiB and on staging_sync. Returns 0 or -errno; what SQLite says goes to the log.
+ * committed at every close of a written file (staging_commit), every tenth of a second and at 8 MiB. Returns 0 or -errno; what SQLite says goes to the log.
  */
 #pragma once
 
@@ -95,11 +95,16 @@ int staging_getxattr(struct staging *s, int64_t id, const char *name, struct str
 int staging_listxattr(struct staging *s, int64_t id, struct strbuf *out); /* names, each with its NUL */
 int staging_removexattr(struct staging *s, int64_t id, const char *name);
 
+/* Commits: what was written survives the end of the program. At each close of a file that was written. */
+int staging_commit(struct staging *s);
 /* Commits and has the disk confirm it. */
 int staging_sync(struct staging *s);
 
 /* Replaces the text `name` in directory `dir` (a generated node; no time of dir changes); text NULL removes it. */
 int staging_put_text(struct staging *s, int64_t dir, const char *name, const char *text, size_t n);
+
+/* Regular files in a directory that count for its set. */
+int staging_count(struct staging *s, int64_t dir, uint64_t *ret);
 
 /* ---- sets ---- */
 enum staged_state {
@@ -114,6 +119,7 @@ struct staged_set {
 	uint64_t need;    /* below that many it cannot be complete; UINT64_MAX: not without another manifest */
 	uint64_t changes; /* moves on with every change of what counts */
 	unsigned dirty;   /* files that are being written */
+	int64_t changed_ns; /* CLOCK_BOOTTIME of the last change; 0: none since the program started */
 	enum staged_state state;
 	int error; /* positive errno of STAGED_FAILED */
 	bool running;

@@ -1,0 +1,21 @@
+/*
+ * fs/notify.h - tells the kernel what it must forget: names of snapshots that went or got another name, and the like.
+ *
+ * One thread and a queue: a notification takes locks that an unanswered request may hold, so it never runs on a thread
+ * that answers requests (libfuse's doc/README.notifications). Nothing depends on it for being right: such names are kept by
+ * the kernel for a second at most; a full queue may drop. Any thread may call notify_*.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "base/err.h"
+
+struct fuse_session;
+struct notify;
+
+struct notify *notify_new(struct fuse_session *se);
+void notify_entry(struct notify *n, uint64_t parent, const char *name);
+void notify_inode(struct notify *n, uint64_t ino);
+/* Ends the thread; waits for it. The session must have been unmounted (a notification may be stuck in it until then). */
+void notify_free(struct notify *n);

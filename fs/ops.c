@@ -1,0 +1,1286 @@
+/*
+ * fs/ops.c - see ops.h.
+ *
+ * Threads: libfuse's workers run every ops_* function; one that would have to wait (TREE_MUST_WAIT, a job) hands its
+ * struct call to a slow-path thread, which runs the same function again with leave to wait and replies from there. An
+ * interrupt of such a request ends its wait. Lock: fs.mutex guards the list of such calls, taken alone.
+ * Kernel side (seen with 6.18): a reply must be the last thing that touches the request; libfuse 3.14 may run the
+ * interrupt function on another worker until fuse_req_interrupt_func(req, NULL, NULL) has returned.
+ */
+#include "fs/ops.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <limits.h>
+#include <linux/falloc.h>
+#include <stdio.h>
+#include <sys/statvfs.h>
+#include <sys/xattr.h>
+#include <time.h>
+
+#include "base/log.h"
+
+#define OPS_LONG_S 1.0e9
+#define OPS_SHORT_S 1.0
+
+/* ---- a request ---- */
+
+struct call {
+	struct fs *fs;
+	fuse_req_t req;
+	void (*run)(struct call *c);
+	bool slow; /* on a slow-path thread: may wait */
+	struct waiter waiter;
+	struct requester who;
+	struct tree_wait wait;
+	/* arguments, as the function needs them */
+	fuse_ino_t ino;
+	fuse_ino_t new_ino;
+	char *name;
+	char *new_name;
+	struct fuse_file_info fi;
+	unsigned flags;
+	int64_t top;
+	enum restores_why why;
+	struct tree_node node;
+	struct handle *handle;
+	/* mkdir: an interrupt answers at once and this thread throws away what comes then */
+	bool early;
+	atomic_bool answered;
+	atomic_int refs;
+	struct call *next;
+	struct call **prev;
+};
+
+static struct fs *ops_fs(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static struct call call_of(fuse_req_t req, void (*run)(struct call *c))
+{
+	return (struct call){.fs = ops_fs(req), .req = req, .run = run};
+}
+
+static const struct tree_wait *call_wait(const struct call *c)
+{
+	return c->slow ? &c->wait : NULL;
+}
+
+static void call_unref(struct call *c)
+{
+	if (atomic_fetch_sub(&c->refs, 1) > 1)
+		return;
+	free(c->name);
+	free(c->new_name);
+	free(c);
+}
+
+static void call_end(struct call *c)
+{
+	if (!c->slow)
+		return;
+	{
+		MUTEX_GUARD(&c->fs->mutex);
+		*c->prev = c->next;
+		if (c->next)
+			c->next->prev = c->prev;
+	}
+	call_unref(c);
+}
+
+/* The request, to be answered now; NULL when an interrupt has answered it. No interrupt function runs afterwards. */
+static fuse_req_t call_take(struct call *c)
+{
+	if (!c->slow)
+		return c->req;
+	if (c->early && atomic_exchange(&c->answered, true))
+		return NULL;
+	fuse_req_interrupt_func(c->req, NULL, NULL);
+	return c->req;
+}
+
+static void call_answer_early(void *arg)
+{
+	struct call *c = arg;
+	if (!atomic_exchange(&c->answered, true)) {
+		fuse_req_interrupt_func(c->req, NULL, NULL);
+		(void)fuse_reply_err(c->req, EINTR);
+	}
+	call_unref(c);
+}
+
+static void call_interrupted(fuse_req_t req, void *data)
+{
+	struct call *c = data;
+	(void)req;
+	engine_interrupt(c->fs->engine, &c->waiter);
+	if (c->early) {
+		/* not from here: libfuse holds the request's lock */
+		(void)atomic_fetch_add(&c->refs, 1);
+		slow_run(c->fs->slow, call_answer_early, c);
+	}
+}
+
+static void call_thread(void *arg)
+{
+	struct call *c = arg;
+	requester_of_pid(&c->who, c->who.uid, c->who.pid);
+	c->run(c);
+	call_end(c);
+}
+
+/* Goes on with the request on a slow-path thread. *c is copied, its strings too. */
+static void call_defer(const struct call *from)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(from->req);
+	struct call *c = xmalloc(sizeof *c);
+	*c = *from;
+	c->slow = true;
+	c->name = xstrdup(from->name);
+	c->new_name = xstrdup(from->new_name);
+	c->who = (struct requester){.uid = ctx->uid, .pid = ctx->pid};
+	c->wait = (struct tree_wait){.waiter = &c->waiter, .who = &c->who};
+	atomic_init(&c->refs, 1);
+	atomic_init(&c->answered, false);
+	{
+		MUTEX_GUARD(&c->fs->mutex);
+		c->next = c->fs->calls;
+		c->prev = &c->fs->calls;
+		if (c->next)
+			c->next->prev = &c->next;
+		c->fs->calls = c;
+		if (c->fs->stopping)
+			atomic_store(&c->waiter.interrupted, true);
+	}
+	fuse_req_interrupt_func(c->req, call_interrupted, c);
+	slow_run(c->fs->slow, call_thread, c);
+}
+
+void fs_interrupt_all(struct fs *fs)
+{
+	MUTEX_GUARD(&fs->mutex);
+	fs->stopping = true;
+	for (struct call *c = fs->calls; c; c = c->next)
+		engine_interrupt(fs->engine, &c->waiter);
+}
+
+/* ---- replies ---- */
+
+static void ops_log(const char *what, int r, const struct err *e)
+{
+	/* what a person at a shell cannot find in status.txt: damage, and errors of this program */
+	if (r == -EIO || r == -EOVERFLOW)
+		log_error("%s: %s", what, *e->msg ? e->msg : strerror(-r));
+}
+
+static void reply_err(struct call *c, int r, const struct err *e)
+{
+	fuse_req_t req = call_take(c);
+	if (e)
+		ops_log("request", r, e);
+	if (req)
+		(void)fuse_reply_err(req, r < 0 ? -r : 0);
+}
+
+static double ops_timeout(enum tree_keep keep)
+{
+	return keep == TREE_KEEP_LONG ? OPS_LONG_S : keep == TREE_KEEP_SHORT ? OPS_SHORT_S : 0;
+}
+
+static struct timespec ops_timespec(int64_t ns)
+{
+	int64_t s = ns / 1000000000, rest = ns % 1000000000;
+	if (rest < 0) {
+		rest += 1000000000;
+		s--;
+	}
+	return (struct timespec){.tv_sec = (time_t)s, .tv_nsec = (long)rest};
+}
+
+static struct stat ops_stat(const struct tree_node *n)
+{
+	return (struct stat){
+		.st_ino = n->ino,
+		.st_mode = n->mode,
+		.st_nlink = n->nlink,
+		.st_uid = n->uid,
+		.st_gid = n->gid,
+		.st_size = (off_t)n->size,
+		.st_blocks = (blkcnt_t)((n->size + 511) / 512),
+		.st_blksize = 4096,
+		.st_atim = ops_timespec(n->atime_ns),
+		.st_mtim = ops_timespec(n->mtime_ns),
+		.st_ctim = ops_timespec(n->ctime_ns),
+	};
+}
+
+static struct fuse_entry_param ops_entry(const struct tree_node *n)
+{
+	return (struct fuse_entry_param){
+		.ino = n->ino,
+		.attr = ops_stat(n),
+		.attr_timeout = ops_timeout(n->keep_attr),
+		.entry_timeout = ops_timeout(n->keep_entry),
+	};
+}
+
+static void reply_entry(struct call *c, const struct tree_node *n)
+{
+	fuse_req_t req = call_take(c);
+	struct fuse_entry_param e = ops_entry(n);
+	if (req)
+		(void)fuse_reply_entry(req, &e);
+}
+
+static void reply_attr(struct call *c, const struct tree_node *n)
+{
+	fuse_req_t req = call_take(c);
+	struct stat st = ops_stat(n);
+	if (req)
+		(void)fuse_reply_attr(req, &st, ops_timeout(n->keep_attr));
+}
+
+static struct tree_node ops_staged_node(struct fs *fs, const struct staged_node *s)
+{
+	struct tree_node n = {0};
+	(void)tree_getattr(fs->tree, s->id > 0 ? ino_of(INO_STAGED, (uint64_t)s->id) : ino_of(INO_RESTORE, (uint64_t)-s->id), NULL, &n, NULL);
+	return n;
+}
+
+/* ---- open files ---- */
+
+enum handle_kind { HANDLE_TREE, HANDLE_STAGED, HANDLE_PUT };
+
+struct handle {
+	enum handle_kind kind;
+	struct tree_file *file; /* HANDLE_TREE */
+	int64_t node;           /* HANDLE_STAGED */
+	bool apply;             /* the file APPLY: gone when closed */
+	int64_t apply_dir;
+	atomic_bool dirty; /* written since it was opened or last flushed */
+	struct put *put;   /* HANDLE_PUT */
+};
+
+static struct handle *ops_handle(const struct fuse_file_info *fi)
+{
+	return fi ? (struct handle *)(uintptr_t)fi->fh : NULL;
+}
+
+static struct handle *handle_new(enum handle_kind kind)
+{
+	struct handle *h = xcalloc(1, sizeof *h);
+	h->kind = kind;
+	return h;
+}
+
+static void handle_set_dirty(struct fs *fs, struct handle *h)
+{
+	if (!atomic_exchange(&h->dirty, true))
+		staging_dirty(fs->staging, h->node, 1);
+}
+
+static bool ops_writes(int flags)
+{
+	return (flags & O_ACCMODE) != O_RDONLY || (flags & O_TRUNC);
+}
+
+/* ---- session ---- */
+
+static void ops_init(void *userdata, struct fuse_conn_info *conn)
+{
+	struct fs *fs = userdata;
+	static const unsigned want[] = {FUSE_CAP_ASYNC_READ, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_READDIRPLUS_AUTO,
+					FUSE_CAP_EXPLICIT_INVAL_DATA, FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_ASYNC_DIO};
+	static const unsigned unwanted[] = {FUSE_CAP_WRITEBACK_CACHE, FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_EXPORT_SUPPORT,
+					    FUSE_CAP_CACHE_SYMLINKS /* latest changes */, FUSE_CAP_POSIX_ACL, FUSE_CAP_DONT_MASK,
+					    FUSE_CAP_HANDLE_KILLPRIV, FUSE_CAP_NO_OPEN_SUPPORT, FUSE_CAP_NO_OPENDIR_SUPPORT,
+					    FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE, FUSE_CAP_FLOCK_LOCKS,
+					    FUSE_CAP_POSIX_LOCKS};
+	for (size_t k = 0; k < sizeof want / sizeof *want; k++)
+		conn->want |= conn->capable & want[k];
+	for (size_t k = 0; k < sizeof unwanted / sizeof *unwanted; k++)
+		conn->want &= ~unwanted[k];
+	conn->max_write = 1u << 20;
+	conn->max_readahead = 1u << 20;
+	conn->max_background = 64;
+	conn->congestion_threshold = 48;
+	if (fs->ready)
+		fs->ready(fs->ready_arg);
+}
+
+/* ---- reading ---- */
+
+static void ops_run_lookup(struct call *c)
+{
+	struct tree_node n;
+	struct err e = ERR_INIT;
+	int r = tree_lookup(c->fs->tree, c->ino, c->name, call_wait(c), &n, &e);
+	if (r == TREE_MUST_WAIT) {
+		call_defer(c);
+		return;
+	}
+	/* inode 0 in an answer: the kernel keeps "no such name" */
+	if (r == -ENOENT && n.keep_entry == TREE_KEEP_LONG && !n.ino)
+		r = 0;
+	if (r < 0)
+		reply_err(c, r, &e);
+	else
+		reply_entry(c, &n);
+}
+
+static void ops_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct call c = call_of(req, ops_run_lookup);
+	c.ino = parent;
+	c.name = (char *)(uintptr_t)name; /* copied before it would be freed */
+	ops_run_lookup(&c);
+}
+
+static void ops_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	(void)ino;
+	(void)nlookup;
+	fuse_reply_none(req);
+}
+
+static void ops_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *forgets)
+{
+	(void)count;
+	(void)forgets;
+	fuse_reply_none(req);
+}
+
+static void ops_run_getattr(struct call *c)
+{
+	struct tree_node n;
+	struct err e = ERR_INIT;
+	int r = tree_getattr(c->fs->tree, c->ino, call_wait(c), &n, &e);
+	if (r == TREE_MUST_WAIT)
+		call_defer(c);
+	else if (r < 0)
+		reply_err(c, r, &e);
+	else
+		reply_attr(c, &n);
+}
+
+static void ops_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct call c = call_of(req, ops_run_getattr);
+	(void)fi;
+	c.ino = ino;
+	ops_run_getattr(&c);
+}
+
+static void ops_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	struct call c = call_of(req, NULL);
+	struct err e = ERR_INIT;
+	_cleanup_strbuf_ struct strbuf target = {0};
+	int r = tree_readlink(c.fs->tree, ino, &target, &e);
+	if (r < 0)
+		reply_err(&c, r, &e);
+	else
+		(void)fuse_reply_readlink(req, strbuf_str(&target));
+}
+
+static void ops_opened(struct call *c, struct handle *h, int r, const struct err *e)
+{
+	if (r < 0) {
+		free(h);
+		reply_err(c, r, e);
+		return;
+	}
+	c->fi.fh = (uint64_t)(uintptr_t)h;
+	fuse_req_t req = call_take(c);
+	/* ENOENT: the opener has gone; no release will come */
+	if (req && fuse_reply_open(req, &c->fi) == -ENOENT && h) {
+		tree_file_close(h->file);
+		if (h->kind == HANDLE_STAGED)
+			staging_release(c->fs->staging, h->node);
+		if (h->kind == HANDLE_PUT)
+			now_release(c->fs->now, h->put);
+		free(h);
+	}
+}
+
+static void ops_open_staged(struct call *c, int64_t node)
+{
+	struct staged_node n;
+	int r = staging_get(c->fs->staging, node, &n);
+	if (r == 0 && S_ISDIR(n.mode) && ops_writes(c->fi.flags))
+		r = -EISDIR;
+	struct handle *h = handle_new(HANDLE_STAGED);
+	h->node = node;
+	if (r == 0)
+		r = staging_hold(c->fs->staging, node);
+	if (r == 0 && (c->fi.flags & O_TRUNC)) {
+		handle_set_dirty(c->fs, h);
+		r = staging_setattr(c->fs->staging, node, &(struct staged_node){.size = 0}, STAGING_SIZE, NULL);
+		if (r < 0) {
+			staging_dirty(c->fs->staging, node, -1);
+			staging_release(c->fs->staging, node);
+		}
+	}
+	/* only this mount changes staged files, so what the kernel has stays right; our own texts excepted */
+	c->fi.keep_cache = !n.generated;
+	ops_opened(c, h, r, NULL);
+}
+
+static void ops_run_open(struct call *c)
+{
+	struct err e = ERR_INIT;
+	struct ino i;
+	(void)ino_decode(c->ino, &i);
+
+	int64_t node = tree_staged_of(c->ino);
+	if (node) {
+		ops_open_staged(c, node);
+		return;
+	}
+	bool writes = ops_writes(c->fi.flags);
+	if (i.kind == INO_PUT || (i.kind == INO_NOW_ROW && writes)) {
+		struct handle *h = handle_new(HANDLE_PUT);
+		int r = now_open(c->fs->now, c->ino, c->fi.flags & O_TRUNC, &h->put, &e);
+		c->fi.direct_io = 1; /* the snapshot's row stays what it is */
+		ops_opened(c, h, r, &e);
+		return;
+	}
+	if (writes) {
+		reply_err(c, -EROFS, NULL);
+		return;
+	}
+	struct tree_file *file;
+	bool direct;
+	int r = tree_file_open(c->fs->tree, c->ino, call_wait(c), &file, &direct, &e);
+	if (r == TREE_MUST_WAIT) {
+		call_defer(c);
+		return;
+	}
+	struct handle *h = NULL;
+	if (r == 0 && file) {
+		h = handle_new(HANDLE_TREE);
+		h->file = file;
+	}
+	c->fi.direct_io = direct;
+	c->fi.keep_cache = !direct;
+	ops_opened(c, h, r, &e);
+}
+
+static void ops_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct call c = call_of(req, ops_run_open);
+	c.ino = ino;
+	c.fi = *fi;
+	ops_run_open(&c);
+}
+
+static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct call c = call_of(req, NULL);
+	struct handle *h = ops_handle(fi);
+	struct err e = ERR_INIT;
+	_cleanup_strbuf_ struct strbuf out = {0};
+	int r;
+
+	if (h && h->kind == HANDLE_STAGED) {
+		size_t got = 0;
+		strbuf_reserve(&out, size);
+		r = staging_read(c.fs->staging, h->node, (uint64_t)off, out.data, size, &got);
+		out.len = got;
+	} else if (h && h->kind == HANDLE_PUT) {
+		r = put_read(h->put, (uint64_t)off, size, &out);
+	} else {
+		r = tree_read(c.fs->tree, ino, h ? h->file : NULL, (uint64_t)off, size, &out, &e);
+	}
+	if (r < 0)
+		reply_err(&c, r, &e);
+	else
+		(void)fuse_reply_buf(req, out.data, out.len);
+}
+
+static void ops_run_opendir(struct call *c)
+{
+	struct tree_dir *d = NULL;
+	struct err e = ERR_INIT;
+	bool cacheable;
+	int r = tree_dir_open(c->fs->tree, c->ino, call_wait(c), &d, &cacheable, &e);
+	if (r == TREE_MUST_WAIT) {
+		call_defer(c);
+		return;
+	}
+	if (r < 0) {
+		reply_err(c, r, &e);
+		return;
+	}
+	c->fi.fh = (uint64_t)(uintptr_t)d;
+	c->fi.cache_readdir = cacheable;
+	c->fi.keep_cache = cacheable;
+	fuse_req_t req = call_take(c);
+	if (req && fuse_reply_open(req, &c->fi) == -ENOENT)
+		tree_dir_close(d);
+}
+
+static void ops_opendir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct call c = call_of(req, ops_run_opendir);
+	c.ino = ino;
+	c.fi = *fi;
+	ops_run_opendir(&c);
+}
+
+static void ops_list(fuse_req_t req, size_t size, off_t off, struct fuse_file_info *fi, bool plus)
+{
+	struct call c = call_of(req, NULL);
+	struct tree_dir *d = (struct tree_dir *)(uintptr_t)fi->fh;
+	struct err e = ERR_INIT;
+	struct tree_entry entry;
+	_cleanup_free_ char *buf = xmalloc(size);
+	size_t used = 0;
+
+	int r = tree_dir_seek(d, off, &e);
+	while (r == 0) {
+		r = tree_dir_peek(d, &entry, &e);
+		if (r <= 0)
+			break;
+		size_t n;
+		if (plus) {
+			struct fuse_entry_param p = ops_entry(&entry.node);
+			if (entry.bare)
+				p.ino = 0; /* "look it up yourself": not counted as a lookup either */
+			n = fuse_add_direntry_plus(req, buf + used, size - used, entry.name, &p, entry.next);
+		} else {
+			struct stat st = {.st_ino = entry.node.ino, .st_mode = entry.node.mode};
+			n = fuse_add_direntry(req, buf + used, size - used, entry.name, &st, entry.next);
+		}
+		r = 0;
+		if (n > size - used)
+			break;
+		used += n;
+		tree_dir_skip(d);
+	}
+	/* entries that were added are told first; the error comes with the next request */
+	if (r < 0 && !used)
+		reply_err(&c, r, &e);
+	else
+		(void)fuse_reply_buf(req, buf, used);
+}
+
+static void ops_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)ino;
+	ops_list(req, size, off, fi, false);
+}
+
+static void ops_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)ino;
+	ops_list(req, size, off, fi, true);
+}
+
+static void ops_releasedir(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	tree_dir_close((struct tree_dir *)(uintptr_t)fi->fh);
+	(void)fuse_reply_err(req, 0);
+}
+
+static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct call c = call_of(req, NULL);
+	struct err e = ERR_INIT;
+	uint64_t total, free_bytes;
+	(void)ino;
+	int r = catalog_statvfs(engine_catalog(c.fs->engine), &total, &free_bytes, &e);
+	if (r < 0) {
+		reply_err(&c, r, &e);
+		return;
+	}
+	struct statvfs v = {.f_bsize = 4096, .f_frsize = 4096, .f_blocks = total / 4096, .f_bfree = free_bytes / 4096,
+			    .f_bavail = free_bytes / 4096, .f_namemax = 255};
+	(void)fuse_reply_statfs(req, &v);
+}
+
+/* ---- extended attributes ---- */
+
+static void ops_reply_xattr(struct call *c, int r, const struct strbuf *out, size_t size, const struct err *e)
+{
+	if (r == 0 && out->len > XATTR_SIZE_MAX)
+		r = -E2BIG;
+	if (r == 0 && size && out->len > size)
+		r = -ERANGE;
+	if (r < 0)
+		reply_err(c, r, e);
+	else if (!size)
+		(void)fuse_reply_xattr(c->req, out->len);
+	else
+		(void)fuse_reply_buf(c->req, out->data, out->len);
+}
+
+static void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
+{
+	struct call c = call_of(req, NULL);
+	struct err e = ERR_INIT;
+	_cleanup_strbuf_ struct strbuf out = {0};
+	/* tools ask for security.* and system.* before everything */
+	int r = strncmp(name, "user.", 5) == 0 ? tree_getxattr(c.fs->tree, ino, name, &out, &e)
+		: strncmp(name, "system.", 7) == 0 ? -EOPNOTSUPP
+						   : -ENODATA;
+	ops_reply_xattr(&c, r, &out, size, &e);
+}
+
+static void ops_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	struct call c = call_of(req, NULL);
+	struct err e = ERR_INIT;
+	_cleanup_strbuf_ struct strbuf out = {0};
+	int r = tree_listxattr(c.fs->tree, ino, &out, &e);
+	ops_reply_xattr(&c, r, &out, size, &e);
+}
+
+static void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *value, size_t size, int flags)
+{
+	struct call c = call_of(req, NULL);
+	int64_t node = tree_staged_of(ino);
+	int r;
+	if (!node)
+		r = tree_is_readonly(ino) ? -EROFS : -EOPNOTSUPP;
+	else if (strncmp(name, "user.", 5) != 0)
+		r = -EOPNOTSUPP;
+	else
+		r = staging_setxattr(c.fs->staging, node, name, value, size, flags);
+	reply_err(&c, r, NULL);
+}
+
+static void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
+{
+	struct call c = call_of(req, NULL);
+	int64_t node = tree_staged_of(ino);
+	reply_err(&c, node ? staging_removexattr(c.fs->staging, node, name) : -EROFS, NULL);
+}
+
+/* ---- restores: what waits for one ---- */
+
+/* Runs c->top and answers with its result: what the copier's close(), rename() or utimens() returns. */
+static void ops_run_restore(struct call *c)
+{
+	struct err e = ERR_INIT;
+	int r = restores_run(c->fs->restores, c->top, c->why, &c->who, &c->waiter, &e);
+	if (r < 0 && *e.msg)
+		log_warning("%s", e.msg);
+	notify_inode(c->fs->notify, ino_of(INO_STAGED, (uint64_t)c->top)); /* ERROR.txt, PLAN.txt came or went */
+	notify_entry(c->fs->notify, ino_of(INO_STAGED, (uint64_t)c->top), "ERROR.txt");
+	notify_entry(c->fs->notify, ino_of(INO_STAGED, (uint64_t)c->top), "PLAN.txt");
+
+	if (r < 0 && c->new_name) {
+		/* A rename that is refused has happened all the same, so that the set can be tried again; but the file gets
+		 * another time, so that rsync sends it once more instead of finding nothing to do. */
+		struct staged_node n, old = {.mtime_ns = 0};
+		int64_t dir = tree_staged_of(c->new_ino);
+		if (staging_lookup(c->fs->staging, dir, c->new_name, &n) == 0 && S_ISREG(n.mode))
+			(void)staging_setattr(c->fs->staging, n.id, &old, STAGING_MTIME, NULL);
+		reply_err(c, r, NULL);
+		notify_entry(c->fs->notify, c->ino, c->name);
+		notify_entry(c->fs->notify, c->new_ino, c->new_name);
+		return;
+	}
+	if (r == 0 && c->node.ino) /* of setattr */
+		reply_attr(c, &c->node);
+	else
+		reply_err(c, r, NULL);
+}
+
+static void ops_defer_restore(struct call *c, int64_t top, enum restores_why why)
+{
+	c->run = ops_run_restore;
+	c->top = top;
+	c->why = why;
+	call_defer(c);
+}
+
+/* ---- writing ---- */
+
+static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct call c = call_of(req, NULL);
+	struct handle *h = ops_handle(fi);
+	int r = -EROFS;
+	(void)ino;
+	if (h && h->kind == HANDLE_STAGED) {
+		handle_set_dirty(c.fs, h);
+		r = staging_write(c.fs->staging, h->node, (uint64_t)off, buf, size);
+	} else if (h && h->kind == HANDLE_PUT) {
+		r = put_write(h->put, (uint64_t)off, buf, size);
+	}
+	if (r < 0)
+		reply_err(&c, r, NULL);
+	else
+		(void)fuse_reply_write(req, size);
+}
+
+static void ops_run_flush_put(struct call *c)
+{
+	struct err e = ERR_INIT;
+	int r = now_flush(c->fs->now, c->handle->put, &c->who, &c->waiter, &e);
+	if (r < 0 && *e.msg)
+		log_warning("%s", e.msg);
+	reply_err(c, r, &e);
+	notify_inode(c->fs->notify, c->ino);
+}
+
+static void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct call c = call_of(req, NULL);
+	struct handle *h = ops_handle(fi);
+	c.ino = ino;
+
+	if (h && h->kind == HANDLE_PUT && put_is_due(h->put)) {
+		c.handle = h; /* the open file stays until release, which comes after this answer */
+		c.run = ops_run_flush_put;
+		call_defer(&c);
+		return;
+	}
+	if (h && h->kind == HANDLE_STAGED && atomic_exchange(&h->dirty, false)) {
+		struct staged_node n;
+		char name[STAGING_NAME_MAX + 1];
+		int r = staging_commit(c.fs->staging);
+		staging_dirty(c.fs->staging, h->node, -1);
+		if (r == 0 && staging_get(c.fs->staging, h->node, &n) == 0 && n.top && staging_name(c.fs->staging, n.id, name) == 0) {
+			int64_t top = restores_due(c.fs->restores, &n, name);
+			if (top) {
+				ops_defer_restore(&c, top, RESTORES_FILE);
+				return;
+			}
+		}
+		reply_err(&c, r, NULL);
+		return;
+	}
+	reply_err(&c, 0, NULL);
+}
+
+static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct fs *fs = ops_fs(req);
+	struct handle *h = ops_handle(fi);
+	if (h) {
+		switch (h->kind) {
+		case HANDLE_TREE:
+			tree_file_close(h->file);
+			break;
+		case HANDLE_STAGED:
+			if (atomic_load(&h->dirty))
+				staging_dirty(fs->staging, h->node, -1);
+			staging_release(fs->staging, h->node);
+			if (h->apply) {
+				(void)staging_unlink(fs->staging, h->apply_dir, RESTORES_APPLY_NAME);
+				notify_entry(fs->notify, tree_ino_of_staged(h->apply_dir, 0), RESTORES_APPLY_NAME);
+			}
+			break;
+		case HANDLE_PUT:
+			now_release(fs->now, h->put);
+			notify_inode(fs->notify, ino);
+			break;
+		}
+		free(h);
+	}
+	(void)fuse_reply_err(req, 0);
+}
+
+static void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	struct call c = call_of(req, NULL);
+	(void)datasync;
+	(void)fi;
+	reply_err(&c, tree_staged_of(ino) ? staging_sync(c.fs->staging) : 0, NULL);
+}
+
+static void ops_setattr_staged(struct call *c, int64_t node, const struct stat *attr, int to_set)
+{
+	struct staged_node set = {.mode = attr->st_mode, .uid = attr->st_uid, .gid = attr->st_gid, .size = (uint64_t)attr->st_size}, got;
+	struct handle *h = ops_handle(&c->fi);
+	struct timespec now;
+	unsigned which = 0;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	struct timespec at = to_set & FUSE_SET_ATTR_ATIME_NOW ? now : attr->st_atim, mt = to_set & FUSE_SET_ATTR_MTIME_NOW ? now : attr->st_mtim;
+	set.atime_ns = (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
+	set.mtime_ns = (int64_t)mt.tv_sec * 1000000000 + mt.tv_nsec;
+	which |= to_set & FUSE_SET_ATTR_MODE ? STAGING_MODE : 0;
+	which |= to_set & FUSE_SET_ATTR_UID ? STAGING_UID : 0;
+	which |= to_set & FUSE_SET_ATTR_GID ? STAGING_GID : 0;
+	which |= to_set & FUSE_SET_ATTR_SIZE ? STAGING_SIZE : 0;
+	which |= to_set & (FUSE_SET_ATTR_ATIME | FUSE_SET_ATTR_ATIME_NOW) ? STAGING_ATIME : 0;
+	which |= to_set & (FUSE_SET_ATTR_MTIME | FUSE_SET_ATTR_MTIME_NOW) ? STAGING_MTIME : 0;
+	if ((which & STAGING_SIZE) && h && h->kind == HANDLE_STAGED)
+		handle_set_dirty(c->fs, h);
+	int r = staging_setattr(c->fs->staging, node, &set, which, &got);
+	if (r < 0) {
+		reply_err(c, r, NULL);
+		return;
+	}
+	struct tree_node n = ops_staged_node(c->fs, &got);
+	/* a copier's last act is to give the top directory its time */
+	if (S_ISDIR(got.mode) && (to_set & FUSE_SET_ATTR_MTIME) && !(to_set & FUSE_SET_ATTR_MTIME_NOW)) {
+		int64_t top = restores_ended(c->fs->restores, &got, fuse_req_ctx(c->req)->pid);
+		if (top) {
+			c->node = n;
+			ops_defer_restore(c, top, RESTORES_ENDED);
+			return;
+		}
+	}
+	reply_attr(c, &n);
+}
+
+static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, struct fuse_file_info *fi)
+{
+	struct call c = call_of(req, NULL);
+	struct tree_node n;
+	int64_t node = tree_staged_of(ino);
+	struct ino i;
+
+	c.ino = ino;
+	if (fi)
+		c.fi = *fi;
+	if (node) {
+		ops_setattr_staged(&c, node, attr, to_set);
+		return;
+	}
+	(void)ino_decode(ino, &i);
+	int r = -EROFS;
+	if (i.kind == INO_PUT) {
+		r = now_setattr(c.fs->now, ino, to_set & FUSE_SET_ATTR_SIZE, (uint64_t)attr->st_size, &n);
+	} else if (i.kind == INO_NOW_ROW && now_row_is_open(c.fs->now, ino)) {
+		/* cp -p sets modes and times of what it writes: a row has none of its own */
+		struct handle *h = ops_handle(&c.fi);
+		r = 0;
+		if (to_set & FUSE_SET_ATTR_SIZE)
+			r = h && h->kind == HANDLE_PUT ? put_truncate(h->put, (uint64_t)attr->st_size) : -EROFS;
+		if (r == 0)
+			r = tree_getattr(c.fs->tree, ino, NULL, &n, NULL);
+		n.keep_attr = TREE_KEEP_NO;
+	}
+	if (r < 0)
+		reply_err(&c, r, NULL);
+	else
+		reply_attr(&c, &n);
+}
+
+static void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
+{
+	struct call c = call_of(req, NULL);
+	struct handle *h = ops_handle(fi);
+	struct staged_node n;
+	int r;
+	(void)ino;
+	if (!h || h->kind != HANDLE_STAGED) {
+		r = -EROFS;
+	} else if (mode & ~FALLOC_FL_KEEP_SIZE) {
+		r = -EOPNOTSUPP;
+	} else {
+		r = staging_get(c.fs->staging, h->node, &n);
+		if (r == 0 && !mode && (uint64_t)(offset + length) > n.size) {
+			handle_set_dirty(c.fs, h);
+			n.size = (uint64_t)(offset + length);
+			r = staging_setattr(c.fs->staging, h->node, &n, STAGING_SIZE, NULL);
+		}
+	}
+	reply_err(&c, r, NULL);
+}
+
+/* ---- names ---- */
+
+/* touch restore/NAME/APPLY: the file exists only while it is open. */
+static bool ops_is_apply(struct fs *fs, int64_t dir, const char *name)
+{
+	struct staged_node n;
+	return dir > 0 && strcmp(name, RESTORES_APPLY_NAME) == 0 && staging_get(fs->staging, dir, &n) == 0 && n.top == dir;
+}
+
+static void ops_reply_created(struct call *c, const struct tree_node *n, struct handle *h)
+{
+	struct fuse_entry_param e = ops_entry(n);
+	c->fi.fh = (uint64_t)(uintptr_t)h;
+	fuse_req_t req = call_take(c);
+	if (req && fuse_reply_create(req, &e, &c->fi) == -ENOENT) {
+		if (h->kind == HANDLE_STAGED) {
+			if (atomic_load(&h->dirty))
+				staging_dirty(c->fs->staging, h->node, -1);
+			staging_release(c->fs->staging, h->node);
+		} else {
+			now_release(c->fs->now, h->put);
+		}
+		free(h);
+	}
+}
+
+static void ops_create_staged(struct call *c, int64_t dir, bool apply)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(c->req);
+	struct staged_node n;
+	int r = staging_make(c->fs->staging, dir, c->name, S_IFREG | (c->flags & 07777), ctx->uid, ctx->gid, NULL, &n);
+	if (r == -EEXIST && !(c->fi.flags & O_EXCL)) {
+		r = staging_lookup(c->fs->staging, dir, c->name, &n);
+		if (r == 0 && !S_ISREG(n.mode))
+			r = -EEXIST;
+	}
+	if (r == 0)
+		r = staging_hold(c->fs->staging, n.id);
+	if (r < 0) {
+		reply_err(c, r, NULL);
+		return;
+	}
+	struct handle *h = handle_new(HANDLE_STAGED);
+	h->node = n.id;
+	h->apply = apply;
+	h->apply_dir = dir;
+	if (!apply)
+		handle_set_dirty(c->fs, h);
+	struct tree_node node = ops_staged_node(c->fs, &n);
+	if (apply)
+		node.keep_entry = node.keep_attr = TREE_KEEP_NO;
+	c->fi.keep_cache = 1;
+	ops_reply_created(c, &node, h);
+}
+
+static void ops_run_apply(struct call *c)
+{
+	struct err e = ERR_INIT;
+	int64_t dir = tree_staged_of(c->ino);
+	int r = restores_run(c->fs->restores, dir, RESTORES_APPLY, &c->who, &c->waiter, &e);
+	if (r < 0 && *e.msg)
+		log_warning("%s", e.msg);
+	if (r < 0)
+		reply_err(c, r, NULL);
+	else
+		ops_create_staged(c, dir, true);
+	notify_inode(c->fs->notify, c->ino);
+	notify_entry(c->fs->notify, c->ino, "ERROR.txt");
+	notify_entry(c->fs->notify, c->ino, "PLAN.txt");
+}
+
+static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
+{
+	struct call c = call_of(req, NULL);
+	struct err e = ERR_INIT;
+	struct ino i;
+	int64_t dir = tree_staged_of(parent);
+
+	c.ino = parent;
+	c.name = (char *)(uintptr_t)name;
+	c.flags = mode;
+	c.fi = *fi;
+	if (dir && ops_is_apply(c.fs, dir, name)) {
+		c.run = ops_run_apply;
+		call_defer(&c);
+		return;
+	}
+	if (dir) {
+		ops_create_staged(&c, dir, false);
+		return;
+	}
+	(void)ino_decode(parent, &i);
+	if (i.kind != INO_NOW_TABLE) {
+		reply_err(&c, -EROFS, NULL);
+		return;
+	}
+	struct handle *h = handle_new(HANDLE_PUT);
+	int r = now_create(c.fs->now, parent, name, mode, &h->put, &e);
+	struct tree_node n = {0};
+	if (r == 0)
+		r = tree_getattr(c.fs->tree, put_ino(h->put), NULL, &n, &e);
+	if (r < 0) {
+		free(h);
+		reply_err(&c, r, &e);
+		return;
+	}
+	c.fi.direct_io = 1;
+	ops_reply_created(&c, &n, h);
+}
+
+static void ops_run_mkdir(struct call *c)
+{
+	struct err e = ERR_INIT;
+	struct tree_node n;
+	int64_t id = 0;
+	int source = tree_source_of(c->fs->tree, c->ino);
+	int r = atomic_load(&c->waiter.interrupted) ? -EINTR
+		: source < 0			    ? source
+						    : engine_snapshot(c->fs->engine, (size_t)source, c->name, &c->who, &id, &e);
+	if (r == 0)
+		r = tree_lookup(c->fs->tree, c->ino, c->name, NULL, &n, &e);
+	if (r > 0)
+		r = -EIO;
+	fuse_req_t req = call_take(c);
+	if (!req) {
+		/* who asked was told EINTR: then nothing may come of it */
+		if (id)
+			(void)engine_remove(c->fs->engine, (size_t)source, c->name, &c->who, NULL);
+		return;
+	}
+	if (r < 0) {
+		ops_log("mkdir", r, &e);
+		(void)fuse_reply_err(req, -r);
+		return;
+	}
+	struct fuse_entry_param p = ops_entry(&n);
+	(void)fuse_reply_entry(req, &p);
+}
+
+static void ops_make(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct call c = call_of(req, NULL);
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct staged_node n;
+	int64_t dir = tree_staged_of(parent);
+	if (!dir) {
+		reply_err(&c, -EROFS, NULL);
+		return;
+	}
+	int r = staging_make(c.fs->staging, dir, name, mode, ctx->uid, ctx->gid, NULL, &n);
+	if (r < 0) {
+		reply_err(&c, r, NULL);
+		return;
+	}
+	struct tree_node node = ops_staged_node(c.fs, &n);
+	reply_entry(&c, &node);
+}
+
+static void ops_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	struct ino i;
+	(void)ino_decode(parent, &i);
+	if (i.kind != INO_SNAPSHOTS) {
+		ops_make(req, parent, name, S_IFDIR | (mode & 07777));
+		return;
+	}
+	struct call c = call_of(req, ops_run_mkdir);
+	c.ino = parent;
+	c.name = (char *)(uintptr_t)name;
+	c.early = true;
+	call_defer(&c);
+}
+
+static void ops_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	(void)rdev;
+	if (tree_staged_of(parent) && !S_ISREG(mode)) {
+		(void)fuse_reply_err(req, EPERM);
+		return;
+	}
+	ops_make(req, parent, name, S_IFREG | (mode & 07777));
+}
+
+static void ops_run_symlink(struct call *c)
+{
+	struct err e = ERR_INIT;
+	struct staged_node n;
+	int64_t dir = tree_staged_of(c->ino);
+	int source = tree_source_of(c->fs->tree, c->ino);
+	int r = source < 0 ? source : restores_link(c->fs->restores, (size_t)source, c->new_name, c->name, &c->who, &c->waiter, &e);
+	if (r == 0)
+		r = staging_make(c->fs->staging, dir, c->name, S_IFLNK | 0777, c->who.uid, getgid(), c->new_name, &n);
+	if (r < 0) {
+		if (*e.msg)
+			log_warning("%s", e.msg);
+		reply_err(c, r, NULL);
+		return;
+	}
+	struct tree_node node = ops_staged_node(c->fs, &n);
+	reply_entry(c, &node);
+}
+
+static void ops_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char *name)
+{
+	struct call c = call_of(req, ops_run_symlink);
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	struct staged_node n;
+	int64_t dir = tree_staged_of(parent);
+
+	c.ino = parent;
+	c.name = (char *)(uintptr_t)name;
+	c.new_name = (char *)(uintptr_t)link;
+	if (!dir) {
+		reply_err(&c, -EROFS, NULL);
+		return;
+	}
+	if (dir < 0) {
+		call_defer(&c);
+		return;
+	}
+	int r = staging_make(c.fs->staging, dir, name, S_IFLNK | 0777, ctx->uid, ctx->gid, link, &n);
+	if (r < 0) {
+		reply_err(&c, r, NULL);
+		return;
+	}
+	struct tree_node node = ops_staged_node(c.fs, &n);
+	reply_entry(&c, &node);
+}
+
+static void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const char *newname)
+{
+	(void)ino;
+	(void)newname;
+	(void)fuse_reply_err(req, tree_is_readonly(newparent) ? EROFS : EPERM);
+}
+
+static void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct call c = call_of(req, NULL);
+	struct ino i;
+	int64_t dir = tree_staged_of(parent);
+	(void)ino_decode(parent, &i);
+	int r = -EROFS;
+	if (dir) {
+		r = staging_unlink(c.fs->staging, dir, name);
+	} else if (i.kind == INO_NOW_TABLE) {
+		r = now_unlink(c.fs->now, parent, name);
+		if (r == -ENOENT)
+			r = -EROFS; /* a row of the database: it is not removed this way */
+	}
+	reply_err(&c, r, NULL);
+}
+
+static void ops_run_rmdir(struct call *c)
+{
+	struct err e = ERR_INIT;
+	int source = tree_source_of(c->fs->tree, c->ino);
+	int r = source < 0 ? source : engine_remove(c->fs->engine, (size_t)source, c->name, &c->who, &e);
+	reply_err(c, r, &e);
+}
+
+static void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct call c = call_of(req, ops_run_rmdir);
+	struct ino i;
+	int64_t dir = tree_staged_of(parent);
+
+	(void)ino_decode(parent, &i);
+	c.ino = parent;
+	c.name = (char *)(uintptr_t)name;
+	if (dir)
+		reply_err(&c, staging_rmdir(c.fs->staging, dir, name), NULL);
+	else if (i.kind == INO_SNAPSHOTS)
+		call_defer(&c);
+	else
+		reply_err(&c, -EROFS, NULL);
+}
+
+static void ops_run_rename_snapshot(struct call *c)
+{
+	struct err e = ERR_INIT;
+	int source = tree_source_of(c->fs->tree, c->ino);
+	int r = source < 0 ? source : engine_rename(c->fs->engine, (size_t)source, c->name, c->new_name, &c->who, &e);
+	reply_err(c, r, &e);
+}
+
+static void ops_run_rename_put(struct call *c)
+{
+	struct err e = ERR_INIT;
+	int r = now_rename(c->fs->now, c->ino, c->name, c->new_ino, c->new_name, &c->who, &c->waiter, &e);
+	if (r < 0 && *e.msg)
+		log_warning("%s", e.msg);
+	reply_err(c, r == -ENOENT ? -EROFS : r, &e);
+	notify_entry(c->fs->notify, c->new_ino, c->new_name);
+}
+
+static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags)
+{
+	struct call c = call_of(req, NULL);
+	int64_t dir = tree_staged_of(parent), new_dir = tree_staged_of(newparent);
+	struct ino i;
+
+	(void)ino_decode(parent, &i);
+	c.ino = parent;
+	c.new_ino = newparent;
+	c.name = (char *)(uintptr_t)name;
+	c.new_name = (char *)(uintptr_t)newname;
+	if (dir && new_dir) {
+		struct staged_node n;
+		int r = staging_rename(c.fs->staging, dir, name, new_dir, newname, flags);
+		if (r == 0 && staging_lookup(c.fs->staging, new_dir, newname, &n) == 0) {
+			int64_t top = restores_due(c.fs->restores, &n, newname);
+			if (top) {
+				ops_defer_restore(&c, top, RESTORES_FILE);
+				return;
+			}
+		}
+		reply_err(&c, r, NULL);
+		return;
+	}
+	if (i.kind == INO_SNAPSHOTS && parent == newparent) {
+		if (flags & ~(unsigned)RENAME_NOREPLACE) {
+			reply_err(&c, -EINVAL, NULL);
+			return;
+		}
+		c.run = ops_run_rename_snapshot;
+		call_defer(&c);
+		return;
+	}
+	if (i.kind == INO_NOW_TABLE && parent == newparent && !(flags & RENAME_EXCHANGE)) {
+		c.run = ops_run_rename_put;
+		call_defer(&c);
+		return;
+	}
+	/* never EXDEV: mv would go on to copy, and copying into snapshots/ takes one */
+	reply_err(&c, -EROFS, NULL);
+}
+
+/* ---- what changed elsewhere ---- */
+
+void fs_changed(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name)
+{
+	struct fs *fs = arg;
+	uint64_t id = (uint64_t)engine_source_id(fs->engine, source);
+	uint64_t dirs[] = {ino_of(INO_SNAPSHOTS, id), ino_of(INO_ARCHIVES, id)};
+
+	(void)ev;
+	for (size_t k = 0; k < sizeof dirs / sizeof *dirs; k++) {
+		notify_entry(fs->notify, dirs[k], name);
+		notify_entry(fs->notify, dirs[k], "latest");
+		notify_inode(fs->notify, dirs[k]);
+	}
+	if (snapshot_id > 0) {
+		notify_inode(fs->notify, ino_of(INO_SNAPSHOT, (uint64_t)snapshot_id));
+		notify_inode(fs->notify, ino_of(INO_ARCHIVE, (uint64_t)snapshot_id));
+	}
+	notify_inode(fs->notify, ino_of(INO_SOURCE, id));
+	notify_inode(fs->notify, ino_of(INO_STATUS, id));
+	notify_inode(fs->notify, ino_of(INO_JOURNAL, id));
+}
+
+/* Left out (ENOSYS, asked once): access, poll, lseek, copy_file_range, ioctl, locks (the kernel keeps them itself). */
+const struct fuse_lowlevel_ops fs_ops = {
+	.init = ops_init,
+	.lookup = ops_lookup,
+	.forget = ops_forget,
+	.forget_multi = ops_forget_multi,
+	.getattr = ops_getattr,
+	.setattr = ops_setattr,
+	.readlink = ops_readlink,
+	.mknod = ops_mknod,
+	.mkdir = ops_mkdir,
+	.unlink = ops_unlink,
+	.rmdir = ops_rmdir,
+	.symlink = ops_symlink,
+	.rename = ops_rename,
+	.link = ops_link,
+	.open = ops_open,
+	.read = ops_read,
+	.write = ops_write,
+	.flush = ops_flush,
+	.release = ops_release,
+	.fsync = ops_fsync,
+	.opendir = ops_opendir,
+	.readdir = ops_readdir,
+	.readdirplus = ops_readdirplus,
+	.releasedir = ops_releasedir,
+	.fsyncdir = ops_fsync,
+	.statfs = ops_statfs,
+	.setxattr = ops_setxattr,
+	.getxattr = ops_getxattr,
+	.listxattr = ops_listxattr,
+	.removexattr = ops_removexattr,
+	.create = ops_create,
+	.fallocate = ops_fallocate,
+};

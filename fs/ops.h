@@ -1,0 +1,40 @@
+/*
+ * fs/ops.h - the FUSE requests: one thin function for each opcode that decodes, asks tree, staging, now or restore, and
+ * replies exactly once.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "fs/notify.h"
+#include "fs/now.h"
+#include "fs/restore.h"
+#include "fs/slow.h"
+#include "fs/staging.h"
+#include "fs/tree.h"
+
+struct fuse_lowlevel_ops;
+struct call;
+
+/* The mounted file system; main.c makes it, it is the session's userdata. */
+struct fs {
+	struct engine *engine;
+	struct tree *tree;
+	struct staging *staging;
+	struct slow *slow;
+	struct now *now;
+	struct restores *restores;
+	struct notify *notify;
+	void (*ready)(void *arg); /* once, when the kernel has said hello */
+	void *ready_arg;
+	pthread_mutex_t mutex;
+	struct call *calls; /* requests that slow-path threads have; under mutex */
+	bool stopping;      /* under mutex: no request waits for a job any more */
+};
+
+extern const struct fuse_lowlevel_ops fs_ops;
+
+/* Every request that waits for something gets EINTR, later ones too. */
+void fs_interrupt_all(struct fs *fs);
+/* engine_on_change's function; arg is the struct fs. */
+void fs_changed(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name);
