@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "drivers/driver.h"
 #include "drivers/sqlite_ddl.h"
@@ -34,6 +35,7 @@ struct sqlite_conn {
 	pid_t pid;
 	locale_t c_locale; /* a double's text has a '.' whatever the program's locale says */
 	atomic_bool cancelled;
+	bool frozen;         /* on a read-only file system, opened as immutable */
 	bool in_transaction; /* begin succeeded; commit or rollback has not come */
 	bool writing;
 
@@ -319,6 +321,32 @@ static int sqlite_set_up(struct sqlite_conn *c, struct err *e)
 	return 0;
 }
 
+/* A file in WAL mode needs its -shm made anew, which a read-only file system does not allow. Without anything in a
+ * -wal the file is all there is, and it cannot change under us. */
+static bool sqlite_is_frozen(const char *path)
+{
+	struct stat st;
+	struct statvfs vfs;
+	_cleanup_free_ char *wal = xasprintf("%s-wal", path);
+	return !statvfs(path, &vfs) && (vfs.f_flag & ST_RDONLY) && (stat(wal, &st) < 0 ? errno == ENOENT : !st.st_size);
+}
+
+static int sqlite_open_frozen(struct sqlite_conn *c, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf uri = {0};
+	strbuf_adds(&uri, "file:");
+	for (const char *s = c->path; *s; s++)
+		strbuf_addf(&uri, strchr("%?#", *s) ? "%%%02X" : "%c", (unsigned char)*s);
+	strbuf_adds(&uri, "?immutable=1");
+	(void)sqlite3_close(c->db);
+	c->db = NULL;
+	if (sqlite3_open_v2(uri.data, &c->db, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX, NULL) !=
+	    SQLITE_OK)
+		return c->db ? sqlite_err(c, c->db, e, c->path) : err_sys(e, ENOMEM, "%s", c->path);
+	c->frozen = true;
+	return sqlite_set_up(c, e);
+}
+
 static int sqlite_open_file(struct sqlite_conn *c, const struct db_params *p, struct err *e)
 {
 	struct stat st;
@@ -337,7 +365,10 @@ static int sqlite_open_file(struct sqlite_conn *c, const struct db_params *p, st
 	/* Without SQLITE_OPEN_CREATE; SQLite itself falls back to reading where the file cannot be written. */
 	if (sqlite3_open_v2(c->path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
 		return c->db ? sqlite_err(c, c->db, e, c->path) : err_sys(e, ENOMEM, "%s", c->path);
-	return sqlite_set_up(c, e);
+	int r = sqlite_set_up(c, e);
+	if (r < 0 && (sqlite3_errcode(c->db) & 0xff) == SQLITE_CANTOPEN && sqlite_is_frozen(c->path))
+		r = sqlite_open_frozen(c, e);
+	return r;
 }
 
 static int sqlite_open(struct db_conn **ret, const struct db_params *p, struct err *e)
@@ -701,7 +732,7 @@ static int sqlite_fix_moment(struct sqlite_conn *c, enum db_access access, struc
 	int r = sqlite_ask(c, c->db, "PRAGMA main.journal_mode", &mode, e, c->path);
 	if (r < 0)
 		return r;
-	if (!mode || strcmp(mode, "wal"))
+	if (!c->frozen && (!mode || strcmp(mode, "wal") != 0))
 		return sqlite_copy(c, e);
 	/* BEGIN alone reads nothing: the first read is what fixes the moment. */
 	return sqlite_run(c, c->db, "BEGIN; SELECT count(*) FROM sqlite_schema", e, c->path);

@@ -11,9 +11,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <sched.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "drivers/sqlite_ddl.h"
@@ -941,6 +944,73 @@ static void test_refusals(void **state)
 	assert_null(strstr(e.msg, "search_"));
 }
 
+enum { FROZEN_READ = 0, FROZEN_NOT_READ = 1, FROZEN_NO_MOUNT = 2, FROZEN_WRITABLE = 3 };
+
+/* A mount namespace of its own, as root or as a user who is root in it. */
+static bool frozen_unshare(void)
+{
+	_cleanup_free_ char *map = xasprintf("0 %u 1", (unsigned)geteuid());
+	if (!geteuid() && !unshare(CLONE_NEWNS))
+		return !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
+		return false;
+	_cleanup_close_ int fd = open("/proc/self/uid_map", O_WRONLY);
+	return fd >= 0 && write(fd, map, strlen(map)) > 0;
+}
+
+/* In a child process: databases on a file system that is then remounted read-only. No assertion here, as a failed one
+ * would go on with the parent's list of tests. */
+static int frozen_child(const char *dir, const char *name, const char *encoded, const char *mode)
+{
+	struct err e = ERR_INIT;
+	struct image im = {0};
+	struct db_schema *s = NULL;
+	struct db_conn *c = NULL;
+	sqlite3 *db = NULL;
+	_cleanup_free_ char *path = xasprintf("%s/%s", dir, name);
+	_cleanup_free_ char *url = xasprintf("sqlite:%s/%s", dir, encoded);
+	_cleanup_free_ char *text = xasprintf("PRAGMA journal_mode=%s; %s", mode, schema_om);
+	if (!frozen_unshare() || mount("none", dir, "tmpfs", 0, "mode=0700") < 0)
+		return FROZEN_NO_MOUNT;
+	if (sqlite3_open(path, &db) != SQLITE_OK || sqlite3_exec(db, text, NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_close(db) != SQLITE_OK)
+		return FROZEN_NOT_READ;
+	if (mount("none", dir, NULL, MS_REMOUNT | MS_RDONLY, NULL) < 0)
+		return FROZEN_NO_MOUNT;
+	int r = try_open_url(&c, url, NULL, &e);
+	if (r >= 0)
+		r = try_capture(c, &im, &e);
+	if (r < 0)
+		(void)fprintf(stderr, "%s\n", e.msg);
+	if (r < 0 || im.schema->n_tables != 4 || im.tables[2].n_rows != 3)
+		return FROZEN_NOT_READ;
+	r = db_driver_sqlite.begin(c, DB_WRITE, &s, &e) == -EACCES ? FROZEN_READ : FROZEN_WRITABLE;
+	image_done(&im);
+	db_close(c);
+	return r;
+}
+
+static void test_read_only_file_system(void **state)
+{
+	const struct place *p = *state;
+	static const char *const cases[][3] = {
+	    {"delete.db", "delete.db", "DELETE"},
+	    {"wal %3F?#.db", "wal %253F%3F#.db", "WAL"},
+	};
+	for (size_t i = 0; i < 2; i++) {
+		pid_t pid = fork();
+		assert_true(pid >= 0);
+		if (!pid)
+			_exit(frozen_child(p->dir, cases[i][0], cases[i][1], cases[i][2]));
+		int status = -1;
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFEXITED(status));
+		if (WEXITSTATUS(status) == FROZEN_NO_MOUNT)
+			skip(); /* mounting is not allowed here, not even in a namespace */
+		assert_int_equal(WEXITSTATUS(status), FROZEN_READ);
+	}
+}
+
 static void test_damaged_file(void **state)
 {
 	const struct place *p = *state;
@@ -1180,6 +1250,7 @@ int main(void)
 	    TEST(test_consistent_under_writes),
 	    TEST(test_write_lock),
 	    TEST(test_refusals),
+	    TEST(test_read_only_file_system),
 	    TEST(test_damaged_file),
 	    TEST(test_cancel),
 	    TEST(test_faults),
