@@ -599,12 +599,15 @@ static void test_rebuild_empty(void **state)
 	int fd = open(target, O_WRONLY | O_CREAT, 0600);
 	assert_true(fd >= 0);
 	(void)close(fd);
-	struct image im = capture(p->path), empty = capture(target);
+	struct image im = capture(p->path), empty = capture(target), again;
 	assert_int_equal(empty.schema->n_tables, 0);
 	assert_string_equal(empty.sql, "");
 	rebuild(target, &im, true);
 	expect_dump(target, source);
 	rebuild(target, &empty, true);
+	again = capture(target);
+	assert_string_equal(again.sql, ""); /* neither user_version nor application_id stayed behind */
+	image_done(&again);
 	expect_dump(target, "sqlite_sequence CREATE TABLE sqlite_sequence(name,seq)\n");
 	image_done(&im);
 	image_done(&empty);
@@ -694,7 +697,7 @@ static int try_change(struct db_conn *c, const struct image *im, const char *tab
 	if (r >= 0)
 		r = load_table(c, t, rows, e);
 	if (r >= 0)
-		r = d->change_end(c, e);
+		r = d->change_end(c, NULL, e);
 	if (r >= 0)
 		r = d->set_sequences(c, im->schema, e);
 	for (size_t k = 0; k < live.n_rows * live.n_values; k++)
@@ -744,13 +747,30 @@ static void test_change(void **state)
 	assert_int_equal(try_change(c, &im, "parent", true, true, &e), -EEXIST);
 	assert_non_null(strstr(e.msg, "child"));
 	expect_dump(p->path, before);
-	/* a row that is there twice: ON CONFLICT REPLACE must not swallow the other one */
 	rows->n_rows++;
-	struct db_value second = rows->values[rows->n_values + 1];
-	rows->values[rows->n_values + 1] = rows->values[1];
-	assert_int_equal(try_change(c, &im, "parent", true, true, &e), -EEXIST);
-	rows->values[rows->n_values + 1] = second;
-	expect_dump(p->path, before);
+	image_done(&im);
+}
+
+/* A table's own ON CONFLICT clause must not swallow a row: twice the same one is an error in any table. */
+static void test_change_conflict(void **state)
+{
+	const struct place *p = *state;
+	struct err e = ERR_INIT;
+	static const char *const tables[] = {"r", "i"};
+	sql(p->path, "CREATE TABLE r (id INTEGER PRIMARY KEY, u UNIQUE ON CONFLICT REPLACE);"
+		     "CREATE TABLE i (id INTEGER PRIMARY KEY, u UNIQUE ON CONFLICT IGNORE);"
+		     "INSERT INTO r VALUES (1, 'a'), (2, 'b'); INSERT INTO i VALUES (1, 'a'), (2, 'b')");
+	_cleanup_free_ char *before = dump(p->path);
+	struct image im = capture(p->path);
+	_cleanup_(cleanup_db_close) struct db_conn *c = open_path(p->path);
+	for (size_t i = 0; i < 2; i++) {
+		const struct table_image *rows = image_of(&im, tables[i]);
+		struct db_value second = rows->values[3];
+		rows->values[3] = rows->values[1];
+		assert_int_equal(try_change(c, &im, tables[i], true, true, &e), -EEXIST);
+		rows->values[3] = second;
+		expect_dump(p->path, before);
+	}
 	image_done(&im);
 }
 
@@ -764,10 +784,14 @@ static void test_change_keys(void **state)
 		     "INSERT INTO kinds VALUES (1, 'i'), ('1', 't'), (x'31', 'b'), (1.5, 'r'), ('', 'e'), (x'', 'eb');"
 		     "CREATE TABLE nocase (k TEXT COLLATE NOCASE NOT NULL UNIQUE); INSERT INTO nocase VALUES ('B'), "
 		     "('a'), ('_');"
-		     "CREATE TABLE nulls (k UNIQUE, v); INSERT INTO nulls VALUES (NULL, 1), (NULL, 1), (2, 2);");
+		     "CREATE TABLE cases (k TEXT COLLATE NOCASE NOT NULL); CREATE UNIQUE INDEX cases_k ON cases (k "
+		     "COLLATE BINARY);"
+		     "INSERT INTO cases VALUES ('a'), ('A'); CREATE TABLE nulls (k UNIQUE, v); INSERT INTO nulls "
+		     "VALUES (NULL, 1), (NULL, 1), (2, 2);");
 	struct image im = capture(p->path), again;
 	_cleanup_(cleanup_db_close) struct db_conn *c = open_path(p->path);
-	static const char *const tables[] = {"table_entity", "entity_relationship", "kinds", "nocase", "nulls"};
+	static const char *const tables[] = {"table_entity", "entity_relationship", "kinds", "nocase", "cases",
+					     "nulls"};
 	const struct table_image *nocase = image_of(&im, "nocase");
 	expect_cell(&nocase->values[0], DB_KIND_TEXT, "B"); /* bytewise, not as the index has it */
 	expect_cell(&nocase->values[1], DB_KIND_TEXT, "_");
@@ -1244,6 +1268,7 @@ int main(void)
 	    TEST(test_rebuild_keeps_excluded),
 	    TEST(test_rebuild_refuses),
 	    TEST(test_change),
+	    TEST(test_change_conflict),
 	    TEST(test_change_keys),
 	    TEST(test_writers_wal),
 	    TEST(test_writers_rollback_journal),
