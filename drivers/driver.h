@@ -193,15 +193,16 @@ struct db_driver {
 	 * tables stay untouched until commit (one transaction, or shadow tables and one RENAME). *warnings gets a line for
 	 * each owner or privilege statement that the server refused; any other refusal is an error. */
 	int (*rebuild_begin)(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings, struct err *e);
-	/* After all loads: indexes, keys, constraints, triggers. */
+	/* After all loads: indexes, keys, constraints, triggers. Orphans of the snapshot become warnings, as in change_end. */
 	int (*rebuild_end)(struct db_conn *c, struct strbuf *warnings, struct err *e);
 
 	/* Difference: foreign keys and triggers of the tables of s do not act until change_end, which validates the foreign
-	 * keys again (an orphan is an error, EEXIST) and puts them back. */
+	 * keys again and puts them back. An orphan is EEXIST when `orphans` is NULL; else a line in it, where the engine can
+	 * keep orphans at all: a whole snapshot is what the source held, orphans included, and must go back as it was. */
 	int (*change_begin)(struct db_conn *c, const struct db_schema *s, struct err *e);
 	int (*delete_keys)(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows, struct err *e);
 	int (*delete_all)(struct db_conn *c, const struct db_table *t, struct err *e);
-	int (*change_end)(struct db_conn *c, struct err *e);
+	int (*change_end)(struct db_conn *c, struct strbuf *orphans, struct err *e);
 
 	/* Bulk insert, in both modes. load_row: the columns that are not generated, in table order; copied before it returns.
 	 * One load at a time; no scan meanwhile. load_end(c, false) abandons (the transaction must then be rolled back). */

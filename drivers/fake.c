@@ -142,9 +142,9 @@ static int fake_delete_all(struct db_conn *c, const struct db_table *t, struct e
 	return FAKE_CALL(c, delete_all, e, t);
 }
 
-static int fake_change_end(struct db_conn *c, struct err *e)
+static int fake_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e)
 {
-	return FAKE_CALL(c, change_end, e);
+	return FAKE_CALL(c, change_end, e, orphans);
 }
 
 static int fake_load_begin(struct db_conn *c, const struct db_table *t, struct err *e)

@@ -22,6 +22,8 @@
 #include "drivers/mysql_internal.h"
 
 #define MY_MAX_ATTEMPTS 5
+/* Locking every table against busy writers ends in deadlocks now and then, and the smaller transaction gives way. */
+#define MY_MAX_ATTEMPTS_WRITE 25
 #define MY_LOCK_WAIT_S 10
 /* A statement may work silently for long (DELETE, RENAME behind readers); dead peers are found by TCP keepalive. */
 #define MY_READ_TIMEOUT_S 3600
@@ -587,7 +589,7 @@ static void my_rollback(struct db_conn *dc)
 static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema **ret, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc);
-	int r;
+	int r, max = access == DB_WRITE ? MY_MAX_ATTEMPTS_WRITE : MY_MAX_ATTEMPTS;
 
 	if (c->in_transaction)
 		return err_set(e, EINVAL, "a transaction is open");
@@ -600,14 +602,14 @@ static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema 
 		r = my_begin_once(c, access, ret, e);
 		if (r == 0)
 			return 0;
-		if (r != -EAGAIN || attempt == MY_MAX_ATTEMPTS)
+		if (r != -EAGAIN || attempt == max)
 			break;
 		(void)mysql_query(c->my, "ROLLBACK");
 		my_forget_transaction(c);
 	}
 	my_end_transaction(c);
 	if (r == -EAGAIN)
-		return err_prefix(e, "other sessions kept changing tables (%d attempts)", MY_MAX_ATTEMPTS);
+		return err_prefix(e, "other sessions kept changing tables (%d attempts)", max);
 	return r;
 }
 

@@ -317,7 +317,22 @@ static int my_check_foreign(struct my_conn *c, const struct my_foreign *f, struc
 	return 0;
 }
 
-int my_check_orphans(struct my_conn *c, struct err *e)
+/* An orphan goes to *orphans when there is one to take it. */
+static int my_check_foreign_into(struct my_conn *c, const struct my_foreign *f, struct strbuf *orphans, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int r = my_check_foreign(c, f, &why);
+
+	if (r == -EEXIST && orphans) {
+		strbuf_addf(orphans, "%s (as in the snapshot)\n", why.msg);
+		return 0;
+	}
+	if (r < 0 && e)
+		*e = why;
+	return r;
+}
+
+int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
 	struct my_foreign f = {0};
@@ -335,7 +350,7 @@ int my_check_orphans(struct my_conn *c, struct err *e)
 	for (MYSQL_ROW row; r == 0 && (row = mysql_fetch_row(res));) {
 		if (!f.open || strcmp(f.name, row[0]) != 0 || strcmp(f.child_schema, row[1]) != 0 ||
 		    strcmp(f.child, row[2]) != 0) {
-			r = my_check_foreign(c, &f, e);
+			r = my_check_foreign_into(c, &f, orphans, e);
 			my_foreign_done(&f);
 			f = (struct my_foreign){.open = true,
 						.name = xstrdup(row[0]),
@@ -349,7 +364,7 @@ int my_check_orphans(struct my_conn *c, struct err *e)
 		my_sql(&f.not_null, "%sc.%i IS NOT NULL", f.not_null.len ? " AND " : "", row[3]);
 	}
 	if (r == 0)
-		r = my_check_foreign(c, &f, e);
+		r = my_check_foreign_into(c, &f, orphans, e);
 	my_foreign_done(&f);
 	return r;
 }
@@ -382,13 +397,13 @@ int my_change_begin(struct db_conn *dc, const struct db_schema *s, struct err *e
 	return 0;
 }
 
-int my_change_end(struct db_conn *dc, struct err *e)
+int my_change_end(struct db_conn *dc, struct strbuf *orphans, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc);
 
 	if (c->mode != MY_MODE_CHANGE)
 		return err_set(e, EINVAL, "no change is open");
-	int r = my_check_orphans(c, e);
+	int r = my_check_orphans(c, orphans, e);
 	if (r == 0)
 		r = my_exec(c, e, "SET SESSION foreign_key_checks=1");
 	return r;

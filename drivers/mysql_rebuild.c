@@ -488,17 +488,13 @@ int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *
 int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc), *w = my_active(c);
-	struct err orphan = ERR_INIT;
 	int r;
 
 	if (c->mode != MY_MODE_REBUILD || w == c)
 		return err_set(e, EINVAL, "no rebuild is open");
 	/* The rows are what the snapshot has: orphans in it were orphans before. */
-	r = my_check_orphans(w, &orphan);
-	if (r == -EEXIST)
-		strbuf_addf(warnings, "%s (as in the snapshot)\n", orphan.msg);
-	else if (r < 0)
-		return e ? (*e = orphan, r) : r;
+	if ((r = my_check_orphans(w, warnings, e)) < 0)
+		return r;
 	if ((r = my_set_building(w, e)) < 0)
 		return r;
 	for (size_t i = 0; i < c->script->n; i++) {

@@ -237,7 +237,7 @@ static int pg_orphan_query(struct pg_conn *c, const char *oid, struct strbuf *sq
 	return 0;
 }
 
-static int pg_find_orphans(struct pg_conn *c, struct err *e)
+static int pg_find_orphans(struct pg_conn *c, struct strbuf *orphans, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf array = {0};
 	_cleanup_result_ PGresult *res = NULL;
@@ -258,7 +258,10 @@ static int pg_find_orphans(struct pg_conn *c, struct err *e)
 		r = pg_orphan_query(c, PQgetvalue(res, i, 0), &sql, e);
 		if (!r)
 			r = pg_query(c, &orphan, "cannot validate a foreign key", strbuf_str(&sql), 0, NULL, e);
-		if (!r && PQntuples(orphan)) {
+		if (!r && PQntuples(orphan) && orphans)
+			strbuf_addf(orphans, "%s: rows without their parent by foreign key %s, as in the snapshot\n",
+				    PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
+		else if (!r && PQntuples(orphan)) {
 			r = err_set(e, EEXIST, "%s: rows without their parent: foreign key %s would be violated",
 				    PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
 			if (e)
@@ -268,14 +271,14 @@ static int pg_find_orphans(struct pg_conn *c, struct err *e)
 	return r;
 }
 
-int pg_change_end(struct db_conn *conn, struct err *e)
+int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	int r = pg_change_check(c, "change", e);
 	if (r < 0 || !c->changing)
 		return r;
 	if (c->replica) {
-		r = pg_find_orphans(c, e);
+		r = pg_find_orphans(c, orphans, e);
 		if (!r)
 			r = pg_query(c, NULL, "session_replication_role", "SET LOCAL session_replication_role = origin",
 				     0, NULL, e);

@@ -1075,7 +1075,7 @@ static int sqlite_concerned(struct sqlite_conn *c, const char *table, bool *ret,
 	return r;
 }
 
-static int sqlite_check_table_keys(struct sqlite_conn *c, const char *table, struct err *e)
+static int sqlite_check_table_keys(struct sqlite_conn *c, const char *table, struct strbuf *orphans, struct err *e)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	bool concerned = false;
@@ -1088,6 +1088,11 @@ static int sqlite_check_table_keys(struct sqlite_conn *c, const char *table, str
 		return r;
 	(void)sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
 	r = sqlite_step(c, stmt, e, table);
+	if (r > 0 && orphans) {
+		strbuf_addf(orphans, "%s: a row refers to a row that %s does not have, as in the snapshot\n", table,
+			    sqlite_text(stmt, 1));
+		return 0;
+	}
 	if (r > 0)
 		return err_set(e, EEXIST, "%s: the row with rowid %s refers to a row that %s does not have", table,
 			       sqlite3_column_type(stmt, 0) == SQLITE_NULL ? "(none)" : sqlite_text(stmt, 0),
@@ -1099,7 +1104,7 @@ static int sqlite_check_table_keys(struct sqlite_conn *c, const char *table, str
 	return r;
 }
 
-static int sqlite_check_foreign_keys(struct sqlite_conn *c, struct err *e)
+static int sqlite_check_foreign_keys(struct sqlite_conn *c, struct strbuf *orphans, struct err *e)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	int r = sqlite_prepare(
@@ -1111,7 +1116,7 @@ static int sqlite_check_foreign_keys(struct sqlite_conn *c, struct err *e)
 		return r;
 	while ((r = sqlite_step(c, stmt, e, c->path)) > 0) {
 		_cleanup_free_ char *table = xstrdup(sqlite_text(stmt, 0));
-		r = sqlite_check_table_keys(c, table, e);
+		r = sqlite_check_table_keys(c, table, orphans, e);
 		if (r < 0)
 			return r;
 	}
@@ -1122,11 +1127,10 @@ static int sqlite_check_foreign_keys(struct sqlite_conn *c, struct err *e)
 static int sqlite_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e)
 {
 	struct sqlite_conn *c = sqlite_of(conn);
-	(void)warnings;
 	int r = sqlite_check_writing(c, e, "schema");
 	for (size_t i = 0; r >= 0 && i < c->n_later; i++)
 		r = sqlite_run_statement(c, c->later[i], strlen(c->later[i]), e);
-	return r < 0 ? r : sqlite_check_foreign_keys(c, e);
+	return r < 0 ? r : sqlite_check_foreign_keys(c, warnings, e);
 }
 
 /* ---- restore: rows ---- */
@@ -1140,11 +1144,11 @@ static int sqlite_change_begin(struct db_conn *conn, const struct db_schema *s, 
 	return r;
 }
 
-static int sqlite_change_end(struct db_conn *conn, struct err *e)
+static int sqlite_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e)
 {
 	struct sqlite_conn *c = sqlite_of(conn);
 	int r = sqlite_check_writing(c, e, "changing rows");
-	return r < 0 ? r : sqlite_check_foreign_keys(c, e);
+	return r < 0 ? r : sqlite_check_foreign_keys(c, orphans, e);
 }
 
 static int sqlite_bind_number(const struct sqlite_conn *c, sqlite3_stmt *stmt, int i, const struct db_value *v,

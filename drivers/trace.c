@@ -242,10 +242,10 @@ static int trace_delete_all(struct db_conn *c, const struct db_table *table, str
 	return TRACE_CALL(c, delete_all, d, e, trace_of(c)->inner, table, e);
 }
 
-static int trace_change_end(struct db_conn *c, struct err *e)
+static int trace_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e)
 {
 	TRACE_ERR(e);
-	return TRACE_CALL(c, change_end, TRACE_NOTHING, e, trace_of(c)->inner, e);
+	return TRACE_CALL(c, change_end, TRACE_NOTHING, e, trace_of(c)->inner, orphans, e);
 }
 
 static int trace_load_begin(struct db_conn *c, const struct db_table *table, struct err *e)

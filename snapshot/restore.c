@@ -554,8 +554,12 @@ static int apply_difference(struct restore *rs, const struct db_schema *live, co
 		if (r < 0)
 			err_prefix(e, "table %s", target->name);
 	}
+	/* Some tables of another time beside the rest of today's can make orphans; a whole snapshot has only its own. */
+	_cleanup_strbuf_ struct strbuf orphans = {0};
 	if (r == 0)
-		r = d->change_end(rs->conn, e);
+		r = d->change_end(rs->conn, rs->tables ? NULL : &orphans, e);
+	if (rs->report)
+		strbuf_add(rs->report, strbuf_str(&orphans), orphans.len);
 	if (r == 0 && !rs->tables && *t->schema->engine)
 		r = d->set_sequences(rs->conn, t->schema, e);
 	for (size_t i = 0; r == 0 && i < t->versions.n; i++)
@@ -756,7 +760,7 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 		r = r < 0 ? r : q;
 	}
 	if (r == 0)
-		r = d->change_end(rs->conn, e);
+		r = d->change_end(rs->conn, NULL, e);
 	v.digest = want;
 	v.rows = want.count;
 	if (r == 0)

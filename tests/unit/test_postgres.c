@@ -1103,7 +1103,7 @@ static void change_nodes(struct db_conn *c)
 	ok(D->delete_all(c, relation, &e));
 	load_table(c, relation, &relations);
 	ok(D->delete_all(c, table_of(s, "tag_usage"), &e));
-	ok(D->change_end(c, &e));
+	ok(D->change_end(c, NULL, &e));
 	free_rows(&rows);
 	free_rows(&relations);
 	db_schema_free(s);
@@ -1139,7 +1139,7 @@ static void test_change(void **state)
 	struct db_value key = {.data = "2", .len = 1};
 	ok(D->change_begin(c, s, &e));
 	ok(D->delete_keys(c, node, &key, 1, &e));
-	refused(D->change_end(c, &e), EEXIST, "foreign key");
+	refused(D->change_end(c, NULL, &e), EEXIST, "foreign key");
 	D->rollback(c);
 	/* a key that is not there */
 	db_schema_free(s);
@@ -1195,7 +1195,7 @@ static void test_change(void **state)
 		assert_int_equal(copy.sequences[i].is_called, s->sequences[i].is_called);
 	}
 	free(copy.sequences);
-	ok(D->change_end(c, &e));
+	ok(D->change_end(c, NULL, &e));
 	D->rollback(c);
 	_cleanup_free_ char *after = dump("ms_change", "");
 	assert_same_text(before, after);
