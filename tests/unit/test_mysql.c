@@ -1442,6 +1442,7 @@ static void test_rogue_server(void **state)
 
 static void params_option(struct db_params *p, const char *key, const char *value)
 {
+	free(p->options);
 	p->options = xcalloc(3, sizeof *p->options);
 	p->options[0] = xstrdup(key);
 	p->options[1] = xstrdup(value);
