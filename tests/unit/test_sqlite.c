@@ -751,6 +751,34 @@ static void test_change(void **state)
 	image_done(&im);
 }
 
+/* A program that never turned foreign keys on leaves orphans: a whole snapshot goes back with them, and says so. */
+static void test_orphans(void **state)
+{
+	const struct place *p = *state;
+	const struct db_driver *d = &db_driver_sqlite;
+	struct err e = ERR_INIT;
+	_cleanup_strbuf_ struct strbuf warnings = {0};
+	_cleanup_(cleanup_db_schema) struct db_schema *s = NULL;
+	sql(p->path, "CREATE TABLE parent (id INTEGER PRIMARY KEY);"
+		     "CREATE TABLE child (id INTEGER PRIMARY KEY, p INTEGER REFERENCES parent (id));"
+		     "INSERT INTO parent VALUES (1); INSERT INTO child VALUES (1, 1), (2, 7)");
+	_cleanup_free_ char *before = dump(p->path);
+	struct image im = capture(p->path);
+	rebuild(p->path, &im, true);
+	expect_dump(p->path, before);
+	_cleanup_(cleanup_db_close) struct db_conn *c = open_path(p->path);
+	assert_int_equal(try_change(c, &im, "child", true, true, &e), -EEXIST);
+	OK(d->begin(c, DB_WRITE, &s, &e));
+	OK(d->change_begin(c, s, &e));
+	OK(d->delete_all(c, db_schema_find(s, "child"), &e));
+	OK(load_table(c, db_schema_find(im.schema, "child"), image_of(&im, "child"), &e));
+	OK(d->change_end(c, &warnings, &e));
+	OK(d->commit(c, &e));
+	assert_non_null(strstr(strbuf_str(&warnings), "child"));
+	expect_dump(p->path, before);
+	image_done(&im);
+}
+
 /* A table's own ON CONFLICT clause must not swallow a row: twice the same one is an error in any table. */
 static void test_change_conflict(void **state)
 {
@@ -1268,6 +1296,7 @@ int main(void)
 	    TEST(test_rebuild_keeps_excluded),
 	    TEST(test_rebuild_refuses),
 	    TEST(test_change),
+	    TEST(test_orphans),
 	    TEST(test_change_conflict),
 	    TEST(test_change_keys),
 	    TEST(test_writers_wal),
