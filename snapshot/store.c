@@ -261,7 +261,12 @@ int store_lock(struct catalog *c, int64_t byte, bool exclusive, struct err *e)
 		return err_sys(e, errno, "%s", path);
 	struct flock fl = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
 	/* Open-file-description locks: they end with this descriptor and do not mix with SQLite's own POSIX locks. */
-	if (fcntl(fd, F_OFD_SETLK, &fl) < 0)
+	/* A shared lock waits: only a sweep holds that byte alone, and not for long. */
+	int q;
+	do
+		q = fcntl(fd, exclusive ? F_OFD_SETLK : F_OFD_SETLKW, &fl);
+	while (q < 0 && errno == EINTR);
+	if (q < 0)
 		return errno == EAGAIN || errno == EACCES ? err_set(e, EBUSY, "catalog %s: in use by another process or job", c->path)
 							  : err_sys(e, errno, "%s", path);
 	return TAKE_FD(fd);

@@ -245,7 +245,7 @@ int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held
 
 /* ---- locks between processes: bytes of CATALOG-lock, OFD ---- */
 enum store_lock { STORE_LOCK_DAEMON = 0, STORE_LOCK_WRITERS = 1, STORE_LOCK_SOURCE = 1000 /* + source id */ };
-/* fd that holds the lock until closed; -EBUSY. */
+/* fd that holds the lock until closed. An exclusive one is not waited for: -EBUSY. */
 int store_lock(struct catalog *c, int64_t byte, bool exclusive, struct err *e);
 
 /* ---- journal ---- */
