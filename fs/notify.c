@@ -92,6 +92,11 @@ void notify_entry(struct notify *n, uint64_t parent, const char *name)
 		notify_add(n, parent, name);
 }
 
+void notify_entry_now(struct notify *n, uint64_t parent, const char *name)
+{
+	(void)fuse_lowlevel_notify_inval_entry(n->se, parent, name, strlen(name));
+}
+
 void notify_inode(struct notify *n, uint64_t ino)
 {
 	notify_add(n, ino, "");

@@ -17,5 +17,8 @@ struct notify;
 struct notify *notify_new(struct fuse_session *se);
 void notify_entry(struct notify *n, uint64_t parent, const char *name);
 void notify_inode(struct notify *n, uint64_t ino);
+/* At once, when it returns the kernel has forgotten the name. Only from a slow-path thread, and never for a directory
+ * that the thread's own unanswered request has locked. */
+void notify_entry_now(struct notify *n, uint64_t parent, const char *name);
 /* Ends the thread; waits for it. The session must have been unmounted (a notification may be stuck in it until then). */
 void notify_free(struct notify *n);

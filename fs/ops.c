@@ -747,7 +747,7 @@ static void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		int r = staging_commit(c.fs->staging);
 		staging_dirty(c.fs->staging, h->node, -1);
 		if (r == 0 && staging_get(c.fs->staging, h->node, &n) == 0 && n.top && staging_name(c.fs->staging, n.id, name) == 0) {
-			int64_t top = restores_due(c.fs->restores, &n, name);
+			int64_t top = restores_due(c.fs->restores, &n, name, fuse_req_ctx(req)->pid);
 			if (top) {
 				ops_defer_restore(&c, top, RESTORES_FILE);
 				return;
@@ -1141,11 +1141,22 @@ static void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	reply_err(&c, r, NULL);
 }
 
+/* A name in snapshots/ went or changed: the one in archives/ with it, before the caller looks there. The kernel sees to the
+ * directory of the request itself, which it holds locked until the answer. */
+static void ops_forget_archive(struct call *c, int source, const char *name)
+{
+	uint64_t archives = ino_of(INO_ARCHIVES, (uint64_t)engine_source_id(c->fs->engine, (size_t)source));
+	notify_entry_now(c->fs->notify, archives, name);
+	notify_entry_now(c->fs->notify, archives, "latest");
+}
+
 static void ops_run_rmdir(struct call *c)
 {
 	struct err e = ERR_INIT;
 	int source = tree_source_of(c->fs->tree, c->ino);
 	int r = source < 0 ? source : engine_remove(c->fs->engine, (size_t)source, c->name, &c->who, &e);
+	if (r == 0)
+		ops_forget_archive(c, source, c->name);
 	reply_err(c, r, &e);
 }
 
@@ -1171,6 +1182,10 @@ static void ops_run_rename_snapshot(struct call *c)
 	struct err e = ERR_INIT;
 	int source = tree_source_of(c->fs->tree, c->ino);
 	int r = source < 0 ? source : engine_rename(c->fs->engine, (size_t)source, c->name, c->new_name, &c->who, &e);
+	if (r == 0) {
+		ops_forget_archive(c, source, c->name);
+		ops_forget_archive(c, source, c->new_name);
+	}
 	reply_err(c, r, &e);
 }
 
@@ -1199,7 +1214,7 @@ static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 		struct staged_node n;
 		int r = staging_rename(c.fs->staging, dir, name, new_dir, newname, flags);
 		if (r == 0 && staging_lookup(c.fs->staging, new_dir, newname, &n) == 0) {
-			int64_t top = restores_due(c.fs->restores, &n, newname);
+			int64_t top = restores_due(c.fs->restores, &n, newname, fuse_req_ctx(req)->pid);
 			if (top) {
 				ops_defer_restore(&c, top, RESTORES_FILE);
 				return;

@@ -5,15 +5,13 @@
  * only when the number of files says that nothing can be missing any more (staged_set.need).
  * A backup that lacks files is never restored, but the copier should hear of it. Three things tell that the copier is done:
  * all files of an archive are there (one is too short); it has filled the last table while an earlier one stayed short
- * (copiers finish a directory before the next: restores_filled); it sets the times of the top directory (cp -a, tar do so
- * last, and tell of errors). Then the engine is asked, which refuses and names what differs.
+ * (copiers finish a directory before the next: restores_filled); the process that brought the last file sets the times of
+ * the top directory (cp -a, tar do so last, and tell of errors). Then the engine is asked, which refuses and names what differs.
  */
 #include "fs/restore.h"
 
 #include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
 
 #include "base/log.h"
 #include "snapshot/manifest.h"
@@ -24,6 +22,7 @@
 struct restores_track {
 	struct restores_track *next;
 	int64_t top;
+	pid_t pid;             /* who brought the last file */
 	bool known;            /* manifest is */
 	struct manifest manifest;
 	int64_t tables;        /* node of tables/; 0: not seen yet */
@@ -296,15 +295,17 @@ static bool restores_filled(struct restores *r, const struct staged_node *n)
 	return k->at_least >= k->expected;
 }
 
-int64_t restores_due(struct restores *r, const struct staged_node *n, const char *name)
+int64_t restores_due(struct restores *r, const struct staged_node *n, const char *name, pid_t pid)
 {
 	struct staged_set set;
 	if (!n->top || staging_set(r->staging, n->top, &set) < 0)
 		return 0;
 	bool manifest = n->parent == n->top && restores_is_manifest(name);
-	if (manifest) {
+	{
 		MUTEX_GUARD(&r->mutex);
-		restores_drop_track(r, n->top);
+		if (manifest)
+			restores_drop_track(r, n->top);
+		restores_track_of(r, n->top)->pid = pid;
 	}
 	if (set.state != STAGED_OPEN || set.running)
 		return 0;
@@ -318,31 +319,17 @@ int64_t restores_due(struct restores *r, const struct staged_node *n, const char
 	return set.need != UINT64_MAX && set.files >= set.need && set.dirty == 0 ? n->top : 0;
 }
 
-/* When a process started, on CLOCK_BOOTTIME; -1: unknown. */
-static int64_t restores_process_start_ns(pid_t pid)
-{
-	char path[64], line[1024];
-	(void)snprintf(path, sizeof path, "/proc/%ld/stat", (long)pid);
-	_cleanup_fclose_ FILE *f = fopen(path, "re");
-	if (!f || !fgets(line, sizeof line, f))
-		return -1;
-	const char *at = strrchr(line, ')'); /* the name may hold anything */
-	unsigned long long ticks;
-	if (!at || sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ticks) != 1)
-		return -1;
-	return (int64_t)(ticks * (1000000000ull / (unsigned long long)sysconf(_SC_CLK_TCK)));
-}
-
 int64_t restores_ended(struct restores *r, const struct staged_node *n, pid_t pid)
 {
 	struct staged_set set;
 	if (n->top != n->id || staging_set(r->staging, n->top, &set) < 0)
 		return 0;
-	if (set.state != STAGED_OPEN || set.running || !set.changed_ns || pid <= 0)
+	if (set.state != STAGED_OPEN || set.running || pid <= 0)
 		return 0;
-	/* rsync sets the time at its start, too: a process that has not seen the last change is not at its end */
-	int64_t start = restores_process_start_ns(pid);
-	return start >= 0 && start < set.changed_ns ? n->top : 0;
+	/* Only who has brought the last file is at its end: rsync sets times at its start and in between, too, by another
+	 * process than the one that writes. */
+	MUTEX_GUARD(&r->mutex);
+	return restores_track_of(r, n->top)->pid == pid ? n->top : 0;
 }
 
 /* ---- running ---- */
@@ -463,6 +450,8 @@ static int restores_look(struct restores *r, int64_t top, size_t source, const c
 	if (!go) {
 		if (state.kind == BACKUP_NONE)
 			need = restores_has_manifest(r, top) ? set->files + 1 : UINT64_MAX;
+		else if (state.kind == BACKUP_SNAPSHOT && state.files_found <= 2)
+			need = set->files + 1; /* no table yet: it may still become an archive, with far fewer files */
 		else
 			need = set->files + (missing ? missing : 1);
 		if (why == RESTORES_ENDED && state.kind != BACKUP_NONE) {

@@ -21,9 +21,9 @@ enum restores_why {
 	RESTORES_APPLY, /* touch APPLY */
 };
 
-/* The set to run restores_run for after file (or directory) `n` called `name` arrived; 0: none. */
-int64_t restores_due(struct restores *r, const struct staged_node *n, const char *name);
-/* The same after process `pid` set the time of directory n. */
+/* The set to run restores_run for after process `pid` has brought file (or directory) `n` called `name`; 0: none. */
+int64_t restores_due(struct restores *r, const struct staged_node *n, const char *name, pid_t pid);
+/* The same after it set the time of directory n. */
 int64_t restores_ended(struct restores *r, const struct staged_node *n, pid_t pid);
 /* Looks and, when the set is complete, restores it: the result of the call that waits. 0 as well when it is not complete. */
 int restores_run(struct restores *r, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w, struct err *e);

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -112,8 +113,9 @@ int session_mountpoint(const char *path, char **ret, struct err *e)
 
 	if (!real && errno != ENOTCONN && errno != ECONNABORTED)
 		return err_sys(e, errno, "%s", path);
-	if (!real || stat(real, &st) < 0) {
-		/* a crash left it: every access says ENOTCONN until it is detached */
+	/* A crash left a mount: what the kernel does not have cached says ENOTCONN until it is detached; statfs never is cached. */
+	struct statvfs v;
+	if (!real || stat(real, &st) < 0 || statvfs(real, &v) < 0) {
 		free(real);
 		real = session_resolve(path);
 		if (!session_mounted_type(real, type) || strcmp(type, SESSION_TYPE) != 0)

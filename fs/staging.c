@@ -23,6 +23,7 @@
 
 #define STAGING_FORMAT 1
 #define STAGING_COMMIT_BYTES (8u << 20)
+#define STAGING_COMMIT_APART (64u << 10)
 #define STAGING_COMMIT_MS 100
 #define STAGING_CHUNK_BITS 24
 #define STAGING_BUCKETS 4096
@@ -166,6 +167,7 @@ struct staging {
 	struct staging_open_node *opens[STAGING_BUCKETS];
 	unsigned dirty; /* handles that were written and not closed, all sets */
 	struct staging_set_entry *sets;
+	bool bytes_only; /* the transaction holds nothing but chunks that are in memory, too */
 	bool full;  /* a commit failed for want of space: the file gives back what it can at the next one that works */
 	int lost; /* errno of a transaction that SQLite rolled back: what was written in it is gone, see staging_failed */
 };
@@ -230,6 +232,8 @@ static int staging_failed(struct staging *s, int rc)
 	log_error("restore/: staging file: %s", sqlite3_errmsg(s->db));
 	if (s->in_transaction && sqlite3_get_autocommit(s->db)) {
 		s->in_transaction = false;
+		if (s->bytes_only)
+			return -code;
 		s->lost = code;
 		staging_drop_chunks(s);
 		for (struct staging_set_entry *x = s->sets; x; x = x->next) {
@@ -279,6 +283,21 @@ static int staging_begin(struct staging *s)
 	return 0;
 }
 
+/* Others need what room there is more than this file's log: the next writer starts it anew and cuts it to
+ * journal_size_limit, what staging_reserve made. True when that worked. */
+static bool staging_shrink_log(struct staging *s)
+{
+	return sqlite3_exec(s->db, "PRAGMA wal_checkpoint(RESTART); PRAGMA user_version=1", NULL, NULL, NULL) == SQLITE_OK;
+}
+
+/* The log gets its smallest size at the start: on a full disk names and attributes can still be committed, files
+ * removed. */
+static void staging_reserve(struct staging *s)
+{
+	(void)sqlite3_exec(s->db, "BEGIN IMMEDIATE; CREATE TABLE reserve(data BLOB); INSERT INTO reserve VALUES(zeroblob(1000000)); COMMIT;"
+				  "DROP TABLE reserve; PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(RESTART)", NULL, NULL, NULL);
+}
+
 /* Space that removed files left goes back to the file system, a bounded piece at a time. */
 static void staging_give_back(struct staging *s)
 {
@@ -287,34 +306,65 @@ static void staging_give_back(struct staging *s)
 	(void)sqlite3_reset(st);
 	if (n >= STAGING_VACUUM_PAGES || (n && s->full))
 		(void)sqlite3_exec(s->db, s->full ? "PRAGMA incremental_vacuum" : "PRAGMA incremental_vacuum(1024)", NULL, NULL, NULL);
-	if (s->full && sqlite3_exec(s->db, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL) == SQLITE_OK)
+	if (s->full && staging_shrink_log(s))
 		s->full = false;
 }
 
-static int staging_commit_locked(struct staging *s)
+static int staging_put_chunks(struct staging *s)
 {
-	if (!s->in_transaction)
-		return s->lost ? -s->lost : 0;
 	for (size_t b = 0; b < STAGING_BUCKETS; b++) {
-		while (s->chunks[b]) {
-			struct staging_chunk *c = s->chunks[b];
+		for (struct staging_chunk *c = s->chunks[b]; c; c = c->next) {
 			sqlite3_stmt *st = staging_stmt(s, ST_CHUNK_PUT);
 			(void)sqlite3_bind_int64(st, 1, c->key);
 			(void)sqlite3_bind_blob(st, 2, c->data ? c->data : (const unsigned char *)"", (int)c->len, SQLITE_STATIC);
 			int r = staging_run(s, st);
 			(void)sqlite3_clear_bindings(st);
 			if (r < 0)
-				return r; /* the chunk stays in memory unless the transaction is gone */
-			s->chunks[b] = c->next;
-			s->chunk_bytes -= c->cap;
-			free(c->data);
-			free(c);
+				return r;
 		}
 	}
+	return 0;
+}
+
+static int staging_end_transaction(struct staging *s)
+{
 	int r = staging_exec(s, ST_COMMIT);
-	if (r < 0)
+	if (r == 0)
+		s->in_transaction = false;
+	return r;
+}
+
+/* Chunks stay in memory until they are safe. Where they are many, names and attributes are committed first: then a full disk
+ * can only refuse the bytes, which are still here and whose writer is told. */
+static int staging_commit_locked(struct staging *s)
+{
+	int r;
+
+	if (s->chunk_bytes > STAGING_COMMIT_APART && s->in_transaction) {
+		r = staging_end_transaction(s);
+		if (r < 0)
+			return r;
+	}
+	if (!s->in_transaction && !s->chunk_bytes)
+		return s->lost ? -s->lost : 0;
+	bool bytes_only = !s->in_transaction;
+	s->bytes_only = bytes_only;
+	r = staging_begin(s);
+	if (r == 0)
+		r = staging_put_chunks(s);
+	if (r == 0)
+		r = staging_end_transaction(s);
+	s->bytes_only = false;
+	if (r < 0) {
+		if (bytes_only && s->in_transaction) {
+			(void)staging_exec(s, ST_ROLLBACK);
+			s->in_transaction = false;
+		}
+		if (!s->in_transaction)
+			staging_shrink_log(s);
 		return r;
-	s->in_transaction = false;
+	}
+	staging_drop_chunks(s);
 	staging_give_back(s);
 	return 0;
 }
@@ -338,7 +388,7 @@ static void *staging_committer(void *arg)
 		if (pthread_cond_timedwait(&s->wake, &s->mutex, &until) != ETIMEDOUT)
 			continue;
 		if (s->in_transaction && staging_commit_locked(s) < 0)
-			(void)clock_gettime(CLOCK_MONOTONIC, &s->begun); /* again in a while */
+			(void)clock_gettime(CLOCK_MONOTONIC, &s->begun); /* again at the next change */
 	}
 	return NULL;
 }
@@ -491,9 +541,6 @@ static int staging_changed(struct staging *s, int64_t top, int files, bool again
 	int r = staging_set_of(s, top, &x);
 	if (r < 0)
 		return r;
-	struct timespec now;
-	(void)clock_gettime(CLOCK_BOOTTIME, &now);
-	x->set.changed_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	x->set.changes++;
 	x->set.files += (uint64_t)(int64_t)files;
 	if (again)
@@ -641,7 +688,7 @@ static int staging_setup(struct staging *s, struct err *e)
 	/* exclusive: no shared-memory file, and no second daemon */
 	r = staging_pragma(s, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
 			      " PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4096; PRAGMA cache_size=-8192;"
-			      " PRAGMA journal_size_limit=16777216;"
+			      " PRAGMA journal_size_limit=1048576;"
 			      " PRAGMA foreign_keys=OFF; PRAGMA trusted_schema=OFF", e);
 	if (r < 0)
 		return r;
@@ -671,6 +718,7 @@ static int staging_setup(struct staging *s, struct err *e)
 			      " DELETE FROM node WHERE parent = 0 AND id > 0; COMMIT", e);
 	if (r < 0)
 		return r;
+	staging_reserve(s);
 	return staging_prepare(s, e);
 }
 

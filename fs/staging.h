@@ -119,7 +119,6 @@ struct staged_set {
 	uint64_t need;    /* below that many it cannot be complete; UINT64_MAX: not without another manifest */
 	uint64_t changes; /* moves on with every change of what counts */
 	unsigned dirty;   /* files that are being written */
-	int64_t changed_ns; /* CLOCK_BOOTTIME of the last change; 0: none since the program started */
 	enum staged_state state;
 	int error; /* positive errno of STAGED_FAILED */
 	bool running;

@@ -19,6 +19,7 @@
 #define TREE_PIN_ROW (1u << 20)
 #define TREE_TEXT_FRESH_MS 500
 #define TREE_STAGED_BATCH 64
+#define TREE_NOW_TOUCH_MS 250
 
 /* ---- state ---- */
 
@@ -60,6 +61,7 @@ struct source_state {
 	/* the unfinished snapshot that was seen last, and when */
 	int64_t pending_id;
 	int64_t pending_ms;
+	atomic_llong now_touched_ms; /* when now/ was last said to be in use */
 };
 
 struct tree {
@@ -468,6 +470,23 @@ static int tree_now_snapshot(struct tree *t, size_t source, const struct tree_wa
 	return w ? engine_now(t->engine, source, w->who, w->waiter, ret, e) : TREE_MUST_WAIT;
 }
 
+/* A reader that stays below now/tables (tar, find: by descriptors) does not pass now/ itself: that it goes on keeps the
+ * snapshot in use all the same, so that what it reads next from now/ is of the same moment. */
+static void tree_now_touch(struct tree *t, int source)
+{
+	if (source < 0)
+		return;
+	long long now = tree_now_ms(CLOCK_MONOTONIC), last = atomic_load(&t->sources[source].now_touched_ms);
+	int64_t id;
+	if (now - last >= TREE_NOW_TOUCH_MS && atomic_compare_exchange_strong(&t->sources[source].now_touched_ms, &last, now))
+		(void)engine_now_peek(t->engine, (size_t)source, &id);
+}
+
+static bool tree_is_now(enum ino_kind kind)
+{
+	return kind == INO_NOW_MANIFEST || kind == INO_NOW_SCHEMA || kind == INO_NOW_TABLES || kind == INO_NOW_TABLE || kind == INO_NOW_TABLE_JSON;
+}
+
 /* ---- texts that change ---- */
 
 static void text_put(struct tree *t, struct text *x, bool opened)
@@ -483,8 +502,8 @@ static void text_put(struct tree *t, struct text *x, bool opened)
 		text_free(x);
 }
 
-/* The current text of status.txt or journal.txt, fresh to half a second; while somebody has it open its size stays what
- * that one reads. open: by tree_file_open. */
+/* The text of status.txt or journal.txt: whoever opens it gets a new one. Its size is fresh to half a second; while somebody
+ * has it open, it is that of the text opened last. */
 static int text_get(struct tree *t, size_t source, int which, bool open, struct text **ret, struct err *e)
 {
 	struct text **slot = &t->sources[source].texts[which];
@@ -492,9 +511,8 @@ static int text_get(struct tree *t, size_t source, int which, bool open, struct 
 	{
 		MUTEX_GUARD(&t->mutex);
 		struct text *x = *slot;
-		if (x && ((x->opens > 0 && !open) || now - x->rendered_ms < TREE_TEXT_FRESH_MS)) {
+		if (x && !open && (x->opens > 0 || now - x->rendered_ms < TREE_TEXT_FRESH_MS)) {
 			x->refs++;
-			x->opens += open;
 			*ret = x;
 			return 0;
 		}
@@ -706,6 +724,8 @@ static int tree_getattr_snapshot(struct tree *t, uint64_t number, const struct i
 		return r;
 	const struct snap *s = ref.snap;
 	const struct version_info *v = NULL;
+	if (tree_is_now(i->kind))
+		tree_now_touch(t, tree_source_index(t, (uint64_t)s->source_id));
 	if (i->kind >= INO_TABLE && i->kind <= INO_NOW_TABLE_JSON) {
 		v = snap_table(s, i->sub);
 		if (!v)
@@ -796,6 +816,7 @@ int tree_getattr(struct tree *t, uint64_t number, const struct tree_wait *w, str
 	}
 	case INO_README:
 		tree_fill(t, ret, number, TREE_FILE, 1, sizeof tree_readme - 1, t->created_ms);
+		ret->keep_entry = TREE_KEEP_NO; /* scripts test for it: it must not be there when the program is not */
 		return 0;
 	case INO_SOURCE:
 	case INO_NOW:
@@ -891,6 +912,21 @@ static enum ino_kind tree_fixed_kind(const struct tree_fixed *list, const char *
 	return list->kind;
 }
 
+/* An entry of a snapshot directory. What cannot be told without waiting is not waited for here: the kernel holds the
+ * directory while a lookup is unanswered, and nobody who comes after can be interrupted. The answer is kept for no time,
+ * so that stat and open ask again, and wait, each for itself. */
+static int tree_lookup_fixed(struct tree *t, enum ino_kind kind, uint64_t id, struct tree_node *ret, struct err *e)
+{
+	uint64_t ino = ino_of(kind, id);
+	int r = tree_getattr(t, ino, NULL, ret, e);
+	if (r != TREE_MUST_WAIT)
+		return r;
+	bool dir = kind == INO_TABLES || kind == INO_ARCHIVE_TABLES;
+	tree_fill(t, ret, ino, dir ? TREE_DIR : TREE_FILE, dir ? 2 : 1, 0, t->created_ms);
+	ret->keep_entry = ret->keep_attr = TREE_KEEP_NO;
+	return 0;
+}
+
 static int tree_none(struct tree_node *ret, enum tree_keep keep)
 {
 	*ret = (struct tree_node){.keep_entry = keep};
@@ -964,6 +1000,8 @@ static int tree_lookup_row(struct tree *t, uint64_t number, const struct ino *di
 	if (!v)
 		return -ENOENT;
 	struct stored_row row;
+	if (now)
+		tree_now_touch(t, tree_source_index(t, (uint64_t)ref.snap->source_id));
 	r = catalog_row_by_name(t->catalog, v->id, name, &row, e);
 	if (r < 0)
 		return r == -ENOENT ? tree_none(ret, now ? TREE_KEEP_NO : TREE_KEEP_LONG) : r;
@@ -1014,7 +1052,7 @@ int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct 
 		kind = tree_fixed_kind(i.kind == INO_SNAPSHOT ? tree_snapshot_names : tree_archive_names, name);
 		if (kind == INO_BAD)
 			return tree_none(ret, TREE_KEEP_LONG);
-		return tree_getattr(t, ino_of(kind, i.id), w, ret, e);
+		return tree_lookup_fixed(t, kind, i.id, ret, e);
 	case INO_TABLES:
 	case INO_NOW_TABLES:
 	case INO_ARCHIVE_TABLES:
@@ -1205,6 +1243,8 @@ int tree_read(struct tree *t, uint64_t number, struct tree_file *f, uint64_t off
 	}
 	if (i.kind != INO_ROW && i.kind != INO_NOW_ROW)
 		return -EISDIR;
+	if (i.kind == INO_NOW_ROW)
+		tree_now_touch(t, tree_source_index(t, i.source));
 	_cleanup_strbuf_ struct strbuf text = {0};
 	int r = tree_row_text(t, number, NULL, NULL, &text, e);
 	if (r == 0)
@@ -1498,6 +1538,8 @@ static int tree_dir_rows(struct tree_dir *d, struct tree_entry *ret, struct err 
 	uint64_t number = (uint64_t)d->at - 3;
 	if (number >= v->rows)
 		return 0;
+	if (now && number % 64 == 0)
+		tree_now_touch(t, tree_source_index(t, (uint64_t)d->snap->source_id));
 	if (!d->have_row || d->cursor_at != number) {
 		int r;
 		/* a cursor that stands right before the row goes on; else a new one */
