@@ -745,21 +745,30 @@ int engine_import(struct engine *g, size_t source, struct backup_tree *backup, c
 	return r;
 }
 
-/* The answer to COMMIT was lost: what does the database hold? 0 the target, -errno with words otherwise. */
-static int restore_settle(struct job *j, const struct restore *rs, struct err *e)
+/*
+ * COMMIT failed, or its answer was lost: what does the database hold? On MySQL and MariaDB a commit is several steps, and one that
+ * fails after the swap leaves the new tables in place. 0: the target, after a lost answer; else -errno and words that say which.
+ */
+static int restore_settle(struct job *j, const struct restore *rs, int commit, struct err *e)
 {
+	struct err said = *e, why = ERR_INIT;
 	job_disconnect(j);
-	struct err why = ERR_INIT;
 	int r = job_connect(j, &why);
 	if (r == 0)
 		r = db_driver_of(j->conn)->settle(j->conn, &why);
 	if (r == 0)
 		r = restore_compare_live(rs->catalog, j->conn, rs->target_id, &j->ctl, NULL, &why);
-	if (r == 0)
+	if (r == 0 && commit == -ECONNRESET)
 		return 0;
+	if (r == 0)
+		return err_set(e, -commit, "%s (the database holds the restored state)", said.msg);
+	if (r == 1 && rs->safety_id)
+		r = restore_compare_live(rs->catalog, j->conn, rs->safety_id, &j->ctl, NULL, &why) == 0 ? 1 : 2;
 	if (r == 1)
-		return err_set(e, EIO, "the connection broke at COMMIT, and the database does not hold the restored state (rolled back)");
-	return err_set(e, ECONNRESET, "the connection broke at COMMIT and its result is not known: %s", why.msg);
+		return err_set(e, -commit, "%s (the database is unchanged)", said.msg);
+	if (r == 2)
+		return err_set(e, -commit, "%s (the database holds neither state: it was written to since)", said.msg);
+	return err_set(e, -commit, "%s; what the database holds is not known: %s", said.msg, why.msg);
 }
 
 static void restore_finish_text(const struct restore *rs, const struct restore_plan *plan, char *out, size_t n)
@@ -800,7 +809,7 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 	if (r == 0)
 		r = restore_run(&rs, &why);
 	if (r < 0 && rs.uncertain)
-		r = restore_settle(j, &rs, &why);
+		r = restore_settle(j, &rs, r, &why);
 	else if (r < 0 && atomic_load(&j->ctl.cancelled))
 		r = err_set(&why, EINTR, "cancelled; the database is unchanged");
 	char detail[256];

@@ -599,7 +599,7 @@ static int take_safety(struct restore *rs, struct db_schema *live, struct strbuf
 static int commit_target(struct restore *rs, struct err *e)
 {
 	int r = db_driver_of(rs->conn)->commit(rs->conn, e);
-	rs->uncertain = r == -ECONNRESET;
+	rs->uncertain = r < 0;
 	return r;
 }
 

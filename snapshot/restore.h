@@ -24,7 +24,7 @@ struct restore {
 	int64_t safety_id;         /* out: 0 when there was nothing to save */
 	char safety_name[64];
 	bool begun;     /* out: the target was written to */
-	bool uncertain; /* out: the answer to COMMIT was lost */
+	bool uncertain; /* out: COMMIT did not say that it was done */
 };
 int restore_run(struct restore *rs, struct err *e);
 
