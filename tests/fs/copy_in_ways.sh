@@ -48,7 +48,8 @@ cp -a "$CASE_DIR/archive" "$CASE_DIR/moved"
 way mv mv "$CASE_DIR/moved" "$R/moved"
 way symlink ln -s ../snapshots/s "$R/link"
 way symlink_archive ln -s ../archives/s "$R/alink"
-way backwards sh -c "mkdir -p $R/back/tables && for f in \$(cd $CASE_DIR/archive && find . -type f | sort -r); do cp $CASE_DIR/archive/\$f $R/back/\$f || exit 1; done"
+way backwards sh -c "mkdir -p $R/back/tables && (cd $CASE_DIR/archive && find . -type f | sort -r) |
+	while read -r f; do cp \"$CASE_DIR/archive/\$f\" \"$R/back/\$f\" || exit 1; done"
 
 step "one table by its directory, one table's lines with the manifest"
 damage
