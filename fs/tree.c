@@ -28,6 +28,7 @@ struct snap {
 	int64_t id;
 	int64_t source_id;
 	int64_t taken_ms;
+	int64_t schema_since_ms;
 	size_t manifest_len;
 	size_t schema_len;
 	struct version_list tables; /* by name */
@@ -301,6 +302,7 @@ static int snap_load(struct tree *t, int64_t id, struct snap **ret, struct err *
 	s->id = id;
 	s->source_id = info.source_id;
 	s->taken_ms = info.taken_ms;
+	s->schema_since_ms = info.schema_since_ms;
 	s->manifest_len = info.manifest_len;
 	s->schema_len = info.schema_len;
 	s->checked = version;
@@ -734,6 +736,7 @@ static int tree_getattr_snapshot(struct tree *t, uint64_t number, const struct i
 	mode_t mode = TREE_FILE;
 	uint32_t nlink = 1;
 	uint64_t size = TREE_DIR_SIZE;
+	int64_t mtime_ms = s->taken_ms;
 	size_t len;
 	enum tree_keep keep = TREE_KEEP_LONG;
 
@@ -767,6 +770,7 @@ static int tree_getattr_snapshot(struct tree *t, uint64_t number, const struct i
 	case INO_ARCHIVE_SCHEMA:
 	case INO_NOW_SCHEMA:
 		size = s->schema_len;
+		mtime_ms = s->schema_since_ms; /* what did not change keeps its time in every snapshot: rsync skips it */
 		break;
 	case INO_ARCHIVE_SUMS:
 		r = tree_sums_len(t, s->id, w, &len, e);
@@ -776,16 +780,18 @@ static int tree_getattr_snapshot(struct tree *t, uint64_t number, const struct i
 	case INO_NOW_TABLE_JSON:
 		r = snap_json_len(t, ref.snap, v, &len, e);
 		size = len;
+		mtime_ms = v->since_ms;
 		break;
 	case INO_ARCHIVE_TABLE:
 		size = v->line_bytes;
+		mtime_ms = v->since_ms;
 		break;
 	default:
 		return -ENOENT;
 	}
 	if (r)
 		return r;
-	tree_fill(t, ret, number, mode, nlink, size, s->taken_ms);
+	tree_fill(t, ret, number, mode, nlink, size, mtime_ms);
 	ret->keep_entry = keep;
 	/* each walk through now/ passes here again and so tells that the snapshot is in use */
 	if (i->kind == INO_NOW_MANIFEST || i->kind == INO_NOW_SCHEMA || i->kind == INO_NOW_TABLES)

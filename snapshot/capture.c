@@ -47,7 +47,7 @@ static int capture_changed(void *arg, const struct stream_row *l, const struct s
 }
 
 int capture_merge(struct row_stream *live, struct catalog *c, int64_t base_version, const struct digest *base_digest,
-		  struct version_writer *v, struct err *e)
+		  struct version_writer *v, int64_t since_ms, struct err *e)
 {
 	_cleanup_(cleanup_row_stream) struct row_stream *base = NULL;
 	_cleanup_(cleanup_hasher) struct hasher *hasher = hasher_new();
@@ -59,7 +59,7 @@ int capture_merge(struct row_stream *live, struct catalog *c, int64_t base_versi
 		s.digest = *base_digest;
 	struct merge_sink sink = {&s, capture_new, capture_gone, capture_same, capture_changed};
 	r = merge_streams(live, base, &sink, e);
-	return r < 0 ? r : version_writer_finish(v, &s.digest, base_version, e);
+	return r < 0 ? r : version_writer_finish(v, &s.digest, base_version, since_ms, e);
 }
 
 struct db_table table_without_derived_key(const struct db_table *t)
@@ -86,7 +86,7 @@ static int capture_table_once(struct capture *cp, const struct db_table *t, cons
 	r = stream_live(&live, cp->conn, t, version_writer_codec(v), ordered, cp->job, e);
 	if (r < 0)
 		return r;
-	return capture_merge(live, cp->catalog, newest ? newest->id : 0, newest ? &newest->digest : NULL, v, e);
+	return capture_merge(live, cp->catalog, newest ? newest->id : 0, newest ? &newest->digest : NULL, v, 0, e);
 }
 
 /* Index order first; what breaks the byte order or cannot come ordered is read again and sorted here. */
@@ -161,8 +161,17 @@ int capture_run(struct capture *cp, const char *name, struct strbuf *ret_schema_
 	}
 	if (atomic_load(&cp->job->cancelled))
 		return err_set(e, EINTR, "cancelled");
-	struct manifest m;
+	struct manifest m, before = {0};
 	capture_manifest(cp->schema, &m);
+	/* An unchanged schema text keeps its time, so that rsync skips it. */
+	if (cp->base_id && store_manifest(cp->catalog, cp->base_id, &before, NULL) == 0) {
+		_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+		uint8_t sha[ROW_SHA_LEN];
+		hasher_sha256(h, strbuf_str(&sql), sql.len, sha);
+		if (!memcmp(sha, before.schema_sha256, sizeof sha))
+			m.schema_since_ms = before.schema_since_ms;
+		manifest_done(&before);
+	}
 	r = snapshot_writer_commit(cp->writer, name, &m, strbuf_str(&sql), sql.len, e);
 	manifest_done(&m);
 	if (r == 0 && ret_schema_sql)

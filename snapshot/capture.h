@@ -25,4 +25,4 @@ struct db_table table_without_derived_key(const struct db_table *t);
 
 /* Feeds the merge of `live` (rows to become the version) and `base` (the version so far) to a version writer. */
 int capture_merge(struct row_stream *live, struct catalog *c, int64_t base_version, const struct digest *base_digest,
-		  struct version_writer *v, struct err *e);
+		  struct version_writer *v, int64_t since_ms, struct err *e);

@@ -27,15 +27,15 @@ static const char catalog_schema[] =
 	"CREATE TABLE schema_text(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, text BLOB NOT NULL);"
 	"CREATE TABLE snapshot(id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL REFERENCES source, name TEXT,"
 	" taken_ms INTEGER NOT NULL, engine TEXT NOT NULL, server_version TEXT NOT NULL, app_version TEXT,"
-	" schema_id INTEGER NOT NULL REFERENCES schema_text, schema_len INTEGER NOT NULL, n_tables INTEGER NOT NULL,"
+	" schema_id INTEGER NOT NULL REFERENCES schema_text, schema_len INTEGER NOT NULL, schema_since_ms INTEGER NOT NULL, n_tables INTEGER NOT NULL,"
 	" rows INTEGER NOT NULL, line_bytes INTEGER NOT NULL, stored_bytes INTEGER NOT NULL, held INTEGER NOT NULL DEFAULT 0,"
 	" manifest BLOB NOT NULL, manifest_len INTEGER NOT NULL, sums BLOB, UNIQUE(source_id, name));"
 	"CREATE TABLE codec(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, description TEXT NOT NULL);"
 	"CREATE TABLE dict(id INTEGER PRIMARY KEY, codec_id INTEGER NOT NULL REFERENCES codec, data BLOB NOT NULL);"
 	"CREATE INDEX dict_codec ON dict(codec_id);"
 	"CREATE TABLE version(id INTEGER PRIMARY KEY AUTOINCREMENT, codec_id INTEGER NOT NULL REFERENCES codec,"
-	" rows INTEGER NOT NULL, line_bytes INTEGER NOT NULL, file_bytes INTEGER NOT NULL, digest BLOB NOT NULL,"
-	" pages BLOB NOT NULL, lines_sha256 BLOB);"
+	" rows INTEGER NOT NULL, line_bytes INTEGER NOT NULL, file_bytes INTEGER NOT NULL, since_ms INTEGER NOT NULL,"
+	" digest BLOB NOT NULL, pages BLOB NOT NULL, lines_sha256 BLOB);"
 	"CREATE TABLE snapshot_table(snapshot_id INTEGER NOT NULL REFERENCES snapshot, ordinal INTEGER NOT NULL, name TEXT NOT NULL,"
 	" version_id INTEGER NOT NULL REFERENCES version, PRIMARY KEY(snapshot_id, ordinal)) WITHOUT ROWID;"
 	"CREATE UNIQUE INDEX snapshot_table_name ON snapshot_table(snapshot_id, name);"
@@ -543,6 +543,7 @@ static void snapshot_from_row(sqlite3_stmt *st, struct snapshot_info *s)
 		.engine = column_dup(st, 12),
 		.server_version = column_dup(st, 13),
 		.app_version = column_dup(st, 14),
+		.schema_since_ms = sqlite3_column_int64(st, 15),
 	};
 }
 

@@ -38,6 +38,7 @@ struct snapshot_info {
 	int64_t source_id;
 	char *name;
 	int64_t taken_ms; /* the moment, UTC, epoch ms */
+	int64_t schema_since_ms; /* moment of the first snapshot with this schema text: schema.sql's time */
 	int64_t rows;
 	int64_t line_bytes; /* of all rows, newlines included */
 	int64_t stored_bytes; /* compressed size of the packs this snapshot added */
@@ -84,6 +85,7 @@ struct version_info {
 	uint64_t rows;
 	uint64_t line_bytes; /* = size of tables/T.jsonl */
 	uint64_t file_bytes; /* sum of the row files' sizes */
+	int64_t since_ms;    /* moment of the first snapshot that held exactly these rows: .table.json's and T.jsonl's time */
 	struct digest digest;
 };
 void version_info_done(struct version_info *v);

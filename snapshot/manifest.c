@@ -139,6 +139,21 @@ static void manifest_add_unsigned(struct strbuf *out, uint64_t v)
 	strbuf_addf(out, "%s%llu%s", quote, (unsigned long long)v, quote);
 }
 
+static void manifest_add_time(struct strbuf *out, int64_t ms)
+{
+	time_t seconds = (time_t)(ms / 1000);
+	int rest = (int)(ms % 1000);
+	if (rest < 0) {
+		rest += 1000;
+		seconds--;
+	}
+	struct tm tm = {0};
+	char text[64] = "";
+	(void)gmtime_r(&seconds, &tm);
+	(void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+	strbuf_addf(out, "%s.%03dZ", text, rest);
+}
+
 /* "rows": .. to "digest": .. on one line when sep is " ", else a line each. */
 static void manifest_add_counts(struct strbuf *out, const struct manifest_table *t, const char *sep)
 {
@@ -152,7 +167,9 @@ static void manifest_add_counts(struct strbuf *out, const struct manifest_table 
 	manifest_add_unsigned(out, t->line_bytes);
 	strbuf_addf(out, ",%s\"file_bytes\": ", sep);
 	manifest_add_unsigned(out, t->file_bytes);
-	strbuf_addf(out, ",%s\"digest\": \"%s\"", sep, hex);
+	strbuf_addf(out, ",%s\"since\": \"", sep);
+	manifest_add_time(out, t->since_ms);
+	strbuf_addf(out, "\",%s\"digest\": \"%s\"", sep, hex);
 }
 
 /* Columns and key; `line` starts a column, `end` what follows them. */
@@ -190,21 +207,6 @@ static void manifest_add_description(struct strbuf *out, const struct db_table *
 		strbuf_addf(out, ",%s\"dynamic\": true", end);
 }
 
-static void manifest_add_time(struct strbuf *out, int64_t ms)
-{
-	time_t seconds = (time_t)(ms / 1000);
-	int rest = (int)(ms % 1000);
-	if (rest < 0) {
-		rest += 1000;
-		seconds--;
-	}
-	struct tm tm = {0};
-	char text[64] = "";
-	(void)gmtime_r(&seconds, &tm);
-	(void)strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-	strbuf_addf(out, "%s.%03dZ", text, rest);
-}
-
 void manifest_render(const struct manifest *m, struct strbuf *out)
 {
 	char hex[2 * ROW_SHA_LEN + 1];
@@ -220,6 +222,9 @@ void manifest_render(const struct manifest *m, struct strbuf *out)
 	manifest_add_member(out, "openmetadata_version", m->app_version);
 	hex_encode(m->schema_sha256, ROW_SHA_LEN, hex);
 	manifest_add_member(out, "schema_sha256", hex);
+	strbuf_adds(out, "  \"schema_since\": \"");
+	manifest_add_time(out, m->schema_since_ms);
+	strbuf_adds(out, "\",\n");
 	strbuf_adds(out, "  \"tables\": {");
 	for (size_t i = 0; i < m->n_tables; i++) {
 		const struct manifest_table *t = &m->tables[i];
@@ -313,9 +318,9 @@ static int manifest_get_sha(json_t *o, const char *where, const char *name, uint
 	return 0;
 }
 
-static int manifest_get_time(json_t *o, int64_t *ret, struct err *e)
+static int manifest_get_time(json_t *o, const char *where, const char *name, int64_t *ret, struct err *e)
 {
-	const char *text = json_string_value(json_object_get(o, "taken"));
+	const char *text = json_string_value(json_object_get(o, name));
 	struct tm tm = {0};
 	const char *rest = text ? strptime(text, "%Y-%m-%dT%H:%M:%S", &tm) : NULL;
 	if (rest && strlen(rest) == 5 && rest[0] == '.' && strspn(rest + 1, "0123456789") == 3 && rest[4] == 'Z') {
@@ -326,7 +331,7 @@ static int manifest_get_time(json_t *o, int64_t *ret, struct err *e)
 		if (!strcmp(text, again.data))
 			return 0;
 	}
-	return err_set(e, EBADMSG, "\"taken\" is missing or not a time like 2026-11-22T08:15:30.123Z");
+	return err_set(e, EBADMSG, "%s: \"%s\" is missing or not a time like 2026-11-22T08:15:30.123Z", where, name);
 }
 
 static int manifest_get_counts(json_t *o, const char *where, struct manifest_table *t, struct err *e)
@@ -337,6 +342,8 @@ static int manifest_get_counts(json_t *o, const char *where, struct manifest_tab
 		r = manifest_get_unsigned(o, where, "bytes", &t->line_bytes, e);
 	if (r >= 0)
 		r = manifest_get_unsigned(o, where, "file_bytes", &t->file_bytes, e);
+	if (r >= 0)
+		r = manifest_get_time(o, where, "since", &t->since_ms, e);
 	if (r >= 0)
 		r = manifest_get_sha(o, where, "digest", digest, e);
 	if (r >= 0)
@@ -623,7 +630,7 @@ static int manifest_parse_into(struct manifest *m, json_t *o, struct err *e)
 	const char *program = json_string_value(json_object_get(o, "program"));
 	if (!program || strcmp(program, "metasnap"))
 		return err_set(e, EBADMSG, "not written by metasnap (\"program\" says otherwise)");
-	int r = manifest_get_time(o, &m->taken_ms, e);
+	int r = manifest_get_time(o, "manifest", "taken", &m->taken_ms, e);
 	if (r >= 0)
 		r = manifest_get_string(o, "manifest", "engine", false, &m->engine, e);
 	if (r >= 0)
@@ -636,6 +643,8 @@ static int manifest_parse_into(struct manifest *m, json_t *o, struct err *e)
 		r = manifest_get_string(o, "manifest", "openmetadata_version", true, &m->app_version, e);
 	if (r >= 0)
 		r = manifest_get_sha(o, "manifest", "schema_sha256", m->schema_sha256, e);
+	if (r >= 0)
+		r = manifest_get_time(o, "manifest", "schema_since", &m->schema_since_ms, e);
 	if (r >= 0)
 		r = manifest_parse_tables(m, json_object_get(o, "tables"), e);
 	if (r >= 0)

@@ -15,6 +15,7 @@ struct manifest_table {
 	uint64_t rows;
 	uint64_t line_bytes;
 	uint64_t file_bytes;
+	int64_t since_ms; /* moment of the first snapshot that held exactly these rows: the files' time where rows have none */
 	uint8_t digest[ROW_SHA_LEN]; /* in hex in the text, sum's most significant byte first */
 	bool has_auto_increment;
 	uint64_t auto_increment;
@@ -22,8 +23,8 @@ struct manifest_table {
 };
 
 /* {"format":1,"program":"metasnap","taken":"2026-11-22T08:15:30.123Z","engine":..,"server_version":..,"database":..,
- *  "schema":..,"openmetadata_version":..,"schema_sha256":..,"tables":{NAME:{"rows":..,"bytes":..,"file_bytes":..,
- *  "digest":..,"auto_increment":..,"columns":[..],"key":{..},"dynamic":true}},"sequences":{NAME:{"last_value":..,"is_called":..}}}   absent: null or left out.
+ *  "schema":..,"openmetadata_version":..,"schema_sha256":..,"schema_since":..,"tables":{NAME:{"rows":..,"bytes":..,"file_bytes":..,
+ *  "since":..,"digest":..,"auto_increment":..,"columns":[..],"key":{..},"dynamic":true}},"sequences":{NAME:{"last_value":..,"is_called":..}}}   absent: null or left out.
  * columns, key, dynamic: as in .table.json; an archive has no other place for them. */
 struct manifest {
 	int64_t taken_ms;
@@ -33,6 +34,7 @@ struct manifest {
 	char *schema;      /* may be NULL */
 	char *app_version; /* may be NULL */
 	uint8_t schema_sha256[ROW_SHA_LEN]; /* of schema.sql */
+	int64_t schema_since_ms;            /* moment of the first snapshot with this text */
 	struct manifest_table *tables; /* by name, bytewise */
 	size_t n_tables;
 	struct db_sequence *sequences; /* by name */

@@ -14,8 +14,8 @@
 
 #define SNAPSHOT_COLUMNS \
 	"id, source_id, name, taken_ms, rows, line_bytes, stored_bytes, n_tables, manifest_len, schema_len," \
-	" coalesce(length(sums), 0), held, engine, server_version, app_version"
-#define VERSION_COLUMNS "v.id, t.ordinal, t.name, v.codec_id, v.rows, v.line_bytes, v.file_bytes, v.digest"
+	" coalesce(length(sums), 0), held, engine, server_version, app_version, schema_since_ms"
+#define VERSION_COLUMNS "v.id, t.ordinal, t.name, v.codec_id, v.rows, v.line_bytes, v.file_bytes, v.digest, v.since_ms"
 
 static const char *const stmt_sql[STMT_MAX] = {
 	[STMT_PACK] = "SELECT codec_id, first_seen_ms, dict_id, sha256, data FROM pack WHERE id=?1",
@@ -29,9 +29,9 @@ static const char *const stmt_sql[STMT_MAX] = {
 	[STMT_CODEC_DICT] = "SELECT id, data FROM dict WHERE codec_id=?1 ORDER BY id DESC LIMIT 1",
 	[STMT_DICT] = "SELECT data FROM dict WHERE id=?1",
 	[STMT_DICT_INSERT] = "INSERT INTO dict(codec_id, data) VALUES(?1, ?2)",
-	[STMT_VERSION] = "SELECT codec_id, rows, line_bytes, file_bytes, digest, pages, lines_sha256 FROM version WHERE id=?1",
+	[STMT_VERSION] = "SELECT codec_id, rows, line_bytes, file_bytes, digest, pages, lines_sha256, since_ms FROM version WHERE id=?1",
 	[STMT_VERSION_INSERT] =
-		"INSERT INTO version(codec_id, rows, line_bytes, file_bytes, digest, pages) VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+		"INSERT INTO version(codec_id, rows, line_bytes, file_bytes, digest, pages, since_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
 	[STMT_VERSION_SUM] = "UPDATE version SET lines_sha256=?2 WHERE id=?1",
 	[STMT_SNAPSHOT_TABLES] = "SELECT " VERSION_COLUMNS " FROM snapshot_table t JOIN version v ON v.id=t.version_id"
 				 " WHERE t.snapshot_id=?1 ORDER BY t.ordinal",
@@ -48,8 +48,8 @@ static const char *const stmt_sql[STMT_MAX] = {
 				 " FROM snapshot WHERE source_id=?1 AND name IS NOT NULL ORDER BY taken_ms DESC, id DESC LIMIT 1",
 	[STMT_SNAPSHOT_INSERT] =
 		"INSERT INTO snapshot(id, source_id, name, taken_ms, engine, server_version, app_version, schema_id, schema_len, n_tables,"
-		" rows, line_bytes, stored_bytes, manifest, manifest_len)"
-		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+		" rows, line_bytes, stored_bytes, manifest, manifest_len, schema_since_ms)"
+		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
 	[STMT_SNAPSHOT_TEXTS] = "SELECT manifest, sums, schema_id FROM snapshot WHERE id=?1",
 	[STMT_SNAPSHOT_SUMS] = "UPDATE snapshot SET sums=?2 WHERE id=?1",
 	[STMT_SNAPSHOT_RENAME] = "UPDATE snapshot SET name=?2 WHERE id=?1",

@@ -216,8 +216,9 @@ const struct row_codec *version_writer_codec(const struct version_writer *v);
 int version_writer_keep(struct version_writer *v, const struct stored_row *row, struct err *e);
 int version_writer_new_row(struct version_writer *v, const void *key, size_t key_len, uint64_t number, const char *line,
 			   size_t line_len, struct err *e);
-/* Ends the table. *d is its digest. The version equals `base` (0: none) when nothing changed. */
-int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, struct err *e);
+/* Ends the table. *d is its digest. The version is `base` (0: none) itself when nothing changed. since_ms: when a backup says since
+ * when its rows are these; 0: since the base, or now. */
+int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, int64_t since_ms, struct err *e);
 void version_writer_free(struct version_writer *v);
 DEFINE_CLEANUP(cleanup_version_writer, struct version_writer, version_writer_free);
 
@@ -228,7 +229,7 @@ int snapshot_writer_same(struct snapshot_writer *w, const struct version_info *v
 struct manifest_table *snapshot_writer_find(struct snapshot_writer *w, const char *table);
 
 /* Everything in one transaction; name NULL: not listed (for a restore). *m's tables and schema hash are filled in here from
- * what was written and from `schema_sql`. */
+ * what was written and from `schema_sql`; schema_since_ms 0: now. */
 int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct manifest *m, const char *schema_sql, size_t schema_len,
 			   struct err *e);
 uint64_t snapshot_writer_bytes(const struct snapshot_writer *w); /* stored so far, compressed */

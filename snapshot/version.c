@@ -37,6 +37,7 @@ static int version_from_row(sqlite3_stmt *st, struct version_info *v, struct err
 		.rows = (uint64_t)sqlite3_column_int64(st, 4),
 		.line_bytes = (uint64_t)sqlite3_column_int64(st, 5),
 		.file_bytes = (uint64_t)sqlite3_column_int64(st, 6),
+		.since_ms = sqlite3_column_int64(st, 8),
 	};
 	v->digest.count = v->rows;
 	if (sqlite3_column_bytes(st, 7) != ROW_SHA_LEN) {
@@ -121,6 +122,7 @@ struct version_blob {
 	struct strbuf pages;
 	int64_t codec_id;
 	uint64_t rows, line_bytes, file_bytes;
+	int64_t since_ms;
 	struct digest digest;
 };
 
@@ -149,6 +151,7 @@ static int version_load(struct catalog *c, int64_t version_id, struct version_bl
 			ret->file_bytes = (uint64_t)sqlite3_column_int64(st, 3);
 			memcpy(ret->digest.sum, sqlite3_column_blob(st, 4), ROW_SHA_LEN);
 			ret->digest.count = ret->rows;
+			ret->since_ms = sqlite3_column_int64(st, 7);
 			if (sqlite3_column_bytes(st, 5))
 				strbuf_add(&ret->pages, sqlite3_column_blob(st, 5), (size_t)sqlite3_column_bytes(st, 5));
 		} else if (step == SQLITE_ROW) {
@@ -552,7 +555,8 @@ int catalog_table_json(struct catalog *c, int64_t version_id, struct strbuf *out
 	if (r < 0)
 		return r;
 	const struct db_table *t = row_codec_table(codec);
-	struct manifest_table mt = {.name = t->name, .rows = vb.rows, .line_bytes = vb.line_bytes, .file_bytes = vb.file_bytes};
+	struct manifest_table mt = {.name = t->name, .rows = vb.rows, .line_bytes = vb.line_bytes, .file_bytes = vb.file_bytes,
+				    .since_ms = vb.since_ms};
 	memcpy(mt.digest, vb.digest.sum, sizeof mt.digest);
 	table_json_render(t, &mt, out);
 	return 0;

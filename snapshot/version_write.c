@@ -464,7 +464,7 @@ const struct row_codec *version_writer_codec(const struct version_writer *v)
 }
 
 /* True when the base version's pages are these very pages. */
-static bool writer_same_pages(struct version_writer *v, int64_t base)
+static bool writer_same_pages(struct version_writer *v, int64_t base, int64_t since_ms, int64_t *ret_since_ms)
 {
 	struct store_db *db = store_read_begin(v->w->catalog, NULL);
 	if (!db)
@@ -474,8 +474,10 @@ static bool writer_same_pages(struct version_writer *v, int64_t base)
 	if (st) {
 		sqlite3_bind_int64(st, 1, base);
 		if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int64(st, 0) == v->codec_id &&
+		    (!since_ms || sqlite3_column_int64(st, 7) == since_ms) &&
 		    (uint64_t)sqlite3_column_int64(st, 1) == v->rows && (uint64_t)sqlite3_column_int64(st, 2) == v->line_bytes) {
 			const uint8_t *p = sqlite3_column_blob(st, 5), *end = p + sqlite3_column_bytes(st, 5);
+			*ret_since_ms = sqlite3_column_int64(st, 7);
 			same = true;
 			size_t i = 0;
 			for (; same && p < end; i++) {
@@ -504,7 +506,7 @@ static bool writer_same_pages(struct version_writer *v, int64_t base)
 	return same;
 }
 
-int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, struct err *e)
+int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, int64_t since_ms, struct err *e)
 {
 	if (d->count != v->rows)
 		return err_set(e, EIO, "table %s: %" PRIu64 " rows hashed, %" PRIu64 " written", v->out.m.name, d->count, v->rows);
@@ -519,8 +521,12 @@ int version_writer_finish(struct version_writer *v, const struct digest *d, int6
 	v->out.m.line_bytes = v->line_bytes;
 	v->out.m.file_bytes = v->file_bytes;
 	memcpy(v->out.m.digest, d->sum, sizeof v->out.m.digest);
-	if (base && writer_same_pages(v, base))
+	v->out.m.since_ms = since_ms ? since_ms : v->w->taken_ms;
+	int64_t base_since_ms = 0;
+	if (base && writer_same_pages(v, base, since_ms, &base_since_ms)) {
 		v->out.version_id = base;
+		v->out.m.since_ms = base_since_ms;
+	}
 	*writer_add_table(v->w) = v->out;
 	v->out = (struct written_table){0};
 	return 0;
@@ -551,6 +557,7 @@ int snapshot_writer_same(struct snapshot_writer *w, const struct version_info *v
 	t->m.rows = v->rows;
 	t->m.line_bytes = v->line_bytes;
 	t->m.file_bytes = v->file_bytes;
+	t->m.since_ms = v->since_ms;
 	memcpy(t->m.digest, v->digest.sum, sizeof t->m.digest);
 	t->version_id = v->id;
 	t->codec_id = v->codec_id;
@@ -613,6 +620,7 @@ static int commit_version(struct store_db *db, struct written_table *t, struct e
 	sqlite3_bind_int64(st, 4, (int64_t)t->m.file_bytes);
 	sqlite3_bind_blob(st, 5, t->m.digest, sizeof t->m.digest, SQLITE_STATIC);
 	sqlite3_bind_blob64(st, 6, strbuf_str(&pages), pages.len, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 7, t->m.since_ms);
 	int r = store_run(db, st, "storing a table version", e);
 	t->version_id = sqlite3_last_insert_rowid(db->h);
 	return r;
@@ -682,6 +690,7 @@ static int commit_in(struct snapshot_writer *w, struct store_db *db, const char 
 	sqlite3_bind_int64(st, 13, (int64_t)w->stored_bytes);
 	sqlite3_bind_blob64(st, 14, text.data, text.len, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 15, (int64_t)manifest_len);
+	sqlite3_bind_int64(st, 16, m->schema_since_ms);
 	r = store_run(db, st, "storing the snapshot", e);
 	if (r == -EEXIST)
 		r = err_set(e, EEXIST, "snapshot '%s' exists already", name ? name : "");
@@ -716,6 +725,8 @@ int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct m
 		m->tables[i].name = xstrdup(w->table[i].m.name);
 	}
 	m->taken_ms = w->taken_ms;
+	if (!m->schema_since_ms)
+		m->schema_since_ms = w->taken_ms;
 	hasher_sha256(w->hasher, schema_sql, schema_len, m->schema_sha256);
 	_cleanup_strbuf_ struct strbuf full = {0};
 	_cleanup_free_ int64_t *codec_ids = xcalloc(w->n_tables, sizeof *codec_ids);

@@ -105,7 +105,7 @@ static int64_t model_write(struct catalog *c, const struct db_table *t, const st
 	struct version_info base = {0};
 	if (base_id)
 		assert_int_equal(catalog_table(c, base_id, t->name, &base, &e), 0);
-	if (capture_merge(stream, c, base.id, &base.digest, v, &e) < 0)
+	if (capture_merge(stream, c, base.id, &base.digest, v, 0, &e) < 0)
 		fail_msg("%s", e.msg);
 	row_stream_close(stream);
 	version_writer_free(v);
