@@ -686,7 +686,7 @@ static int staging_setup(struct staging *s, struct err *e)
 	int r, version = -1;
 
 	/* exclusive: no shared-memory file, and no second daemon */
-	r = staging_pragma(s, "PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL;"
+	r = staging_pragma(s, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
 			      " PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4096; PRAGMA cache_size=-8192;"
 			      " PRAGMA journal_size_limit=1048576;"
 			      " PRAGMA foreign_keys=OFF; PRAGMA trusted_schema=OFF", e);
@@ -713,7 +713,8 @@ static int staging_setup(struct staging *s, struct err *e)
 				    staging_counts_sql, NULL, NULL) != SQLITE_OK)
 		return err_set(e, EIO, "%s: %s", s->path, sqlite3_errmsg(s->db));
 	/* files that were unlinked while open when the program ended */
-	r = staging_pragma(s, "BEGIN IMMEDIATE; DELETE FROM chunk WHERE (id >> 24) IN (SELECT id FROM node WHERE parent = 0 AND id > 0);"
+	r = staging_pragma(s, "BEGIN IMMEDIATE; DELETE FROM chunk WHERE id IN (SELECT c.id FROM node n CROSS JOIN chunk c"
+			      " ON c.id BETWEEN n.id << 24 AND (n.id << 24) | 16777215 WHERE n.parent = 0 AND n.id > 0);"
 			      " DELETE FROM xattr WHERE node IN (SELECT id FROM node WHERE parent = 0 AND id > 0);"
 			      " DELETE FROM node WHERE parent = 0 AND id > 0; COMMIT", e);
 	if (r < 0)

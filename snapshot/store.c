@@ -134,7 +134,7 @@ struct store_db *store_open(const struct catalog *c, bool create, bool query_onl
 	}
 	(void)sqlite3_extended_result_codes(db->h, 1);
 	(void)sqlite3_busy_timeout(db->h, CATALOG_BUSY_MS);
-	const char *setup = query_only ? "PRAGMA query_only=1; PRAGMA cache_size=-2048; PRAGMA mmap_size=268435456"
+	const char *setup = query_only ? "PRAGMA query_only=1; PRAGMA cache_size=-2048;"
 				       : "PRAGMA synchronous=FULL; PRAGMA cache_size=-8192; PRAGMA foreign_keys=0;"
 					 "PRAGMA wal_autocheckpoint=1000; PRAGMA journal_size_limit=67108864";
 	if (sqlite3_exec(db->h, setup, NULL, NULL, NULL) != SQLITE_OK) {
