@@ -23,10 +23,16 @@ int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
-	_cleanup_free_ char *sql = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64 ";"
-					     "DELETE FROM snapshot WHERE id=%" PRId64,
-					     snapshot_id, snapshot_id);
-	r = sqlite3_exec(db->h, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : store_error(db, "removing a snapshot", e);
+	/* It may have been held since it was looked at: only what this transaction sees counts. */
+	_cleanup_free_ char *tables = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64, snapshot_id);
+	_cleanup_free_ char *snapshot =
+		xasprintf("DELETE FROM snapshot WHERE id=%" PRId64 "%s", snapshot_id, even_held ? "" : " AND held=0");
+	if (sqlite3_exec(db->h, snapshot, NULL, NULL, NULL) != SQLITE_OK)
+		r = store_error(db, "removing a snapshot", e);
+	else if (sqlite3_changes(db->h) == 0)
+		r = err_set(e, EBUSY, "the snapshot was held or removed meanwhile");
+	else if (sqlite3_exec(db->h, tables, NULL, NULL, NULL) != SQLITE_OK)
+		r = store_error(db, "removing a snapshot", e);
 	return store_write_end(c, db, r, e);
 }
 
