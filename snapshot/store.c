@@ -20,7 +20,7 @@
 static const char *const stmt_sql[STMT_MAX] = {
 	[STMT_PACK] = "SELECT codec_id, first_seen_ms, dict_id, sha256, data FROM pack WHERE id=?1",
 	[STMT_PACK_INSERT] = "INSERT INTO pack VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-	[STMT_PAGE] = "SELECT data FROM page WHERE id=?1",
+	[STMT_PAGE] = "SELECT data, sha256 FROM page WHERE id=?1",
 	[STMT_PAGE_FIND] = "SELECT id FROM page WHERE sha256=?1",
 	[STMT_PAGE_INSERT] = "INSERT INTO page(sha256, data) VALUES(?1, ?2)",
 	[STMT_CODEC] = "SELECT description FROM codec WHERE id=?1",

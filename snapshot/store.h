@@ -238,6 +238,9 @@ uint64_t snapshot_writer_bytes(const struct snapshot_writer *w); /* stored so fa
 int store_manifest(struct catalog *c, int64_t snapshot_id, struct manifest *ret, struct err *e);
 int store_manifest_full(struct catalog *c, struct manifest *m, const int64_t *codec_ids, struct strbuf *out, struct err *e);
 
+/* True when a stored page is what its SHA-256 says. */
+bool page_is_whole(struct hasher *h, const void *data, size_t len, const void *sha, size_t sha_len);
+
 /* Frees packs, pages and versions that no snapshot uses, unless a writer is active (then the next sweep does it). */
 int store_sweep(struct catalog *c, struct err *e);
 /* The unlisted snapshots of crashed restores, when nobody is writing. */
