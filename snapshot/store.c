@@ -199,10 +199,10 @@ struct store_db *store_write_begin(struct catalog *c, enum store_sync sync, stru
 	(void)pthread_mutex_lock(&c->write_mutex);
 	/* NORMAL in WAL mode syncs at checkpoints only; a later FULL commit syncs the whole log, earlier transactions with it. */
 	const char *pragma = sync == STORE_DURABLE ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL";
-	if ((sync == c->writer_sync || sqlite3_exec(c->writer->h, pragma, NULL, NULL, NULL) == SQLITE_OK) &&
-	    sqlite3_exec(c->writer->h, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK) {
-		c->writer_sync = sync;
-		return c->writer;
+	if (sync == c->writer_sync || sqlite3_exec(c->writer->h, pragma, NULL, NULL, NULL) == SQLITE_OK) {
+		c->writer_sync = sync; /* also when BEGIN fails: the connection is set */
+		if (sqlite3_exec(c->writer->h, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK)
+			return c->writer;
 	}
 	(void)store_error(c->writer, "begin", e);
 	(void)pthread_mutex_unlock(&c->write_mutex);

@@ -590,6 +590,32 @@ static void full_disk(void **state)
 	test_dir_remove(dir);
 }
 
+/* A write that could not begin leaves no durable one behind that is not synced. */
+static void durable_is_durable(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	struct err e = ERR_INIT;
+	char *path = xasprintf("%s/c.db", dir);
+	sqlite3 *other;
+	int64_t full = 0;
+	assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+	free(path);
+	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_busy_timeout(c->writer->h, 1);
+	assert_null(store_write_begin(c, STORE_LAZY, &e));
+	assert_int_equal(e.code, EBUSY);
+	sqlite3_close(other);
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, &e);
+	assert_non_null(db);
+	assert_int_equal(store_pragma(db, "PRAGMA synchronous", &full, &e), 0);
+	assert_int_equal(full, 2);
+	assert_int_equal(store_write_end(c, db, 0, &e), 0);
+	catalog_close(c);
+	test_dir_remove(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -597,6 +623,7 @@ int main(void)
 		cmocka_unit_test(damage_is_found_and_contained), cmocka_unit_test(damage_frees_nothing),
 		cmocka_unit_test(sweep_waits_for_writers),
 		cmocka_unit_test(snapshots_by_name), cmocka_unit_test(opening), cmocka_unit_test(full_disk),
+		cmocka_unit_test(durable_is_durable),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
