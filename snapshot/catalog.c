@@ -394,7 +394,10 @@ int store_codec_id(struct catalog *c, const struct db_table *t, int64_t *ret, st
 		if (found)
 			*ret = sqlite3_column_int64(st, 0);
 		(void)sqlite3_reset(st);
-		if (!found && (st = store_stmt(db, STMT_CODEC_INSERT, e))) {
+		st = found ? NULL : store_stmt(db, STMT_CODEC_INSERT, e);
+		if (!found && !st)
+			r = err_code(e);
+		if (st) {
 			sqlite3_bind_blob(st, 1, sha, sizeof sha, SQLITE_STATIC);
 			sqlite3_bind_text(st, 2, text.data, (int)text.len, SQLITE_STATIC);
 			r = store_run(db, st, "storing a table description", e);
@@ -500,6 +503,8 @@ int catalog_source(struct catalog *c, const char *name, int64_t *ret_id, struct 
 		return err_code(e);
 	int r = 0;
 	st = store_stmt(db, STMT_SOURCE_FIND, e);
+	if (!st)
+		return store_write_end(c, db, err_code(e), e);
 	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
 	if (sqlite3_step(st) == SQLITE_ROW) {
 		*ret_id = sqlite3_column_int64(st, 0);
