@@ -199,7 +199,7 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 		codec = NULL; /* rows of another form: every one of them differs */
 	if (codec && row_codec_table(codec)->key_kind != t->key_kind)
 		t = &plain;
-	bool compare = codec != NULL;
+	bool compare = codec != NULL, again = false;
 	if (!codec)
 		codec = mine = row_codec_new(t = &plain);
 	bool ordered = compare && t->key_kind == DB_KEY_UNIQUE;
@@ -216,6 +216,13 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 			tp->inserts = target->rows;
 		if ((r == -EILSEQ || r == -EOPNOTSUPP) && ordered) {
 			ordered = false;
+			continue;
+		}
+		/* A row whose key cannot be told from it: not the rows of this version, which all could (see capture). */
+		if (r == -EDOM && !again) {
+			again = true;
+			compare = ordered = false;
+			codec = mine = row_codec_new(t = &plain);
 			continue;
 		}
 		if (r < 0 && e)
