@@ -597,7 +597,8 @@ int catalog_list(struct catalog *c, int64_t source_id, struct snapshot_list *ret
 	return r;
 }
 
-static int catalog_one(struct catalog *c, enum stmt which, int64_t id, const char *name, struct snapshot_info *ret, struct err *e)
+static int catalog_one(struct catalog *c, enum stmt which, int64_t id, const char *name, int64_t ms, struct snapshot_info *ret,
+		       struct err *e)
 {
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
@@ -610,6 +611,8 @@ static int catalog_one(struct catalog *c, enum stmt which, int64_t id, const cha
 		sqlite3_bind_int64(st, 1, id);
 		if (name)
 			sqlite3_bind_text(st, 2, name, -1, SQLITE_STATIC);
+		else if (ms)
+			sqlite3_bind_int64(st, 2, ms);
 		int step = sqlite3_step(st);
 		if (step == SQLITE_ROW)
 			snapshot_from_row(st, ret);
@@ -625,17 +628,22 @@ static int catalog_one(struct catalog *c, enum stmt which, int64_t id, const cha
 
 int catalog_find(struct catalog *c, int64_t source_id, const char *name, struct snapshot_info *ret, struct err *e)
 {
-	return catalog_one(c, STMT_SNAPSHOT_FIND, source_id, name, ret, e);
+	return catalog_one(c, STMT_SNAPSHOT_FIND, source_id, name, 0, ret, e);
 }
 
 int catalog_get(struct catalog *c, int64_t snapshot_id, struct snapshot_info *ret, struct err *e)
 {
-	return catalog_one(c, STMT_SNAPSHOT_GET, snapshot_id, NULL, ret, e);
+	return catalog_one(c, STMT_SNAPSHOT_GET, snapshot_id, NULL, 0, ret, e);
 }
 
 int catalog_latest(struct catalog *c, int64_t source_id, struct snapshot_info *ret, struct err *e)
 {
-	return catalog_one(c, STMT_SNAPSHOT_LATEST, source_id, NULL, ret, e);
+	return catalog_one(c, STMT_SNAPSHOT_LATEST, source_id, NULL, 0, ret, e);
+}
+
+int store_newest_taken(struct catalog *c, int64_t source_id, int64_t now, struct snapshot_info *ret, struct err *e)
+{
+	return catalog_one(c, STMT_SNAPSHOT_TAKEN, source_id, NULL, now, ret, e);
 }
 
 int catalog_rename(struct catalog *c, int64_t snapshot_id, const char *name, struct err *e)

@@ -46,6 +46,10 @@ static const char *const stmt_sql[STMT_MAX] = {
 	[STMT_SNAPSHOT_GET] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot WHERE id=?1",
 	[STMT_SNAPSHOT_LATEST] = "SELECT " SNAPSHOT_COLUMNS
 				 " FROM snapshot WHERE source_id=?1 AND name IS NOT NULL ORDER BY taken_ms DESC, id DESC LIMIT 1",
+	[STMT_SNAPSHOT_TAKEN] = "SELECT " SNAPSHOT_COLUMNS
+				" FROM snapshot WHERE source_id=?1 AND name IS NOT NULL AND taken_ms<=?2 AND id NOT IN (SELECT target_id"
+				" FROM journal WHERE source_id=?1 AND op='import' AND target_id IS NOT NULL)"
+				" ORDER BY taken_ms DESC, id DESC LIMIT 1",
 	[STMT_SNAPSHOT_INSERT] =
 		"INSERT INTO snapshot(id, source_id, name, taken_ms, engine, server_version, app_version, schema_id, schema_len, n_tables,"
 		" rows, line_bytes, stored_bytes, manifest, manifest_len, schema_since_ms)"
@@ -70,7 +74,7 @@ static const char *const stmt_sql[STMT_MAX] = {
 	[STMT_JOURNAL_OPEN] = "SELECT id, source_id, at_ms, op, subject, uid, pid, program, state, finished_ms, detail, safety_id,"
 			      " target_id FROM journal WHERE source_id=?1 AND finished_ms IS NULL ORDER BY id",
 	[STMT_JOURNAL_WRITTEN] =
-		"SELECT max(coalesce(finished_ms, 9223372036854775807)) FROM journal WHERE source_id=?1 AND op IN ('restore', 'put')"
+		"SELECT max(coalesce(finished_ms, 9223372036854775807)), max(id) FROM journal WHERE source_id=?1 AND op IN ('restore', 'put')"
 		" AND state IN ('begun', 'committed', 'unknown')",
 	[STMT_DATA_VERSION] = "PRAGMA data_version",
 };

@@ -552,6 +552,46 @@ static void two_processes(void **state)
 	world_end(&w);
 }
 
+static void remove_tree(const char *path)
+{
+	static const char *const names[] = {"MANIFEST.json", "schema.sql", "SHA256SUMS", "tables/child.jsonl", "tables/entity.jsonl",
+					    "tables/series.jsonl", "tables"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char *name = xasprintf("%s/%s", path, names[i]);
+		(void)remove(name);
+		free(name);
+	}
+	assert_int_equal(rmdir(path), 0);
+}
+
+/* A fresh backup of another database is not what this one holds now. */
+static void an_import_is_not_now(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *path = xasprintf("%s/backup", w.dir);
+	int64_t a = take(&w, "a"), id, now;
+	if (engine_export(w.engine, a, path, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(engine_remove(w.engine, 0, "a", &w.me, &e), 0);
+	struct backup_tree *b;
+	assert_int_equal(backup_dir_open(&b, path, &e), 0);
+	if (engine_import(w.engine, 0, b, NULL, &w.me, NULL, &id, NULL, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(listed(&w), 1);
+	assert_int_equal(engine_now_peek(w.engine, 0, &now), -ENOENT);
+	assert_int_equal(engine_now(w.engine, 0, &w.me, NULL, &now, &e), 0);
+	assert_true(now > id);
+	backup_close(b);
+	remove_tree(path);
+	free(path);
+	world_close(&w);
+	world_end(&w);
+}
+
 /* A row whose key cannot be told from it can be compared with a snapshot of rows that all could. */
 static void a_key_given_up_can_be_compared(void **state)
 {
@@ -599,6 +639,7 @@ int main(void)
 		cmocka_unit_test(one_row),
 		cmocka_unit_test(a_crash_is_settled),
 		cmocka_unit_test(two_processes),
+		cmocka_unit_test(an_import_is_not_now),
 		cmocka_unit_test(a_key_given_up_can_be_compared),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
