@@ -374,6 +374,8 @@ static void *snapshot_thread(void *arg)
 	/* The words of a cancelled call are the server's; the reason is ours. */
 	if (r < 0 && atomic_load(&j->ctl.cancelled))
 		r = err_set(&e, EINTR, "cancelled");
+	if (cp.damage.code)
+		job_say_error(j, &cp.damage); /* the snapshot is whole; that another is not has to be known */
 	char detail[96];
 	(void)snprintf(detail, sizeof detail, "%" PRIu64 " rows, %" PRIu64 " bytes stored", (uint64_t)atomic_load(&j->ctl.rows_done),
 		       snapshot_writer_bytes(j->writer));
@@ -722,8 +724,18 @@ static int import_as(struct job *j, struct backup_tree *backup, const char *name
 	int64_t base = newest_id(g, j->source);
 	while (r == 0) {
 		r = snapshot_writer_new(&w, g->catalog, g->source[j->source].id, taken, e);
-	if (r == 0)
-		r = import_run(g->catalog, backup, w, g->source[j->source].id, newest_id(g, j->source), name, &j->ctl, report, e);
+		/* Noted before it is there: what was imported is never "now", and an unlisted target is somebody's. */
+		if (r == 0)
+			r = journal_state(g->catalog, j->journal_id, "running", NULL, 0, snapshot_writer_id(w), false, e);
+		if (r == 0)
+			r = import_run(g->catalog, backup, w, g->source[j->source].id, base, name, &j->ctl, report, e);
+		if (r != -EUCLEAN || !base)
+			break;
+		/* The newest snapshot is damaged: nothing can be shared with it. */
+		base = 0;
+		r = 0;
+		snapshot_writer_free(TAKE_PTR(w));
+	}
 	if (r == 0) {
 		*ret_id = snapshot_writer_id(w);
 		if (ret_name && name)

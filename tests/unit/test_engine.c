@@ -592,6 +592,51 @@ static void an_import_is_not_now(void **state)
 	world_end(&w);
 }
 
+/* A damaged newest snapshot keeps nobody from taking the next one, restoring an older one, or importing. */
+static void a_damaged_newest_snapshot_stops_nothing(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *before = dump(w.db), *path = xasprintf("%s/backup", w.dir);
+	int64_t a = take(&w, "a"), id;
+	if (engine_export(w.engine, a, path, &e) < 0)
+		fail_msg("%s", e.msg);
+	sql(w.db, CHANGES);
+	(void)take(&w, "b");
+	world_close(&w);
+	/* everything that only b has */
+	sql(w.catalog, "UPDATE pack SET data=x'00' WHERE first_seen_ms=(SELECT taken_ms FROM snapshot WHERE name='b')");
+	world_open(&w, "");
+	int64_t c = take(&w, "c");
+	struct strbuf text = {0}, report = {0};
+	engine_status(w.engine, 0, &text);
+	assert_non_null(strstr(text.data, "damaged"));
+	strbuf_done(&text);
+	assert_int_equal(engine_verify(w.engine, c, &report, &e), 0);
+	assert_int_equal(engine_remove(w.engine, 0, "c", &w.me, &e), 0);
+	struct backup_tree *b;
+	assert_int_equal(backup_dir_open(&b, path, &e), 0);
+	if (engine_import(w.engine, 0, b, "i", &w.me, NULL, &id, NULL, &e) < 0)
+		fail_msg("%s", e.msg);
+	backup_close(b);
+	assert_int_equal(engine_verify(w.engine, id, &report, &e), 0);
+	assert_int_equal(engine_remove(w.engine, 0, "i", &w.me, &e), 0);
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	char *after = dump(w.db);
+	assert_string_equal(before, after);
+	strbuf_done(&report);
+	remove_tree(path);
+	free(path);
+	free(before);
+	free(after);
+	world_close(&w);
+	world_end(&w);
+}
+
 /* A row whose key cannot be told from it can be compared with a snapshot of rows that all could. */
 static void a_key_given_up_can_be_compared(void **state)
 {
@@ -640,6 +685,7 @@ int main(void)
 		cmocka_unit_test(a_crash_is_settled),
 		cmocka_unit_test(two_processes),
 		cmocka_unit_test(an_import_is_not_now),
+		cmocka_unit_test(a_damaged_newest_snapshot_stops_nothing),
 		cmocka_unit_test(a_key_given_up_can_be_compared),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
