@@ -40,7 +40,7 @@ static const char catalog_schema[] =
 	" version_id INTEGER NOT NULL REFERENCES version, PRIMARY KEY(snapshot_id, ordinal)) WITHOUT ROWID;"
 	"CREATE UNIQUE INDEX snapshot_table_name ON snapshot_table(snapshot_id, name);"
 	"CREATE INDEX snapshot_table_version ON snapshot_table(version_id);"
-	"CREATE TABLE page(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, data BLOB NOT NULL);"
+	"CREATE TABLE page(id INTEGER PRIMARY KEY AUTOINCREMENT, sha256 BLOB NOT NULL UNIQUE, data BLOB NOT NULL);"
 	"CREATE TABLE pack(id INTEGER PRIMARY KEY, codec_id INTEGER NOT NULL REFERENCES codec, first_seen_ms INTEGER NOT NULL,"
 	" dict_id INTEGER NOT NULL, sha256 BLOB NOT NULL, data BLOB NOT NULL);"
 	"CREATE TABLE journal(id INTEGER PRIMARY KEY AUTOINCREMENT, source_id INTEGER NOT NULL, at_ms INTEGER NOT NULL,"

@@ -29,6 +29,7 @@ struct job {
 	int64_t journal_id;
 	int64_t started_ms;
 	int lock_fd;
+	int keep_fd; /* keeps sweeps from what a restore reads; -1: none */
 	struct job_ctl ctl;
 	struct waiter *waiter; /* whose interruption cancels it; NULL: nobody's */
 	pthread_mutex_t conn_mutex;
@@ -168,6 +169,8 @@ static void job_free(struct job *j)
 	snapshot_writer_free(j->writer);
 	if (j->lock_fd >= 0)
 		(void)close(j->lock_fd);
+	if (j->keep_fd >= 0)
+		(void)close(j->keep_fd);
 	(void)pthread_mutex_destroy(&j->conn_mutex);
 	(void)pthread_mutex_destroy(&j->ctl.mutex);
 	free(j);
@@ -192,7 +195,7 @@ static int job_begin(struct engine *g, size_t source, const char *op, const char
 	j->op = op;
 	(void)snprintf(j->subject, sizeof j->subject, "%s", subject);
 	j->started_ms = now_ms();
-	j->lock_fd = -1;
+	j->lock_fd = j->keep_fd = -1;
 	j->waiter = w;
 	(void)pthread_mutex_init(&j->conn_mutex, NULL);
 	(void)pthread_mutex_init(&j->ctl.mutex, NULL);
@@ -253,6 +256,8 @@ static void job_end(struct job *j, int r, const char *done_state, const char *de
 	snapshot_writer_free(TAKE_PTR(j->writer));
 	if (j->lock_fd >= 0)
 		(void)close(TAKE_FD(j->lock_fd));
+	if (j->keep_fd >= 0)
+		(void)close(TAKE_FD(j->keep_fd));
 	{
 		MUTEX_GUARD(&g->mutex);
 		if (snapshot_id) {
@@ -819,7 +824,10 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 	if (r < 0)
 		return r;
 	int64_t target = rq->snapshot_id, imported = 0;
-	if (rq->backup) {
+	/* Held to the end: the target may be removed meanwhile, or be one that is not listed, but its rows stay. */
+	r = j->keep_fd = store_lock(g->catalog, STORE_LOCK_WRITERS, false, &why);
+	r = r > 0 ? 0 : r;
+	if (r == 0 && rq->backup) {
 		r = import_as(j, rq->backup, NULL, &imported, NULL, report, &why);
 		target = imported;
 	}

@@ -552,6 +552,47 @@ static void two_processes(void **state)
 	world_end(&w);
 }
 
+/* ---- what others do meanwhile ---- */
+
+static void *remove_target(void *arg)
+{
+	struct world *w = arg;
+	struct progress p;
+	struct err e = ERR_INIT;
+	for (bool applying = false; !applying; usleep(1000)) {
+		engine_progress(w->engine, 0, &p);
+		applying = !strcmp(p.what, "restore: child");
+	}
+	if (engine_remove(w->engine, 0, "a", &w->me, &e) < 0)
+		fail_msg("%s", e.msg);
+	return NULL;
+}
+
+static void a_target_removed_meanwhile_is_restored(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *before = dump(w.db);
+	int64_t a = take(&w, "a");
+	sql(w.db, "DELETE FROM child; " CHANGES);
+	world_close(&w);
+	world_open(&w, "?slow_ms_per_row=1");
+	pthread_t t;
+	assert_int_equal(pthread_create(&t, NULL, remove_target, &w), 0);
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	(void)pthread_join(t, NULL);
+	char *after = dump(w.db);
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+	world_close(&w);
+	world_end(&w);
+}
+
 static void remove_tree(const char *path)
 {
 	static const char *const names[] = {"MANIFEST.json", "schema.sql", "SHA256SUMS", "tables/child.jsonl", "tables/entity.jsonl",
@@ -684,6 +725,7 @@ int main(void)
 		cmocka_unit_test(one_row),
 		cmocka_unit_test(a_crash_is_settled),
 		cmocka_unit_test(two_processes),
+		cmocka_unit_test(a_target_removed_meanwhile_is_restored),
 		cmocka_unit_test(an_import_is_not_now),
 		cmocka_unit_test(a_damaged_newest_snapshot_stops_nothing),
 		cmocka_unit_test(a_key_given_up_can_be_compared),
