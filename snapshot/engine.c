@@ -27,6 +27,8 @@ struct job {
 	int64_t snapshot_id; /* being taken; 0: none */
 	char name[256];      /* of that snapshot */
 	int64_t journal_id;
+	const char *journal_end; /* its last state when the job fails; NULL: "failed" or "interrupted" */
+	bool unsettled;          /* the journal's entry stays open: what the database holds has to be looked up later */
 	int64_t started_ms;
 	int lock_fd;
 	int keep_fd; /* keeps sweeps from what a restore reads; -1: none */
@@ -242,11 +244,13 @@ static void job_end(struct job *j, int r, const char *done_state, const char *de
 {
 	struct engine *g = j->engine;
 	const char *state = r == 0 ? done_state : r == -EINTR ? "interrupted" : "failed";
+	if (r < 0 && j->journal_end)
+		state = j->journal_end;
 	struct err journal = ERR_INIT;
 	job_disconnect(j);
 	if (r < 0)
 		job_say_error(j, e);
-	if (journal_state(g->catalog, j->journal_id, state, r < 0 ? e->msg : detail, 0, 0, true, &journal) < 0 && r == 0)
+	if (journal_state(g->catalog, j->journal_id, state, r < 0 ? e->msg : detail, 0, 0, !j->unsettled, &journal) < 0 && r == 0)
 		job_say_error(j, &journal); /* what was done is done; that it is not written down is worth a word */
 	size_t source = j->source;
 	int64_t snapshot_id = j->snapshot_id;
@@ -659,12 +663,12 @@ static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 	const char *state = "unknown", *words = "after a crash the database holds neither the state before nor after: it was written to since";
 	int r = db_driver_of(j->conn)->settle(j->conn, e);
 	if (r == 0)
-		r = c->target_id ? restore_compare_live(g->catalog, j->conn, c->target_id, &j->ctl, NULL, e) : 1;
+		r = c->target_id ? restore_compare_live(g->catalog, j->conn, c->target_id, NULL, &j->ctl, NULL, e) : 1;
 	if (r == 0) {
 		state = "committed";
 		words = "found complete after a crash";
 	} else if (r == 1 && c->safety_id) {
-		r = restore_compare_live(g->catalog, j->conn, c->safety_id, &j->ctl, NULL, e);
+		r = restore_compare_live(g->catalog, j->conn, c->safety_id, NULL, &j->ctl, NULL, e);
 		if (r == 0) {
 			state = "rolled back";
 			words = "found unchanged after a crash";
@@ -777,26 +781,43 @@ int engine_import(struct engine *g, size_t source, struct backup_tree *backup, c
 /*
  * COMMIT failed, or its answer was lost: what does the database hold? On MySQL and MariaDB a commit is several steps, and one that
  * fails after the swap leaves the new tables in place. 0: the target, after a lost answer; else -errno and words that say which.
+ * Where it cannot be found out now, the journal's entry stays open, and what was found is in it: now/ depends on it.
  */
 static int restore_settle(struct job *j, const struct restore *rs, int commit, struct err *e)
 {
 	struct err said = *e, why = ERR_INIT;
+	{
+		/* Who cancelled a commit wants to know what came of it, unless the program ends. */
+		MUTEX_GUARD(&j->engine->mutex);
+		if (!j->engine->closing)
+			atomic_store(&j->ctl.cancelled, false);
+	}
 	job_disconnect(j);
 	int r = job_connect(j, &why);
 	if (r == 0)
 		r = db_driver_of(j->conn)->settle(j->conn, &why);
 	if (r == 0)
-		r = restore_compare_live(rs->catalog, j->conn, rs->target_id, &j->ctl, NULL, &why);
+		r = rs->target_id ? restore_compare_live(rs->catalog, j->conn, rs->target_id, rs->tables, &j->ctl, NULL, &why) : 1;
 	if (r == 0 && commit == -ECONNRESET)
 		return 0;
-	if (r == 0)
+	if (r == 0) {
+		j->journal_end = "committed";
 		return err_set(e, -commit, "%s (the database holds the restored state)", said.msg);
-	if (r == 1 && rs->safety_id)
-		r = restore_compare_live(rs->catalog, j->conn, rs->safety_id, &j->ctl, NULL, &why) == 0 ? 1 : 2;
-	if (r == 1)
-		return err_set(e, -commit, "%s (the database is unchanged)", said.msg);
-	if (r == 2)
-		return err_set(e, -commit, "%s (the database holds neither state: it was written to since)", said.msg);
+	}
+	if (r == 1 && rs->safety_id) {
+		r = restore_compare_live(rs->catalog, j->conn, rs->safety_id, NULL, &j->ctl, NULL, &why);
+		if (r == 0)
+			return err_set(e, -commit, "%s (the database is unchanged)", said.msg);
+	}
+	if (r == 1) {
+		j->journal_end = "unknown";
+		return err_set(e, -commit, "%s (%s)", said.msg,
+			       !rs->target_id ? "the database is not as it was before: the row may be in it"
+			       : rs->safety_id ? "the database holds neither state: it was written to since"
+					       : "the database does not hold the restored state");
+	}
+	j->unsettled = true;
+	j->journal_end = "begun";
 	return err_set(e, -commit, "%s; what the database holds is not known: %s", said.msg, why.msg);
 }
 
@@ -852,7 +873,7 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 	int64_t safety_id = rs.safety_id;
 	(void)snprintf(safety, sizeof safety, "%s", rs.safety_name);
 	job_disconnect(j); /* before the imported target goes: nothing can need it then */
-	if (imported)
+	if (imported && !j->unsettled)
 		(void)store_remove_snapshot(g->catalog, imported, true, NULL);
 	job_end(j, r, rq->dry_run ? "done" : "committed", detail, &why);
 	if (safety_id)
@@ -880,6 +901,8 @@ int engine_put_row(struct engine *g, size_t source, const char *table, const cha
 			     .policy = g->source[source].config->restore, .journal_id = j->journal_id, .job = &j->ctl};
 	if (r == 0)
 		r = restore_put_row(&rs, table, file_name, text, len, &why);
+	if (r < 0 && rs.uncertain)
+		r = restore_settle(j, &rs, r, &why);
 	if (r < 0 && e)
 		*e = why;
 	int64_t safety_id = rs.safety_id;
@@ -903,7 +926,7 @@ int engine_verify_live(struct engine *g, size_t source, int64_t snapshot_id, str
 		return r;
 	r = job_connect(j, &why);
 	if (r == 0)
-		r = restore_compare_live(g->catalog, j->conn, snapshot_id, &j->ctl, ret, &why);
+		r = restore_compare_live(g->catalog, j->conn, snapshot_id, NULL, &j->ctl, ret, &why);
 	if (r < 0 && e)
 		*e = why;
 	job_end(j, r < 0 ? r : 0, r == 1 ? "different" : "done", NULL, &why);

@@ -552,6 +552,93 @@ static void two_processes(void **state)
 	world_end(&w);
 }
 
+/* ---- the answer of COMMIT ---- */
+
+enum commit_end { COMMIT_UNCHANGED, COMMIT_UNREACHABLE, COMMIT_DONE };
+
+struct committer {
+	struct world *w;
+	struct waiter *waiter;
+	char *restored; /* a database as the restore would have made it */
+	enum commit_end end;
+};
+
+/* Waits until the restore hangs in COMMIT, puts another database in place, and cancels it. */
+static void *end_commit(void *arg)
+{
+	struct committer *cm = arg;
+	struct progress p;
+	char *aside = xasprintf("%s/aside.db", cm->w->dir);
+	for (bool verified = false; !verified; usleep(10000)) {
+		engine_progress(cm->w->engine, 0, &p);
+		verified = !strcmp(p.what, "verify: series");
+	}
+	usleep(300000);
+	if (cm->end != COMMIT_UNCHANGED)
+		assert_int_equal(rename(cm->w->db, aside), 0);
+	if (cm->end == COMMIT_DONE)
+		assert_int_equal(rename(cm->restored, cm->w->db), 0);
+	engine_interrupt(cm->w->engine, cm->waiter);
+	free(aside);
+	return NULL;
+}
+
+/* A cancel in COMMIT: what the database holds is looked up all the same, the words and the journal tell it, and now/ knows. Where it
+ * cannot be looked up the entry stays open until it can. */
+static void an_uncertain_commit_is_settled(void **state)
+{
+	(void)state;
+	static const char *const words[] = {"the database is unchanged", "is not known", "holds the restored state"};
+	static const char *const journal[] = {"restore test: interrupted", "restore test: begun", "restore test: committed"};
+	for (int end = COMMIT_UNCHANGED; end <= COMMIT_DONE; end++) {
+		struct world w;
+		struct err e = ERR_INIT;
+		world_new(&w);
+		char *restored = xasprintf("%s/restored.db", w.dir), *aside = xasprintf("%s/aside.db", w.dir);
+		char *copy = xasprintf("VACUUM INTO '%s'", restored);
+		sql(w.db, copy);
+		world_open(&w, "");
+		int64_t a = take(&w, "a"), now;
+		sql(w.db, CHANGES);
+		int64_t b = take(&w, "b");
+		assert_true(b > a);
+		world_close(&w);
+		world_open(&w, "?hang=commit");
+		struct waiter waiter = {0};
+		struct committer cm = {&w, &waiter, restored, (enum commit_end)end};
+		struct restore_plan plan;
+		struct restore_request rq = {.snapshot_id = a, .label = "test", .policy = RESTORE_REPLACE};
+		pthread_t t;
+		assert_int_equal(pthread_create(&t, NULL, end_commit, &cm), 0);
+		assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, &waiter, &plan, NULL, &e), -EINTR);
+		(void)pthread_join(t, NULL);
+		restore_plan_done(&plan);
+		assert_non_null(strstr(e.msg, words[end]));
+		struct strbuf text = {0};
+		assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+		assert_non_null(strstr(text.data, journal[end]));
+		strbuf_done(&text);
+		/* the safety snapshot is what the database holds, or it is not */
+		assert_int_equal(engine_now_peek(w.engine, 0, &now), end == COMMIT_UNCHANGED ? 0 : -ENOENT);
+		world_close(&w);
+		if (end == COMMIT_UNREACHABLE) {
+			assert_int_equal(rename(aside, w.db), 0);
+			world_open(&w, "");
+			(void)take(&w, "c"); /* waits for the settling */
+			assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+			assert_non_null(strstr(text.data, "restore test: rolled back"));
+			strbuf_done(&text);
+			world_close(&w);
+		}
+		(void)unlink(restored);
+		(void)unlink(aside);
+		free(restored);
+		free(aside);
+		free(copy);
+		world_end(&w);
+	}
+}
+
 /* ---- what others do meanwhile ---- */
 
 static void *remove_target(void *arg)
@@ -725,6 +812,7 @@ int main(void)
 		cmocka_unit_test(one_row),
 		cmocka_unit_test(a_crash_is_settled),
 		cmocka_unit_test(two_processes),
+		cmocka_unit_test(an_uncertain_commit_is_settled),
 		cmocka_unit_test(a_target_removed_meanwhile_is_restored),
 		cmocka_unit_test(an_import_is_not_now),
 		cmocka_unit_test(a_damaged_newest_snapshot_stops_nothing),
