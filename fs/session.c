@@ -268,11 +268,13 @@ static int session_serve(struct fs *fs, struct fuse_session *se, const char *mou
 	(void)sigemptyset(&unblock);
 	(void)sigaddset(&unblock, SIGUSR1);
 	(void)pthread_sigmask(SIG_UNBLOCK, &unblock, NULL);
+	fs->notify = notify_new(se); /* before the thread that will stop it */
 	int r = pthread_create(&signals.thread, NULL, session_signal_thread, &signals);
-	if (r != 0)
+	if (r != 0) {
+		(void)notify_stop(fs->notify, SESSION_QUIESCE_MS);
+		notify_free(TAKE_PTR(fs->notify));
 		return err_sys(e, r, "cannot start a thread");
-
-	fs->notify = notify_new(se);
+	}
 	engine_on_change(fs->engine, fs_changed, fs);
 	struct fuse_loop_config *loop = fuse_loop_cfg_create();
 	fuse_loop_cfg_set_max_threads(loop, SESSION_THREADS); /* max_idle is left alone: threads that come and go cost 4 times as much */
