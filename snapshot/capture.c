@@ -52,6 +52,8 @@ int capture_merge(struct row_stream *live, struct catalog *c, int64_t base_versi
 	_cleanup_(cleanup_row_stream) struct row_stream *base = NULL;
 	_cleanup_(cleanup_hasher) struct hasher *hasher = hasher_new();
 	int r = stream_version(&base, c, base_version, e);
+	if (r == -EIO)
+		return err_set(e, EUCLEAN, "%s", e ? e->msg : "");
 	if (r < 0)
 		return r;
 	struct capture_sink s = {.v = v, .hasher = hasher};
@@ -59,6 +61,8 @@ int capture_merge(struct row_stream *live, struct catalog *c, int64_t base_versi
 		s.digest = *base_digest;
 	struct merge_sink sink = {&s, capture_new, capture_gone, capture_same, capture_changed};
 	r = merge_streams(live, base, &sink, e);
+	if (r == -EIO && base->failed)
+		return err_set(e, EUCLEAN, "%s", e ? e->msg : "");
 	return r < 0 ? r : version_writer_finish(v, &s.digest, base_version, since_ms, e);
 }
 
@@ -89,10 +93,12 @@ static int capture_table_once(struct capture *cp, const struct db_table *t, cons
 	return capture_merge(live, cp->catalog, newest ? newest->id : 0, newest ? &newest->digest : NULL, v, 0, e);
 }
 
-/* Index order first; what breaks the byte order or cannot come ordered is read again and sorted here. */
+/* Index order first; what breaks the byte order or cannot come ordered is read again and sorted here. A damaged base would keep every
+ * later snapshot (and the one before each restore) from being taken: the table is then stored whole. */
 static int capture_table(struct capture *cp, const struct db_table *t, const struct version_list *base, struct err *e)
 {
 	struct db_table plain = table_without_derived_key(t);
+	const struct version_list none = {0};
 	bool ordered = t->key_kind == DB_KEY_UNIQUE;
 	for (;;) {
 		struct err why = ERR_INIT;
@@ -100,14 +106,20 @@ static int capture_table(struct capture *cp, const struct db_table *t, const str
 		int r = capture_table_once(cp, t, base, ordered, &why);
 		if (r >= 0)
 			return 0;
-		if (r == -EDOM && t != &plain)
+		if (r == -EUCLEAN && base != &none) {
+			base = &none;
+			cp->damage = why;
+			(void)err_prefix(&cp->damage, "table %s: the newest snapshot is damaged (metasnap check)", t->name);
+		} else if (r == -EDOM && t != &plain) {
 			t = &plain;
-		else if (!((r == -EILSEQ || r == -EOPNOTSUPP) && ordered)) {
+			ordered = false;
+		} else if (!((r == -EILSEQ || r == -EOPNOTSUPP) && ordered)) {
 			if (e)
 				*e = why;
 			return err_prefix(e, "table %s", t->name);
+		} else {
+			ordered = false;
 		}
-		ordered = false;
 		cp->wasted = true;
 		atomic_store(&cp->job->rows_done, rows);
 		atomic_store(&cp->job->bytes_done, bytes);

@@ -40,7 +40,7 @@ static const char catalog_schema[] =
 	" version_id INTEGER NOT NULL REFERENCES version, PRIMARY KEY(snapshot_id, ordinal)) WITHOUT ROWID;"
 	"CREATE UNIQUE INDEX snapshot_table_name ON snapshot_table(snapshot_id, name);"
 	"CREATE INDEX snapshot_table_version ON snapshot_table(version_id);"
-	"CREATE TABLE page(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, data BLOB NOT NULL);"
+	"CREATE TABLE page(id INTEGER PRIMARY KEY AUTOINCREMENT, sha256 BLOB NOT NULL UNIQUE, data BLOB NOT NULL);"
 	"CREATE TABLE pack(id INTEGER PRIMARY KEY, codec_id INTEGER NOT NULL REFERENCES codec, first_seen_ms INTEGER NOT NULL,"
 	" dict_id INTEGER NOT NULL, sha256 BLOB NOT NULL, data BLOB NOT NULL);"
 	"CREATE TABLE journal(id INTEGER PRIMARY KEY AUTOINCREMENT, source_id INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
@@ -394,7 +394,10 @@ int store_codec_id(struct catalog *c, const struct db_table *t, int64_t *ret, st
 		if (found)
 			*ret = sqlite3_column_int64(st, 0);
 		(void)sqlite3_reset(st);
-		if (!found && (st = store_stmt(db, STMT_CODEC_INSERT, e))) {
+		st = found ? NULL : store_stmt(db, STMT_CODEC_INSERT, e);
+		if (!found && !st)
+			r = err_code(e);
+		if (st) {
 			sqlite3_bind_blob(st, 1, sha, sizeof sha, SQLITE_STATIC);
 			sqlite3_bind_text(st, 2, text.data, (int)text.len, SQLITE_STATIC);
 			r = store_run(db, st, "storing a table description", e);
@@ -500,6 +503,8 @@ int catalog_source(struct catalog *c, const char *name, int64_t *ret_id, struct 
 		return err_code(e);
 	int r = 0;
 	st = store_stmt(db, STMT_SOURCE_FIND, e);
+	if (!st)
+		return store_write_end(c, db, err_code(e), e);
 	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
 	if (sqlite3_step(st) == SQLITE_ROW) {
 		*ret_id = sqlite3_column_int64(st, 0);
@@ -592,7 +597,8 @@ int catalog_list(struct catalog *c, int64_t source_id, struct snapshot_list *ret
 	return r;
 }
 
-static int catalog_one(struct catalog *c, enum stmt which, int64_t id, const char *name, struct snapshot_info *ret, struct err *e)
+static int catalog_one(struct catalog *c, enum stmt which, int64_t id, const char *name, int64_t ms, struct snapshot_info *ret,
+		       struct err *e)
 {
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
@@ -605,6 +611,8 @@ static int catalog_one(struct catalog *c, enum stmt which, int64_t id, const cha
 		sqlite3_bind_int64(st, 1, id);
 		if (name)
 			sqlite3_bind_text(st, 2, name, -1, SQLITE_STATIC);
+		else if (ms)
+			sqlite3_bind_int64(st, 2, ms);
 		int step = sqlite3_step(st);
 		if (step == SQLITE_ROW)
 			snapshot_from_row(st, ret);
@@ -620,17 +628,22 @@ static int catalog_one(struct catalog *c, enum stmt which, int64_t id, const cha
 
 int catalog_find(struct catalog *c, int64_t source_id, const char *name, struct snapshot_info *ret, struct err *e)
 {
-	return catalog_one(c, STMT_SNAPSHOT_FIND, source_id, name, ret, e);
+	return catalog_one(c, STMT_SNAPSHOT_FIND, source_id, name, 0, ret, e);
 }
 
 int catalog_get(struct catalog *c, int64_t snapshot_id, struct snapshot_info *ret, struct err *e)
 {
-	return catalog_one(c, STMT_SNAPSHOT_GET, snapshot_id, NULL, ret, e);
+	return catalog_one(c, STMT_SNAPSHOT_GET, snapshot_id, NULL, 0, ret, e);
 }
 
 int catalog_latest(struct catalog *c, int64_t source_id, struct snapshot_info *ret, struct err *e)
 {
-	return catalog_one(c, STMT_SNAPSHOT_LATEST, source_id, NULL, ret, e);
+	return catalog_one(c, STMT_SNAPSHOT_LATEST, source_id, NULL, 0, ret, e);
+}
+
+int store_newest_taken(struct catalog *c, int64_t source_id, int64_t now, struct snapshot_info *ret, struct err *e)
+{
+	return catalog_one(c, STMT_SNAPSHOT_TAKEN, source_id, NULL, now, ret, e);
 }
 
 int catalog_rename(struct catalog *c, int64_t snapshot_id, const char *name, struct err *e)

@@ -29,6 +29,7 @@ struct job {
 	int64_t journal_id;
 	int64_t started_ms;
 	int lock_fd;
+	int keep_fd; /* keeps sweeps from what a restore reads; -1: none */
 	struct job_ctl ctl;
 	struct waiter *waiter; /* whose interruption cancels it; NULL: nobody's */
 	pthread_mutex_t conn_mutex;
@@ -45,7 +46,8 @@ struct source_state {
 	struct job *job;
 	char last_error[800];
 	int64_t last_error_ms;
-	int64_t now_id, now_used_ms;
+	/* What now/ shows, when it was used last (CLOCK_MONOTONIC), and the database's last write before it was taken. */
+	int64_t now_id, now_used_ms, now_write;
 };
 
 struct result {
@@ -167,6 +169,8 @@ static void job_free(struct job *j)
 	snapshot_writer_free(j->writer);
 	if (j->lock_fd >= 0)
 		(void)close(j->lock_fd);
+	if (j->keep_fd >= 0)
+		(void)close(j->keep_fd);
 	(void)pthread_mutex_destroy(&j->conn_mutex);
 	(void)pthread_mutex_destroy(&j->ctl.mutex);
 	free(j);
@@ -191,7 +195,7 @@ static int job_begin(struct engine *g, size_t source, const char *op, const char
 	j->op = op;
 	(void)snprintf(j->subject, sizeof j->subject, "%s", subject);
 	j->started_ms = now_ms();
-	j->lock_fd = -1;
+	j->lock_fd = j->keep_fd = -1;
 	j->waiter = w;
 	(void)pthread_mutex_init(&j->conn_mutex, NULL);
 	(void)pthread_mutex_init(&j->ctl.mutex, NULL);
@@ -252,6 +256,8 @@ static void job_end(struct job *j, int r, const char *done_state, const char *de
 	snapshot_writer_free(TAKE_PTR(j->writer));
 	if (j->lock_fd >= 0)
 		(void)close(TAKE_FD(j->lock_fd));
+	if (j->keep_fd >= 0)
+		(void)close(TAKE_FD(j->keep_fd));
 	{
 		MUTEX_GUARD(&g->mutex);
 		if (snapshot_id) {
@@ -373,6 +379,8 @@ static void *snapshot_thread(void *arg)
 	/* The words of a cancelled call are the server's; the reason is ours. */
 	if (r < 0 && atomic_load(&j->ctl.cancelled))
 		r = err_set(&e, EINTR, "cancelled");
+	if (cp.damage.code)
+		job_say_error(j, &cp.damage); /* the snapshot is whole; that another is not has to be known */
 	char detail[96];
 	(void)snprintf(detail, sizeof detail, "%" PRIu64 " rows, %" PRIu64 " bytes stored", (uint64_t)atomic_load(&j->ctl.rows_done),
 		       snapshot_writer_bytes(j->writer));
@@ -476,63 +484,73 @@ int engine_wait(struct engine *g, int64_t id, struct waiter *w, struct err *e)
 	return 0;
 }
 
+static int64_t monotonic_ms(void)
+{
+	struct timespec ts;
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void now_is(struct engine *g, size_t source, int64_t id, int64_t write)
+{
+	MUTEX_GUARD(&g->mutex);
+	g->source[source].now_id = id;
+	g->source[source].now_used_ms = monotonic_ms();
+	g->source[source].now_write = write;
+}
+
 int engine_now_peek(struct engine *g, size_t source, int64_t *ret_id)
 {
 	struct source_state *s = &g->source[source];
-	int64_t now = now_ms(), age = (int64_t)s->config->now_max_age_s * 1000, written = 0;
-	if (journal_last_write(g->catalog, s->id, &written, NULL) < 0)
+	int64_t age = (int64_t)s->config->now_max_age_s * 1000, now = now_ms(), written = 0, write = 0, id = 0;
+	if (journal_last_write(g->catalog, s->id, &written, &write, NULL) < 0)
 		return -EIO;
-	int64_t in_use = 0;
 	{
 		MUTEX_GUARD(&g->mutex);
-		if (s->now_id && now - s->now_used_ms < (age > NOW_IN_USE_MS ? age : NOW_IN_USE_MS))
-			in_use = s->now_id;
+		/* A reader keeps what it began with, whatever happens to the clock, until the database is written to. */
+		if (s->now_id && s->now_write == write && monotonic_ms() - s->now_used_ms < (age > NOW_IN_USE_MS ? age : NOW_IN_USE_MS))
+			id = s->now_id;
 	}
 	struct snapshot_info info;
-	int64_t id = 0;
-	if (in_use && catalog_get(g->catalog, in_use, &info, NULL) == 0) {
-		if (info.taken_ms > written)
+	if (id && catalog_get(g->catalog, id, &info, NULL) == 0)
+		snapshot_info_done(&info);
+	else
+		id = 0;
+	/* A moment in the future is a clock that was set back, an imported one another database's: neither is "now". */
+	if (!id && store_newest_taken(g->catalog, s->id, now, &info, NULL) == 0) {
+		if (info.taken_ms > written && now - info.taken_ms < age)
 			id = info.id;
 		snapshot_info_done(&info);
 	}
-	if (!id && catalog_latest(g->catalog, s->id, &info, NULL) == 0) {
-		/* A moment in the future is a clock that was set back: not to be trusted as "now". */
-		if (info.taken_ms > written && now - info.taken_ms < age && info.taken_ms <= now)
-			id = info.id;
-		snapshot_info_done(&info);
-	}
-	MUTEX_GUARD(&g->mutex);
 	if (!id)
 		return -ENOENT;
-	s->now_id = id;
-	s->now_used_ms = now;
+	now_is(g, source, id, write);
 	*ret_id = id;
 	return 0;
 }
 
 int engine_now(struct engine *g, size_t source, const struct requester *who, struct waiter *w, int64_t *ret_id, struct err *e)
 {
-	for (;;) {
-		if (engine_now_peek(g, source, ret_id) == 0)
-			return 0;
-		int64_t id;
-		char name[256];
-		/* A snapshot that is being taken has its moment just behind it: good enough, and the only one there can be. */
-		int r = engine_pending(g, source, &id, name);
-		if (r < 0)
-			r = engine_snapshot(g, source, NULL, who, &id, e);
-		if (r == -EBUSY && engine_pending(g, source, &id, name) == 0)
-			r = 0;
-		if (r == 0)
-			r = engine_wait(g, id, w, e);
-		if (r < 0)
-			return r;
-		MUTEX_GUARD(&g->mutex);
-		g->source[source].now_id = id;
-		g->source[source].now_used_ms = now_ms();
-		*ret_id = id;
+	if (engine_now_peek(g, source, ret_id) == 0)
 		return 0;
-	}
+	int64_t id = 0, written, write;
+	char name[256];
+	int r = journal_last_write(g->catalog, g->source[source].id, &written, &write, e);
+	if (r < 0)
+		return r;
+	/* A snapshot that is being taken has its moment just behind it: good enough, and the only one there can be. */
+	r = engine_pending(g, source, &id, name);
+	if (r < 0)
+		r = engine_snapshot(g, source, NULL, who, &id, e);
+	if (r == -EBUSY && engine_pending(g, source, &id, name) == 0)
+		r = 0;
+	if (r == 0)
+		r = engine_wait(g, id, w, e);
+	if (r < 0)
+		return r;
+	now_is(g, source, id, write);
+	*ret_id = id;
+	return 0;
 }
 
 /* A short entry in the journal for what is done at once. */
@@ -708,10 +726,21 @@ static int import_as(struct job *j, struct backup_tree *backup, const char *name
 		name = mine;
 	}
 	_cleanup_(cleanup_snapshot_writer) struct snapshot_writer *w = NULL;
-	if (r == 0)
+	int64_t base = newest_id(g, j->source);
+	while (r == 0) {
 		r = snapshot_writer_new(&w, g->catalog, g->source[j->source].id, taken, e);
-	if (r == 0)
-		r = import_run(g->catalog, backup, w, g->source[j->source].id, newest_id(g, j->source), name, &j->ctl, report, e);
+		/* Noted before it is there: what was imported is never "now", and an unlisted target is somebody's. */
+		if (r == 0)
+			r = journal_state(g->catalog, j->journal_id, "running", NULL, 0, snapshot_writer_id(w), false, e);
+		if (r == 0)
+			r = import_run(g->catalog, backup, w, g->source[j->source].id, base, name, &j->ctl, report, e);
+		if (r != -EUCLEAN || !base)
+			break;
+		/* The newest snapshot is damaged: nothing can be shared with it. */
+		base = 0;
+		r = 0;
+		snapshot_writer_free(TAKE_PTR(w));
+	}
 	if (r == 0) {
 		*ret_id = snapshot_writer_id(w);
 		if (ret_name && name)
@@ -795,7 +824,10 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 	if (r < 0)
 		return r;
 	int64_t target = rq->snapshot_id, imported = 0;
-	if (rq->backup) {
+	/* Held to the end: the target may be removed meanwhile, or be one that is not listed, but its rows stay. */
+	r = j->keep_fd = store_lock(g->catalog, STORE_LOCK_WRITERS, false, &why);
+	r = r > 0 ? 0 : r;
+	if (r == 0 && rq->backup) {
 		r = import_as(j, rq->backup, NULL, &imported, NULL, report, &why);
 		target = imported;
 	}

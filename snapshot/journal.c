@@ -112,9 +112,9 @@ int journal_each(struct catalog *c, int64_t source_id, bool unfinished, int (*ea
 	return r;
 }
 
-int journal_last_write(struct catalog *c, int64_t source_id, int64_t *ret_ms, struct err *e)
+int journal_last_write(struct catalog *c, int64_t source_id, int64_t *ret_ms, int64_t *ret_id, struct err *e)
 {
-	*ret_ms = 0;
+	*ret_ms = *ret_id = 0;
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
 		return err_code(e);
@@ -124,10 +124,12 @@ int journal_last_write(struct catalog *c, int64_t source_id, int64_t *ret_ms, st
 		r = err_code(e);
 	} else {
 		sqlite3_bind_int64(st, 1, source_id);
-		if (sqlite3_step(st) == SQLITE_ROW)
+		if (sqlite3_step(st) == SQLITE_ROW) {
 			*ret_ms = sqlite3_column_int64(st, 0);
-		else
+			*ret_id = sqlite3_column_int64(st, 1);
+		} else {
 			r = store_error(db, "reading the journal", e);
+		}
 		(void)sqlite3_reset(st);
 	}
 	store_read_end(c, db);

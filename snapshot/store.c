@@ -20,7 +20,7 @@
 static const char *const stmt_sql[STMT_MAX] = {
 	[STMT_PACK] = "SELECT codec_id, first_seen_ms, dict_id, sha256, data FROM pack WHERE id=?1",
 	[STMT_PACK_INSERT] = "INSERT INTO pack VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-	[STMT_PAGE] = "SELECT data FROM page WHERE id=?1",
+	[STMT_PAGE] = "SELECT data, sha256 FROM page WHERE id=?1",
 	[STMT_PAGE_FIND] = "SELECT id FROM page WHERE sha256=?1",
 	[STMT_PAGE_INSERT] = "INSERT INTO page(sha256, data) VALUES(?1, ?2)",
 	[STMT_CODEC] = "SELECT description FROM codec WHERE id=?1",
@@ -46,6 +46,10 @@ static const char *const stmt_sql[STMT_MAX] = {
 	[STMT_SNAPSHOT_GET] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot WHERE id=?1",
 	[STMT_SNAPSHOT_LATEST] = "SELECT " SNAPSHOT_COLUMNS
 				 " FROM snapshot WHERE source_id=?1 AND name IS NOT NULL ORDER BY taken_ms DESC, id DESC LIMIT 1",
+	[STMT_SNAPSHOT_TAKEN] = "SELECT " SNAPSHOT_COLUMNS
+				" FROM snapshot WHERE source_id=?1 AND name IS NOT NULL AND taken_ms<=?2 AND id NOT IN (SELECT target_id"
+				" FROM journal WHERE source_id=?1 AND op='import' AND target_id IS NOT NULL)"
+				" ORDER BY taken_ms DESC, id DESC LIMIT 1",
 	[STMT_SNAPSHOT_INSERT] =
 		"INSERT INTO snapshot(id, source_id, name, taken_ms, engine, server_version, app_version, schema_id, schema_len, n_tables,"
 		" rows, line_bytes, stored_bytes, manifest, manifest_len, schema_since_ms)"
@@ -70,7 +74,7 @@ static const char *const stmt_sql[STMT_MAX] = {
 	[STMT_JOURNAL_OPEN] = "SELECT id, source_id, at_ms, op, subject, uid, pid, program, state, finished_ms, detail, safety_id,"
 			      " target_id FROM journal WHERE source_id=?1 AND finished_ms IS NULL ORDER BY id",
 	[STMT_JOURNAL_WRITTEN] =
-		"SELECT max(coalesce(finished_ms, 9223372036854775807)) FROM journal WHERE source_id=?1 AND op IN ('restore', 'put')"
+		"SELECT max(coalesce(finished_ms, 9223372036854775807)), max(id) FROM journal WHERE source_id=?1 AND op IN ('restore', 'put')"
 		" AND state IN ('begun', 'committed', 'unknown')",
 	[STMT_DATA_VERSION] = "PRAGMA data_version",
 };
@@ -199,10 +203,10 @@ struct store_db *store_write_begin(struct catalog *c, enum store_sync sync, stru
 	(void)pthread_mutex_lock(&c->write_mutex);
 	/* NORMAL in WAL mode syncs at checkpoints only; a later FULL commit syncs the whole log, earlier transactions with it. */
 	const char *pragma = sync == STORE_DURABLE ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL";
-	if ((sync == c->writer_sync || sqlite3_exec(c->writer->h, pragma, NULL, NULL, NULL) == SQLITE_OK) &&
-	    sqlite3_exec(c->writer->h, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK) {
-		c->writer_sync = sync;
-		return c->writer;
+	if (sync == c->writer_sync || sqlite3_exec(c->writer->h, pragma, NULL, NULL, NULL) == SQLITE_OK) {
+		c->writer_sync = sync; /* also when BEGIN fails: the connection is set */
+		if (sqlite3_exec(c->writer->h, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK)
+			return c->writer;
 	}
 	(void)store_error(c->writer, "begin", e);
 	(void)pthread_mutex_unlock(&c->write_mutex);

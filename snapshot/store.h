@@ -43,6 +43,7 @@ enum stmt {
 	STMT_SNAPSHOT_FIND,
 	STMT_SNAPSHOT_GET,
 	STMT_SNAPSHOT_LATEST,
+	STMT_SNAPSHOT_TAKEN,
 	STMT_SNAPSHOT_INSERT,
 	STMT_SNAPSHOT_TEXTS,
 	STMT_SNAPSHOT_SUMS,
@@ -238,6 +239,9 @@ uint64_t snapshot_writer_bytes(const struct snapshot_writer *w); /* stored so fa
 int store_manifest(struct catalog *c, int64_t snapshot_id, struct manifest *ret, struct err *e);
 int store_manifest_full(struct catalog *c, struct manifest *m, const int64_t *codec_ids, struct strbuf *out, struct err *e);
 
+/* True when a stored page is what its SHA-256 says. */
+bool page_is_whole(struct hasher *h, const void *data, size_t len, const void *sha, size_t sha_len);
+
 /* Frees packs, pages and versions that no snapshot uses, unless a writer is active (then the next sweep does it). */
 int store_sweep(struct catalog *c, struct err *e);
 /* The unlisted snapshots of crashed restores, when nobody is writing. */
@@ -275,8 +279,10 @@ int journal_each(struct catalog *c, int64_t source_id, bool unfinished, int (*ea
 		 struct err *e);
 
 /* When the source's database was last written by a restore or a row put in; INT64_MAX while one is under way or its end is not
- * known; 0 never. Older snapshots are not what the database holds now. */
-int journal_last_write(struct catalog *c, int64_t source_id, int64_t *ret_ms, struct err *e);
+ * known; 0 never. Older snapshots are not what the database holds now. *ret_id: that entry, which no change of the clock moves. */
+int journal_last_write(struct catalog *c, int64_t source_id, int64_t *ret_ms, int64_t *ret_id, struct err *e);
+/* The newest snapshot that was taken of the source's own database, not imported, not later than now_ms. ENOENT. */
+int store_newest_taken(struct catalog *c, int64_t source_id, int64_t now_ms, struct snapshot_info *ret, struct err *e);
 
 int64_t now_ms(void);
 /* "2026-11-22T08:15:30Z" */

@@ -61,7 +61,7 @@ int stream_version(struct row_stream **ret, struct catalog *c, int64_t version_i
 			return r;
 	}
 	struct version_stream *v = xcalloc(1, sizeof *v);
-	v->base = (struct row_stream){version_stream_next, version_stream_close};
+	v->base = (struct row_stream){.next = version_stream_next, .close = version_stream_close};
 	v->cursor = TAKE_PTR(cursor);
 	*ret = &v->base;
 	return 0;
@@ -184,7 +184,7 @@ int sorter_stream(struct row_stream **ret, struct sorter *s, struct err *e)
 		sorter_free(s);
 		return r;
 	}
-	s->base = (struct row_stream){sorter_next, sorter_close};
+	s->base = (struct row_stream){.next = sorter_next, .close = sorter_close};
 	*ret = &s->base;
 	return 0;
 }
@@ -256,7 +256,7 @@ int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_t
 {
 	struct live_stream *s = xcalloc(1, sizeof *s);
 	_cleanup_(cleanup_row_stream) struct row_stream *mine = &s->base;
-	s->base = (struct row_stream){live_next, live_close};
+	s->base = (struct row_stream){.next = live_next, .close = live_close};
 	s->conn = conn;
 	s->codec = codec;
 	s->table = t->name;
@@ -308,5 +308,7 @@ int merge_streams(struct row_stream *left, struct row_stream *right, const struc
 		if (q == 0 && nl >= 0 && order >= 0)
 			nr = right->next(right, &r, e);
 	}
+	left->failed = nl < 0;
+	right->failed = nr < 0;
 	return q ? q : nl < 0 ? nl : nr < 0 ? nr : 0;
 }

@@ -30,6 +30,7 @@ struct stream_row {
 struct row_stream {
 	int (*next)(struct row_stream *s, struct stream_row *ret, struct err *e); /* 1, 0 at the end, -errno; valid until the next call */
 	void (*close)(struct row_stream *s);
+	bool failed; /* set by merge_streams: the error is this stream's own */
 };
 static inline void row_stream_close(struct row_stream *s)
 {

@@ -23,10 +23,16 @@ int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
-	_cleanup_free_ char *sql = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64 ";"
-					     "DELETE FROM snapshot WHERE id=%" PRId64,
-					     snapshot_id, snapshot_id);
-	r = sqlite3_exec(db->h, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : store_error(db, "removing a snapshot", e);
+	/* It may have been held since it was looked at: only what this transaction sees counts. */
+	_cleanup_free_ char *tables = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64, snapshot_id);
+	_cleanup_free_ char *snapshot =
+		xasprintf("DELETE FROM snapshot WHERE id=%" PRId64 "%s", snapshot_id, even_held ? "" : " AND held=0");
+	if (sqlite3_exec(db->h, snapshot, NULL, NULL, NULL) != SQLITE_OK)
+		r = store_error(db, "removing a snapshot", e);
+	else if (sqlite3_changes(db->h) == 0)
+		r = err_set(e, EBUSY, "the snapshot was held or removed meanwhile");
+	else if (sqlite3_exec(db->h, tables, NULL, NULL, NULL) != SQLITE_OK)
+		r = store_error(db, "removing a snapshot", e);
 	return store_write_end(c, db, r, e);
 }
 
@@ -85,9 +91,11 @@ static int sweep_mark(struct store_db *db, struct err *e)
 	if (sqlite3_prepare_v2(db->h, "SELECT pages FROM version", -1, &versions, NULL) != SQLITE_OK ||
 	    sqlite3_prepare_v2(db->h, "INSERT OR IGNORE INTO temp.live_page VALUES(?1)", -1, &page, NULL) != SQLITE_OK ||
 	    sqlite3_prepare_v2(db->h, "INSERT OR IGNORE INTO temp.live_pack VALUES(?1)", -1, &live, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v2(db->h, "SELECT data, id FROM page WHERE id IN (SELECT id FROM temp.live_page)", -1, &all, NULL) != SQLITE_OK)
+	    sqlite3_prepare_v2(db->h, "SELECT data, id, sha256 FROM page WHERE id IN (SELECT id FROM temp.live_page)", -1, &all, NULL) !=
+		    SQLITE_OK)
 		r = store_error(db, "sweeping", e);
-	while (r == 0 && sqlite3_step(versions) == SQLITE_ROW) {
+	int step = SQLITE_DONE;
+	while (r == 0 && (step = sqlite3_step(versions)) == SQLITE_ROW) {
 		const uint8_t *p = sqlite3_column_blob(versions, 0), *end = p + sqlite3_column_bytes(versions, 0);
 		while (r == 0 && p < end) {
 			uint64_t id, rows, lines, files, sep;
@@ -103,10 +111,17 @@ static int sweep_mark(struct store_db *db, struct err *e)
 			(void)sqlite3_reset(page);
 		}
 	}
+	/* Versions after one that cannot be read would lose their pages: nothing else names them. */
+	if (r == 0 && step != SQLITE_DONE)
+		r = store_error(db, "sweeping (nothing was freed)", e);
 	int64_t pages = 0;
+	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
 	while (r == 0 && sqlite3_step(all) == SQLITE_ROW) {
 		pages++;
-		if (sweep_page(live, sqlite3_column_blob(all, 0), (size_t)sqlite3_column_bytes(all, 0)) < 0)
+		const void *data = sqlite3_column_blob(all, 0);
+		size_t n = (size_t)sqlite3_column_bytes(all, 0);
+		/* Damage can still parse, and then names other packs than the page's own. */
+		if (!page_is_whole(h, data, n, sqlite3_column_blob(all, 2), (size_t)sqlite3_column_bytes(all, 2)) || sweep_page(live, data, n) < 0)
 			r = err_set(e, EIO, "catalog: page %" PRId64 " is damaged; nothing was freed", (int64_t)sqlite3_column_int64(all, 1));
 	}
 	sqlite3_finalize(versions);

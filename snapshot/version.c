@@ -165,6 +165,14 @@ static int version_load(struct catalog *c, int64_t version_id, struct version_bl
 	return r;
 }
 
+bool page_is_whole(struct hasher *h, const void *data, size_t len, const void *sha, size_t sha_len)
+{
+	uint8_t got[ROW_SHA_LEN];
+	hasher_sha256(h, data, len, got);
+	return sha_len == sizeof got && !memcmp(got, sha, sizeof got);
+}
+
+/* A damaged page can look like one of other rows: it is believed only with its SHA-256, packs bring a checksum of their own. */
 static int page_load(struct catalog *c, uint64_t page_id, struct strbuf *ret, struct err *e)
 {
 	strbuf_clear(ret);
@@ -178,11 +186,15 @@ static int page_load(struct catalog *c, uint64_t page_id, struct strbuf *ret, st
 	} else {
 		sqlite3_bind_int64(st, 1, (int64_t)page_id);
 		int step = sqlite3_step(st);
-		if (step == SQLITE_ROW)
-			strbuf_add(ret, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
-		else
+		_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+		if (step != SQLITE_ROW)
 			r = step == SQLITE_DONE ? err_set(e, EIO, "catalog: page %" PRIu64 " is missing", page_id)
 						: store_error(db, "reading a page", e);
+		else if (!page_is_whole(h, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0), sqlite3_column_blob(st, 1),
+					(size_t)sqlite3_column_bytes(st, 1)))
+			r = err_set(e, EIO, "catalog: page %" PRIu64 " is damaged", page_id);
+		else
+			strbuf_add(ret, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
 		(void)sqlite3_reset(st);
 	}
 	store_read_end(c, db);
@@ -411,6 +423,8 @@ static int cursor_open(struct row_cursor **ret, struct catalog *c, int64_t versi
 	if (r < 0)
 		return r;
 	rc->end = r == 0;
+	if (rc->end && first < rc->version.rows)
+		return err_set(e, EIO, "catalog: a table version is damaged: it has no row %" PRIu64 " of its %" PRIu64, first, rc->version.rows);
 	if (!rc->end && how == SEEK_ROW)
 		rc->at = (uint32_t)(first - rc->place.row);
 	*ret = TAKE_PTR(rc);
@@ -428,6 +442,9 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 		return 0;
 	if (rc->at == rc->place.extent.count) {
 		int r = place_advance(rc->catalog, &rc->version, &rc->place, e);
+		if (r == 0 && rc->place.row != rc->version.rows)
+			r = err_set(e, EIO, "catalog: a table version is damaged: it ends after %" PRIu64 " of its %" PRIu64 " rows", rc->place.row,
+				    rc->version.rows);
 		if (r <= 0) {
 			rc->end = r == 0;
 			return r;
@@ -541,6 +558,8 @@ int catalog_read_lines(struct catalog *c, int64_t version_id, uint64_t offset, v
 		if (*ret_n < n)
 			r = place_advance(c, &vb, &pl, e);
 	}
+	if (r == 0 && offset + *ret_n < vb.line_bytes)
+		return err_set(e, EIO, "catalog: a table version is damaged: its lines end early");
 	return r < 0 ? r : 0;
 }
 

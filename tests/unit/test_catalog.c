@@ -356,6 +356,90 @@ static void damage_is_found_and_contained(void **state)
 	test_dir_remove(dir);
 }
 
+static void alter(const char *dir, const char *sql)
+{
+	char *path = xasprintf("%s/c.db", dir);
+	sqlite3 *h;
+	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(h, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(h);
+	free(path);
+}
+
+/* Makes the pages of version 1 so long that they continue on other pages of the file, and breaks the way there. */
+static void break_first_version(const char *dir)
+{
+	char *path = xasprintf("%s/c.db", dir);
+	sqlite3 *h;
+	sqlite3_stmt *st;
+	struct strbuf one = {0}, many = {0};
+	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(h, "SELECT pages FROM version WHERE id=1", -1, &st, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+	strbuf_add(&one, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
+	sqlite3_finalize(st);
+	while (many.len < 50000)
+		strbuf_add(&many, one.data, one.len);
+	assert_int_equal(sqlite3_prepare_v2(h, "UPDATE version SET pages=?1 WHERE id=1", -1, &st, NULL), SQLITE_OK);
+	sqlite3_bind_blob(st, 1, many.data, (int)many.len, SQLITE_STATIC);
+	assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+	sqlite3_finalize(st);
+	sqlite3_close(h); /* the last connection: everything is in the file now */
+	int fd = open(path, O_RDWR | O_CLOEXEC), broken = 0;
+	static uint8_t page[16384];
+	for (off_t at = 0; pread(fd, page, sizeof page, at) == (ssize_t)sizeof page; at += (off_t)sizeof page)
+		if (!page[0] && (page[1] || page[2] || page[3]) && memmem(page + 4, 2 * one.len, one.data, one.len) && ++broken)
+			assert_int_equal(pwrite(fd, "\x7f\xff\xff\xff", 4, at), 4);
+	assert_true(broken > 0);
+	(void)close(fd);
+	strbuf_done(&one);
+	strbuf_done(&many);
+	free(path);
+}
+
+/* Where a version or a page cannot be read, or is not what was written, nothing is freed and nothing wrong is shown. */
+static void damage_frees_nothing(void **state)
+{
+	(void)state;
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key);
+	static struct model_row rows[MAX_ROWS];
+	for (int which = 0; which < 3; which++) {
+		char *dir = test_dir();
+		struct catalog *c = test_open(dir);
+		for (size_t i = 0; i < MAX_ROWS; i++)
+			rows[i] = (struct model_row){(unsigned)i, 1 + (unsigned)i % 900};
+		int64_t a = model_write(c, &t, rows, MAX_ROWS, 0, 5, "a");
+		for (size_t i = 0; i < MAX_ROWS; i++)
+			rows[i].value += 1000;
+		int64_t b = model_write(c, &t, rows, MAX_ROWS, a, 6, "b");
+		catalog_close(c);
+		if (which == 0)
+			break_first_version(dir);
+		else if (which == 1) /* another pack, but a page all the same */
+			alter(dir, "UPDATE page SET data=CAST(x'04'||substr(data,2) AS BLOB) WHERE id=1");
+		else /* the last page is gone from the list */
+			alter(dir, "UPDATE version SET pages=x'' WHERE id=1");
+		c = test_open(dir);
+		struct err e = ERR_INIT;
+		int64_t packs = count(c, "SELECT count(*) FROM pack");
+		if (which < 2)
+			assert_int_equal(store_sweep(c, &e), -EIO);
+		assert_int_equal(count(c, "SELECT count(*) FROM pack"), packs);
+		model_check(c, &t, rows, MAX_ROWS, b);
+		struct row_cursor *rc = NULL;
+		struct stored_row row;
+		int r = row_cursor_open(&rc, c, 1, 0, &e);
+		while (r >= 0 && (r = row_cursor_next(rc, &row, &e)) == 1)
+			;
+		row_cursor_close(rc);
+		assert_int_equal(r, -EIO);
+		catalog_close(c);
+		test_dir_remove(dir);
+	}
+}
+
 static void sweep_waits_for_writers(void **state)
 {
 	(void)state;
@@ -506,12 +590,40 @@ static void full_disk(void **state)
 	test_dir_remove(dir);
 }
 
+/* A write that could not begin leaves no durable one behind that is not synced. */
+static void durable_is_durable(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	struct err e = ERR_INIT;
+	char *path = xasprintf("%s/c.db", dir);
+	sqlite3 *other;
+	int64_t full = 0;
+	assert_int_equal(sqlite3_open(path, &other), SQLITE_OK);
+	free(path);
+	assert_int_equal(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_busy_timeout(c->writer->h, 1);
+	assert_null(store_write_begin(c, STORE_LAZY, &e));
+	assert_int_equal(e.code, EBUSY);
+	sqlite3_close(other);
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, &e);
+	assert_non_null(db);
+	assert_int_equal(store_pragma(db, "PRAGMA synchronous", &full, &e), 0);
+	assert_int_equal(full, 2);
+	assert_int_equal(store_write_end(c, db, 0, &e), 0);
+	catalog_close(c);
+	test_dir_remove(dir);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(versions_follow_a_model), cmocka_unit_test(empty_table),
-		cmocka_unit_test(damage_is_found_and_contained), cmocka_unit_test(sweep_waits_for_writers),
+		cmocka_unit_test(damage_is_found_and_contained), cmocka_unit_test(damage_frees_nothing),
+		cmocka_unit_test(sweep_waits_for_writers),
 		cmocka_unit_test(snapshots_by_name), cmocka_unit_test(opening), cmocka_unit_test(full_disk),
+		cmocka_unit_test(durable_is_durable),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -552,6 +552,166 @@ static void two_processes(void **state)
 	world_end(&w);
 }
 
+/* ---- what others do meanwhile ---- */
+
+static void *remove_target(void *arg)
+{
+	struct world *w = arg;
+	struct progress p;
+	struct err e = ERR_INIT;
+	for (bool applying = false; !applying; usleep(1000)) {
+		engine_progress(w->engine, 0, &p);
+		applying = !strcmp(p.what, "restore: child");
+	}
+	if (engine_remove(w->engine, 0, "a", &w->me, &e) < 0)
+		fail_msg("%s", e.msg);
+	return NULL;
+}
+
+static void a_target_removed_meanwhile_is_restored(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *before = dump(w.db);
+	int64_t a = take(&w, "a");
+	sql(w.db, "DELETE FROM child; " CHANGES);
+	world_close(&w);
+	world_open(&w, "?slow_ms_per_row=1");
+	pthread_t t;
+	assert_int_equal(pthread_create(&t, NULL, remove_target, &w), 0);
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	(void)pthread_join(t, NULL);
+	char *after = dump(w.db);
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+	world_close(&w);
+	world_end(&w);
+}
+
+static void remove_tree(const char *path)
+{
+	static const char *const names[] = {"MANIFEST.json", "schema.sql", "SHA256SUMS", "tables/child.jsonl", "tables/entity.jsonl",
+					    "tables/series.jsonl", "tables"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char *name = xasprintf("%s/%s", path, names[i]);
+		(void)remove(name);
+		free(name);
+	}
+	assert_int_equal(rmdir(path), 0);
+}
+
+/* A fresh backup of another database is not what this one holds now. */
+static void an_import_is_not_now(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *path = xasprintf("%s/backup", w.dir);
+	int64_t a = take(&w, "a"), id, now;
+	if (engine_export(w.engine, a, path, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(engine_remove(w.engine, 0, "a", &w.me, &e), 0);
+	struct backup_tree *b;
+	assert_int_equal(backup_dir_open(&b, path, &e), 0);
+	if (engine_import(w.engine, 0, b, NULL, &w.me, NULL, &id, NULL, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(listed(&w), 1);
+	assert_int_equal(engine_now_peek(w.engine, 0, &now), -ENOENT);
+	assert_int_equal(engine_now(w.engine, 0, &w.me, NULL, &now, &e), 0);
+	assert_true(now > id);
+	backup_close(b);
+	remove_tree(path);
+	free(path);
+	world_close(&w);
+	world_end(&w);
+}
+
+/* A damaged newest snapshot keeps nobody from taking the next one, restoring an older one, or importing. */
+static void a_damaged_newest_snapshot_stops_nothing(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *before = dump(w.db), *path = xasprintf("%s/backup", w.dir);
+	int64_t a = take(&w, "a"), id;
+	if (engine_export(w.engine, a, path, &e) < 0)
+		fail_msg("%s", e.msg);
+	sql(w.db, CHANGES);
+	(void)take(&w, "b");
+	world_close(&w);
+	/* everything that only b has */
+	sql(w.catalog, "UPDATE pack SET data=x'00' WHERE first_seen_ms=(SELECT taken_ms FROM snapshot WHERE name='b')");
+	world_open(&w, "");
+	int64_t c = take(&w, "c");
+	struct strbuf text = {0}, report = {0};
+	engine_status(w.engine, 0, &text);
+	assert_non_null(strstr(text.data, "damaged"));
+	strbuf_done(&text);
+	assert_int_equal(engine_verify(w.engine, c, &report, &e), 0);
+	assert_int_equal(engine_remove(w.engine, 0, "c", &w.me, &e), 0);
+	struct backup_tree *b;
+	assert_int_equal(backup_dir_open(&b, path, &e), 0);
+	if (engine_import(w.engine, 0, b, "i", &w.me, NULL, &id, NULL, &e) < 0)
+		fail_msg("%s", e.msg);
+	backup_close(b);
+	assert_int_equal(engine_verify(w.engine, id, &report, &e), 0);
+	assert_int_equal(engine_remove(w.engine, 0, "i", &w.me, &e), 0);
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	char *after = dump(w.db);
+	assert_string_equal(before, after);
+	strbuf_done(&report);
+	remove_tree(path);
+	free(path);
+	free(before);
+	free(after);
+	world_close(&w);
+	world_end(&w);
+}
+
+/* A row whose key cannot be told from it can be compared with a snapshot of rows that all could. */
+static void a_key_given_up_can_be_compared(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	sql(w.db, "CREATE TABLE derived(json JSON NOT NULL, id TEXT AS (json_extract(json,'$.id')) STORED NOT NULL UNIQUE);"
+		  "INSERT INTO derived(json) VALUES('{\"id\":\"a\"}'),('{\"id\":\"b\"}')");
+	world_open(&w, "");
+	int64_t a = take(&w, "a"), entry;
+	sql(w.db, "INSERT INTO derived(json) VALUES('{\"id\":1.10}')");
+	int64_t b = take(&w, "b");
+	struct restore_plan plan;
+	if (engine_verify_live(w.engine, 0, a, NULL, &plan, &e) != 1)
+		fail_msg("%s", e.msg);
+	restore_plan_done(&plan);
+	assert_int_equal(engine_verify_live(w.engine, 0, b, NULL, &plan, &e), 0);
+	restore_plan_done(&plan);
+	/* and a crashed restore is settled */
+	assert_int_equal(journal_add(engine_catalog(w.engine), 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
+	assert_int_equal(journal_state(engine_catalog(w.engine), entry, "begun", NULL, b, a, false, &e), 0);
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
+	restore_plan_done(&plan);
+	struct strbuf text = {0};
+	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_non_null(strstr(text.data, "restore cut: rolled back"));
+	strbuf_done(&text);
+	world_close(&w);
+	world_end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -565,6 +725,10 @@ int main(void)
 		cmocka_unit_test(one_row),
 		cmocka_unit_test(a_crash_is_settled),
 		cmocka_unit_test(two_processes),
+		cmocka_unit_test(a_target_removed_meanwhile_is_restored),
+		cmocka_unit_test(an_import_is_not_now),
+		cmocka_unit_test(a_damaged_newest_snapshot_stops_nothing),
+		cmocka_unit_test(a_key_given_up_can_be_compared),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
