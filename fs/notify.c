@@ -5,6 +5,7 @@
 
 #include <fuse_lowlevel.h>
 #include <stdbool.h>
+#include <time.h>
 
 #include "base/strbuf.h"
 
@@ -68,7 +69,7 @@ struct notify *notify_new(struct fuse_session *se)
 
 static void notify_add(struct notify *n, uint64_t ino, const char *name)
 {
-	if (!n || !n->started)
+	if (!n)
 		return;
 	size_t len = strlen(name) + 1;
 	struct notify_item *i = xmalloc(sizeof *i + len);
@@ -76,7 +77,7 @@ static void notify_add(struct notify *n, uint64_t ino, const char *name)
 	i->ino = ino;
 	memcpy(i->name, name, len);
 	MUTEX_GUARD(&n->mutex);
-	if (n->waiting >= NOTIFY_QUEUE || n->stopping) {
+	if (n->waiting >= NOTIFY_QUEUE || n->stopping || !n->started) {
 		free(i);
 		return;
 	}
@@ -102,17 +103,35 @@ void notify_inode(struct notify *n, uint64_t ino)
 	notify_add(n, ino, "");
 }
 
-void notify_free(struct notify *n)
+bool notify_stop(struct notify *n, unsigned timeout_ms)
 {
-	if (!n)
-		return;
+	if (!n || !n->started)
+		return true;
 	{
 		MUTEX_GUARD(&n->mutex);
 		n->stopping = true;
 		(void)pthread_cond_broadcast(&n->wake);
 	}
-	if (n->started)
-		(void)pthread_join(n->thread, NULL);
+	struct timespec until;
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += timeout_ms / 1000;
+	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000L;
+	if (until.tv_nsec >= 1000000000L) {
+		until.tv_sec++;
+		until.tv_nsec -= 1000000000L;
+	}
+	/* It can hang in the kernel, behind an inode lock whose holder waits for a request that nobody reads any more. */
+	if (pthread_timedjoin_np(n->thread, NULL, &until) != 0)
+		return false;
+	n->started = false;
+	return true;
+}
+
+void notify_free(struct notify *n)
+{
+	if (!n)
+		return;
+	(void)notify_stop(n, 0);
 	while (n->first) {
 		struct notify_item *i = n->first;
 		n->first = i->next;

@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -20,5 +21,8 @@ void notify_inode(struct notify *n, uint64_t ino);
 /* At once, when it returns the kernel has forgotten the name. Only from a slow-path thread, and never for a directory
  * that the thread's own unanswered request has locked. */
 void notify_entry_now(struct notify *n, uint64_t parent, const char *name);
-/* Ends the thread; waits for it. The session must have been unmounted (a notification may be stuck in it until then). */
-void notify_free(struct notify *n);
+/* Ends the thread and waits for it; what is queued is dropped, later calls do nothing. False: it did not end in time, a
+ * notification waits in the kernel for a request that is not answered. So: while requests are served, and before the
+ * session closes its descriptor. */
+bool notify_stop(struct notify *n, unsigned timeout_ms);
+void notify_free(struct notify *n); /* after notify_stop gave true */

@@ -23,7 +23,8 @@
 
 #define SESSION_TYPE "fuse.metasnapfs"
 #define SESSION_THREADS 16
-#define SESSION_END_MS 4500 /* from the end of the loop to the end of the process, whatever hangs */
+#define SESSION_QUIESCE_MS 1500 /* for requests under way to be answered */
+#define SESSION_END_MS 3000 /* from the end of the loop to the end of the process, whatever hangs */
 
 /* ---- before the mount ---- */
 
@@ -177,6 +178,15 @@ static void session_poked(int sig)
 	(void)sig;
 }
 
+/* Everything that answers requests besides libfuse's workers ends; true when it has. A descriptor that is closed under a thread
+ * which still writes to it could be another file's by then, so this comes before the session's is closed. */
+static bool session_quiesce(struct fs *fs, unsigned timeout_ms)
+{
+	fs_interrupt_all(fs);
+	bool quiet = slow_drain(fs->slow, timeout_ms);
+	return notify_stop(fs->notify, timeout_ms) && quiet;
+}
+
 static void *session_signal_thread(void *arg)
 {
 	struct session_signals *s = arg;
@@ -191,8 +201,9 @@ static void *session_signal_thread(void *arg)
 		struct timespec wait = {.tv_nsec = ending ? 20000000 : 200000000};
 		if (sigtimedwait(&set, NULL, &wait) > 0 && !ending) {
 			ending = true;
+			/* while requests are served, so that nothing waits for an answer that does not come */
+			(void)session_quiesce(s->fs, SESSION_QUIESCE_MS);
 			fuse_session_exit(s->se);
-			fs_interrupt_all(s->fs);
 		}
 		if (ending && !atomic_load(&s->loop_ended))
 			(void)pthread_kill(s->main_thread, SIGUSR1);
@@ -247,7 +258,7 @@ static int session_open(struct fs *fs, const struct config *config, struct err *
 	return 0;
 }
 
-static int session_serve(struct fs *fs, struct fuse_session *se, struct err *e)
+static int session_serve(struct fs *fs, struct fuse_session *se, const char *mountpoint, struct err *e)
 {
 	struct session_signals signals = {.fs = fs, .se = se, .main_thread = pthread_self()};
 	struct sigaction poked = {.sa_handler = session_poked}; /* no SA_RESTART: it must end sem_wait */
@@ -257,11 +268,13 @@ static int session_serve(struct fs *fs, struct fuse_session *se, struct err *e)
 	(void)sigemptyset(&unblock);
 	(void)sigaddset(&unblock, SIGUSR1);
 	(void)pthread_sigmask(SIG_UNBLOCK, &unblock, NULL);
+	fs->notify = notify_new(se); /* before the thread that will stop it */
 	int r = pthread_create(&signals.thread, NULL, session_signal_thread, &signals);
-	if (r != 0)
+	if (r != 0) {
+		(void)notify_stop(fs->notify, SESSION_QUIESCE_MS);
+		notify_free(TAKE_PTR(fs->notify));
 		return err_sys(e, r, "cannot start a thread");
-
-	fs->notify = notify_new(se);
+	}
 	engine_on_change(fs->engine, fs_changed, fs);
 	struct fuse_loop_config *loop = fuse_loop_cfg_create();
 	fuse_loop_cfg_set_max_threads(loop, SESSION_THREADS); /* max_idle is left alone: threads that come and go cost 4 times as much */
@@ -271,14 +284,16 @@ static int session_serve(struct fs *fs, struct fuse_session *se, struct err *e)
 	bool asked = fuse_session_exited(se);
 
 	session_start_watchdog();
-	atomic_store(&signals.loop_ended, true);
-	fs_interrupt_all(fs);
 	(void)staging_commit(fs->staging);
-	fuse_session_unmount(se); /* closes the device: whoever still waits in the mount gets ENOTCONN */
+	atomic_store(&signals.loop_ended, true);
 	(void)pthread_join(signals.thread, NULL);
-	if (!slow_drain(fs->slow, SESSION_END_MS))
+	if (!session_quiesce(fs, SESSION_QUIESCE_MS)) {
+		log_warning("ending with work that did not stop in time (it is settled at the next start)");
+		(void)session_detach(mountpoint);
 		_exit(0);
+	}
 	engine_on_change(fs->engine, NULL, NULL);
+	fuse_session_unmount(se); /* closes the device: whoever still waits in the mount gets ENOTCONN */
 	notify_free(TAKE_PTR(fs->notify));
 	return r < 0 && !asked ? err_sys(e, -r, "serving requests") : 0;
 }
@@ -307,7 +322,7 @@ int session_run(const struct session_options *o, struct err *e)
 	if (r == 0 && fuse_session_mount(se, o->mountpoint) != 0)
 		r = err_set(e, EPERM, "%s: cannot be mounted (is /dev/fuse there, is allow_other allowed in /etc/fuse.conf?)", o->mountpoint);
 	if (r == 0)
-		r = session_serve(&fs, se, e);
+		r = session_serve(&fs, se, o->mountpoint, e);
 	else
 		(void)slow_drain(fs.slow, 1000);
 	session_cleanup_fs(&fs);

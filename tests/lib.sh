@@ -53,7 +53,7 @@ assert_same() {
 	local a=$1 b=$2
 	shift 2
 	cmp -s "$a" "$b" || {
-		diff "$a" "$b" | cut -c1-300 | head -n 20 >&2 || true
+		diff "$a" "$b" | cut -c1-300 | sed -n 1,20p >&2 || true
 		fail "$*: $(basename "$a") and $(basename "$b") differ"
 	}
 }

@@ -33,7 +33,7 @@ n=$(find "/proc/self/fd/7/tag_usage/" -type f 2>/dev/null | wc -l)
 [ "$n" -gt 1 ] || fail "the directory that is held open changed to a later moment ($n files)"
 exec 7<&-
 step "a row copied into now/ is written to the database"
-f=$(find "$CASE_DIR/copy/tables/tag" -name '[0-9a-f]*.json' | sort | head -n 1)
+f=$(find "$CASE_DIR/copy/tables/tag" -name '[0-9a-f]*.json' | sort | sed -n 1p)
 id=$(basename "$f" .json)
 sed 's/"deleted": [a-z]*/"deleted": true/; s/"updatedBy": "[^"]*"/"updatedBy": "hand"/' "$f" >"$CASE_DIR/$id.json"
 cp "$CASE_DIR/$id.json" "$P/now/tables/tag/"

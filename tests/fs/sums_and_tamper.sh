@@ -70,7 +70,7 @@ for engine in sqlite postgresql; do
 	refused "$OUT/rless" table_entity "$row" "a missing row"
 	cp -a "$OUT/rows" "$OUT/rmore"
 	for t in "$OUT"/rmore/tables/*_entity; do # in several tables: the order of arrival is the copier's
-		f=$(find "$t" -name '[0-9a-f]*.json' | sort | head -n 1)
+		f=$(find "$t" -name '[0-9a-f]*.json' | sort | sed -n 1p)
 		[ -z "$f" ] || sed 's/"[0-9a-f]\{8\}-/"00000000-/g' "$f" >"$t/00000000-${f##*/????????-}"
 	done
 	refused "$OUT/rmore" _entity "00000000-" "additional rows"

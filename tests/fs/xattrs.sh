@@ -9,7 +9,7 @@ write_config
 mount_fs
 mkdir "$MNT/prod/snapshots/s"
 T=$MNT/prod/snapshots/s/tables/table_entity
-f=$(find "$T" -name '[0-9a-f]*.json' | sort | head -n 1)
+f=$(find "$T" -name '[0-9a-f]*.json' | sort | sed -n 1p)
 get() { getfattr --only-values --absolute-names -n "user.metasnap.$1" "$2"; }
 assert_eq "$(sha256sum <"$f" | cut -d' ' -f1)" "$(get sha256 "$f")" sha256
 assert_eq "$(basename "$f" .json)" "$(get key "$f")" key
