@@ -12,6 +12,7 @@
 #include "snapshot/capture.h"
 
 #define IMPORT_CHUNK (1U << 20)
+#define IMPORT_LINE_MAX (1U << 30) /* as version_writer_new_row */
 
 struct import {
 	struct catalog *catalog;
@@ -106,6 +107,11 @@ static int lines_next(struct lines *l, const char **line, size_t *len, struct er
 		int r = l->im->tree->read(l->im->tree, l->path, l->offset, l->buf.data + l->buf.len, IMPORT_CHUNK, &got, e);
 		if (r < 0)
 			return r;
+		/* What a copy has made room for and not filled has no end of line in it: it is not gathered in memory. */
+		if (memchr(l->buf.data + l->buf.len, '\0', got))
+			return err_set(e, EBADMSG, "%s: zeros in it (it was not copied to its end)", l->path);
+		if (l->buf.len > IMPORT_LINE_MAX)
+			return err_set(e, EBADMSG, "%s: a line of more than 1 GiB", l->path);
 		hasher_more(l->im->hasher, l->buf.data + l->buf.len, got);
 		l->buf.len += got;
 		l->offset += got;

@@ -720,6 +720,33 @@ static void an_import_is_not_now(void **state)
 	world_end(&w);
 }
 
+/* A file that was given its size before its bytes (rsync --preallocate, a sparse copy) is told from its start, however large. */
+static void a_file_of_zeros_is_not_gathered(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *path = xasprintf("%s/backup", w.dir), *file = xasprintf("%s/tables/series.jsonl", path);
+	int64_t a = take(&w, "a"), id;
+	if (engine_export(w.engine, a, path, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(truncate(file, 0), 0);
+	assert_int_equal(truncate(file, (off_t)1 << 33), 0);
+	struct backup_tree *b;
+	assert_int_equal(backup_dir_open(&b, path, &e), 0);
+	assert_int_equal(engine_import(w.engine, 0, b, "i", &w.me, NULL, &id, NULL, &e), -EBADMSG);
+	assert_non_null(strstr(e.msg, "zeros"));
+	assert_int_equal(listed(&w), 1);
+	backup_close(b);
+	remove_tree(path);
+	free(path);
+	free(file);
+	world_close(&w);
+	world_end(&w);
+}
+
 /* A damaged newest snapshot keeps nobody from taking the next one, restoring an older one, or importing. */
 static void a_damaged_newest_snapshot_stops_nothing(void **state)
 {
@@ -815,6 +842,7 @@ int main(void)
 		cmocka_unit_test(an_uncertain_commit_is_settled),
 		cmocka_unit_test(a_target_removed_meanwhile_is_restored),
 		cmocka_unit_test(an_import_is_not_now),
+		cmocka_unit_test(a_file_of_zeros_is_not_gathered),
 		cmocka_unit_test(a_damaged_newest_snapshot_stops_nothing),
 		cmocka_unit_test(a_key_given_up_can_be_compared),
 	};
