@@ -4,7 +4,7 @@
  * One job at a time for a source: claimed under engine.mutex here, and by an OFD lock between processes. A snapshot's rows are
  * taken on a thread of the job's own; restores and imports run on their caller's thread. engine.mutex guards the source states,
  * the jobs and their results; it is never held over a driver or catalog call. A job's conn_mutex guards its connection against
- * being closed while another thread cancels it. Lock order: engine.mutex, then conn_mutex.
+ * being closed while another thread cancels it; the two are never held together.
  */
 #include "snapshot/engine.h"
 
@@ -34,6 +34,7 @@ struct job {
 	int keep_fd; /* keeps sweeps from what a restore reads; -1: none */
 	struct job_ctl ctl;
 	struct waiter *waiter; /* whose interruption cancels it; NULL: nobody's */
+	unsigned cancellers;   /* threads in job_cancel; under engine.mutex */
 	pthread_mutex_t conn_mutex;
 	struct db_conn *conn;
 	struct db_schema *schema;
@@ -143,12 +144,22 @@ static void engine_tell(struct engine *g, enum engine_event ev, size_t source, i
 
 /* ---- jobs ---- */
 
+/* With engine.mutex held, which is let go meanwhile: a driver's cancel may take seconds (MySQL's opens a connection), and status
+ * and waiters go on. The job stays until its cancellers are done (job_end). */
 static void job_cancel(struct job *j)
 {
+	struct engine *g = j->engine;
 	atomic_store(&j->ctl.cancelled, true);
-	MUTEX_GUARD(&j->conn_mutex);
-	if (j->conn)
-		db_driver_of(j->conn)->cancel(j->conn);
+	j->cancellers++;
+	(void)pthread_mutex_unlock(&g->mutex);
+	{
+		MUTEX_GUARD(&j->conn_mutex);
+		if (j->conn)
+			db_driver_of(j->conn)->cancel(j->conn);
+	}
+	(void)pthread_mutex_lock(&g->mutex);
+	j->cancellers--;
+	(void)pthread_cond_broadcast(&g->changed);
 }
 
 static void job_disconnect(struct job *j)
@@ -229,6 +240,8 @@ static int job_begin(struct engine *g, size_t source, const char *op, const char
 			MUTEX_GUARD(&g->mutex);
 			s->job = NULL;
 			(void)pthread_cond_broadcast(&g->changed);
+			while (j->cancellers)
+				(void)pthread_cond_wait(&g->changed, &g->mutex);
 		}
 	}
 	if (r < 0) {
@@ -272,6 +285,8 @@ static void job_end(struct job *j, int r, const char *done_state, const char *de
 		}
 		g->source[source].job = NULL;
 		(void)pthread_cond_broadcast(&g->changed);
+		while (j->cancellers)
+			(void)pthread_cond_wait(&g->changed, &g->mutex);
 	}
 	job_free(j);
 	if (snapshot_id)
