@@ -32,7 +32,7 @@ for engine in postgresql mysql mariadb sqlite; do
 	assert_exit 0 ms verify prod good --live
 
 	step "$engine: the safety snapshot brings the other state back"
-	assert_eq $((before + 1)) "$(find "$MNT/prod/snapshots" -mindepth 1 -maxdepth 1 -type d | wc -l)" "snapshots (one more: the safety snapshot)"
+	assert_eq $((before + 1)) "$(find "$MNT/prod/snapshots" -mindepth 1 -maxdepth 1 -type d | wc -l)" "snapshots (one more: the safety snapshot): $(ls "$MNT/prod/snapshots"; cat "$MNT/prod/journal.txt")"
 	safety=$(find "$MNT/prod/snapshots" -mindepth 1 -maxdepth 1 -type d ! -name good -printf '%f\n')
 	ln -s "../snapshots/$safety" "$MNT/prod/restore/back"
 	db_dump "$CASE_DIR/found"
