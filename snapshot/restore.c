@@ -541,25 +541,47 @@ static int apply_rebuild(struct restore *rs, const struct target *t, struct err 
 	return r;
 }
 
-static int apply_difference(struct restore *rs, const struct db_schema *live, const struct version_list *safety, const struct target *t,
-			    struct err *e)
+static const struct version_info *version_of(const struct version_list *l, const char *table)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (!strcmp(l->v[i].name, table))
+			return &l->v[i];
+	return NULL;
+}
+
+/* Which of the target's tables differ from the safety snapshot's; one for each of t->versions. */
+static bool *touched_tables(const struct restore *rs, const struct version_list *safety, const struct target *t)
+{
+	bool *touched = xcalloc(t->versions.n, sizeof *touched);
+	for (size_t i = 0; i < t->versions.n; i++) {
+		const struct version_info *target = &t->versions.v[i], *was = version_of(safety, target->name);
+		touched[i] = wanted(rs->tables, target->name) && !(was && (was->id == target->id || digest_equal(&was->digest, &target->digest)));
+	}
+	return touched;
+}
+
+/* Only the tables that will be changed are announced: what another one has (a trigger that cannot be kept still) is no hindrance. */
+static int begin_changes(struct restore *rs, const struct target *t, const bool *touched, struct err *e)
+{
+	struct db_schema part = *t->schema;
+	_cleanup_free_ struct db_table *tables = part.tables = xcalloc(t->versions.n, sizeof *tables);
+	part.n_tables = 0;
+	for (size_t i = 0; i < t->versions.n; i++)
+		if (touched[i])
+			tables[part.n_tables++] = t->schema->tables[i];
+	return db_driver_of(rs->conn)->change_begin(rs->conn, &part, e);
+}
+
+static int apply_difference(struct restore *rs, const struct version_list *safety, const struct target *t, const bool *touched, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	int r = 0;
-	_cleanup_free_ bool *touched = xcalloc(t->versions.n, sizeof *touched);
 	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
-		const struct version_info *target = &t->versions.v[i], *was = NULL;
-		if (!wanted(rs->tables, target->name))
+		if (!touched[i])
 			continue;
-		for (size_t k = 0; k < safety->n; k++)
-			if (!strcmp(safety->v[k].name, target->name))
-				was = &safety->v[k];
-		if (was && (was->id == target->id || digest_equal(&was->digest, &target->digest)))
-			continue;
-		touched[i] = true;
-		r = apply_table(rs, &t->schema->tables[i], was, target, e);
+		r = apply_table(rs, &t->schema->tables[i], version_of(safety, t->versions.v[i].name), &t->versions.v[i], e);
 		if (r < 0)
-			err_prefix(e, "table %s", target->name);
+			err_prefix(e, "table %s", t->versions.v[i].name);
 	}
 	/* Some tables of another time beside the rest of today's can make orphans; a whole snapshot has only its own. */
 	_cleanup_strbuf_ struct strbuf orphans = {0};
@@ -653,14 +675,15 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 		atomic_store(&rs->job->rows_done, 0);
 		atomic_store(&rs->job->bytes_done, 0);
 		atomic_store(&rs->job->rows_total, total);
-		r = plan->rebuild ? 0 : db_driver_of(rs->conn)->change_begin(rs->conn, live, e);
+		_cleanup_free_ bool *touched = touched_tables(rs, &safety, t);
+		r = plan->rebuild ? 0 : begin_changes(rs, t, touched, e);
 		/* Where an engine cannot keep triggers from acting on single changes (MySQL), tables made anew have none yet. */
 		if (r == -ENOTSUP && !rs->tables && *t->schema->engine) {
 			plan->rebuild = true;
 			r = 0;
 		}
 		if (r == 0)
-			r = plan->rebuild ? apply_rebuild(rs, t, e) : apply_difference(rs, live, &safety, t, e);
+			r = plan->rebuild ? apply_rebuild(rs, t, e) : apply_difference(rs, &safety, t, touched, e);
 	}
 	version_list_done(&safety);
 	if (r == 0 && atomic_load(&rs->job->cancelled))
@@ -753,7 +776,11 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 	}
 	if (r == 0) {
 		rs->begun = true;
-		r = d->change_begin(rs->conn, live, e);
+		struct db_schema part = *live;
+		struct db_table only = *t;
+		part.tables = &only;
+		part.n_tables = 1;
+		r = d->change_begin(rs->conn, &part, e);
 	}
 	struct stream_row sr = {.line = old.line, .line_len = old.line_len};
 	if (r == 0 && exists)
