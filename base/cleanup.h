@@ -12,26 +12,26 @@
 
 #define _cleanup_(fn) __attribute__((cleanup(fn)))
 
-#define TAKE_PTR(p)                     \
-	__extension__({                 \
-		__typeof__(p) p_ = (p); \
-		(p) = NULL;             \
-		p_;                     \
+#define TAKE_PTR(p)                                                                                                    \
+	__extension__({                                                                                                \
+		__typeof__(p) p_ = (p);                                                                                \
+		(p) = NULL;                                                                                            \
+		p_;                                                                                                    \
 	})
 
-#define TAKE_FD(fd)             \
-	__extension__({         \
-		int fd_ = (fd); \
-		(fd) = -1;      \
-		fd_;            \
+#define TAKE_FD(fd)                                                                                                    \
+	__extension__({                                                                                                \
+		int fd_ = (fd);                                                                                        \
+		(fd) = -1;                                                                                             \
+		fd_;                                                                                                   \
 	})
 
 /* Defines cleanup function `name` for variables of pointer type `type *`, calling fn(variable). */
-#define DEFINE_CLEANUP(name, type, fn)          \
-	static inline void name(type **p)       \
-	{                                       \
-		fn(*p);                         \
-	}                                       \
+#define DEFINE_CLEANUP(name, type, fn)                                                                                 \
+	static inline void name(type **p)                                                                              \
+	{                                                                                                              \
+		fn(*p);                                                                                                \
+	}                                                                                                              \
 	struct cleanup_needs_semicolon_##name
 
 static inline void cleanup_free(void *p)
@@ -66,7 +66,7 @@ static inline pthread_mutex_t *lock_mutex(pthread_mutex_t *m)
 #define CLEANUP_CAT_(a, b) a##b
 #define CLEANUP_CAT(a, b) CLEANUP_CAT_(a, b)
 /* Holds mutex *m until the end of the scope. */
-#define MUTEX_GUARD(m) \
+#define MUTEX_GUARD(m)                                                                                                 \
 	_cleanup_(cleanup_unlock) pthread_mutex_t *CLEANUP_CAT(guard_, __LINE__) __attribute__((unused)) = lock_mutex(m)
 
 #define _cleanup_free_ _cleanup_(cleanup_free)

@@ -24,7 +24,8 @@ int err_sys(struct err *e, int code, const char *fmt, ...) __attribute__((format
 /* Puts "words: " in front of the message that is there; returns -e->code. */
 int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* -errno of an error that was filled in (by a function that returned NULL or an unnamed failure); -EIO when it was not. */
+/* -errno of an error that was filled in (by a function that returned NULL or an unnamed failure); -EIO when it was not.
+ */
 static inline int err_code(const struct err *e)
 {
 	return e && e->code ? -e->code : -5 /* EIO */;

@@ -22,10 +22,10 @@ static void log_line(int priority, const char *fmt, va_list ap)
 	(void)fprintf(stderr, "metasnap: %s\n", line);
 }
 
-#define LOG_BODY(priority)               \
-	va_list ap;                      \
-	va_start(ap, fmt);               \
-	log_line((priority), fmt, ap);   \
+#define LOG_BODY(priority)                                                                                             \
+	va_list ap;                                                                                                    \
+	va_start(ap, fmt);                                                                                             \
+	log_line((priority), fmt, ap);                                                                                 \
 	va_end(ap)
 
 void log_to_syslog(const char *ident)

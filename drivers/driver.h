@@ -59,7 +59,7 @@ struct db_column {
 	char *name;
 	char *type; /* the server's words, with modifiers: "character varying(36)", "bigint unsigned" */
 	enum db_form form;
-	bool integer;  /* DB_FORM_NUMBER of whole numbers in -2^63 .. 2^64-1 only: keys of it order as numbers */
+	bool integer; /* DB_FORM_NUMBER of whole numbers in -2^63 .. 2^64-1 only: keys of it order as numbers */
 	bool nullable;
 	bool generated; /* never in the row, never inserted */
 	/* Generated columns whose expression is exactly "member MEMBER of the JSON column DOCUMENT, as text or number",
@@ -98,8 +98,8 @@ struct db_schema {
 	char *engine;         /* "postgresql", "mysql", "mariadb", "sqlite" */
 	char *server_version; /* "15.20", "9.7.4", ... */
 	char *database;
-	char *schema;      /* PostgreSQL; else NULL */
-	char *app_version; /* newest OpenMetadata version in the version tables; NULL when there is none */
+	char *schema;            /* PostgreSQL; else NULL */
+	char *app_version;       /* newest OpenMetadata version in the version tables; NULL when there is none */
 	struct db_table *tables; /* ascending by name, bytewise; excluded ones not listed */
 	size_t n_tables;
 	struct db_sequence *sequences; /* ascending by name; values filled by `finish` */
@@ -167,18 +167,20 @@ struct db_driver {
 	 * *ret is the caller's. Tables that cannot be kept (foreign tables, MyISAM, ...) give ENOTSUP naming them. */
 	int (*begin)(struct db_conn *c, enum db_access access, struct db_schema **ret, struct err *e);
 
-	/* Another connection's transaction sees the same moment (PostgreSQL exported snapshot). NULL or ENOTSUP: not here. */
+	/* Another connection's transaction sees the same moment (PostgreSQL exported snapshot). NULL or ENOTSUP: not
+	 * here. */
 	int (*begin_like)(struct db_conn *c, struct db_conn *leader, const struct db_schema *s, struct err *e);
 
 	/* Appends the DDL that makes this schema on an empty database of the same engine, fit for the engine's own
-	 * client program; without what changes with the data (AUTO_INCREMENT, sequence values), without dates and versions.
-	 * Byte-identical for an unchanged schema. Inside the transaction of begin(DB_READ or DB_WRITE). */
+	 * client program; without what changes with the data (AUTO_INCREMENT, sequence values), without dates and
+	 * versions. Byte-identical for an unchanged schema. Inside the transaction of begin(DB_READ or DB_WRITE). */
 	int (*schema_sql)(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
 
 	/* Streams table t (of the schema that begin gave). One scan at a time on a connection. `ordered`: ascending by
-	 * t's key as the server's index has it (the caller checks the byte order and falls back to unordered); else any order.
-	 * scan_next: 1 and *ret = values, valid until the next call: the columns that are not generated in table order, then
-	 * the generated ones of the key in key order; 0 at the end; -errno. scan_close: safe at any time after scan_open. */
+	 * t's key as the server's index has it (the caller checks the byte order and falls back to unordered); else any
+	 * order. scan_next: 1 and *ret = values, valid until the next call: the columns that are not generated in table
+	 * order, then the generated ones of the key in key order; 0 at the end; -errno. scan_close: safe at any time
+	 * after scan_open. */
 	int (*scan_open)(struct db_conn *c, const struct db_table *t, bool ordered, struct err *e);
 	int (*scan_next)(struct db_conn *c, const struct db_value **ret, struct err *e);
 	int (*scan_close)(struct db_conn *c, struct err *e);
@@ -188,39 +190,47 @@ struct db_driver {
 
 	/* ---- restore: only after begin(DB_WRITE), in this order ---- */
 
-	/* Rebuild: replaces the whole schema by `sql` (from schema_sql), data-independent part. The tables that s names can be
-	 * loaded and scanned from then on; others of the old schema that p->exclude does not match are gone at commit. Old
-	 * tables stay untouched until commit (one transaction, or shadow tables and one RENAME). *warnings gets a line for
-	 * each owner or privilege statement that the server refused; any other refusal is an error. */
-	int (*rebuild_begin)(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings, struct err *e);
-	/* After all loads: indexes, keys, constraints, triggers. Orphans of the snapshot become warnings, as in change_end. */
+	/* Rebuild: replaces the whole schema by `sql` (from schema_sql), data-independent part. The tables that s names
+	 * can be loaded and scanned from then on; others of the old schema that p->exclude does not match are gone at
+	 * commit. Old tables stay untouched until commit (one transaction, or shadow tables and one RENAME). *warnings
+	 * gets a line for each owner or privilege statement that the server refused; any other refusal is an error. */
+	int (*rebuild_begin)(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
+			     struct err *e);
+	/* After all loads: indexes, keys, constraints, triggers. Orphans of the snapshot become warnings, as in
+	 * change_end. */
 	int (*rebuild_end)(struct db_conn *c, struct strbuf *warnings, struct err *e);
 
-	/* Difference: foreign keys and triggers of the tables of s do not act until change_end, which validates the foreign
-	 * keys again and puts them back. An orphan is EEXIST when `orphans` is NULL; else a line in it, where the engine can
-	 * keep orphans at all: a whole snapshot is what the source held, orphans included, and must go back as it was. */
+	/* Difference: foreign keys and triggers of the tables of s do not act until change_end, which validates the
+	 * foreign keys again and puts them back. An orphan is EEXIST when `orphans` is NULL; else a line in it, where
+	 * the engine can keep orphans at all: a whole snapshot is what the source held, orphans included, and must go
+	 * back as it was. */
 	int (*change_begin)(struct db_conn *c, const struct db_schema *s, struct err *e);
-	int (*delete_keys)(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows, struct err *e);
+	int (*delete_keys)(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+			   struct err *e);
 	int (*delete_all)(struct db_conn *c, const struct db_table *t, struct err *e);
 	int (*change_end)(struct db_conn *c, struct strbuf *orphans, struct err *e);
 
-	/* Bulk insert, in both modes. load_row: the columns that are not generated, in table order; copied before it returns.
-	 * One load at a time; no scan meanwhile. load_end(c, false) abandons (the transaction must then be rolled back). */
+	/* Bulk insert, in both modes. load_row: the columns that are not generated, in table order; copied before it
+	 * returns. One load at a time; no scan meanwhile. load_end(c, false) abandons (the transaction must then be
+	 * rolled back). */
 	int (*load_begin)(struct db_conn *c, const struct db_table *t, struct err *e);
 	int (*load_row)(struct db_conn *c, const struct db_value *values, struct err *e);
 	int (*load_end)(struct db_conn *c, bool ok, struct err *e);
 
-	/* Sequences and AUTO_INCREMENT of s, so that ROLLBACK undoes it where the engine can; else done right after commit. */
+	/* Sequences and AUTO_INCREMENT of s, so that ROLLBACK undoes it where the engine can; else done right after
+	 * commit. */
 	int (*set_sequences)(struct db_conn *c, const struct db_schema *s, struct err *e);
 
-	/* What a crashed restore may have left at the server (shadow tables). Outside a transaction; nothing to do is success. */
+	/* What a crashed restore may have left at the server (shadow tables). Outside a transaction; nothing to do is
+	 * success. */
 	int (*settle)(struct db_conn *c, struct err *e);
 
 	/* commit after begin(DB_READ) only ends the transaction. A commit whose answer was lost: ECONNRESET. */
 	int (*commit)(struct db_conn *c, struct err *e);
 	void (*rollback)(struct db_conn *c);
 
-	/* From any thread, at any time between open and close; never blocks long; the running call then fails with EINTR. */
+	/* From any thread, at any time between open and close; never blocks long; the running call then fails with
+	 * EINTR. */
 	void (*cancel)(struct db_conn *c);
 	void (*close)(struct db_conn *c); /* NULL is allowed; rolls back */
 };

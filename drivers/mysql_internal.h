@@ -250,7 +250,8 @@ int my_load_row(struct db_conn *c, const struct db_value *values, struct err *e)
 int my_load_end(struct db_conn *c, bool ok, struct err *e);
 int my_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e);
 void my_load_done(struct my_load *l);
-/* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the constraint. */
+/* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the
+ * constraint. */
 int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
 int my_set_writing(struct my_conn *c, struct err *e);
 

@@ -33,39 +33,51 @@ struct main_options {
 	bool unknown;
 };
 
-#define MAIN_OPT(t, p) {t, offsetof(struct main_options, p), 1}
+#define MAIN_OPT(t, p)                                                                                                 \
+	{                                                                                                              \
+		t, offsetof(struct main_options, p), 1                                                                 \
+	}
 
 static const struct fuse_opt main_opts[] = {
-	MAIN_OPT("catalog=%s", catalog), MAIN_OPT("name=%s", name),	 MAIN_OPT("restore=%s", restore), MAIN_OPT("-f", foreground),
-	MAIN_OPT("-d", debug),		 MAIN_OPT("debug", debug),	 MAIN_OPT("-h", help),		  MAIN_OPT("--help", help),
-	MAIN_OPT("-V", version),	 MAIN_OPT("--version", version), FUSE_OPT_END,
+    MAIN_OPT("catalog=%s", catalog),
+    MAIN_OPT("name=%s", name),
+    MAIN_OPT("restore=%s", restore),
+    MAIN_OPT("-f", foreground),
+    MAIN_OPT("-d", debug),
+    MAIN_OPT("debug", debug),
+    MAIN_OPT("-h", help),
+    MAIN_OPT("--help", help),
+    MAIN_OPT("-V", version),
+    MAIN_OPT("--version", version),
+    FUSE_OPT_END,
 };
 
 static const char main_help[] =
-	"usage: metasnapfs SOURCE MOUNTPOINT [-o OPTION,...] [-f] [-d]\n"
-	"\n"
-	"Shows snapshots of databases as files, takes them and restores them. README.txt in the mount tells how.\n"
-	"\n"
-	"SOURCE  a configuration file, or the URL of one database:\n"
-	"        postgresql://user@host:5432/db?schema=public   mysql://user@host:3306/db   sqlite:PATH\n"
-	"\n"
-	"  -o catalog=FILE    where snapshots are kept (default: as configured, else\n"
-	"                     $METASNAP_CATALOG or ~/.local/state/metasnap/catalog.db)\n"
-	"  -o name=NAME       name of the source, when it is a URL\n"
-	"  -o restore=POLICY  off | empty | replace: what a restore may overwrite\n"
-	"  -o allow_other     other users may enter (what they may read is set by modes and owner: nothing)\n"
-	"  -o ...             any other mount option, as for mount(8)\n"
-	"  -f                 stay in the foreground\n"
-	"  -d                 the same, printing every request\n"
-	"  --help, --version\n"
-	"\n"
-	"Unmount with `fusermount3 -u MOUNTPOINT`. Passwords come from password_file, PGPASSFILE, ~/.my.cnf.\n"
-	"Exit status: 0 mounted (with -f: unmounted), 1 failed, 2 wrong usage.\n";
+    "usage: metasnapfs SOURCE MOUNTPOINT [-o OPTION,...] [-f] [-d]\n"
+    "\n"
+    "Shows snapshots of databases as files, takes them and restores them. README.txt in the mount tells how.\n"
+    "\n"
+    "SOURCE  a configuration file, or the URL of one database:\n"
+    "        postgresql://user@host:5432/db?schema=public   mysql://user@host:3306/db   sqlite:PATH\n"
+    "\n"
+    "  -o catalog=FILE    where snapshots are kept (default: as configured, else\n"
+    "                     $METASNAP_CATALOG or ~/.local/state/metasnap/catalog.db)\n"
+    "  -o name=NAME       name of the source, when it is a URL\n"
+    "  -o restore=POLICY  off | empty | replace: what a restore may overwrite\n"
+    "  -o allow_other     other users may enter (what they may read is set by modes and owner: nothing)\n"
+    "  -o ...             any other mount option, as for mount(8)\n"
+    "  -f                 stay in the foreground\n"
+    "  -d                 the same, printing every request\n"
+    "  --help, --version\n"
+    "\n"
+    "Unmount with `fusermount3 -u MOUNTPOINT`. Passwords come from password_file, PGPASSFILE, ~/.my.cnf.\n"
+    "Exit status: 0 mounted (with -f: unmounted), 1 failed, 2 wrong usage.\n";
 
 /* Words of fstab that are for other programs. */
 static bool main_is_fstab_word(const char *arg)
 {
-	static const char *const words[] = {"auto", "noauto", "user", "users", "nouser", "owner", "group", "nofail", "_netdev", "defaults"};
+	static const char *const words[] = {"auto",  "noauto", "user",   "users",   "nouser",
+					    "owner", "group",  "nofail", "_netdev", "defaults"};
 	for (size_t k = 0; k < sizeof words / sizeof *words; k++)
 		if (strcmp(arg, words[k]) == 0)
 			return true;
@@ -117,7 +129,8 @@ static bool main_is_url(const char *source)
 
 static int main_load(struct config *config, const struct main_options *o, struct err *e)
 {
-	int r = main_is_url(o->source) ? config_from_url(config, o->source, o->name, e) : config_load(config, o->source, e);
+	int r =
+	    main_is_url(o->source) ? config_from_url(config, o->source, o->name, e) : config_load(config, o->source, e);
 	if (r < 0)
 		return r;
 	if (o->name && config->path)
@@ -141,7 +154,8 @@ static int main_load(struct config *config, const struct main_options *o, struct
 		struct source_config *s = &config->sources[k];
 		main_make_absolute(&s->password_file, cwd);
 		/* the databases that are files: sqlite, and fake of test builds */
-		if (s->params.engine && (strcmp(s->params.engine, "sqlite") == 0 || strcmp(s->params.engine, "fake") == 0))
+		if (s->params.engine &&
+		    (strcmp(s->params.engine, "sqlite") == 0 || strcmp(s->params.engine, "fake") == 0))
 			main_make_absolute(&s->params.database, cwd);
 	}
 	return 0;
@@ -182,8 +196,8 @@ static void main_ready(void *arg)
 	d->pipe = -1;
 }
 
-static int main_run(const struct main_options *o, const struct config *config, const char *mountpoint, struct fuse_args *args,
-		    struct main_daemon *daemon)
+static int main_run(const struct main_options *o, const struct config *config, const char *mountpoint,
+		    struct fuse_args *args, struct main_daemon *daemon)
 {
 	struct err e = ERR_INIT;
 	sigset_t block;
@@ -201,8 +215,12 @@ static int main_run(const struct main_options *o, const struct config *config, c
 		return main_fail(&e);
 	}
 	log_set_debug(o->debug);
-	struct session_options session = {.config = config, .mountpoint = mountpoint, .args = args, .debug = o->debug,
-					  .ready = main_ready, .ready_arg = daemon};
+	struct session_options session = {.config = config,
+					  .mountpoint = mountpoint,
+					  .args = args,
+					  .debug = o->debug,
+					  .ready = main_ready,
+					  .ready_arg = daemon};
 	return session_run(&session, &e) < 0 ? main_fail(&e) : EXIT_DONE;
 }
 
@@ -222,7 +240,8 @@ static int main_wait_for(pid_t child, int fd)
 	return EXIT_FAILED;
 }
 
-static int main_detach(const struct main_options *o, const struct config *config, const char *mountpoint, struct fuse_args *args)
+static int main_detach(const struct main_options *o, const struct config *config, const char *mountpoint,
+		       struct fuse_args *args)
 {
 	struct err e = ERR_INIT;
 	int fds[2];
@@ -275,8 +294,8 @@ int main(int argc, char **argv)
 	struct fuse_args args = FUSE_ARGS_INIT(argc, argv);
 	int code = EXIT_USAGE;
 
-	/* glibc: with an arena for each of many threads, and large blocks kept for later, a walk through 10^6 rows leaves three
-	 * times the memory it uses at a time */
+	/* glibc: with an arena for each of many threads, and large blocks kept for later, a walk through 10^6 rows
+	 * leaves three times the memory it uses at a time */
 	(void)mallopt(M_ARENA_MAX, 2);
 	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	(void)mallopt(M_TRIM_THRESHOLD, 512 << 10);
@@ -290,7 +309,9 @@ int main(int argc, char **argv)
 		(void)printf("metasnapfs %s (libfuse %s)\n", METASNAP_VERSION, fuse_pkgversion());
 		code = EXIT_DONE;
 	} else if (!o.source || !o.mountpoint) {
-		(void)fputs("metasnapfs: a source and a mount point are needed: metasnapfs SOURCE MOUNTPOINT (try --help)\n", stderr);
+		(void)fputs(
+		    "metasnapfs: a source and a mount point are needed: metasnapfs SOURCE MOUNTPOINT (try --help)\n",
+		    stderr);
 	} else {
 		code = main_mount(&o, &args);
 	}

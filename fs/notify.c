@@ -120,7 +120,8 @@ bool notify_stop(struct notify *n, unsigned timeout_ms)
 		until.tv_sec++;
 		until.tv_nsec -= 1000000000L;
 	}
-	/* It can hang in the kernel, behind an inode lock whose holder waits for a request that nobody reads any more. */
+	/* It can hang in the kernel, behind an inode lock whose holder waits for a request that nobody reads any more.
+	 */
 	if (pthread_timedjoin_np(n->thread, NULL, &until) != 0)
 		return false;
 	n->started = false;

@@ -2,8 +2,8 @@
  * fs/notify.h - tells the kernel what it must forget: names of snapshots that went or got another name, and the like.
  *
  * One thread and a queue: a notification takes locks that an unanswered request may hold, so it never runs on a thread
- * that answers requests (libfuse's doc/README.notifications). Nothing depends on it for being right: such names are kept by
- * the kernel for a second at most; a full queue may drop. Any thread may call notify_*.
+ * that answers requests (libfuse's doc/README.notifications). Nothing depends on it for being right: such names are
+ * kept by the kernel for a second at most; a full queue may drop. Any thread may call notify_*.
  */
 #pragma once
 

@@ -56,8 +56,15 @@ static bool now_is_row_name(const char *name)
 static void now_fill(struct put *p, struct tree_node *ret)
 {
 	MUTEX_GUARD(&p->mutex);
-	*ret = (struct tree_node){.ino = ino_of(INO_PUT, p->id), .mode = S_IFREG | p->mode, .nlink = 1, .uid = getuid(), .gid = getgid(),
-				  .size = p->data.len, .atime_ns = p->mtime_ns, .mtime_ns = p->mtime_ns, .ctime_ns = p->mtime_ns};
+	*ret = (struct tree_node){.ino = ino_of(INO_PUT, p->id),
+				  .mode = S_IFREG | p->mode,
+				  .nlink = 1,
+				  .uid = getuid(),
+				  .gid = getgid(),
+				  .size = p->data.len,
+				  .atime_ns = p->mtime_ns,
+				  .mtime_ns = p->mtime_ns,
+				  .ctime_ns = p->mtime_ns};
 }
 
 static struct put *now_by_id(struct now *n, uint64_t id)
@@ -102,7 +109,8 @@ struct now *now_new(struct engine *g, struct tree *t)
 	n->engine = g;
 	n->tree = t;
 	(void)pthread_mutex_init(&n->mutex, NULL);
-	tree_set_overlay(t, &(struct tree_overlay){.arg = n, .lookup = now_overlay_lookup, .getattr = now_overlay_getattr});
+	tree_set_overlay(
+	    t, &(struct tree_overlay){.arg = n, .lookup = now_overlay_lookup, .getattr = now_overlay_getattr});
 	return n;
 }
 
@@ -303,7 +311,8 @@ bool put_is_due(struct put *p)
 	return now_is_row_name(p->name) && (p->touched ? p->data.len > 0 : p->was_put && p->result < 0);
 }
 
-static int now_put(struct now *n, struct put *p, const char *name, const struct requester *who, struct waiter *w, struct err *e)
+static int now_put(struct now *n, struct put *p, const char *name, const struct requester *who, struct waiter *w,
+		   struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf text = {0};
 	{
@@ -330,8 +339,8 @@ int now_flush(struct now *n, struct put *p, const struct requester *who, struct 
 	return now_put(n, p, name, who, w, e);
 }
 
-int now_rename(struct now *n, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name, const struct requester *who,
-	       struct waiter *w, struct err *e)
+int now_rename(struct now *n, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name,
+	       const struct requester *who, struct waiter *w, struct err *e)
 {
 	struct put *p;
 	{

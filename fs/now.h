@@ -1,10 +1,10 @@
 /*
  * fs/now.h - single rows written into now/tables/T/: kept in memory while the file is open, upserted when it is closed.
  *
- * A file that is written under another name first (rsync's ".x.json.Ab12Cd") is kept until it is renamed to a row's name,
- * which upserts it, or removed. The upsert's result is that of close() or rename(); a later close() of the same bytes
- * gets the same result without writing again. Policy `replace` only (EPERM).
- * Any thread; lock: now.mutex, then put.mutex; neither is held over a call out.
+ * A file that is written under another name first (rsync's ".x.json.Ab12Cd") is kept until it is renamed to a row's
+ * name, which upserts it, or removed. The upsert's result is that of close() or rename(); a later close() of the same
+ * bytes gets the same result without writing again. Policy `replace` only (EPERM). Any thread; lock: now.mutex, then
+ * put.mutex; neither is held over a call out.
  */
 #pragma once
 
@@ -30,8 +30,9 @@ int put_truncate(struct put *p, uint64_t size);
 bool put_is_due(struct put *p);
 int now_flush(struct now *n, struct put *p, const struct requester *who, struct waiter *w, struct err *e);
 
-int now_rename(struct now *n, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name, const struct requester *who,
-	       struct waiter *w, struct err *e); /* ENOENT: no such file is being written */
+int now_rename(struct now *n, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name,
+	       const struct requester *who, struct waiter *w,
+	       struct err *e);                                 /* ENOENT: no such file is being written */
 int now_unlink(struct now *n, uint64_t dir, const char *name); /* ENOENT: as above */
 int now_setattr(struct now *n, uint64_t ino, bool set_size, uint64_t size, struct tree_node *ret);
 /* True while somebody has the row open for writing: cp -p sets times and modes then. */

@@ -202,27 +202,27 @@ static struct timespec ops_timespec(int64_t ns)
 static struct stat ops_stat(const struct tree_node *n)
 {
 	return (struct stat){
-		.st_ino = n->ino,
-		.st_mode = n->mode,
-		.st_nlink = n->nlink,
-		.st_uid = n->uid,
-		.st_gid = n->gid,
-		.st_size = (off_t)n->size,
-		.st_blocks = (blkcnt_t)((n->size + 511) / 512),
-		.st_blksize = 4096,
-		.st_atim = ops_timespec(n->atime_ns),
-		.st_mtim = ops_timespec(n->mtime_ns),
-		.st_ctim = ops_timespec(n->ctime_ns),
+	    .st_ino = n->ino,
+	    .st_mode = n->mode,
+	    .st_nlink = n->nlink,
+	    .st_uid = n->uid,
+	    .st_gid = n->gid,
+	    .st_size = (off_t)n->size,
+	    .st_blocks = (blkcnt_t)((n->size + 511) / 512),
+	    .st_blksize = 4096,
+	    .st_atim = ops_timespec(n->atime_ns),
+	    .st_mtim = ops_timespec(n->mtime_ns),
+	    .st_ctim = ops_timespec(n->ctime_ns),
 	};
 }
 
 static struct fuse_entry_param ops_entry(const struct tree_node *n)
 {
 	return (struct fuse_entry_param){
-		.ino = n->ino,
-		.attr = ops_stat(n),
-		.attr_timeout = ops_timeout(n->keep_attr),
-		.entry_timeout = ops_timeout(n->keep_entry),
+	    .ino = n->ino,
+	    .attr = ops_stat(n),
+	    .attr_timeout = ops_timeout(n->keep_attr),
+	    .entry_timeout = ops_timeout(n->keep_entry),
 	};
 }
 
@@ -245,7 +245,9 @@ static void reply_attr(struct call *c, const struct tree_node *n)
 static struct tree_node ops_staged_node(struct fs *fs, const struct staged_node *s)
 {
 	struct tree_node n = {0};
-	(void)tree_getattr(fs->tree, s->id > 0 ? ino_of(INO_STAGED, (uint64_t)s->id) : ino_of(INO_RESTORE, (uint64_t)-s->id), NULL, &n, NULL);
+	(void)tree_getattr(fs->tree,
+			   s->id > 0 ? ino_of(INO_STAGED, (uint64_t)s->id) : ino_of(INO_RESTORE, (uint64_t)-s->id),
+			   NULL, &n, NULL);
 	return n;
 }
 
@@ -291,13 +293,16 @@ static bool ops_writes(int flags)
 static void ops_init(void *userdata, struct fuse_conn_info *conn)
 {
 	struct fs *fs = userdata;
-	static const unsigned want[] = {FUSE_CAP_ASYNC_READ, FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_READDIRPLUS_AUTO,
-					FUSE_CAP_EXPLICIT_INVAL_DATA, FUSE_CAP_ATOMIC_O_TRUNC, FUSE_CAP_ASYNC_DIO};
-	static const unsigned unwanted[] = {FUSE_CAP_WRITEBACK_CACHE, FUSE_CAP_AUTO_INVAL_DATA, FUSE_CAP_EXPORT_SUPPORT,
-					    FUSE_CAP_CACHE_SYMLINKS /* latest changes */, FUSE_CAP_POSIX_ACL, FUSE_CAP_DONT_MASK,
-					    FUSE_CAP_HANDLE_KILLPRIV, FUSE_CAP_NO_OPEN_SUPPORT, FUSE_CAP_NO_OPENDIR_SUPPORT,
-					    FUSE_CAP_SPLICE_READ, FUSE_CAP_SPLICE_WRITE, FUSE_CAP_SPLICE_MOVE, FUSE_CAP_FLOCK_LOCKS,
-					    FUSE_CAP_POSIX_LOCKS};
+	static const unsigned want[] = {
+	    FUSE_CAP_ASYNC_READ,          FUSE_CAP_PARALLEL_DIROPS, FUSE_CAP_READDIRPLUS, FUSE_CAP_READDIRPLUS_AUTO,
+	    FUSE_CAP_EXPLICIT_INVAL_DATA, FUSE_CAP_ATOMIC_O_TRUNC,  FUSE_CAP_ASYNC_DIO};
+	static const unsigned unwanted[] = {FUSE_CAP_WRITEBACK_CACHE,    FUSE_CAP_AUTO_INVAL_DATA,
+					    FUSE_CAP_EXPORT_SUPPORT,     FUSE_CAP_CACHE_SYMLINKS /* latest changes */,
+					    FUSE_CAP_POSIX_ACL,          FUSE_CAP_DONT_MASK,
+					    FUSE_CAP_HANDLE_KILLPRIV,    FUSE_CAP_NO_OPEN_SUPPORT,
+					    FUSE_CAP_NO_OPENDIR_SUPPORT, FUSE_CAP_SPLICE_READ,
+					    FUSE_CAP_SPLICE_WRITE,       FUSE_CAP_SPLICE_MOVE,
+					    FUSE_CAP_FLOCK_LOCKS,        FUSE_CAP_POSIX_LOCKS};
 	for (size_t k = 0; k < sizeof want / sizeof *want; k++)
 		conn->want |= conn->capable & want[k];
 	for (size_t k = 0; k < sizeof unwanted / sizeof *unwanted; k++)
@@ -597,8 +602,12 @@ static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 		reply_err(&c, r, &e);
 		return;
 	}
-	struct statvfs v = {.f_bsize = 4096, .f_frsize = 4096, .f_blocks = total / 4096, .f_bfree = free_bytes / 4096,
-			    .f_bavail = free_bytes / 4096, .f_namemax = 255};
+	struct statvfs v = {.f_bsize = 4096,
+			    .f_frsize = 4096,
+			    .f_blocks = total / 4096,
+			    .f_bfree = free_bytes / 4096,
+			    .f_bavail = free_bytes / 4096,
+			    .f_namemax = 255};
 	(void)fuse_reply_statfs(req, &v);
 }
 
@@ -624,7 +633,7 @@ static void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 	struct err e = ERR_INIT;
 	_cleanup_strbuf_ struct strbuf out = {0};
 	/* tools ask for security.* and system.* before everything */
-	int r = strncmp(name, "user.", 5) == 0 ? tree_getxattr(c.fs->tree, ino, name, &out, &e)
+	int r = strncmp(name, "user.", 5) == 0     ? tree_getxattr(c.fs->tree, ino, name, &out, &e)
 		: strncmp(name, "system.", 7) == 0 ? -EOPNOTSUPP
 						   : -ENODATA;
 	ops_reply_xattr(&c, r, &out, size, &e);
@@ -674,8 +683,8 @@ static void ops_run_restore(struct call *c)
 	notify_entry(c->fs->notify, ino_of(INO_STAGED, (uint64_t)c->top), "PLAN.txt");
 
 	if (r < 0 && c->new_name) {
-		/* A rename that is refused has happened all the same, so that the set can be tried again; but the file gets
-		 * another time, so that rsync sends it once more instead of finding nothing to do. */
+		/* A rename that is refused has happened all the same, so that the set can be tried again; but the file
+		 * gets another time, so that rsync sends it once more instead of finding nothing to do. */
 		struct staged_node n, old = {.mtime_ns = 0};
 		int64_t dir = tree_staged_of(c->new_ino);
 		if (staging_lookup(c->fs->staging, dir, c->new_name, &n) == 0 && S_ISREG(n.mode))
@@ -701,7 +710,8 @@ static void ops_defer_restore(struct call *c, int64_t top, enum restores_why why
 
 /* ---- writing ---- */
 
-static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off,
+		      struct fuse_file_info *fi)
 {
 	struct call c = call_of(req, NULL);
 	struct handle *h = ops_handle(fi);
@@ -746,7 +756,8 @@ static void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		char name[STAGING_NAME_MAX + 1];
 		int r = staging_commit(c.fs->staging);
 		staging_dirty(c.fs->staging, h->node, -1);
-		if (r == 0 && staging_get(c.fs->staging, h->node, &n) == 0 && n.top && staging_name(c.fs->staging, n.id, name) == 0) {
+		if (r == 0 && staging_get(c.fs->staging, h->node, &n) == 0 && n.top &&
+		    staging_name(c.fs->staging, n.id, name) == 0) {
 			int64_t top = restores_due(c.fs->restores, &n, name, fuse_req_ctx(req)->pid);
 			if (top) {
 				ops_defer_restore(&c, top, RESTORES_FILE);
@@ -797,13 +808,18 @@ static void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_
 
 static void ops_setattr_staged(struct call *c, int64_t node, const struct stat *attr, int to_set)
 {
-	struct staged_node set = {.mode = attr->st_mode, .uid = attr->st_uid, .gid = attr->st_gid, .size = (uint64_t)attr->st_size}, got;
+	struct staged_node set = {.mode = attr->st_mode,
+				  .uid = attr->st_uid,
+				  .gid = attr->st_gid,
+				  .size = (uint64_t)attr->st_size},
+			   got;
 	struct handle *h = ops_handle(&c->fi);
 	struct timespec now;
 	unsigned which = 0;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now);
-	struct timespec at = to_set & FUSE_SET_ATTR_ATIME_NOW ? now : attr->st_atim, mt = to_set & FUSE_SET_ATTR_MTIME_NOW ? now : attr->st_mtim;
+	struct timespec at = to_set & FUSE_SET_ATTR_ATIME_NOW ? now : attr->st_atim,
+			mt = to_set & FUSE_SET_ATTR_MTIME_NOW ? now : attr->st_mtim;
 	set.atime_ns = (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
 	set.mtime_ns = (int64_t)mt.tv_sec * 1000000000 + mt.tv_nsec;
 	which |= to_set & FUSE_SET_ATTR_MODE ? STAGING_MODE : 0;
@@ -866,7 +882,8 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 		reply_attr(&c, &n);
 }
 
-static void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length, struct fuse_file_info *fi)
+static void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t length,
+			  struct fuse_file_info *fi)
 {
 	struct call c = call_of(req, NULL);
 	struct handle *h = ops_handle(fi);
@@ -894,7 +911,8 @@ static void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset
 static bool ops_is_apply(struct fs *fs, int64_t dir, const char *name)
 {
 	struct staged_node n;
-	return dir > 0 && strcmp(name, RESTORES_APPLY_NAME) == 0 && staging_get(fs->staging, dir, &n) == 0 && n.top == dir;
+	return dir > 0 && strcmp(name, RESTORES_APPLY_NAME) == 0 && staging_get(fs->staging, dir, &n) == 0 &&
+	       n.top == dir;
 }
 
 static void ops_reply_created(struct call *c, const struct tree_node *n, struct handle *h)
@@ -1005,8 +1023,8 @@ static void ops_run_mkdir(struct call *c)
 	int64_t id = 0;
 	int source = tree_source_of(c->fs->tree, c->ino);
 	int r = atomic_load(&c->waiter.interrupted) ? -EINTR
-		: source < 0			    ? source
-						    : engine_snapshot(c->fs->engine, (size_t)source, c->name, &c->who, &id, &e);
+		: source < 0                        ? source
+			     : engine_snapshot(c->fs->engine, (size_t)source, c->name, &c->who, &id, &e);
 	if (r == 0)
 		r = tree_lookup(c->fs->tree, c->ino, c->name, NULL, &n, &e);
 	if (r > 0)
@@ -1077,7 +1095,9 @@ static void ops_run_symlink(struct call *c)
 	struct staged_node n;
 	int64_t dir = tree_staged_of(c->ino);
 	int source = tree_source_of(c->fs->tree, c->ino);
-	int r = source < 0 ? source : restores_link(c->fs->restores, (size_t)source, c->new_name, c->name, &c->who, &c->waiter, &e);
+	int r = source < 0
+		    ? source
+		    : restores_link(c->fs->restores, (size_t)source, c->new_name, c->name, &c->who, &c->waiter, &e);
 	if (r == 0)
 		r = staging_make(c->fs->staging, dir, c->name, S_IFLNK | 0777, c->who.uid, getgid(), c->new_name, &n);
 	if (r < 0) {
@@ -1141,8 +1161,8 @@ static void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	reply_err(&c, r, NULL);
 }
 
-/* A name in snapshots/ went or changed: the one in archives/ with it, before the caller looks there. The kernel sees to the
- * directory of the request itself, which it holds locked until the answer. */
+/* A name in snapshots/ went or changed: the one in archives/ with it, before the caller looks there. The kernel sees to
+ * the directory of the request itself, which it holds locked until the answer. */
 static void ops_forget_archive(struct call *c, int source, const char *name)
 {
 	uint64_t archives = ino_of(INO_ARCHIVES, (uint64_t)engine_source_id(c->fs->engine, (size_t)source));
@@ -1199,7 +1219,8 @@ static void ops_run_rename_put(struct call *c)
 	notify_entry(c->fs->notify, c->new_ino, c->new_name);
 }
 
-static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname, unsigned flags)
+static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname,
+		       unsigned flags)
 {
 	struct call c = call_of(req, NULL);
 	int64_t dir = tree_staged_of(parent), new_dir = tree_staged_of(newparent);
@@ -1266,36 +1287,36 @@ void fs_changed(void *arg, enum engine_event ev, size_t source, int64_t snapshot
 
 /* Left out (ENOSYS, asked once): access, poll, lseek, copy_file_range, ioctl, locks (the kernel keeps them itself). */
 const struct fuse_lowlevel_ops fs_ops = {
-	.init = ops_init,
-	.lookup = ops_lookup,
-	.forget = ops_forget,
-	.forget_multi = ops_forget_multi,
-	.getattr = ops_getattr,
-	.setattr = ops_setattr,
-	.readlink = ops_readlink,
-	.mknod = ops_mknod,
-	.mkdir = ops_mkdir,
-	.unlink = ops_unlink,
-	.rmdir = ops_rmdir,
-	.symlink = ops_symlink,
-	.rename = ops_rename,
-	.link = ops_link,
-	.open = ops_open,
-	.read = ops_read,
-	.write = ops_write,
-	.flush = ops_flush,
-	.release = ops_release,
-	.fsync = ops_fsync,
-	.opendir = ops_opendir,
-	.readdir = ops_readdir,
-	.readdirplus = ops_readdirplus,
-	.releasedir = ops_releasedir,
-	.fsyncdir = ops_fsync,
-	.statfs = ops_statfs,
-	.setxattr = ops_setxattr,
-	.getxattr = ops_getxattr,
-	.listxattr = ops_listxattr,
-	.removexattr = ops_removexattr,
-	.create = ops_create,
-	.fallocate = ops_fallocate,
+    .init = ops_init,
+    .lookup = ops_lookup,
+    .forget = ops_forget,
+    .forget_multi = ops_forget_multi,
+    .getattr = ops_getattr,
+    .setattr = ops_setattr,
+    .readlink = ops_readlink,
+    .mknod = ops_mknod,
+    .mkdir = ops_mkdir,
+    .unlink = ops_unlink,
+    .rmdir = ops_rmdir,
+    .symlink = ops_symlink,
+    .rename = ops_rename,
+    .link = ops_link,
+    .open = ops_open,
+    .read = ops_read,
+    .write = ops_write,
+    .flush = ops_flush,
+    .release = ops_release,
+    .fsync = ops_fsync,
+    .opendir = ops_opendir,
+    .readdir = ops_readdir,
+    .readdirplus = ops_readdirplus,
+    .releasedir = ops_releasedir,
+    .fsyncdir = ops_fsync,
+    .statfs = ops_statfs,
+    .setxattr = ops_setxattr,
+    .getxattr = ops_getxattr,
+    .listxattr = ops_listxattr,
+    .removexattr = ops_removexattr,
+    .create = ops_create,
+    .fallocate = ops_fallocate,
 };

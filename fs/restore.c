@@ -1,12 +1,13 @@
 /*
  * fs/restore.c - see restore.h.
  *
- * Deciding costs little for 448,000 files: a look at the whole set (backup_look) is made when its manifest arrives, then again
- * only when the number of files says that nothing can be missing any more (staged_set.need).
- * A backup that lacks files is never restored, but the copier should hear of it. Three things tell that the copier is done:
- * all files of an archive are there (one is too short); it has filled the last table while an earlier one stayed short
- * (copiers finish a directory before the next: restores_filled); the process that brought the last file sets the times of
- * the top directory (cp -a, tar do so last, and tell of errors). Then the engine is asked, which refuses and names what differs.
+ * Deciding costs little for 448,000 files: a look at the whole set (backup_look) is made when its manifest arrives,
+ * then again only when the number of files says that nothing can be missing any more (staged_set.need). A backup that
+ * lacks files is never restored, but the copier should hear of it. Three things tell that the copier is done: all files
+ * of an archive are there (one is too short); it has filled the last table while an earlier one stayed short (copiers
+ * finish a directory before the next: restores_filled); the process that brought the last file sets the times of the
+ * top directory (cp -a, tar do so last, and tell of errors). Then the engine is asked, which refuses and names what
+ * differs.
  */
 #include "fs/restore.h"
 
@@ -22,13 +23,13 @@
 struct restores_track {
 	struct restores_track *next;
 	int64_t top;
-	pid_t pid;             /* who brought the last file */
-	bool known;            /* manifest is */
+	pid_t pid;  /* who brought the last file */
+	bool known; /* manifest is */
 	struct manifest manifest;
-	int64_t tables;        /* node of tables/; 0: not seen yet */
-	int64_t dir;           /* table that a file arrived in last */
-	uint64_t expected;     /* its files */
-	uint64_t at_least;     /* arrivals since, and what was there before */
+	int64_t tables;    /* node of tables/; 0: not seen yet */
+	int64_t dir;       /* table that a file arrived in last */
+	uint64_t expected; /* its files */
+	uint64_t at_least; /* arrivals since, and what was there before */
 };
 
 struct restores {
@@ -140,8 +141,8 @@ static int staged_file(struct staged_tree *t, const char *path, struct staged_no
 	return r < 0 ? err_sys(e, -r, "%s", path) : 0;
 }
 
-static int staged_list(struct backup_tree *tree, const char *path, int (*each)(void *arg, const char *name, bool is_dir), void *arg,
-		       struct err *e)
+static int staged_list(struct backup_tree *tree, const char *path,
+		       int (*each)(void *arg, const char *name, bool is_dir), void *arg, struct err *e)
 {
 	struct staged_tree *t = (struct staged_tree *)tree;
 	int64_t dir, after = 0;
@@ -157,7 +158,8 @@ static int staged_list(struct backup_tree *tree, const char *path, int (*each)(v
 			return err_sys(e, -r, "%s", path);
 		for (size_t k = 0; k < n; k++) {
 			after = batch[k].node.id;
-			if (batch[k].node.generated || (dir == t->top && strcmp(batch[k].name, RESTORES_APPLY_NAME) == 0))
+			if (batch[k].node.generated ||
+			    (dir == t->top && strcmp(batch[k].name, RESTORES_APPLY_NAME) == 0))
 				continue;
 			if (!S_ISDIR(batch[k].node.mode) && !S_ISREG(batch[k].node.mode))
 				continue;
@@ -169,7 +171,8 @@ static int staged_list(struct backup_tree *tree, const char *path, int (*each)(v
 	return 0;
 }
 
-static int staged_read(struct backup_tree *tree, const char *path, uint64_t offset, void *buf, size_t n, size_t *ret_n, struct err *e)
+static int staged_read(struct backup_tree *tree, const char *path, uint64_t offset, void *buf, size_t n, size_t *ret_n,
+		       struct err *e)
 {
 	struct staged_tree *t = (struct staged_tree *)tree;
 	struct staged_node node;
@@ -217,7 +220,11 @@ static void staged_close(struct backup_tree *tree)
 static struct backup_tree *staged_open(struct restores *r, int64_t top)
 {
 	struct staged_tree *t = xcalloc(1, sizeof *t);
-	t->tree = (struct backup_tree){.list = staged_list, .slurp = staged_slurp, .read = staged_read, .size = staged_size, .close = staged_close};
+	t->tree = (struct backup_tree){.list = staged_list,
+				       .slurp = staged_slurp,
+				       .read = staged_read,
+				       .size = staged_size,
+				       .close = staged_close};
 	t->staging = r->staging;
 	t->top = top;
 	return &t->tree;
@@ -260,8 +267,8 @@ static const struct manifest_table *restores_find_table(const struct manifest *m
 	return NULL;
 }
 
-/* True when file n, just arrived in a directory of row files, is the one that fills it. Estimates from above, so that the
- * exact count is only asked for when it matters. */
+/* True when file n, just arrived in a directory of row files, is the one that fills it. Estimates from above, so that
+ * the exact count is only asked for when it matters. */
 static bool restores_filled(struct restores *r, const struct staged_node *n)
 {
 	struct staged_node dir;
@@ -326,8 +333,8 @@ int64_t restores_ended(struct restores *r, const struct staged_node *n, pid_t pi
 		return 0;
 	if (set.state != STAGED_OPEN || set.running || pid <= 0)
 		return 0;
-	/* Only who has brought the last file is at its end: rsync sets times at its start and in between, too, by another
-	 * process than the one that writes. */
+	/* Only who has brought the last file is at its end: rsync sets times at its start and in between, too, by
+	 * another process than the one that writes. */
 	MUTEX_GUARD(&r->mutex);
 	return restores_track_of(r, n->top)->pid == pid ? n->top : 0;
 }
@@ -341,7 +348,8 @@ static void restores_write_text(struct restores *r, int64_t top, const char *nam
 		log_error("restore/: %s cannot be written: %s", name, strerror(-k));
 }
 
-static void restores_write_error(struct restores *r, int64_t top, const char *label, const struct err *e, const struct strbuf *report)
+static void restores_write_error(struct restores *r, int64_t top, const char *label, const struct err *e,
+				 const struct strbuf *report)
 {
 	_cleanup_strbuf_ struct strbuf text = {0};
 	strbuf_addf(&text, "%s was not restored: %s\n", label, strerror(e->code));
@@ -353,30 +361,34 @@ static void restores_write_error(struct restores *r, int64_t top, const char *la
 		if (report->data[report->len - 1] != '\n')
 			strbuf_addch(&text, '\n');
 	}
-	strbuf_addf(&text, "\nThe database is as it was. When the cause is gone: touch %s/" RESTORES_APPLY_NAME ", or copy it in again.\n", label);
+	strbuf_addf(&text,
+		    "\nThe database is as it was. When the cause is gone: touch %s/" RESTORES_APPLY_NAME
+		    ", or copy it in again.\n",
+		    label);
 	restores_write_text(r, top, "ERROR.txt", &text);
 }
 
-static int restores_apply(struct restores *r, int64_t top, size_t source, const char *label, bool plan_only, const struct requester *who,
-			  struct waiter *w, struct err *e)
+static int restores_apply(struct restores *r, int64_t top, size_t source, const char *label, bool plan_only,
+			  const struct requester *who, struct waiter *w, struct err *e)
 {
 	_cleanup_(cleanup_backup) struct backup_tree *tree = staged_open(r, top);
 	_cleanup_strbuf_ struct strbuf report = {0};
 	const struct source_config *c = engine_source(r->engine, source);
 	struct restore_plan plan = {0};
 	struct restore_request rq = {
-		.backup = tree,
-		.label = label,
-		.dry_run = plan_only,
-		.force = c->restore_force,
-		.policy = c->restore,
+	    .backup = tree,
+	    .label = label,
+	    .dry_run = plan_only,
+	    .force = c->restore_force,
+	    .policy = c->restore,
 	};
 	int k = engine_restore(r->engine, source, &rq, who, w, &plan, &report, e);
 	if (plan.n || k == 0) {
 		_cleanup_strbuf_ struct strbuf text = {0};
 		restore_plan_text(&plan, &text);
 		if (plan_only && k == 0)
-			strbuf_addf(&text, "\nNothing was changed yet. To do it: touch %s/" RESTORES_APPLY_NAME "\n", label);
+			strbuf_addf(&text, "\nNothing was changed yet. To do it: touch %s/" RESTORES_APPLY_NAME "\n",
+				    label);
 		if (k == 0 && report.len) {
 			strbuf_addch(&text, '\n');
 			strbuf_add(&text, report.data, report.len);
@@ -418,12 +430,13 @@ static bool restores_all_begun(struct restores *r, int64_t top)
 static bool restores_has_manifest(struct restores *r, int64_t top)
 {
 	struct staged_node n;
-	return staging_lookup(r->staging, top, "MANIFEST.json", &n) == 0 || staging_lookup(r->staging, top, ".table.json", &n) == 0;
+	return staging_lookup(r->staging, top, "MANIFEST.json", &n) == 0 ||
+	       staging_lookup(r->staging, top, ".table.json", &n) == 0;
 }
 
 /* One look, with the set marked as running. */
-static int restores_look(struct restores *r, int64_t top, size_t source, const char *label, enum restores_why why, struct staged_set *set,
-			 const struct requester *who, struct waiter *w, struct err *e)
+static int restores_look(struct restores *r, int64_t top, size_t source, const char *label, enum restores_why why,
+			 struct staged_set *set, const struct requester *who, struct waiter *w, struct err *e)
 {
 	struct backup_state state = {0};
 	bool confirm = engine_source(r->engine, source)->restore_confirm;
@@ -465,7 +478,8 @@ static int restores_look(struct restores *r, int64_t top, size_t source, const c
 	}
 	if (confirm && why != RESTORES_APPLY) {
 		k = restores_apply(r, top, source, label, true, who, w, e);
-		int f = staging_set_finish(r->staging, top, set->changes, k < 0 ? STAGED_FAILED : STAGED_CONFIRM, -k, 0);
+		int f =
+		    staging_set_finish(r->staging, top, set->changes, k < 0 ? STAGED_FAILED : STAGED_CONFIRM, -k, 0);
 		return k < 0 ? k : f;
 	}
 	k = restores_apply(r, top, source, label, false, who, w, e);
@@ -473,7 +487,8 @@ static int restores_look(struct restores *r, int64_t top, size_t source, const c
 	return k;
 }
 
-int restores_run(struct restores *r, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w, struct err *e)
+int restores_run(struct restores *r, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w,
+		 struct err *e)
 {
 	struct staged_set set;
 	struct staged_node n;
@@ -505,8 +520,8 @@ int restores_run(struct restores *r, int64_t top, enum restores_why why, const s
 			return k;
 		/* what was closed meanwhile found the set running and left it to us */
 		struct staged_set now;
-		if (staging_set(r->staging, top, &now) < 0 || now.state != STAGED_OPEN || now.changes == set.changes || now.dirty ||
-		    now.running || now.files < now.need || atomic_load(&w->interrupted))
+		if (staging_set(r->staging, top, &now) < 0 || now.state != STAGED_OPEN || now.changes == set.changes ||
+		    now.dirty || now.running || now.files < now.need || atomic_load(&w->interrupted))
 			return 0;
 		why = RESTORES_FILE;
 	}
@@ -529,9 +544,12 @@ int restores_link(struct restores *r, size_t source, const char *target, const c
 	if (bare && *bare && bare[strlen(bare) - 1] == '/')
 		bare[strlen(bare) - 1] = '\0';
 	if (!bare || !*bare || strchr(bare, '/'))
-		return err_set(e, EINVAL, "restore/%s: only a link to ../snapshots/NAME or ../archives/NAME restores", label);
+		return err_set(e, EINVAL, "restore/%s: only a link to ../snapshots/NAME or ../archives/NAME restores",
+			       label);
 	if (c->restore_confirm)
-		return err_set(e, EPERM, "restore/%s: restore_confirm is set: copy the snapshot in, read PLAN.txt, touch APPLY", label);
+		return err_set(e, EPERM,
+			       "restore/%s: restore_confirm is set: copy the snapshot in, read PLAN.txt, touch APPLY",
+			       label);
 	int64_t source_id = engine_source_id(r->engine, source);
 	int k;
 	if (engine_pending(r->engine, source, &id, pending) == 0 && strcmp(pending, bare) == 0) {

@@ -1,10 +1,10 @@
 /*
  * fs/restore.h - when a backup that is being copied into restore/ is complete, and what happens then.
  *
- * A set is a directory directly in restore/. The cheap questions (restores_due, restores_ended) are asked by FUSE workers
- * after each close, rename and so on; the answers run on slow-path threads. A set runs once for each state of its
- * files: done, refused or planned, it stays so until one of them changes (or APPLY is touched).
- * Any thread. Lock: restores.mutex, not held over a call out.
+ * A set is a directory directly in restore/. The cheap questions (restores_due, restores_ended) are asked by FUSE
+ * workers after each close, rename and so on; the answers run on slow-path threads. A set runs once for each state of
+ * its files: done, refused or planned, it stays so until one of them changes (or APPLY is touched). Any thread. Lock:
+ * restores.mutex, not held over a call out.
  */
 #pragma once
 
@@ -25,8 +25,10 @@ enum restores_why {
 int64_t restores_due(struct restores *r, const struct staged_node *n, const char *name, pid_t pid);
 /* The same after it set the time of directory n. */
 int64_t restores_ended(struct restores *r, const struct staged_node *n, pid_t pid);
-/* Looks and, when the set is complete, restores it: the result of the call that waits. 0 as well when it is not complete. */
-int restores_run(struct restores *r, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w, struct err *e);
+/* Looks and, when the set is complete, restores it: the result of the call that waits. 0 as well when it is not
+ * complete. */
+int restores_run(struct restores *r, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w,
+		 struct err *e);
 /* ln -s ../snapshots/NAME restore/LABEL. */
 int restores_link(struct restores *r, size_t source, const char *target, const char *label, const struct requester *who,
 		  struct waiter *w, struct err *e);

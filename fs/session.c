@@ -24,7 +24,7 @@
 #define SESSION_TYPE "fuse.metasnapfs"
 #define SESSION_THREADS 16
 #define SESSION_QUIESCE_MS 1500 /* for requests under way to be answered */
-#define SESSION_END_MS 3000 /* from the end of the loop to the end of the process, whatever hangs */
+#define SESSION_END_MS 3000     /* from the end of the loop to the end of the process, whatever hangs */
 
 /* ---- before the mount ---- */
 
@@ -33,7 +33,8 @@ static void session_unescape(char *s)
 {
 	char *to = s;
 	for (; *s; s++) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' &&
+		    s[3] <= '7') {
 			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
 			s += 3;
 		} else {
@@ -91,7 +92,8 @@ static char *session_resolve(const char *path)
 	for (;;) {
 		_cleanup_free_ char *real = realpath(*head ? head : ".", NULL);
 		if (real)
-			return xasprintf("%s%s%s", strcmp(real, "/") == 0 ? "" : real, *tail || strcmp(real, "/") == 0 ? "/" : "", tail);
+			return xasprintf("%s%s%s", strcmp(real, "/") == 0 ? "" : real,
+					 *tail || strcmp(real, "/") == 0 ? "/" : "", tail);
 		char *slash = strrchr(head, '/');
 		const char *name = slash ? slash + 1 : head;
 		char *longer = *tail ? xasprintf("%s/%s", name, tail) : xstrdup(name);
@@ -114,7 +116,8 @@ int session_mountpoint(const char *path, char **ret, struct err *e)
 
 	if (!real && errno != ENOTCONN && errno != ECONNABORTED)
 		return err_sys(e, errno, "%s", path);
-	/* A crash left a mount: what the kernel does not have cached says ENOTCONN until it is detached; statfs never is cached. */
+	/* A crash left a mount: what the kernel does not have cached says ENOTCONN until it is detached; statfs never
+	 * is cached. */
 	struct statvfs v;
 	if (!real || stat(real, &st) < 0 || statvfs(real, &v) < 0) {
 		free(real);
@@ -123,7 +126,8 @@ int session_mountpoint(const char *path, char **ret, struct err *e)
 			return err_set(e, ENOTCONN, "%s: a dead mount of another program is there (umount it)", path);
 		int r = session_detach(real);
 		if (r < 0)
-			return err_sys(e, -r, "%s: a dead mount is there and cannot be detached (fusermount3 -u -z %s)", path, real);
+			return err_sys(e, -r, "%s: a dead mount is there and cannot be detached (fusermount3 -u -z %s)",
+				       path, real);
 		if (stat(real, &st) < 0)
 			return err_sys(e, errno, "%s", path);
 	}
@@ -150,8 +154,10 @@ int session_check_overlap(const char *mountpoint, const struct config *config, s
 	if (slash)
 		slash[slash == catalog] = '\0';
 	if (session_is_inside(mountpoint, catalog) || session_is_inside(catalog, mountpoint))
-		return err_set(e, EINVAL, "%s: the catalog's folder %s is at, around or below it (mount elsewhere, or move the catalog)",
-			       mountpoint, catalog);
+		return err_set(
+		    e, EINVAL,
+		    "%s: the catalog's folder %s is at, around or below it (mount elsewhere, or move the catalog)",
+		    mountpoint, catalog);
 	for (size_t k = 0; k < config->n_sources; k++) {
 		const struct db_params *p = &config->sources[k].params;
 		if (!p->engine || strcmp(p->engine, "sqlite") != 0 || !p->database)
@@ -178,8 +184,8 @@ static void session_poked(int sig)
 	(void)sig;
 }
 
-/* Everything that answers requests besides libfuse's workers ends; true when it has. A descriptor that is closed under a thread
- * which still writes to it could be another file's by then, so this comes before the session's is closed. */
+/* Everything that answers requests besides libfuse's workers ends; true when it has. A descriptor that is closed under
+ * a thread which still writes to it could be another file's by then, so this comes before the session's is closed. */
 static bool session_quiesce(struct fs *fs, unsigned timeout_ms)
 {
 	fs_interrupt_all(fs);
@@ -277,7 +283,8 @@ static int session_serve(struct fs *fs, struct fuse_session *se, const char *mou
 	}
 	engine_on_change(fs->engine, fs_changed, fs);
 	struct fuse_loop_config *loop = fuse_loop_cfg_create();
-	fuse_loop_cfg_set_max_threads(loop, SESSION_THREADS); /* max_idle is left alone: threads that come and go cost 4 times as much */
+	fuse_loop_cfg_set_max_threads(
+	    loop, SESSION_THREADS); /* max_idle is left alone: threads that come and go cost 4 times as much */
 	fuse_loop_cfg_set_clone_fd(loop, 0);
 	r = fuse_session_loop_mt(se, loop);
 	fuse_loop_cfg_destroy(loop);
@@ -312,7 +319,8 @@ int session_run(const struct session_options *o, struct err *e)
 		return r;
 	}
 	/* Backups hold credentials: the kernel checks modes always, whoever else may enter. */
-	options = xasprintf("-odefault_permissions,noatime,subtype=metasnapfs,fsname=metasnap:%s", catalog_uuid(engine_catalog(fs.engine)));
+	options = xasprintf("-odefault_permissions,noatime,subtype=metasnapfs,fsname=metasnap:%s",
+			    catalog_uuid(engine_catalog(fs.engine)));
 	(void)fuse_opt_add_arg(o->args, options);
 	if (o->debug)
 		(void)fuse_opt_add_arg(o->args, "-d");
@@ -320,7 +328,9 @@ int session_run(const struct session_options *o, struct err *e)
 	if (!se)
 		r = err_set(e, EINVAL, "%s: libfuse does not take these options", o->mountpoint);
 	if (r == 0 && fuse_session_mount(se, o->mountpoint) != 0)
-		r = err_set(e, EPERM, "%s: cannot be mounted (is /dev/fuse there, is allow_other allowed in /etc/fuse.conf?)", o->mountpoint);
+		r = err_set(e, EPERM,
+			    "%s: cannot be mounted (is /dev/fuse there, is allow_other allowed in /etc/fuse.conf?)",
+			    o->mountpoint);
 	if (r == 0)
 		r = session_serve(&fs, se, o->mountpoint, e);
 	else

@@ -10,11 +10,11 @@
 
 struct fuse_args;
 
-/* The mount point as the kernel will name it (links resolved). Detaches a dead mount of ours that is in the way. ENOENT,
- * ENOTDIR, EBUSY (one of ours is mounted there and alive). */
+/* The mount point as the kernel will name it (links resolved). Detaches a dead mount of ours that is in the way.
+ * ENOENT, ENOTDIR, EBUSY (one of ours is mounted there and alive). */
 int session_mountpoint(const char *path, char **ret, struct err *e);
-/* EBUSY-like refusals: the catalog's folder (or an SQLite database's) at, above or below the mount point, where the program
- * would come to wait for itself. */
+/* EBUSY-like refusals: the catalog's folder (or an SQLite database's) at, above or below the mount point, where the
+ * program would come to wait for itself. */
 int session_check_overlap(const char *mountpoint, const struct config *config, struct err *e);
 
 struct session_options {
@@ -25,5 +25,6 @@ struct session_options {
 	void (*ready)(void *arg); /* the mount answers; on a thread of libfuse */
 	void *ready_arg;
 };
-/* Opens everything, mounts, serves until unmounted or told to end by SIGTERM, SIGINT or SIGHUP. Call with these blocked. */
+/* Opens everything, mounts, serves until unmounted or told to end by SIGTERM, SIGINT or SIGHUP. Call with these
+ * blocked. */
 int session_run(const struct session_options *o, struct err *e);

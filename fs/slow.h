@@ -1,8 +1,8 @@
 /*
  * fs/slow.h - threads for what takes long: a FUSE worker hands the request over and goes on serving others.
  *
- * Threads are made when work waits and end after some idle seconds; at most SLOW_THREADS, what comes then waits in line.
- * Any thread may call slow_run. Lock: slow.mutex, never held while work runs.
+ * Threads are made when work waits and end after some idle seconds; at most SLOW_THREADS, what comes then waits in
+ * line. Any thread may call slow_run. Lock: slow.mutex, never held while work runs.
  */
 #pragma once
 

@@ -1,9 +1,9 @@
 /*
  * fs/staging.c - see staging.h. Owns CATALOG-staging: one connection, one mutex, and a thread that commits.
  *
- * A file's content lies in chunks of 128 KiB, key (node << 24 | number); a chunk may be shorter than its place (the rest
- * is zeros) or missing (all zeros). Chunks written since the last commit are kept in memory, so that many small writes
- * cost one row; they are what readers see first. Attributes go to SQLite at once, inside the open transaction.
+ * A file's content lies in chunks of 128 KiB, key (node << 24 | number); a chunk may be shorter than its place (the
+ * rest is zeros) or missing (all zeros). Chunks written since the last commit are kept in memory, so that many small
+ * writes cost one row; they are what readers see first. Attributes go to SQLite at once, inside the open transaction.
  * `top` of a node is the set it counts for: a name that does not count makes everything below it inert.
  * Threads: FUSE workers, slow-path threads, the committer. Lock: staging.mutex.
  */
@@ -72,58 +72,63 @@ enum staging_stmt {
 #define NODE_COLUMNS "id, parent, top, mode, uid, gid, size, atime, mtime, ctime, subdirs, generated"
 
 static const char *const staging_sql[ST_N] = {
-	[ST_BEGIN] = "BEGIN IMMEDIATE",
-	[ST_COMMIT] = "COMMIT",
-	[ST_ROLLBACK] = "ROLLBACK",
-	[ST_GET] = "SELECT " NODE_COLUMNS " FROM node WHERE id = ?1",
-	[ST_LOOKUP] = "SELECT " NODE_COLUMNS " FROM node WHERE parent = ?1 AND name = ?2",
-	[ST_LIST] = "SELECT " NODE_COLUMNS ", name FROM node INDEXED BY node_order WHERE parent = ?1 AND id > ?2"
-		    " ORDER BY id LIMIT ?3",
-	[ST_NAME] = "SELECT name FROM node WHERE id = ?1",
-	[ST_INSERT] = "INSERT INTO node(parent, name, top, mode, uid, gid, size, atime, mtime, ctime, subdirs, generated, target)"
-		      " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8, 0, ?9, ?10)",
-	[ST_ADD_ROOT] = "INSERT OR IGNORE INTO node(id, parent, name, top, mode, uid, gid, size, atime, mtime, ctime, subdirs, generated)"
-			" VALUES(?1, 0, ?2, 0, 16832, ?3, ?4, 0, ?5, ?5, ?5, 0, 0)",
-	[ST_SET_TOP] = "UPDATE node SET top = ?2 WHERE id = ?1",
-	[ST_DELETE] = "DELETE FROM node WHERE id = ?1",
-	[ST_ORPHAN] = "UPDATE node SET parent = 0, name = CAST(id AS BLOB), top = 0 WHERE id = ?1",
-	[ST_MOVE] = "UPDATE node SET parent = ?2, name = ?3, ctime = ?4 WHERE id = ?1",
-	[ST_RETOP] = "WITH RECURSIVE sub(id, t) AS (VALUES(?1, ?2) UNION ALL SELECT n.id,"
-		     " CASE WHEN sub.t <> 0 AND NOT n.generated AND staged_counts(n.name, n.mode) THEN sub.t ELSE 0 END"
-		     " FROM sub JOIN node n INDEXED BY node_order ON n.parent = sub.id)"
-		     " UPDATE node SET top = sub.t FROM sub WHERE node.id = sub.id",
-	[ST_TOUCH_DIR] = "UPDATE node SET subdirs = subdirs + ?2, mtime = ?3, ctime = ?3 WHERE id = ?1",
-	[ST_ATTR] = "UPDATE node SET mode = ?2, uid = ?3, gid = ?4, size = ?5, atime = ?6, mtime = ?7, ctime = ?8 WHERE id = ?1",
-	[ST_WRITTEN] = "UPDATE node SET size = ?2, mtime = ?3, ctime = ?3 WHERE id = ?1",
-	[ST_READLINK] = "SELECT target FROM node WHERE id = ?1 AND target IS NOT NULL",
-	[ST_HAS_CHILD] = "SELECT 1 FROM node INDEXED BY node_order WHERE parent = ?1 LIMIT 1",
-	[ST_CHUNK_GET] = "SELECT data FROM chunk WHERE id = ?1",
-	[ST_CHUNK_PUT] = "INSERT OR REPLACE INTO chunk(id, data) VALUES(?1, ?2)",
-	[ST_CHUNK_DELETE] = "DELETE FROM chunk WHERE id BETWEEN ?1 AND ?2",
-	[ST_XATTR_GET] = "SELECT value FROM xattr WHERE node = ?1 AND name = ?2",
-	[ST_XATTR_PUT] = "INSERT OR REPLACE INTO xattr(node, name, value) VALUES(?1, ?2, ?3)",
-	[ST_XATTR_LIST] = "SELECT name FROM xattr WHERE node = ?1",
-	[ST_XATTR_DELETE] = "DELETE FROM xattr WHERE node = ?1 AND name = ?2",
-	[ST_XATTR_DELETE_ALL] = "DELETE FROM xattr WHERE node = ?1",
-	/* Once for each set and start of the program: no index is worth its cost at every create. */
-	[ST_SET_COUNT] = "SELECT count(*) FROM node WHERE top = ?1 AND (mode & 61440) = 32768",
-	[ST_COUNT] = "SELECT count(*) FROM node INDEXED BY node_order WHERE parent = ?1 AND top <> 0 AND (mode & 61440) = 32768",
-	[ST_SET_STATE] = "SELECT state, error FROM sets WHERE top = ?1",
-	[ST_SET_PUT] = "INSERT OR REPLACE INTO sets(top, state, error) VALUES(?1, ?2, ?3)",
-	[ST_SET_DELETE] = "DELETE FROM sets WHERE top = ?1",
-	[ST_FREE_PAGES] = "PRAGMA freelist_count",
+    [ST_BEGIN] = "BEGIN IMMEDIATE",
+    [ST_COMMIT] = "COMMIT",
+    [ST_ROLLBACK] = "ROLLBACK",
+    [ST_GET] = "SELECT " NODE_COLUMNS " FROM node WHERE id = ?1",
+    [ST_LOOKUP] = "SELECT " NODE_COLUMNS " FROM node WHERE parent = ?1 AND name = ?2",
+    [ST_LIST] = "SELECT " NODE_COLUMNS ", name FROM node INDEXED BY node_order WHERE parent = ?1 AND id > ?2"
+		" ORDER BY id LIMIT ?3",
+    [ST_NAME] = "SELECT name FROM node WHERE id = ?1",
+    [ST_INSERT] =
+	"INSERT INTO node(parent, name, top, mode, uid, gid, size, atime, mtime, ctime, subdirs, generated, target)"
+	" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8, ?8, 0, ?9, ?10)",
+    [ST_ADD_ROOT] = "INSERT OR IGNORE INTO node(id, parent, name, top, mode, uid, gid, size, atime, mtime, ctime, "
+		    "subdirs, generated)"
+		    " VALUES(?1, 0, ?2, 0, 16832, ?3, ?4, 0, ?5, ?5, ?5, 0, 0)",
+    [ST_SET_TOP] = "UPDATE node SET top = ?2 WHERE id = ?1",
+    [ST_DELETE] = "DELETE FROM node WHERE id = ?1",
+    [ST_ORPHAN] = "UPDATE node SET parent = 0, name = CAST(id AS BLOB), top = 0 WHERE id = ?1",
+    [ST_MOVE] = "UPDATE node SET parent = ?2, name = ?3, ctime = ?4 WHERE id = ?1",
+    [ST_RETOP] = "WITH RECURSIVE sub(id, t) AS (VALUES(?1, ?2) UNION ALL SELECT n.id,"
+		 " CASE WHEN sub.t <> 0 AND NOT n.generated AND staged_counts(n.name, n.mode) THEN sub.t ELSE 0 END"
+		 " FROM sub JOIN node n INDEXED BY node_order ON n.parent = sub.id)"
+		 " UPDATE node SET top = sub.t FROM sub WHERE node.id = sub.id",
+    [ST_TOUCH_DIR] = "UPDATE node SET subdirs = subdirs + ?2, mtime = ?3, ctime = ?3 WHERE id = ?1",
+    [ST_ATTR] =
+	"UPDATE node SET mode = ?2, uid = ?3, gid = ?4, size = ?5, atime = ?6, mtime = ?7, ctime = ?8 WHERE id = ?1",
+    [ST_WRITTEN] = "UPDATE node SET size = ?2, mtime = ?3, ctime = ?3 WHERE id = ?1",
+    [ST_READLINK] = "SELECT target FROM node WHERE id = ?1 AND target IS NOT NULL",
+    [ST_HAS_CHILD] = "SELECT 1 FROM node INDEXED BY node_order WHERE parent = ?1 LIMIT 1",
+    [ST_CHUNK_GET] = "SELECT data FROM chunk WHERE id = ?1",
+    [ST_CHUNK_PUT] = "INSERT OR REPLACE INTO chunk(id, data) VALUES(?1, ?2)",
+    [ST_CHUNK_DELETE] = "DELETE FROM chunk WHERE id BETWEEN ?1 AND ?2",
+    [ST_XATTR_GET] = "SELECT value FROM xattr WHERE node = ?1 AND name = ?2",
+    [ST_XATTR_PUT] = "INSERT OR REPLACE INTO xattr(node, name, value) VALUES(?1, ?2, ?3)",
+    [ST_XATTR_LIST] = "SELECT name FROM xattr WHERE node = ?1",
+    [ST_XATTR_DELETE] = "DELETE FROM xattr WHERE node = ?1 AND name = ?2",
+    [ST_XATTR_DELETE_ALL] = "DELETE FROM xattr WHERE node = ?1",
+    /* Once for each set and start of the program: no index is worth its cost at every create. */
+    [ST_SET_COUNT] = "SELECT count(*) FROM node WHERE top = ?1 AND (mode & 61440) = 32768",
+    [ST_COUNT] =
+	"SELECT count(*) FROM node INDEXED BY node_order WHERE parent = ?1 AND top <> 0 AND (mode & 61440) = 32768",
+    [ST_SET_STATE] = "SELECT state, error FROM sets WHERE top = ?1",
+    [ST_SET_PUT] = "INSERT OR REPLACE INTO sets(top, state, error) VALUES(?1, ?2, ?3)",
+    [ST_SET_DELETE] = "DELETE FROM sets WHERE top = ?1",
+    [ST_FREE_PAGES] = "PRAGMA freelist_count",
 };
 
 static const char staging_schema[] =
-	"CREATE TABLE node(id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER NOT NULL, name BLOB NOT NULL,"
-	" top INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, size INTEGER NOT NULL,"
-	" atime INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, subdirs INTEGER NOT NULL,"
-	" generated INTEGER NOT NULL, target BLOB);"
-	"CREATE UNIQUE INDEX node_name ON node(parent, name);"
-	"CREATE INDEX node_order ON node(parent, id);"
-	"CREATE TABLE chunk(id INTEGER PRIMARY KEY, data BLOB NOT NULL);"
-	"CREATE TABLE xattr(node INTEGER NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY(node, name)) WITHOUT ROWID;"
-	"CREATE TABLE sets(top INTEGER PRIMARY KEY, state INTEGER NOT NULL, error INTEGER NOT NULL);";
+    "CREATE TABLE node(id INTEGER PRIMARY KEY AUTOINCREMENT, parent INTEGER NOT NULL, name BLOB NOT NULL,"
+    " top INTEGER NOT NULL, mode INTEGER NOT NULL, uid INTEGER NOT NULL, gid INTEGER NOT NULL, size INTEGER NOT NULL,"
+    " atime INTEGER NOT NULL, mtime INTEGER NOT NULL, ctime INTEGER NOT NULL, subdirs INTEGER NOT NULL,"
+    " generated INTEGER NOT NULL, target BLOB);"
+    "CREATE UNIQUE INDEX node_name ON node(parent, name);"
+    "CREATE INDEX node_order ON node(parent, id);"
+    "CREATE TABLE chunk(id INTEGER PRIMARY KEY, data BLOB NOT NULL);"
+    "CREATE TABLE xattr(node INTEGER NOT NULL, name TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY(node, name)) "
+    "WITHOUT ROWID;"
+    "CREATE TABLE sets(top INTEGER PRIMARY KEY, state INTEGER NOT NULL, error INTEGER NOT NULL);";
 
 /* ---- state ---- */
 
@@ -168,8 +173,9 @@ struct staging {
 	unsigned dirty; /* handles that were written and not closed, all sets */
 	struct staging_set_entry *sets;
 	bool bytes_only; /* the transaction holds nothing but chunks that are in memory, too */
-	bool full;  /* a commit failed for want of space: the file gives back what it can at the next one that works */
-	int lost; /* errno of a transaction that SQLite rolled back: what was written in it is gone, see staging_failed */
+	bool full; /* a commit failed for want of space: the file gives back what it can at the next one that works */
+	int lost;  /* errno of a transaction that SQLite rolled back: what was written in it is gone, see staging_failed
+		    */
 };
 
 static int64_t staging_now_ns(void)
@@ -287,15 +293,19 @@ static int staging_begin(struct staging *s)
  * journal_size_limit, what staging_reserve made. True when that worked. */
 static bool staging_shrink_log(struct staging *s)
 {
-	return sqlite3_exec(s->db, "PRAGMA wal_checkpoint(RESTART); PRAGMA user_version=1", NULL, NULL, NULL) == SQLITE_OK;
+	return sqlite3_exec(s->db, "PRAGMA wal_checkpoint(RESTART); PRAGMA user_version=1", NULL, NULL, NULL) ==
+	       SQLITE_OK;
 }
 
 /* The log gets its smallest size at the start: on a full disk names and attributes can still be committed, files
  * removed. */
 static void staging_reserve(struct staging *s)
 {
-	(void)sqlite3_exec(s->db, "BEGIN IMMEDIATE; CREATE TABLE reserve(data BLOB); INSERT INTO reserve VALUES(zeroblob(1000000)); COMMIT;"
-				  "DROP TABLE reserve; PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(RESTART)", NULL, NULL, NULL);
+	(void)sqlite3_exec(
+	    s->db,
+	    "BEGIN IMMEDIATE; CREATE TABLE reserve(data BLOB); INSERT INTO reserve VALUES(zeroblob(1000000)); COMMIT;"
+	    "DROP TABLE reserve; PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(RESTART)",
+	    NULL, NULL, NULL);
 }
 
 /* Space that removed files left goes back to the file system, a bounded piece at a time. */
@@ -305,7 +315,8 @@ static void staging_give_back(struct staging *s)
 	int64_t n = sqlite3_step(st) == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
 	(void)sqlite3_reset(st);
 	if (n >= STAGING_VACUUM_PAGES || (n && s->full))
-		(void)sqlite3_exec(s->db, s->full ? "PRAGMA incremental_vacuum" : "PRAGMA incremental_vacuum(1024)", NULL, NULL, NULL);
+		(void)sqlite3_exec(s->db, s->full ? "PRAGMA incremental_vacuum" : "PRAGMA incremental_vacuum(1024)",
+				   NULL, NULL, NULL);
 	if (s->full && staging_shrink_log(s))
 		s->full = false;
 }
@@ -316,7 +327,8 @@ static int staging_put_chunks(struct staging *s)
 		for (struct staging_chunk *c = s->chunks[b]; c; c = c->next) {
 			sqlite3_stmt *st = staging_stmt(s, ST_CHUNK_PUT);
 			(void)sqlite3_bind_int64(st, 1, c->key);
-			(void)sqlite3_bind_blob(st, 2, c->data ? c->data : (const unsigned char *)"", (int)c->len, SQLITE_STATIC);
+			(void)sqlite3_bind_blob(st, 2, c->data ? c->data : (const unsigned char *)"", (int)c->len,
+						SQLITE_STATIC);
 			int r = staging_run(s, st);
 			(void)sqlite3_clear_bindings(st);
 			if (r < 0)
@@ -334,8 +346,8 @@ static int staging_end_transaction(struct staging *s)
 	return r;
 }
 
-/* Chunks stay in memory until they are safe. Where they are many, names and attributes are committed first: then a full disk
- * can only refuse the bytes, which are still here and whose writer is told. */
+/* Chunks stay in memory until they are safe. Where they are many, names and attributes are committed first: then a full
+ * disk can only refuse the bytes, which are still here and whose writer is told. */
 static int staging_commit_locked(struct staging *s)
 {
 	int r;
@@ -396,18 +408,18 @@ static void *staging_committer(void *arg)
 static void staging_node_of(sqlite3_stmt *st, struct staged_node *n)
 {
 	*n = (struct staged_node){
-		.id = sqlite3_column_int64(st, 0),
-		.parent = sqlite3_column_int64(st, 1),
-		.top = sqlite3_column_int64(st, 2),
-		.mode = (mode_t)sqlite3_column_int64(st, 3),
-		.uid = (uid_t)sqlite3_column_int64(st, 4),
-		.gid = (gid_t)sqlite3_column_int64(st, 5),
-		.size = (uint64_t)sqlite3_column_int64(st, 6),
-		.atime_ns = sqlite3_column_int64(st, 7),
-		.mtime_ns = sqlite3_column_int64(st, 8),
-		.ctime_ns = sqlite3_column_int64(st, 9),
-		.subdirs = (uint32_t)sqlite3_column_int64(st, 10),
-		.generated = sqlite3_column_int(st, 11) != 0,
+	    .id = sqlite3_column_int64(st, 0),
+	    .parent = sqlite3_column_int64(st, 1),
+	    .top = sqlite3_column_int64(st, 2),
+	    .mode = (mode_t)sqlite3_column_int64(st, 3),
+	    .uid = (uid_t)sqlite3_column_int64(st, 4),
+	    .gid = (gid_t)sqlite3_column_int64(st, 5),
+	    .size = (uint64_t)sqlite3_column_int64(st, 6),
+	    .atime_ns = sqlite3_column_int64(st, 7),
+	    .mtime_ns = sqlite3_column_int64(st, 8),
+	    .ctime_ns = sqlite3_column_int64(st, 9),
+	    .subdirs = (uint32_t)sqlite3_column_int64(st, 10),
+	    .generated = sqlite3_column_int(st, 11) != 0,
 	};
 }
 
@@ -531,8 +543,8 @@ static void staging_forget_set(struct staging *s, int64_t top)
 	}
 }
 
-/* Something that counts for `top` changes; files: by how much its number of files does. Called before the change, inside
- * the transaction. `again`: files may have gone or got other names, so `need` does not hold any more. */
+/* Something that counts for `top` changes; files: by how much its number of files does. Called before the change,
+ * inside the transaction. `again`: files may have gone or got other names, so `need` does not hold any more. */
 static int staging_changed(struct staging *s, int64_t top, int files, bool again)
 {
 	if (!top)
@@ -667,7 +679,8 @@ static int staging_truncate(struct staging *s, int64_t id, uint64_t old_size, ui
 static int staging_prepare(struct staging *s, struct err *e)
 {
 	for (size_t k = 0; k < ST_N; k++)
-		if (sqlite3_prepare_v3(s->db, staging_sql[k], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[k], NULL) != SQLITE_OK)
+		if (sqlite3_prepare_v3(s->db, staging_sql[k], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[k], NULL) !=
+		    SQLITE_OK)
 			return err_set(e, EIO, "%s: %s", s->path, sqlite3_errmsg(s->db));
 	return 0;
 }
@@ -677,8 +690,11 @@ static int staging_pragma(struct staging *s, const char *sql, struct err *e)
 	int rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
 	if (rc == SQLITE_OK)
 		return 0;
-	return err_set(e, (rc & 0xff) == SQLITE_BUSY ? EBUSY : (rc & 0xff) == SQLITE_FULL ? ENOSPC : EIO, "%s: %s", s->path,
-		       sqlite3_errmsg(s->db));
+	return err_set(e,
+		       (rc & 0xff) == SQLITE_BUSY   ? EBUSY
+		       : (rc & 0xff) == SQLITE_FULL ? ENOSPC
+						    : EIO,
+		       "%s: %s", s->path, sqlite3_errmsg(s->db));
 }
 
 static int staging_setup(struct staging *s, struct err *e)
@@ -686,14 +702,18 @@ static int staging_setup(struct staging *s, struct err *e)
 	int r, version = -1;
 
 	/* exclusive: no shared-memory file, and no second daemon */
-	r = staging_pragma(s, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
-			      " PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4096; PRAGMA cache_size=-8192;"
-			      " PRAGMA journal_size_limit=1048576;"
-			      " PRAGMA foreign_keys=OFF; PRAGMA trusted_schema=OFF", e);
+	r = staging_pragma(s,
+			   "PRAGMA locking_mode=EXCLUSIVE; PRAGMA page_size=4096; PRAGMA auto_vacuum=INCREMENTAL; "
+			   "PRAGMA journal_mode=WAL;"
+			   " PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=4096; PRAGMA cache_size=-8192;"
+			   " PRAGMA journal_size_limit=1048576;"
+			   " PRAGMA foreign_keys=OFF; PRAGMA trusted_schema=OFF",
+			   e);
 	if (r < 0)
 		return r;
 	sqlite3_stmt *st = NULL;
-	if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL) == SQLITE_OK && sqlite3_step(st) == SQLITE_ROW)
+	if (sqlite3_prepare_v2(s->db, "PRAGMA user_version", -1, &st, NULL) == SQLITE_OK &&
+	    sqlite3_step(st) == SQLITE_ROW)
 		version = sqlite3_column_int(st, 0);
 	(void)sqlite3_finalize(st);
 	if (version < 0)
@@ -709,14 +729,16 @@ static int staging_setup(struct staging *s, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	if (sqlite3_create_function(s->db, "staged_counts", 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
-				    staging_counts_sql, NULL, NULL) != SQLITE_OK)
+	if (sqlite3_create_function(s->db, "staged_counts", 2, SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY,
+				    NULL, staging_counts_sql, NULL, NULL) != SQLITE_OK)
 		return err_set(e, EIO, "%s: %s", s->path, sqlite3_errmsg(s->db));
 	/* files that were unlinked while open when the program ended */
-	r = staging_pragma(s, "BEGIN IMMEDIATE; DELETE FROM chunk WHERE id IN (SELECT c.id FROM node n CROSS JOIN chunk c"
-			      " ON c.id BETWEEN n.id << 24 AND (n.id << 24) | 16777215 WHERE n.parent = 0 AND n.id > 0);"
-			      " DELETE FROM xattr WHERE node IN (SELECT id FROM node WHERE parent = 0 AND id > 0);"
-			      " DELETE FROM node WHERE parent = 0 AND id > 0; COMMIT", e);
+	r = staging_pragma(s,
+			   "BEGIN IMMEDIATE; DELETE FROM chunk WHERE id IN (SELECT c.id FROM node n CROSS JOIN chunk c"
+			   " ON c.id BETWEEN n.id << 24 AND (n.id << 24) | 16777215 WHERE n.parent = 0 AND n.id > 0);"
+			   " DELETE FROM xattr WHERE node IN (SELECT id FROM node WHERE parent = 0 AND id > 0);"
+			   " DELETE FROM node WHERE parent = 0 AND id > 0; COMMIT",
+			   e);
 	if (r < 0)
 		return r;
 	staging_reserve(s);
@@ -891,8 +913,8 @@ static int staging_touch_dir(struct staging *s, int64_t dir, int subdirs, int64_
 	return staging_run(s, st);
 }
 
-static int staging_insert(struct staging *s, const struct staged_node *dir, const char *name, mode_t mode, uid_t uid, gid_t gid,
-			  const char *target, bool generated, int64_t now, int64_t *ret_id)
+static int staging_insert(struct staging *s, const struct staged_node *dir, const char *name, mode_t mode, uid_t uid,
+			  gid_t gid, const char *target, bool generated, int64_t now, int64_t *ret_id)
 {
 	bool is_set = dir->id < 0 && S_ISDIR(mode);
 	int64_t top = generated || is_set ? 0 : staging_top_of(dir, name, mode, 0);
@@ -944,8 +966,8 @@ static int staging_name_check(const char *name)
 	return len == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ? -EINVAL : 0;
 }
 
-int staging_make(struct staging *s, int64_t parent, const char *name, mode_t mode, uid_t uid, gid_t gid, const char *target,
-		 struct staged_node *ret)
+int staging_make(struct staging *s, int64_t parent, const char *name, mode_t mode, uid_t uid, gid_t gid,
+		 const char *target, struct staged_node *ret)
 {
 	MUTEX_GUARD(&s->mutex);
 	struct staged_node dir, old;
@@ -1051,7 +1073,8 @@ int staging_rmdir(struct staging *s, int64_t parent, const char *name)
 }
 
 /* Node n gets another place; inside the transaction. Its (dir, name) must be free. */
-static int staging_move(struct staging *s, const struct staged_node *n, const struct staged_node *dir, const char *name, int64_t now)
+static int staging_move(struct staging *s, const struct staged_node *n, const struct staged_node *dir, const char *name,
+			int64_t now)
 {
 	int64_t top = n->generated ? 0 : staging_top_of(dir, name, n->mode, n->id);
 	sqlite3_stmt *st = staging_stmt(s, ST_MOVE);
@@ -1108,7 +1131,8 @@ static int staging_move(struct staging *s, const struct staged_node *n, const st
 	return r;
 }
 
-int staging_rename(struct staging *s, int64_t parent, const char *name, int64_t new_parent, const char *new_name, unsigned flags)
+int staging_rename(struct staging *s, int64_t parent, const char *name, int64_t new_parent, const char *new_name,
+		   unsigned flags)
 {
 	MUTEX_GUARD(&s->mutex);
 	struct staged_node dir, new_dir, n, old;
@@ -1202,7 +1226,8 @@ static int staging_put_attr(struct staging *s, const struct staged_node *n)
 	return staging_run(s, st);
 }
 
-int staging_setattr(struct staging *s, int64_t id, const struct staged_node *attr, unsigned set, struct staged_node *ret)
+int staging_setattr(struct staging *s, int64_t id, const struct staged_node *attr, unsigned set,
+		    struct staged_node *ret)
 {
 	MUTEX_GUARD(&s->mutex);
 	struct staged_node n;
@@ -1593,7 +1618,8 @@ int staging_set_start(struct staging *s, int64_t top, struct staged_set *ret)
 	return 0;
 }
 
-int staging_set_finish(struct staging *s, int64_t top, uint64_t changes, enum staged_state state, int error, uint64_t need)
+int staging_set_finish(struct staging *s, int64_t top, uint64_t changes, enum staged_state state, int error,
+		       uint64_t need)
 {
 	MUTEX_GUARD(&s->mutex);
 	struct staging_set_entry *x = s->sets;

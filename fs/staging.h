@@ -2,11 +2,12 @@
  * fs/staging.h - the staging area behind restore/: files that people copy in, kept in an SQLite file beside the catalog
  * (CATALOG-staging), so that an interrupted copy resumes after a restart.
  *
- * A plain tree of nodes (directories, files, symbolic links) with what cp -a, rsync -a and tar -x need. It also keeps, for
- * each directory directly in restore/ (a "set"), the few counters by which fs/restore.c knows without looking that
+ * A plain tree of nodes (directories, files, symbolic links) with what cp -a, rsync -a and tar -x need. It also keeps,
+ * for each directory directly in restore/ (a "set"), the few counters by which fs/restore.c knows without looking that
  * a backup cannot be complete yet. It knows nothing of backups besides which names count.
  * Any thread; one mutex, never held over a call out. Everything written shows at once to every reader. Changes are
- * committed at every close of a written file (staging_commit), every tenth of a second and at 8 MiB. Returns 0 or -errno; what SQLite says goes to the log.
+ * committed at every close of a written file (staging_commit), every tenth of a second and at 8 MiB. Returns 0 or
+ * -errno; what SQLite says goes to the log.
  */
 #pragma once
 
@@ -62,12 +63,13 @@ int staging_list(struct staging *s, int64_t parent, int64_t after, struct staged
 int staging_name(struct staging *s, int64_t id, char name[STAGING_NAME_MAX + 1]);
 
 /* mode with type S_IFREG, S_IFDIR or S_IFLNK (target given). EEXIST, ENOENT (parent gone), ENAMETOOLONG. */
-int staging_make(struct staging *s, int64_t parent, const char *name, mode_t mode, uid_t uid, gid_t gid, const char *target,
-		 struct staged_node *ret);
+int staging_make(struct staging *s, int64_t parent, const char *name, mode_t mode, uid_t uid, gid_t gid,
+		 const char *target, struct staged_node *ret);
 int staging_unlink(struct staging *s, int64_t parent, const char *name);
 int staging_rmdir(struct staging *s, int64_t parent, const char *name); /* ENOTEMPTY */
 /* flags: 0, RENAME_NOREPLACE or RENAME_EXCHANGE. */
-int staging_rename(struct staging *s, int64_t parent, const char *name, int64_t new_parent, const char *new_name, unsigned flags);
+int staging_rename(struct staging *s, int64_t parent, const char *name, int64_t new_parent, const char *new_name,
+		   unsigned flags);
 int staging_readlink(struct staging *s, int64_t id, struct strbuf *out);
 
 /* Which members of *attr staging_setattr takes over. */
@@ -79,7 +81,8 @@ enum staging_set {
 	STAGING_ATIME = 16,
 	STAGING_MTIME = 32,
 };
-int staging_setattr(struct staging *s, int64_t id, const struct staged_node *attr, unsigned set, struct staged_node *ret);
+int staging_setattr(struct staging *s, int64_t id, const struct staged_node *attr, unsigned set,
+		    struct staged_node *ret);
 
 int staging_read(struct staging *s, int64_t id, uint64_t offset, void *buf, size_t n, size_t *ret_n);
 int staging_write(struct staging *s, int64_t id, uint64_t offset, const void *buf, size_t n);
@@ -127,4 +130,5 @@ int staging_set(struct staging *s, int64_t top, struct staged_set *ret);
 /* Marks the set as being looked at or restored; EBUSY when it is already. */
 int staging_set_start(struct staging *s, int64_t top, struct staged_set *ret);
 /* Ends that: keeps `state` when nothing changed since `changes`, else the set is open again. need: as above. */
-int staging_set_finish(struct staging *s, int64_t top, uint64_t changes, enum staged_state state, int error, uint64_t need);
+int staging_set_finish(struct staging *s, int64_t top, uint64_t changes, enum staged_state state, int error,
+		       uint64_t need);

@@ -1,8 +1,9 @@
 /*
- * fs/tree.c - see tree.h. Owns no content: every answer is made from the catalog, the engine's texts or the staging area.
+ * fs/tree.c - see tree.h. Owns no content: every answer is made from the catalog, the engine's texts or the staging
+ * area.
  *
- * What it keeps: descriptions of the snapshots used last (struct snap, with references), a summary of each source, and the
- * texts of status.txt and journal.txt that open files hold. The first two are checked against the catalog's data
+ * What it keeps: descriptions of the snapshots used last (struct snap, with references), a summary of each source, and
+ * the texts of status.txt and journal.txt that open files hold. The first two are checked against the catalog's data
  * version, so that another process's changes show.
  * Threads: all. Lock: tree.mutex, never held over a call into the catalog, the engine or the staging area.
  */
@@ -81,33 +82,34 @@ struct tree {
 };
 
 static const char tree_readme[] =
-	"metasnap: snapshots of databases as files\n"
-	"\n"
-	"Each folder here is one database (a source). In it:\n"
-	"\n"
-	"  now/          the database as it is now: copying it out makes a backup of one moment\n"
-	"  snapshots/    what was kept; one folder for each snapshot, one file for each row\n"
-	"  archives/     the same snapshots as a few large files: best for rsync and for restoring\n"
-	"  restore/      copy a backup in here and it is restored\n"
-	"  status.txt    the server, the last snapshot, the running job, the last error\n"
-	"  journal.txt   every snapshot, restore, rename and removal: when, who, with what result\n"
-	"\n"
-	"Take a snapshot       mkdir snapshots/before-1.4      (ls snapshots/before-1.4 waits for its end)\n"
-	"Name it otherwise     mv snapshots/before-1.4 snapshots/good\n"
-	"Remove it             rmdir snapshots/good            (the only way: rm -r is refused)\n"
-	"Look                  cat snapshots/latest/tables/TABLE/KEY.json\n"
-	"Compare               diff -r snapshots/A snapshots/B\n"
-	"Copy it off site      rsync -a archives/good/ backup:/good/\n"
-	"Check a copy          cd /backup/good && sha256sum -c SHA256SUMS\n"
-	"Restore a copy        cp -a /backup/good restore/ && echo restored\n"
-	"Restore a snapshot    ln -s ../snapshots/good restore/good\n"
-	"Restore one table     cp -a /backup/good/tables/TABLE restore/\n"
-	"\n"
-	"A restore starts when the copy is complete and its digests are right; the copying command fails when it\n"
-	"is refused, and restore/NAME/ERROR.txt says why. restore/NAME/PLAN.txt lists what it changes. When the cause is gone,\n"
-	"`touch restore/NAME/APPLY` tries again. A snapshot of the database as it was is taken first. What may be\n"
-	"overwritten is set by `restore = off | empty | replace` in the configuration (default: empty).\n"
-	"Backups hold what the database holds, passwords and keys included: keep copies as safe as the database.\n";
+    "metasnap: snapshots of databases as files\n"
+    "\n"
+    "Each folder here is one database (a source). In it:\n"
+    "\n"
+    "  now/          the database as it is now: copying it out makes a backup of one moment\n"
+    "  snapshots/    what was kept; one folder for each snapshot, one file for each row\n"
+    "  archives/     the same snapshots as a few large files: best for rsync and for restoring\n"
+    "  restore/      copy a backup in here and it is restored\n"
+    "  status.txt    the server, the last snapshot, the running job, the last error\n"
+    "  journal.txt   every snapshot, restore, rename and removal: when, who, with what result\n"
+    "\n"
+    "Take a snapshot       mkdir snapshots/before-1.4      (ls snapshots/before-1.4 waits for its end)\n"
+    "Name it otherwise     mv snapshots/before-1.4 snapshots/good\n"
+    "Remove it             rmdir snapshots/good            (the only way: rm -r is refused)\n"
+    "Look                  cat snapshots/latest/tables/TABLE/KEY.json\n"
+    "Compare               diff -r snapshots/A snapshots/B\n"
+    "Copy it off site      rsync -a archives/good/ backup:/good/\n"
+    "Check a copy          cd /backup/good && sha256sum -c SHA256SUMS\n"
+    "Restore a copy        cp -a /backup/good restore/ && echo restored\n"
+    "Restore a snapshot    ln -s ../snapshots/good restore/good\n"
+    "Restore one table     cp -a /backup/good/tables/TABLE restore/\n"
+    "\n"
+    "A restore starts when the copy is complete and its digests are right; the copying command fails when it\n"
+    "is refused, and restore/NAME/ERROR.txt says why. restore/NAME/PLAN.txt lists what it changes. When the cause is "
+    "gone,\n"
+    "`touch restore/NAME/APPLY` tries again. A snapshot of the database as it was is taken first. What may be\n"
+    "overwritten is set by `restore = off | empty | replace` in the configuration (default: empty).\n"
+    "Backups hold what the database holds, passwords and keys included: keep copies as safe as the database.\n";
 
 static int64_t tree_now_ms(clockid_t clock)
 {
@@ -139,7 +141,8 @@ int tree_open(struct tree **ret, struct engine *g, struct staging *s, uid_t uid,
 	for (size_t k = 0; k < t->n_sources; k++) {
 		t->sources[k].id = engine_source_id(g, k);
 		if (!ino_of(INO_SOURCE, (uint64_t)t->sources[k].id))
-			return err_set(e, EOVERFLOW, "source %s: its id in the catalog is too large", engine_source(g, k)->name);
+			return err_set(e, EOVERFLOW, "source %s: its id in the catalog is too large",
+				       engine_source(g, k)->name);
 		int r = staging_add_root(s, t->sources[k].id, uid, gid, t->created_ms * 1000000);
 		if (r < 0)
 			return err_sys(e, -r, "the staging area of restore/");
@@ -480,13 +483,15 @@ static void tree_now_touch(struct tree *t, int source)
 		return;
 	long long now = tree_now_ms(CLOCK_MONOTONIC), last = atomic_load(&t->sources[source].now_touched_ms);
 	int64_t id;
-	if (now - last >= TREE_NOW_TOUCH_MS && atomic_compare_exchange_strong(&t->sources[source].now_touched_ms, &last, now))
+	if (now - last >= TREE_NOW_TOUCH_MS &&
+	    atomic_compare_exchange_strong(&t->sources[source].now_touched_ms, &last, now))
 		(void)engine_now_peek(t->engine, (size_t)source, &id);
 }
 
 static bool tree_is_now(enum ino_kind kind)
 {
-	return kind == INO_NOW_MANIFEST || kind == INO_NOW_SCHEMA || kind == INO_NOW_TABLES || kind == INO_NOW_TABLE || kind == INO_NOW_TABLE_JSON;
+	return kind == INO_NOW_MANIFEST || kind == INO_NOW_SCHEMA || kind == INO_NOW_TABLES || kind == INO_NOW_TABLE ||
+	       kind == INO_NOW_TABLE_JSON;
 }
 
 /* ---- texts that change ---- */
@@ -504,8 +509,8 @@ static void text_put(struct tree *t, struct text *x, bool opened)
 		text_free(x);
 }
 
-/* The text of status.txt or journal.txt: whoever opens it gets a new one. Its size is fresh to half a second; while somebody
- * has it open, it is that of the text opened last. */
+/* The text of status.txt or journal.txt: whoever opens it gets a new one. Its size is fresh to half a second; while
+ * somebody has it open, it is that of the text opened last. */
 static int text_get(struct tree *t, size_t source, int which, bool open, struct text **ret, struct err *e)
 {
 	struct text **slot = &t->sources[source].texts[which];
@@ -567,20 +572,21 @@ uint64_t tree_ino_of_staged(int64_t node, int64_t source_id)
 	return node > 0 ? ino_of(INO_STAGED, (uint64_t)node) : ino_of(INO_RESTORE, (uint64_t)source_id);
 }
 
-static void tree_fill(const struct tree *t, struct tree_node *n, uint64_t ino, mode_t mode, uint32_t nlink, uint64_t size, int64_t ms)
+static void tree_fill(const struct tree *t, struct tree_node *n, uint64_t ino, mode_t mode, uint32_t nlink,
+		      uint64_t size, int64_t ms)
 {
 	*n = (struct tree_node){
-		.ino = ino,
-		.mode = mode,
-		.nlink = nlink,
-		.uid = t->uid,
-		.gid = t->gid,
-		.size = size,
-		.atime_ns = ms * 1000000,
-		.mtime_ns = ms * 1000000,
-		.ctime_ns = ms * 1000000,
-		.keep_entry = TREE_KEEP_LONG,
-		.keep_attr = TREE_KEEP_LONG,
+	    .ino = ino,
+	    .mode = mode,
+	    .nlink = nlink,
+	    .uid = t->uid,
+	    .gid = t->gid,
+	    .size = size,
+	    .atime_ns = ms * 1000000,
+	    .mtime_ns = ms * 1000000,
+	    .ctime_ns = ms * 1000000,
+	    .keep_entry = TREE_KEEP_LONG,
+	    .keep_attr = TREE_KEEP_LONG,
 	};
 }
 
@@ -589,7 +595,8 @@ static void tree_fill(const struct tree *t, struct tree_node *n, uint64_t ino, m
 #define TREE_DIR (S_IFDIR | 0500)
 #define TREE_DIR_RW (S_IFDIR | 0700)
 
-static void tree_fill_row(const struct tree *t, const struct stored_row *row, uint64_t ino, bool writable, struct tree_node *ret)
+static void tree_fill_row(const struct tree *t, const struct stored_row *row, uint64_t ino, bool writable,
+			  struct tree_node *ret)
 {
 	tree_fill(t, ret, ino, writable ? S_IFREG | 0600 : TREE_FILE, 1, row->file_size, stored_row_mtime_ms(row));
 }
@@ -597,18 +604,20 @@ static void tree_fill_row(const struct tree *t, const struct stored_row *row, ui
 static void tree_fill_staged(const struct staged_node *s, uint64_t ino, struct tree_node *ret)
 {
 	*ret = (struct tree_node){
-		.ino = ino,
-		.mode = s->mode,
-		.nlink = S_ISDIR(s->mode) ? 2 + s->subdirs : s->parent || s->id < 0 ? 1 : 0,
-		.uid = s->uid,
-		.gid = s->gid,
-		.size = S_ISDIR(s->mode) ? TREE_DIR_SIZE : s->size,
-		.atime_ns = s->atime_ns,
-		.mtime_ns = s->mtime_ns,
-		.ctime_ns = s->ctime_ns,
-		/* only this mount changes them, but for the texts that a restore leaves */
-		.keep_entry = s->generated ? TREE_KEEP_NO : TREE_KEEP_SHORT,
-		.keep_attr = s->generated ? TREE_KEEP_NO : TREE_KEEP_SHORT,
+	    .ino = ino,
+	    .mode = s->mode,
+	    .nlink = S_ISDIR(s->mode)         ? 2 + s->subdirs
+		     : s->parent || s->id < 0 ? 1
+					      : 0,
+	    .uid = s->uid,
+	    .gid = s->gid,
+	    .size = S_ISDIR(s->mode) ? TREE_DIR_SIZE : s->size,
+	    .atime_ns = s->atime_ns,
+	    .mtime_ns = s->mtime_ns,
+	    .ctime_ns = s->ctime_ns,
+	    /* only this mount changes them, but for the texts that a restore leaves */
+	    .keep_entry = s->generated ? TREE_KEEP_NO : TREE_KEEP_SHORT,
+	    .keep_attr = s->generated ? TREE_KEEP_NO : TREE_KEEP_SHORT,
 	};
 }
 
@@ -620,8 +629,8 @@ static bool tree_now_writable(const struct tree *t, int source)
 static uint64_t tree_row_ino(bool now, uint64_t source_id, const struct row_ref *ref)
 {
 	if (now && source_id <= INO_NOW_SOURCE_MAX) {
-		uint64_t ino = ino_encode(&(struct ino){.kind = INO_NOW_ROW, .id = (uint64_t)ref->pack, .sub = ref->index,
-							 .source = (uint32_t)source_id});
+		uint64_t ino = ino_encode(&(struct ino){
+		    .kind = INO_NOW_ROW, .id = (uint64_t)ref->pack, .sub = ref->index, .source = (uint32_t)source_id});
 		if (ino)
 			return ino;
 	}
@@ -641,7 +650,8 @@ static int tree_getattr_row(struct tree *t, uint64_t number, const struct ino *i
 	return 0;
 }
 
-static int tree_getattr_source(struct tree *t, uint64_t number, const struct ino *i, struct tree_node *ret, struct err *e)
+static int tree_getattr_source(struct tree *t, uint64_t number, const struct ino *i, struct tree_node *ret,
+			       struct err *e)
 {
 	int source = tree_source_index(t, i->id);
 	size_t n;
@@ -664,7 +674,8 @@ static int tree_getattr_source(struct tree *t, uint64_t number, const struct ino
 	case INO_SNAPSHOTS:
 	case INO_ARCHIVES:
 		/* snapshots/ is where mkdir, rmdir and mv happen: default_permissions asks for the right to write */
-		tree_fill(t, ret, number, i->kind == INO_SNAPSHOTS ? TREE_DIR_RW : TREE_DIR, (uint32_t)(2 + n), TREE_DIR_SIZE, ms);
+		tree_fill(t, ret, number, i->kind == INO_SNAPSHOTS ? TREE_DIR_RW : TREE_DIR, (uint32_t)(2 + n),
+			  TREE_DIR_SIZE, ms);
 		ret->keep_attr = TREE_KEEP_SHORT;
 		return 0;
 	case INO_SNAPSHOTS_LATEST:
@@ -770,7 +781,8 @@ static int tree_getattr_snapshot(struct tree *t, uint64_t number, const struct i
 	case INO_ARCHIVE_SCHEMA:
 	case INO_NOW_SCHEMA:
 		size = s->schema_len;
-		mtime_ms = s->schema_since_ms; /* what did not change keeps its time in every snapshot: rsync skips it */
+		mtime_ms =
+		    s->schema_since_ms; /* what did not change keeps its time in every snapshot: rsync skips it */
 		break;
 	case INO_ARCHIVE_SUMS:
 		r = tree_sums_len(t, s->id, w, &len, e);
@@ -893,22 +905,28 @@ struct tree_fixed {
 };
 
 static const struct tree_fixed tree_source_names[] = {
-	{"now", INO_NOW},	  {"snapshots", INO_SNAPSHOTS}, {"archives", INO_ARCHIVES},
-	{"restore", INO_RESTORE}, {"status.txt", INO_STATUS},	{"journal.txt", INO_JOURNAL},
-	{NULL, INO_BAD},
+    {"now", INO_NOW},         {"snapshots", INO_SNAPSHOTS}, {"archives", INO_ARCHIVES},
+    {"restore", INO_RESTORE}, {"status.txt", INO_STATUS},   {"journal.txt", INO_JOURNAL},
+    {NULL, INO_BAD},
 };
 static const struct tree_fixed tree_snapshot_names[] = {
-	{"MANIFEST.json", INO_MANIFEST}, {"schema.sql", INO_SCHEMA}, {"tables", INO_TABLES}, {NULL, INO_BAD},
+    {"MANIFEST.json", INO_MANIFEST},
+    {"schema.sql", INO_SCHEMA},
+    {"tables", INO_TABLES},
+    {NULL, INO_BAD},
 };
 static const struct tree_fixed tree_archive_names[] = {
-	{"MANIFEST.json", INO_ARCHIVE_MANIFEST},
-	{"SHA256SUMS", INO_ARCHIVE_SUMS},
-	{"schema.sql", INO_ARCHIVE_SCHEMA},
-	{"tables", INO_ARCHIVE_TABLES},
-	{NULL, INO_BAD},
+    {"MANIFEST.json", INO_ARCHIVE_MANIFEST},
+    {"SHA256SUMS", INO_ARCHIVE_SUMS},
+    {"schema.sql", INO_ARCHIVE_SCHEMA},
+    {"tables", INO_ARCHIVE_TABLES},
+    {NULL, INO_BAD},
 };
 static const struct tree_fixed tree_now_names[] = {
-	{"MANIFEST.json", INO_NOW_MANIFEST}, {"schema.sql", INO_NOW_SCHEMA}, {"tables", INO_NOW_TABLES}, {NULL, INO_BAD},
+    {"MANIFEST.json", INO_NOW_MANIFEST},
+    {"schema.sql", INO_NOW_SCHEMA},
+    {"tables", INO_NOW_TABLES},
+    {NULL, INO_BAD},
 };
 
 static enum ino_kind tree_fixed_kind(const struct tree_fixed *list, const char *name)
@@ -919,8 +937,8 @@ static enum ino_kind tree_fixed_kind(const struct tree_fixed *list, const char *
 }
 
 /* An entry of a snapshot directory. What cannot be told without waiting is not waited for here: the kernel holds the
- * directory while a lookup is unanswered, and nobody who comes after can be interrupted. The answer is kept for no time,
- * so that stat and open ask again, and wait, each for itself. */
+ * directory while a lookup is unanswered, and nobody who comes after can be interrupted. The answer is kept for no
+ * time, so that stat and open ask again, and wait, each for itself. */
 static int tree_lookup_fixed(struct tree *t, enum ino_kind kind, uint64_t id, struct tree_node *ret, struct err *e)
 {
 	uint64_t ino = ino_of(kind, id);
@@ -940,14 +958,16 @@ static int tree_none(struct tree_node *ret, enum tree_keep keep)
 }
 
 /* snapshots/NAME or archives/NAME: an unfinished one has its name already. */
-static int tree_lookup_snapshot(struct tree *t, size_t source, enum ino_kind kind, const char *name, struct tree_node *ret, struct err *e)
+static int tree_lookup_snapshot(struct tree *t, size_t source, enum ino_kind kind, const char *name,
+				struct tree_node *ret, struct err *e)
 {
 	int64_t id;
 	char pending[256];
 	struct snapshot_info info;
 
 	if (strcmp(name, "latest") == 0) {
-		uint64_t ino = ino_of(kind == INO_SNAPSHOT ? INO_SNAPSHOTS_LATEST : INO_ARCHIVES_LATEST, (uint64_t)t->sources[source].id);
+		uint64_t ino = ino_of(kind == INO_SNAPSHOT ? INO_SNAPSHOTS_LATEST : INO_ARCHIVES_LATEST,
+				      (uint64_t)t->sources[source].id);
 		int r = tree_getattr(t, ino, NULL, ret, e);
 		return r == -ENOENT ? tree_none(ret, TREE_KEEP_NO) : r;
 	}
@@ -965,11 +985,13 @@ static int tree_lookup_snapshot(struct tree *t, size_t source, enum ino_kind kin
 	return r == -ENOENT ? tree_none(ret, TREE_KEEP_NO) : r == TREE_MUST_WAIT ? tree_none(ret, TREE_KEEP_NO) : r;
 }
 
-static int tree_lookup_table(struct tree *t, const struct ino *dir, const char *name, const struct tree_wait *w, struct tree_node *ret,
-			     struct err *e)
+static int tree_lookup_table(struct tree *t, const struct ino *dir, const char *name, const struct tree_wait *w,
+			     struct tree_node *ret, struct err *e)
 {
 	_cleanup_snap_ struct snap_ref ref = {.tree = t};
-	enum ino_kind kind = dir->kind == INO_TABLES ? INO_TABLE : dir->kind == INO_NOW_TABLES ? INO_NOW_TABLE : INO_ARCHIVE_TABLE;
+	enum ino_kind kind = dir->kind == INO_TABLES       ? INO_TABLE
+			     : dir->kind == INO_NOW_TABLES ? INO_NOW_TABLE
+							   : INO_ARCHIVE_TABLE;
 	size_t len = strlen(name);
 
 	int r = snap_get(t, (int64_t)dir->id, w, &ref.snap, e);
@@ -989,8 +1011,8 @@ static int tree_lookup_table(struct tree *t, const struct ino *dir, const char *
 	return tree_getattr(t, ino, w, ret, e);
 }
 
-static int tree_lookup_row(struct tree *t, uint64_t number, const struct ino *dir, const char *name, const struct tree_wait *w,
-			   struct tree_node *ret, struct err *e)
+static int tree_lookup_row(struct tree *t, uint64_t number, const struct ino *dir, const char *name,
+			   const struct tree_wait *w, struct tree_node *ret, struct err *e)
 {
 	_cleanup_snap_ struct snap_ref ref = {.tree = t};
 	bool now = dir->kind == INO_NOW_TABLE;
@@ -998,7 +1020,8 @@ static int tree_lookup_row(struct tree *t, uint64_t number, const struct ino *di
 	if (now && t->overlay.lookup && t->overlay.lookup(t->overlay.arg, number, name, ret))
 		return 0;
 	if (strcmp(name, ".table.json") == 0)
-		return tree_getattr(t, ino_of_sub(now ? INO_NOW_TABLE_JSON : INO_TABLE_JSON, dir->id, dir->sub), w, ret, e);
+		return tree_getattr(t, ino_of_sub(now ? INO_NOW_TABLE_JSON : INO_TABLE_JSON, dir->id, dir->sub), w, ret,
+				    e);
 	int r = snap_get(t, (int64_t)dir->id, w, &ref.snap, e);
 	if (r)
 		return r;
@@ -1013,14 +1036,16 @@ static int tree_lookup_row(struct tree *t, uint64_t number, const struct ino *di
 		return r == -ENOENT ? tree_none(ret, now ? TREE_KEEP_NO : TREE_KEEP_LONG) : r;
 	uint64_t ino = tree_row_ino(now, (uint64_t)ref.snap->source_id, &row.ref);
 	if (ino)
-		tree_fill_row(t, &row, ino, now && tree_now_writable(t, tree_source_index(t, (uint64_t)ref.snap->source_id)), ret);
+		tree_fill_row(t, &row, ino,
+			      now && tree_now_writable(t, tree_source_index(t, (uint64_t)ref.snap->source_id)), ret);
 	stored_row_done(&row);
 	if (now)
 		ret->keep_entry = TREE_KEEP_SHORT;
 	return ino ? 0 : err_set(e, EOVERFLOW, "table %s: a row's id is too large", v->name);
 }
 
-int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct tree_wait *w, struct tree_node *ret, struct err *e)
+int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct tree_wait *w, struct tree_node *ret,
+		struct err *e)
 {
 	struct ino i;
 	enum ino_kind kind;
@@ -1039,7 +1064,8 @@ int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct 
 		return tree_getattr(t, ino_of(INO_SOURCE, (uint64_t)t->sources[source].id), w, ret, e);
 	case INO_SOURCE:
 		kind = tree_fixed_kind(tree_source_names, name);
-		return kind == INO_BAD ? tree_none(ret, TREE_KEEP_SHORT) : tree_getattr(t, ino_of(kind, i.id), w, ret, e);
+		return kind == INO_BAD ? tree_none(ret, TREE_KEEP_SHORT)
+				       : tree_getattr(t, ino_of(kind, i.id), w, ret, e);
 	case INO_NOW:
 		kind = tree_fixed_kind(tree_now_names, name);
 		source = tree_source_index(t, i.id);
@@ -1051,8 +1077,10 @@ int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct 
 	case INO_SNAPSHOTS:
 	case INO_ARCHIVES:
 		source = tree_source_index(t, i.id);
-		return source < 0 ? source
-				  : tree_lookup_snapshot(t, (size_t)source, i.kind == INO_SNAPSHOTS ? INO_SNAPSHOT : INO_ARCHIVE, name, ret, e);
+		return source < 0
+			   ? source
+			   : tree_lookup_snapshot(t, (size_t)source,
+						  i.kind == INO_SNAPSHOTS ? INO_SNAPSHOT : INO_ARCHIVE, name, ret, e);
 	case INO_SNAPSHOT:
 	case INO_ARCHIVE:
 		kind = tree_fixed_kind(i.kind == INO_SNAPSHOT ? tree_snapshot_names : tree_archive_names, name);
@@ -1142,7 +1170,8 @@ static int tree_text(struct tree *t, const struct ino *i, const struct tree_wait
 	}
 }
 
-int tree_file_open(struct tree *t, uint64_t number, const struct tree_wait *w, struct tree_file **ret, bool *ret_direct, struct err *e)
+int tree_file_open(struct tree *t, uint64_t number, const struct tree_wait *w, struct tree_file **ret, bool *ret_direct,
+		   struct err *e)
 {
 	struct ino i;
 	int source, r;
@@ -1220,7 +1249,8 @@ static void tree_slice(const char *data, size_t len, uint64_t offset, size_t n, 
 	strbuf_add(out, data + offset, n);
 }
 
-int tree_read(struct tree *t, uint64_t number, struct tree_file *f, uint64_t offset, size_t n, struct strbuf *out, struct err *e)
+int tree_read(struct tree *t, uint64_t number, struct tree_file *f, uint64_t offset, size_t n, struct strbuf *out,
+	      struct err *e)
 {
 	struct ino i;
 	if (!ino_decode(number, &i))
@@ -1258,7 +1288,8 @@ int tree_read(struct tree *t, uint64_t number, struct tree_file *f, uint64_t off
 	return r;
 }
 
-int tree_row_text(struct tree *t, uint64_t number, struct strbuf *ret_table, struct strbuf *ret_name, struct strbuf *out, struct err *e)
+int tree_row_text(struct tree *t, uint64_t number, struct strbuf *ret_table, struct strbuf *ret_name,
+		  struct strbuf *out, struct err *e)
 {
 	struct ino i;
 	struct stored_row row;
@@ -1295,9 +1326,10 @@ int tree_now_table(struct tree *t, uint64_t number, struct strbuf *ret_table, st
 
 /* ---- directories ---- */
 
-/* Cookies: 0 is ".", 1 is "..", from 2 on what the kind says; each one names the entry that comes next, so that a listing
- * goes on right when entries come and go. In snapshots/: 2 is "latest", c > 2 the first snapshot with an id above c - 3.
- * In staged directories: c the first node with an id above c - 2. Elsewhere nothing changes: c is the entry's number. */
+/* Cookies: 0 is ".", 1 is "..", from 2 on what the kind says; each one names the entry that comes next, so that a
+ * listing goes on right when entries come and go. In snapshots/: 2 is "latest", c > 2 the first snapshot with an id
+ * above c - 3. In staged directories: c the first node with an id above c - 2. Elsewhere nothing changes: c is the
+ * entry's number. */
 struct tree_dir {
 	struct tree *tree;
 	uint64_t number;
@@ -1341,7 +1373,8 @@ static bool tree_dir_kind(enum ino_kind kind)
 	}
 }
 
-int tree_dir_open(struct tree *t, uint64_t number, const struct tree_wait *w, struct tree_dir **ret, bool *ret_cacheable, struct err *e)
+int tree_dir_open(struct tree *t, uint64_t number, const struct tree_wait *w, struct tree_dir **ret,
+		  bool *ret_cacheable, struct err *e)
 {
 	struct ino i;
 	struct snap *snap = NULL;
@@ -1476,7 +1509,8 @@ static uint64_t tree_dir_parent(const struct tree_dir *d)
 	case INO_STAGED: {
 		struct staged_node n;
 		if (staging_get(d->tree->staging, (int64_t)i->id, &n) == 0 && n.parent)
-			return n.parent > 0 ? ino_of(INO_STAGED, (uint64_t)n.parent) : ino_of(INO_RESTORE, (uint64_t)-n.parent);
+			return n.parent > 0 ? ino_of(INO_STAGED, (uint64_t)n.parent)
+					    : ino_of(INO_RESTORE, (uint64_t)-n.parent);
 		return d->number;
 	}
 	default:
@@ -1484,7 +1518,8 @@ static uint64_t tree_dir_parent(const struct tree_dir *d)
 	}
 }
 
-static int tree_dir_fixed(struct tree_dir *d, const struct tree_fixed *list, uint64_t id, size_t at, struct tree_entry *ret, struct err *e)
+static int tree_dir_fixed(struct tree_dir *d, const struct tree_fixed *list, uint64_t id, size_t at,
+			  struct tree_entry *ret, struct err *e)
 {
 	while (at > 0 && list->name) {
 		at--;
@@ -1506,7 +1541,8 @@ static int tree_dir_snapshots(struct tree_dir *d, struct tree_entry *ret, struct
 		d->listed = true;
 	}
 	if (d->at == 2) {
-		r = tree_dir_entry(d, "latest", ino_of(archives ? INO_ARCHIVES_LATEST : INO_SNAPSHOTS_LATEST, d->ino.id), ret, e);
+		r = tree_dir_entry(d, "latest",
+				   ino_of(archives ? INO_ARCHIVES_LATEST : INO_SNAPSHOTS_LATEST, d->ino.id), ret, e);
 		ret->next = 3;
 		if (r != -ENOENT)
 			return r;
@@ -1540,7 +1576,9 @@ static int tree_dir_rows(struct tree_dir *d, struct tree_entry *ret, struct err 
 
 	ret->next = d->at + 1;
 	if (d->at == 2)
-		return tree_dir_entry(d, ".table.json", ino_of_sub(now ? INO_NOW_TABLE_JSON : INO_TABLE_JSON, d->ino.id, d->ino.sub), ret, e);
+		return tree_dir_entry(d, ".table.json",
+				      ino_of_sub(now ? INO_NOW_TABLE_JSON : INO_TABLE_JSON, d->ino.id, d->ino.sub), ret,
+				      e);
 	uint64_t number = (uint64_t)d->at - 3;
 	if (number >= v->rows)
 		return 0;
@@ -1571,7 +1609,8 @@ static int tree_dir_rows(struct tree_dir *d, struct tree_entry *ret, struct err 
 	if (!ino)
 		return err_set(e, EOVERFLOW, "table %s: a row's id is too large", v->name);
 	ret->name = strbuf_str(&d->name);
-	tree_fill_row(t, &d->row, ino, now && tree_now_writable(t, tree_source_index(t, (uint64_t)d->snap->source_id)), &ret->node);
+	tree_fill_row(t, &d->row, ino, now && tree_now_writable(t, tree_source_index(t, (uint64_t)d->snap->source_id)),
+		      &ret->node);
 	if (now)
 		ret->node.keep_entry = TREE_KEEP_SHORT;
 	return 1;
@@ -1586,7 +1625,8 @@ static int tree_dir_staged(struct tree_dir *d, struct tree_entry *ret)
 	while (k < d->batch_n && d->batch[k].node.id <= after)
 		k++;
 	if (k == d->batch_n) {
-		int r = staging_list(d->tree->staging, tree_staged_of(d->number), after, d->batch, TREE_STAGED_BATCH, &d->batch_n);
+		int r = staging_list(d->tree->staging, tree_staged_of(d->number), after, d->batch, TREE_STAGED_BATCH,
+				     &d->batch_n);
 		if (r < 0) {
 			d->batch_n = 0;
 			return r;
@@ -1619,7 +1659,8 @@ int tree_dir_peek(struct tree_dir *d, struct tree_entry *ret, struct err *e)
 			return tree_dir_entry(d, "README.txt", ino_of(INO_README, 0), ret, e);
 		if (at > t->n_sources)
 			return 0;
-		return tree_dir_entry(d, engine_source(t->engine, at - 1)->name, ino_of(INO_SOURCE, (uint64_t)t->sources[at - 1].id), ret, e);
+		return tree_dir_entry(d, engine_source(t->engine, at - 1)->name,
+				      ino_of(INO_SOURCE, (uint64_t)t->sources[at - 1].id), ret, e);
 	case INO_SOURCE:
 		return tree_dir_fixed(d, tree_source_names, d->ino.id, at, ret, e);
 	case INO_NOW:
@@ -1636,7 +1677,7 @@ int tree_dir_peek(struct tree_dir *d, struct tree_entry *ret, struct err *e)
 	case INO_ARCHIVE_TABLES: {
 		if (at >= d->snap->tables.n)
 			return 0;
-		enum ino_kind kind = d->ino.kind == INO_TABLES	     ? INO_TABLE
+		enum ino_kind kind = d->ino.kind == INO_TABLES       ? INO_TABLE
 				     : d->ino.kind == INO_NOW_TABLES ? INO_NOW_TABLE
 								     : INO_ARCHIVE_TABLE;
 		strbuf_clear(&d->name);
@@ -1644,8 +1685,8 @@ int tree_dir_peek(struct tree_dir *d, struct tree_entry *ret, struct err *e)
 		if (kind == INO_ARCHIVE_TABLE)
 			strbuf_adds(&d->name, ".jsonl");
 		uint64_t ino = d->snap->tables.v[at].ordinal <= INO_ORDINAL_MAX
-				       ? ino_of_sub(kind, (uint64_t)d->snap->id, (uint32_t)d->snap->tables.v[at].ordinal)
-				       : 0;
+				   ? ino_of_sub(kind, (uint64_t)d->snap->id, (uint32_t)d->snap->tables.v[at].ordinal)
+				   : 0;
 		return ino ? tree_dir_entry(d, strbuf_str(&d->name), ino, ret, e) : -EOVERFLOW;
 	}
 	case INO_TABLE:
@@ -1686,11 +1727,12 @@ static void tree_format_ms(int64_t ms, struct strbuf *out)
 	time_t s = (time_t)(ms / 1000);
 	struct tm tm;
 	(void)gmtime_r(&s, &tm);
-	strbuf_addf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min,
-		    tm.tm_sec, (int)(ms % 1000));
+	strbuf_addf(out, "%04d-%02d-%02dT%02d:%02d:%02d.%03dZ", tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday,
+		    tm.tm_hour, tm.tm_min, tm.tm_sec, (int)(ms % 1000));
 }
 
-/* The key's values as they are in the database, joined by commas; where rows have no key of their own, the file's name. */
+/* The key's values as they are in the database, joined by commas; where rows have no key of their own, the file's name.
+ */
 static int tree_key_text(const struct stored_row *row, struct strbuf *out, struct err *e)
 {
 	const struct db_table *table = row_codec_table(row->codec);
@@ -1796,7 +1838,8 @@ int tree_getxattr(struct tree *t, uint64_t number, const char *name, struct strb
 
 int tree_listxattr(struct tree *t, uint64_t number, struct strbuf *out, struct err *e)
 {
-	static const char rows[] = "user.metasnap.sha256\0user.metasnap.key\0user.metasnap.table\0user.metasnap.first_seen";
+	static const char rows[] =
+	    "user.metasnap.sha256\0user.metasnap.key\0user.metasnap.table\0user.metasnap.first_seen";
 	static const char tables[] = "user.metasnap.table\0user.metasnap.rows\0user.metasnap.digest";
 	struct ino i;
 	if (!ino_decode(number, &i))

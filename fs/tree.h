@@ -57,7 +57,8 @@ void tree_set_overlay(struct tree *t, const struct tree_overlay *o);
 DEFINE_CLEANUP(cleanup_tree, struct tree, tree_close);
 
 /* -ENOENT: ret->ino is 0 and ret->keep_entry tells how long that holds. */
-int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct tree_wait *w, struct tree_node *ret, struct err *e);
+int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct tree_wait *w, struct tree_node *ret,
+		struct err *e);
 int tree_getattr(struct tree *t, uint64_t ino, const struct tree_wait *w, struct tree_node *ret, struct err *e);
 int tree_readlink(struct tree *t, uint64_t ino, struct strbuf *out, struct err *e);
 
@@ -72,12 +73,15 @@ uint64_t tree_ino_of_staged(int64_t node, int64_t source_id);
 /* ---- files ---- */
 /* An open file. Small and immutable ones keep nothing: *ret is NULL then. direct: the kernel must not cache it. */
 struct tree_file;
-int tree_file_open(struct tree *t, uint64_t ino, const struct tree_wait *w, struct tree_file **ret, bool *ret_direct, struct err *e);
+int tree_file_open(struct tree *t, uint64_t ino, const struct tree_wait *w, struct tree_file **ret, bool *ret_direct,
+		   struct err *e);
 void tree_file_close(struct tree_file *f);
 /* Appends at most n bytes at offset. f: what tree_file_open gave. */
-int tree_read(struct tree *t, uint64_t ino, struct tree_file *f, uint64_t offset, size_t n, struct strbuf *out, struct err *e);
+int tree_read(struct tree *t, uint64_t ino, struct tree_file *f, uint64_t offset, size_t n, struct strbuf *out,
+	      struct err *e);
 /* The row behind a row's inode: name of its table, its file's name and text (out may be NULL). */
-int tree_row_text(struct tree *t, uint64_t ino, struct strbuf *ret_table, struct strbuf *ret_name, struct strbuf *out, struct err *e);
+int tree_row_text(struct tree *t, uint64_t ino, struct strbuf *ret_table, struct strbuf *ret_name, struct strbuf *out,
+		  struct err *e);
 /* Table of a now/tables/T directory. */
 int tree_now_table(struct tree *t, uint64_t ino, struct strbuf *ret_table, struct err *e);
 
@@ -89,7 +93,8 @@ struct tree_entry {
 	bool bare;
 	int64_t next; /* cookie: where a listing goes on after this entry */
 };
-int tree_dir_open(struct tree *t, uint64_t ino, const struct tree_wait *w, struct tree_dir **ret, bool *ret_cacheable, struct err *e);
+int tree_dir_open(struct tree *t, uint64_t ino, const struct tree_wait *w, struct tree_dir **ret, bool *ret_cacheable,
+		  struct err *e);
 void tree_dir_close(struct tree_dir *d);
 int tree_dir_seek(struct tree_dir *d, int64_t cookie, struct err *e);
 /* 1 and the entry at the place, 0 at the end, -errno. */

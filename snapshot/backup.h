@@ -14,14 +14,15 @@
 #include "snapshot/catalog.h"
 
 struct backup_tree {
-	/* Calls each(arg, name, is_dir) for the entries of directory `path` ("" is the top), any order, "." and ".." left out.
-	 * each returns 0 to go on. ENOENT, ENOTDIR. */
-	int (*list)(struct backup_tree *t, const char *path, int (*each)(void *arg, const char *name, bool is_dir), void *arg,
-		    struct err *e);
+	/* Calls each(arg, name, is_dir) for the entries of directory `path` ("" is the top), any order, "." and ".."
+	 * left out. each returns 0 to go on. ENOENT, ENOTDIR. */
+	int (*list)(struct backup_tree *t, const char *path, int (*each)(void *arg, const char *name, bool is_dir),
+		    void *arg, struct err *e);
 	/* Whole file into *out (replaced). ENOENT. */
 	int (*slurp)(struct backup_tree *t, const char *path, struct strbuf *out, struct err *e);
 	/* n bytes at offset; *ret_n < n only at the end of the file. */
-	int (*read)(struct backup_tree *t, const char *path, uint64_t offset, void *buf, size_t n, size_t *ret_n, struct err *e);
+	int (*read)(struct backup_tree *t, const char *path, uint64_t offset, void *buf, size_t n, size_t *ret_n,
+		    struct err *e);
 	int (*size)(struct backup_tree *t, const char *path, uint64_t *ret, struct err *e); /* ENOENT; EISDIR */
 	void (*close)(struct backup_tree *t);
 };

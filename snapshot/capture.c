@@ -75,7 +75,8 @@ struct db_table table_without_derived_key(const struct db_table *t)
 	return u;
 }
 
-static int capture_table_once(struct capture *cp, const struct db_table *t, const struct version_list *base, bool ordered, struct err *e)
+static int capture_table_once(struct capture *cp, const struct db_table *t, const struct version_list *base,
+			      bool ordered, struct err *e)
 {
 	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
 	int r = snapshot_writer_table(cp->writer, t, &v, e);
@@ -93,8 +94,9 @@ static int capture_table_once(struct capture *cp, const struct db_table *t, cons
 	return capture_merge(live, cp->catalog, newest ? newest->id : 0, newest ? &newest->digest : NULL, v, 0, e);
 }
 
-/* Index order first; what breaks the byte order or cannot come ordered is read again and sorted here. A damaged base would keep every
- * later snapshot (and the one before each restore) from being taken: the table is then stored whole. */
+/* Index order first; what breaks the byte order or cannot come ordered is read again and sorted here. A damaged base
+ * would keep every later snapshot (and the one before each restore) from being taken: the table is then stored whole.
+ */
 static int capture_table(struct capture *cp, const struct db_table *t, const struct version_list *base, struct err *e)
 {
 	struct db_table plain = table_without_derived_key(t);
@@ -109,7 +111,8 @@ static int capture_table(struct capture *cp, const struct db_table *t, const str
 		if (r == -EUCLEAN && base != &none) {
 			base = &none;
 			cp->damage = why;
-			(void)err_prefix(&cp->damage, "table %s: the newest snapshot is damaged (metasnap check)", t->name);
+			(void)err_prefix(&cp->damage, "table %s: the newest snapshot is damaged (metasnap check)",
+					 t->name);
 		} else if (r == -EDOM && t != &plain) {
 			t = &plain;
 			ordered = false;
@@ -129,13 +132,13 @@ static int capture_table(struct capture *cp, const struct db_table *t, const str
 static void capture_manifest(const struct db_schema *s, struct manifest *m)
 {
 	*m = (struct manifest){
-		.engine = xstrdup(s->engine),
-		.server_version = xstrdup(s->server_version),
-		.database = xstrdup(s->database),
-		.schema = xstrdup(s->schema),
-		.app_version = xstrdup(s->app_version),
-		.n_sequences = s->n_sequences,
-		.sequences = xcalloc(s->n_sequences, sizeof *m->sequences),
+	    .engine = xstrdup(s->engine),
+	    .server_version = xstrdup(s->server_version),
+	    .database = xstrdup(s->database),
+	    .schema = xstrdup(s->schema),
+	    .app_version = xstrdup(s->app_version),
+	    .n_sequences = s->n_sequences,
+	    .sequences = xcalloc(s->n_sequences, sizeof *m->sequences),
 	};
 	for (size_t i = 0; i < s->n_sequences; i++) {
 		m->sequences[i] = s->sequences[i];

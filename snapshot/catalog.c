@@ -22,33 +22,37 @@
 #define CATALOG_CACHE_DEFAULT (32U << 20)
 
 static const char catalog_schema[] =
-	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-	"CREATE TABLE source(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);"
-	"CREATE TABLE schema_text(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, text BLOB NOT NULL);"
-	"CREATE TABLE snapshot(id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL REFERENCES source, name TEXT,"
-	" taken_ms INTEGER NOT NULL, engine TEXT NOT NULL, server_version TEXT NOT NULL, app_version TEXT,"
-	" schema_id INTEGER NOT NULL REFERENCES schema_text, schema_len INTEGER NOT NULL, schema_since_ms INTEGER NOT NULL, n_tables INTEGER NOT NULL,"
-	" rows INTEGER NOT NULL, line_bytes INTEGER NOT NULL, stored_bytes INTEGER NOT NULL, held INTEGER NOT NULL DEFAULT 0,"
-	" manifest BLOB NOT NULL, manifest_len INTEGER NOT NULL, sums BLOB, UNIQUE(source_id, name));"
-	"CREATE TABLE codec(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, description TEXT NOT NULL);"
-	"CREATE TABLE dict(id INTEGER PRIMARY KEY, codec_id INTEGER NOT NULL REFERENCES codec, data BLOB NOT NULL);"
-	"CREATE INDEX dict_codec ON dict(codec_id);"
-	"CREATE TABLE version(id INTEGER PRIMARY KEY AUTOINCREMENT, codec_id INTEGER NOT NULL REFERENCES codec,"
-	" rows INTEGER NOT NULL, line_bytes INTEGER NOT NULL, file_bytes INTEGER NOT NULL, since_ms INTEGER NOT NULL,"
-	" digest BLOB NOT NULL, pages BLOB NOT NULL, lines_sha256 BLOB);"
-	"CREATE TABLE snapshot_table(snapshot_id INTEGER NOT NULL REFERENCES snapshot, ordinal INTEGER NOT NULL, name TEXT NOT NULL,"
-	" version_id INTEGER NOT NULL REFERENCES version, PRIMARY KEY(snapshot_id, ordinal)) WITHOUT ROWID;"
-	"CREATE UNIQUE INDEX snapshot_table_name ON snapshot_table(snapshot_id, name);"
-	"CREATE INDEX snapshot_table_version ON snapshot_table(version_id);"
-	"CREATE TABLE page(id INTEGER PRIMARY KEY AUTOINCREMENT, sha256 BLOB NOT NULL UNIQUE, data BLOB NOT NULL);"
-	"CREATE TABLE pack(id INTEGER PRIMARY KEY, codec_id INTEGER NOT NULL REFERENCES codec, first_seen_ms INTEGER NOT NULL,"
-	" dict_id INTEGER NOT NULL, sha256 BLOB NOT NULL, data BLOB NOT NULL);"
-	"CREATE TABLE journal(id INTEGER PRIMARY KEY AUTOINCREMENT, source_id INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
-	" op TEXT NOT NULL, subject TEXT NOT NULL, uid INTEGER, pid INTEGER, program TEXT, state TEXT NOT NULL,"
-	" finished_ms INTEGER, detail TEXT, safety_id INTEGER, target_id INTEGER);"
-	"CREATE INDEX journal_source ON journal(source_id, id);"
-	"CREATE INDEX journal_op ON journal(source_id, op);"
-	"INSERT INTO meta VALUES('pack', 1), ('snapshot', 1);";
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+    "CREATE TABLE source(id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);"
+    "CREATE TABLE schema_text(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, text BLOB NOT NULL);"
+    "CREATE TABLE snapshot(id INTEGER PRIMARY KEY, source_id INTEGER NOT NULL REFERENCES source, name TEXT,"
+    " taken_ms INTEGER NOT NULL, engine TEXT NOT NULL, server_version TEXT NOT NULL, app_version TEXT,"
+    " schema_id INTEGER NOT NULL REFERENCES schema_text, schema_len INTEGER NOT NULL, schema_since_ms INTEGER NOT "
+    "NULL, n_tables INTEGER NOT NULL,"
+    " rows INTEGER NOT NULL, line_bytes INTEGER NOT NULL, stored_bytes INTEGER NOT NULL, held INTEGER NOT NULL DEFAULT "
+    "0,"
+    " manifest BLOB NOT NULL, manifest_len INTEGER NOT NULL, sums BLOB, UNIQUE(source_id, name));"
+    "CREATE TABLE codec(id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, description TEXT NOT NULL);"
+    "CREATE TABLE dict(id INTEGER PRIMARY KEY, codec_id INTEGER NOT NULL REFERENCES codec, data BLOB NOT NULL);"
+    "CREATE INDEX dict_codec ON dict(codec_id);"
+    "CREATE TABLE version(id INTEGER PRIMARY KEY AUTOINCREMENT, codec_id INTEGER NOT NULL REFERENCES codec,"
+    " rows INTEGER NOT NULL, line_bytes INTEGER NOT NULL, file_bytes INTEGER NOT NULL, since_ms INTEGER NOT NULL,"
+    " digest BLOB NOT NULL, pages BLOB NOT NULL, lines_sha256 BLOB);"
+    "CREATE TABLE snapshot_table(snapshot_id INTEGER NOT NULL REFERENCES snapshot, ordinal INTEGER NOT NULL, name TEXT "
+    "NOT NULL,"
+    " version_id INTEGER NOT NULL REFERENCES version, PRIMARY KEY(snapshot_id, ordinal)) WITHOUT ROWID;"
+    "CREATE UNIQUE INDEX snapshot_table_name ON snapshot_table(snapshot_id, name);"
+    "CREATE INDEX snapshot_table_version ON snapshot_table(version_id);"
+    "CREATE TABLE page(id INTEGER PRIMARY KEY AUTOINCREMENT, sha256 BLOB NOT NULL UNIQUE, data BLOB NOT NULL);"
+    "CREATE TABLE pack(id INTEGER PRIMARY KEY, codec_id INTEGER NOT NULL REFERENCES codec, first_seen_ms INTEGER NOT "
+    "NULL,"
+    " dict_id INTEGER NOT NULL, sha256 BLOB NOT NULL, data BLOB NOT NULL);"
+    "CREATE TABLE journal(id INTEGER PRIMARY KEY AUTOINCREMENT, source_id INTEGER NOT NULL, at_ms INTEGER NOT NULL,"
+    " op TEXT NOT NULL, subject TEXT NOT NULL, uid INTEGER, pid INTEGER, program TEXT, state TEXT NOT NULL,"
+    " finished_ms INTEGER, detail TEXT, safety_id INTEGER, target_id INTEGER);"
+    "CREATE INDEX journal_source ON journal(source_id, id);"
+    "CREATE INDEX journal_op ON journal(source_id, op);"
+    "INSERT INTO meta VALUES('pack', 1), ('snapshot', 1);";
 
 int64_t now_ms(void)
 {
@@ -83,7 +87,8 @@ int snapshot_name_check(const char *name, struct err *e)
 	if (!strcmp(name, "latest"))
 		return err_set(e, EINVAL, "'latest' always names the newest snapshot (choose another name)");
 	for (const char *p = name; *p; p++)
-		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("._+@=-", *p)))
+		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+		      strchr("._+@=-", *p)))
 			return err_set(e, EINVAL, "snapshot name: only letters, digits and . _ + @ = - are allowed");
 	return 0;
 }
@@ -103,8 +108,10 @@ static int catalog_check_fs(const char *path, struct err *e)
 	case 0xfe534d42: /* SMB2 */
 	case 0x517b:     /* SMB */
 	case 0x00c36400: /* Ceph */
-		return err_set(e, ENOTSUP, "catalog %s: lies on a network file system, where SQLite's locks do not hold (use a local disk)",
-			       path);
+		return err_set(
+		    e, ENOTSUP,
+		    "catalog %s: lies on a network file system, where SQLite's locks do not hold (use a local disk)",
+		    path);
 	default:
 		return 0;
 	}
@@ -129,9 +136,9 @@ static int catalog_create(struct catalog *c, struct store_db *db, struct err *e)
 	if (r == 0)
 		r = store_pragma(db, "PRAGMA user_version", &version, e);
 	if (r == 0 && version == 0) { /* else another process made it meanwhile */
-		_cleanup_free_ char *rest =
-			xasprintf("INSERT INTO meta VALUES('uuid','%s'),('created_ms',%" PRId64 "); PRAGMA user_version=%d; PRAGMA application_id=%d",
-				  c->uuid, now_ms(), CATALOG_FORMAT, CATALOG_APPLICATION_ID);
+		_cleanup_free_ char *rest = xasprintf("INSERT INTO meta VALUES('uuid','%s'),('created_ms',%" PRId64
+						      "); PRAGMA user_version=%d; PRAGMA application_id=%d",
+						      c->uuid, now_ms(), CATALOG_FORMAT, CATALOG_APPLICATION_ID);
 		r = catalog_exec(db, catalog_schema, e);
 		if (r == 0)
 			r = catalog_exec(db, rest, e);
@@ -152,8 +159,8 @@ static int catalog_check_format(struct catalog *c, struct store_db *db, struct e
 	if (app != CATALOG_APPLICATION_ID)
 		return err_set(e, EINVAL, "%s: not a metasnap catalog", c->path);
 	if (version > CATALOG_FORMAT)
-		return err_set(e, ENOTSUP, "catalog %s: format %" PRId64 " is newer than this program knows (%d)", c->path, version,
-			       CATALOG_FORMAT);
+		return err_set(e, ENOTSUP, "catalog %s: format %" PRId64 " is newer than this program knows (%d)",
+			       c->path, version, CATALOG_FORMAT);
 	sqlite3_stmt *st = NULL;
 	if (sqlite3_prepare_v2(db->h, "SELECT value FROM meta WHERE key='uuid'", -1, &st, NULL) == SQLITE_OK &&
 	    sqlite3_step(st) == SQLITE_ROW)
@@ -164,7 +171,8 @@ static int catalog_check_format(struct catalog *c, struct store_db *db, struct e
 	return r;
 }
 
-/* Makes the empty file with mode 0600 first: SQLite would follow the umask, and -wal and -shm follow this file's mode. */
+/* Makes the empty file with mode 0600 first: SQLite would follow the umask, and -wal and -shm follow this file's mode.
+ */
 static int catalog_make_file(const char *path, struct err *e)
 {
 	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -177,7 +185,8 @@ static int catalog_make_file(const char *path, struct err *e)
 	if (r == 0 && sb.st_nlink > 1)
 		r = err_set(e, EINVAL, "catalog %s: has several links; SQLite's journal belongs to one name", path);
 	if (r == 0 && (sb.st_mode & 077))
-		r = err_set(e, EACCES, "catalog %s: readable by others, and backups hold credentials (chmod 600)", path);
+		r = err_set(e, EACCES, "catalog %s: readable by others, and backups hold credentials (chmod 600)",
+			    path);
 	(void)close(fd);
 	return r;
 }
@@ -300,7 +309,8 @@ int catalog_lock_daemon(struct catalog *c, struct err *e)
 
 int64_t catalog_data_version(struct catalog *c)
 {
-	/* PRAGMA data_version tells commits of all other connections: one connection that only watches sees every one. */
+	/* PRAGMA data_version tells commits of all other connections: one connection that only watches sees every one.
+	 */
 	MUTEX_GUARD(&c->watch_mutex);
 	if (!c->watch)
 		c->watch = store_open(c, false, true, NULL);
@@ -347,15 +357,18 @@ int catalog_codec(struct catalog *c, int64_t codec_id, const struct row_codec **
 		sqlite3_bind_int64(st, 1, codec_id);
 		int step = sqlite3_step(st);
 		if (step == SQLITE_ROW)
-			r = table_json_parse(&t, NULL, (const char *)sqlite3_column_text(st, 0), (size_t)sqlite3_column_bytes(st, 0), e);
+			r = table_json_parse(&t, NULL, (const char *)sqlite3_column_text(st, 0),
+					     (size_t)sqlite3_column_bytes(st, 0), e);
 		else
-			r = step == SQLITE_DONE ? err_set(e, EIO, "catalog: table description %" PRId64 " is missing", codec_id)
-						: store_error(db, "reading a table description", e);
+			r = step == SQLITE_DONE
+				? err_set(e, EIO, "catalog: table description %" PRId64 " is missing", codec_id)
+				: store_error(db, "reading a table description", e);
 		(void)sqlite3_reset(st);
 	}
 	store_read_end(c, db);
 	if (r < 0)
-		return r == -EBADMSG ? err_set(e, EIO, "catalog: table description %" PRId64 " is damaged", codec_id) : r;
+		return r == -EBADMSG ? err_set(e, EIO, "catalog: table description %" PRId64 " is damaged", codec_id)
+				     : r;
 	struct codec_entry *mine = xcalloc(1, sizeof *mine);
 	mine->id = codec_id;
 	mine->codec = row_codec_new(&t);
@@ -456,8 +469,9 @@ int store_ddict(struct catalog *c, int64_t dict_id, const ZSTD_DDict **ret, stru
 		if (step == SQLITE_ROW)
 			dict = ZSTD_createDDict(sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
 		if (!dict)
-			r = step == SQLITE_ROW || step == SQLITE_DONE ? err_set(e, EIO, "catalog: dictionary %" PRId64 " is damaged or missing", dict_id)
-								      : store_error(db, "reading a dictionary", e);
+			r = step == SQLITE_ROW || step == SQLITE_DONE
+				? err_set(e, EIO, "catalog: dictionary %" PRId64 " is damaged or missing", dict_id)
+				: store_error(db, "reading a dictionary", e);
 		(void)sqlite3_reset(st);
 	}
 	store_read_end(c, db);
@@ -533,22 +547,22 @@ static char *column_dup(sqlite3_stmt *st, int i)
 static void snapshot_from_row(sqlite3_stmt *st, struct snapshot_info *s)
 {
 	*s = (struct snapshot_info){
-		.id = sqlite3_column_int64(st, 0),
-		.source_id = sqlite3_column_int64(st, 1),
-		.name = column_dup(st, 2),
-		.taken_ms = sqlite3_column_int64(st, 3),
-		.rows = sqlite3_column_int64(st, 4),
-		.line_bytes = sqlite3_column_int64(st, 5),
-		.stored_bytes = sqlite3_column_int64(st, 6),
-		.n_tables = (size_t)sqlite3_column_int64(st, 7),
-		.manifest_len = (size_t)sqlite3_column_int64(st, 8),
-		.schema_len = (size_t)sqlite3_column_int64(st, 9),
-		.sums_len = (size_t)sqlite3_column_int64(st, 10),
-		.held = sqlite3_column_int(st, 11) != 0,
-		.engine = column_dup(st, 12),
-		.server_version = column_dup(st, 13),
-		.app_version = column_dup(st, 14),
-		.schema_since_ms = sqlite3_column_int64(st, 15),
+	    .id = sqlite3_column_int64(st, 0),
+	    .source_id = sqlite3_column_int64(st, 1),
+	    .name = column_dup(st, 2),
+	    .taken_ms = sqlite3_column_int64(st, 3),
+	    .rows = sqlite3_column_int64(st, 4),
+	    .line_bytes = sqlite3_column_int64(st, 5),
+	    .stored_bytes = sqlite3_column_int64(st, 6),
+	    .n_tables = (size_t)sqlite3_column_int64(st, 7),
+	    .manifest_len = (size_t)sqlite3_column_int64(st, 8),
+	    .schema_len = (size_t)sqlite3_column_int64(st, 9),
+	    .sums_len = (size_t)sqlite3_column_int64(st, 10),
+	    .held = sqlite3_column_int(st, 11) != 0,
+	    .engine = column_dup(st, 12),
+	    .server_version = column_dup(st, 13),
+	    .app_version = column_dup(st, 14),
+	    .schema_since_ms = sqlite3_column_int64(st, 15),
 	};
 }
 
@@ -597,8 +611,8 @@ int catalog_list(struct catalog *c, int64_t source_id, struct snapshot_list *ret
 	return r;
 }
 
-static int catalog_one(struct catalog *c, enum stmt which, int64_t id, const char *name, int64_t ms, struct snapshot_info *ret,
-		       struct err *e)
+static int catalog_one(struct catalog *c, enum stmt which, int64_t id, const char *name, int64_t ms,
+		       struct snapshot_info *ret, struct err *e)
 {
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
@@ -690,7 +704,8 @@ int catalog_hold(struct catalog *c, int64_t snapshot_id, bool hold, struct err *
 
 /* ---- texts ---- */
 
-static int catalog_texts(struct catalog *c, int64_t id, struct strbuf *manifest, struct strbuf *sums, int64_t *schema_id, struct err *e)
+static int catalog_texts(struct catalog *c, int64_t id, struct strbuf *manifest, struct strbuf *sums,
+			 int64_t *schema_id, struct err *e)
 {
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
@@ -710,7 +725,8 @@ static int catalog_texts(struct catalog *c, int64_t id, struct strbuf *manifest,
 			if (schema_id)
 				*schema_id = sqlite3_column_int64(st, 2);
 		} else {
-			r = step == SQLITE_DONE ? err_set(e, ENOENT, "no such snapshot") : store_error(db, "reading a snapshot", e);
+			r = step == SQLITE_DONE ? err_set(e, ENOENT, "no such snapshot")
+						: store_error(db, "reading a snapshot", e);
 		}
 		(void)sqlite3_reset(st);
 	}
@@ -718,14 +734,16 @@ static int catalog_texts(struct catalog *c, int64_t id, struct strbuf *manifest,
 	return r;
 }
 
-int store_manifest_full(struct catalog *c, struct manifest *m, const int64_t *codec_ids, struct strbuf *out, struct err *e)
+int store_manifest_full(struct catalog *c, struct manifest *m, const int64_t *codec_ids, struct strbuf *out,
+			struct err *e)
 {
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < m->n_tables; i++) {
 		const struct row_codec *codec;
 		r = catalog_codec(c, codec_ids[i], &codec, e);
 		if (r == 0)
-			m->tables[i].table = (struct db_table *)(uintptr_t)row_codec_table(codec); /* borrowed for the rendering */
+			m->tables[i].table =
+			    (struct db_table *)(uintptr_t)row_codec_table(codec); /* borrowed for the rendering */
 	}
 	if (r == 0)
 		manifest_render(m, out);
@@ -794,7 +812,8 @@ int catalog_schema_sql(struct catalog *c, int64_t snapshot_id, struct strbuf *ou
 				out->data[out->len] = '\0';
 			}
 		} else {
-			r = step == SQLITE_DONE ? err_set(e, EIO, "schema text is missing") : store_error(db, "reading a schema", e);
+			r = step == SQLITE_DONE ? err_set(e, EIO, "schema text is missing")
+						: store_error(db, "reading a schema", e);
 		}
 		(void)sqlite3_reset(st);
 	}
@@ -802,7 +821,8 @@ int catalog_schema_sql(struct catalog *c, int64_t snapshot_id, struct strbuf *ou
 	return r;
 }
 
-static int catalog_store_blob(struct catalog *c, enum stmt which, int64_t id, const void *data, size_t len, struct err *e)
+static int catalog_store_blob(struct catalog *c, enum stmt which, int64_t id, const void *data, size_t len,
+			      struct err *e)
 {
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
@@ -819,7 +839,8 @@ static int catalog_store_blob(struct catalog *c, enum stmt which, int64_t id, co
 	return store_write_end(c, db, r, e);
 }
 
-/* SHA-256 of a version's lines file: kept with the version, so an unchanged table is read once for all its snapshots. */
+/* SHA-256 of a version's lines file: kept with the version, so an unchanged table is read once for all its snapshots.
+ */
 static int catalog_lines_sha(struct catalog *c, const struct version_info *v, uint8_t out[ROW_SHA_LEN], struct err *e)
 {
 	struct store_db *db = store_read_begin(c, e);

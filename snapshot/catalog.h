@@ -37,10 +37,10 @@ struct snapshot_info {
 	int64_t id; /* never reused */
 	int64_t source_id;
 	char *name;
-	int64_t taken_ms; /* the moment, UTC, epoch ms */
+	int64_t taken_ms;        /* the moment, UTC, epoch ms */
 	int64_t schema_since_ms; /* moment of the first snapshot with this schema text: schema.sql's time */
 	int64_t rows;
-	int64_t line_bytes; /* of all rows, newlines included */
+	int64_t line_bytes;   /* of all rows, newlines included */
 	int64_t stored_bytes; /* compressed size of the packs this snapshot added */
 	size_t n_tables;
 	size_t manifest_len;
@@ -59,10 +59,12 @@ struct snapshot_list {
 void snapshot_list_done(struct snapshot_list *l);
 /* Complete, listed snapshots only. */
 int catalog_list(struct catalog *c, int64_t source_id, struct snapshot_list *ret, struct err *e);
-int catalog_find(struct catalog *c, int64_t source_id, const char *name, struct snapshot_info *ret, struct err *e); /* ENOENT */
+int catalog_find(struct catalog *c, int64_t source_id, const char *name, struct snapshot_info *ret,
+		 struct err *e);                                                                   /* ENOENT */
 int catalog_get(struct catalog *c, int64_t snapshot_id, struct snapshot_info *ret, struct err *e); /* ENOENT */
-int catalog_latest(struct catalog *c, int64_t source_id, struct snapshot_info *ret, struct err *e); /* by moment; ENOENT */
-int catalog_rename(struct catalog *c, int64_t snapshot_id, const char *name, struct err *e);     /* EEXIST, EINVAL */
+int catalog_latest(struct catalog *c, int64_t source_id, struct snapshot_info *ret,
+		   struct err *e);                                                           /* by moment; ENOENT */
+int catalog_rename(struct catalog *c, int64_t snapshot_id, const char *name, struct err *e); /* EEXIST, EINVAL */
 int catalog_hold(struct catalog *c, int64_t snapshot_id, bool hold, struct err *e);
 /* Removes the snapshot and frees what only it used. EBUSY when held. */
 int catalog_remove(struct catalog *c, int64_t snapshot_id, struct err *e);
@@ -78,14 +80,15 @@ int catalog_sums(struct catalog *c, int64_t snapshot_id, struct strbuf *out, str
 
 /* ---- table versions ---- */
 struct version_info {
-	int64_t id;          /* table version: two snapshots share it when the table did not change */
-	size_t ordinal;      /* place of the table in its snapshot, 0.. */
-	char *name;          /* table */
-	int64_t codec_id;    /* description of the table */
+	int64_t id;       /* table version: two snapshots share it when the table did not change */
+	size_t ordinal;   /* place of the table in its snapshot, 0.. */
+	char *name;       /* table */
+	int64_t codec_id; /* description of the table */
 	uint64_t rows;
 	uint64_t line_bytes; /* = size of tables/T.jsonl */
 	uint64_t file_bytes; /* sum of the row files' sizes */
-	int64_t since_ms;    /* moment of the first snapshot that held exactly these rows: .table.json's and T.jsonl's time */
+	int64_t
+	    since_ms; /* moment of the first snapshot that held exactly these rows: .table.json's and T.jsonl's time */
 	struct digest digest;
 };
 void version_info_done(struct version_info *v);
@@ -129,12 +132,14 @@ void row_cursor_close(struct row_cursor *rc);
 DEFINE_CLEANUP(cleanup_row_cursor, struct row_cursor, row_cursor_close);
 
 /* One row; O(log n). Valid until stored_row_done. ENOENT. */
-int catalog_row_by_name(struct catalog *c, int64_t version_id, const char *file_name, struct stored_row *ret, struct err *e);
+int catalog_row_by_name(struct catalog *c, int64_t version_id, const char *file_name, struct stored_row *ret,
+			struct err *e);
 int catalog_row_by_ref(struct catalog *c, struct row_ref ref, struct stored_row *ret, struct err *e);
 void stored_row_done(struct stored_row *r);
 
 /* Bytes of tables/T.jsonl from `offset`; *ret_n < n only at the end. */
-int catalog_read_lines(struct catalog *c, int64_t version_id, uint64_t offset, void *buf, size_t n, size_t *ret_n, struct err *e);
+int catalog_read_lines(struct catalog *c, int64_t version_id, uint64_t offset, void *buf, size_t n, size_t *ret_n,
+		       struct err *e);
 
 /* Text of .table.json of a version: columns, key, count, digest. */
 int catalog_table_json(struct catalog *c, int64_t version_id, struct strbuf *out, struct err *e);

@@ -36,8 +36,8 @@ static int diff_changed(void *arg, const struct stream_row *l, const struct stre
 }
 
 /* Versions are compared page by page only when they differ; an unchanged table costs nothing. */
-static int diff_table(struct catalog *c, const struct version_info *a, const struct version_info *b, const struct diff_sink *sink,
-		      struct err *e)
+static int diff_table(struct catalog *c, const struct version_info *a, const struct version_info *b,
+		      const struct diff_sink *sink, struct err *e)
 {
 	struct diff d = {.sink = sink, .table = a ? a->name : b->name};
 	if (a && b && (a->id == b->id || (a->codec_id == b->codec_id && digest_equal(&a->digest, &b->digest))))
@@ -87,16 +87,20 @@ static int verify_version(struct catalog *c, const struct version_info *v, struc
 		digest_add(&digest, sha);
 		lines += row.line_len + 1;
 		files += row.file_size;
-		r = row.file_size == row_pretty_size(row.line, row.line_len) ? 0 : err_set(e, EIO, "a row's file size is wrong");
+		r = row.file_size == row_pretty_size(row.line, row.line_len)
+			? 0
+			: err_set(e, EIO, "a row's file size is wrong");
 	}
 	if (r < 0)
 		return r;
 	if (!digest_equal(&digest, &v->digest) || lines != v->line_bytes || files != v->file_bytes)
-		return err_set(e, EIO, "its %" PRIu64 " rows do not match its digest (%" PRIu64 " rows)", digest.count, v->rows);
+		return err_set(e, EIO, "its %" PRIu64 " rows do not match its digest (%" PRIu64 " rows)", digest.count,
+			       v->rows);
 	return 0;
 }
 
-static int verify_snapshot(struct catalog *c, int64_t snapshot_id, const char *label, struct strbuf *report, struct err *e)
+static int verify_snapshot(struct catalog *c, int64_t snapshot_id, const char *label, struct strbuf *report,
+			   struct err *e)
 {
 	struct version_list tables = {0};
 	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
@@ -135,7 +139,8 @@ int engine_verify(struct engine *g, int64_t snapshot_id, struct strbuf *report, 
 /* ---- check ---- */
 
 /* One statement over the catalog; each(arg, statement) for each row. */
-static int check_each(struct catalog *c, const char *sql, int (*each)(void *arg, sqlite3_stmt *st), void *arg, struct err *e)
+static int check_each(struct catalog *c, const char *sql, int (*each)(void *arg, sqlite3_stmt *st), void *arg,
+		      struct err *e)
 {
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)

@@ -19,9 +19,9 @@
 #define CONFIG_CACHE_MB 32
 
 static const char *const config_policies[] = {
-	[RESTORE_OFF] = "off",
-	[RESTORE_EMPTY] = "empty",
-	[RESTORE_REPLACE] = "replace",
+    [RESTORE_OFF] = "off",
+    [RESTORE_EMPTY] = "empty",
+    [RESTORE_REPLACE] = "replace",
 };
 
 int restore_policy_parse(const char *text, enum restore_policy *ret)
@@ -247,16 +247,16 @@ static const struct {
 	const char *name;
 	enum config_section section;
 } config_keys[KEY_COUNT] = {
-	[KEY_PATH] = {"path", CONFIG_CATALOG},
-	[KEY_CACHE_MB] = {"cache_mb", CONFIG_CATALOG},
-	[KEY_URL] = {"url", CONFIG_SOURCE},
-	[KEY_PASSWORD_FILE] = {"password_file", CONFIG_SOURCE},
-	[KEY_SCHEMA] = {"schema", CONFIG_SOURCE},
-	[KEY_RESTORE] = {"restore", CONFIG_SOURCE},
-	[KEY_EXCLUDE] = {"exclude", CONFIG_SOURCE},
-	[KEY_NOW_MAX_AGE] = {"now_max_age", CONFIG_SOURCE},
-	[KEY_RESTORE_CONFIRM] = {"restore_confirm", CONFIG_SOURCE},
-	[KEY_RESTORE_FORCE] = {"restore_force", CONFIG_SOURCE},
+    [KEY_PATH] = {"path", CONFIG_CATALOG},
+    [KEY_CACHE_MB] = {"cache_mb", CONFIG_CATALOG},
+    [KEY_URL] = {"url", CONFIG_SOURCE},
+    [KEY_PASSWORD_FILE] = {"password_file", CONFIG_SOURCE},
+    [KEY_SCHEMA] = {"schema", CONFIG_SOURCE},
+    [KEY_RESTORE] = {"restore", CONFIG_SOURCE},
+    [KEY_EXCLUDE] = {"exclude", CONFIG_SOURCE},
+    [KEY_NOW_MAX_AGE] = {"now_max_age", CONFIG_SOURCE},
+    [KEY_RESTORE_CONFIRM] = {"restore_confirm", CONFIG_SOURCE},
+    [KEY_RESTORE_FORCE] = {"restore_force", CONFIG_SOURCE},
 };
 
 struct config_parser {

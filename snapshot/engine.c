@@ -1,10 +1,10 @@
 /*
  * snapshot/engine.c - the running service: sources, jobs, and who may do what when.
  *
- * One job at a time for a source: claimed under engine.mutex here, and by an OFD lock between processes. A snapshot's rows are
- * taken on a thread of the job's own; restores and imports run on their caller's thread. engine.mutex guards the source states,
- * the jobs and their results; it is never held over a driver or catalog call. A job's conn_mutex guards its connection against
- * being closed while another thread cancels it; the two are never held together.
+ * One job at a time for a source: claimed under engine.mutex here, and by an OFD lock between processes. A snapshot's
+ * rows are taken on a thread of the job's own; restores and imports run on their caller's thread. engine.mutex guards
+ * the source states, the jobs and their results; it is never held over a driver or catalog call. A job's conn_mutex
+ * guards its connection against being closed while another thread cancels it; the two are never held together.
  */
 #include "snapshot/engine.h"
 
@@ -49,7 +49,8 @@ struct source_state {
 	struct job *job;
 	char last_error[800];
 	int64_t last_error_ms;
-	/* What now/ shows, when it was used last (CLOCK_MONOTONIC), and the database's last write before it was taken. */
+	/* What now/ shows, when it was used last (CLOCK_MONOTONIC), and the database's last write before it was taken.
+	 */
 	int64_t now_id, now_used_ms, now_write;
 };
 
@@ -121,7 +122,8 @@ int engine_find_source(const struct engine *g, const char *name)
 	return -ENOENT;
 }
 
-void engine_on_change(struct engine *g, void (*fn)(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name),
+void engine_on_change(struct engine *g,
+		      void (*fn)(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name),
 		      void *arg)
 {
 	MUTEX_GUARD(&g->mutex);
@@ -144,8 +146,8 @@ static void engine_tell(struct engine *g, enum engine_event ev, size_t source, i
 
 /* ---- jobs ---- */
 
-/* With engine.mutex held, which is let go meanwhile: a driver's cancel may take seconds (MySQL's opens a connection), and status
- * and waiters go on. The job stays until its cancellers are done (job_end). */
+/* With engine.mutex held, which is let go meanwhile: a driver's cancel may take seconds (MySQL's opens a connection),
+ * and status and waiters go on. The job stays until its cancellers are done (job_end). */
 static void job_cancel(struct job *j)
 {
 	struct engine *g = j->engine;
@@ -197,9 +199,10 @@ static void job_say_error(struct job *j, const struct err *e)
 	s->last_error_ms = now_ms();
 }
 
-/* Claims the source. The job is visible to status and wait from here on. wait: until another job's end instead of EBUSY. */
-static int job_begin(struct engine *g, size_t source, const char *op, const char *subject, const struct requester *who, struct waiter *w,
-		     struct job **ret, struct err *e)
+/* Claims the source. The job is visible to status and wait from here on. wait: until another job's end instead of
+ * EBUSY. */
+static int job_begin(struct engine *g, size_t source, const char *op, const char *subject, const struct requester *who,
+		     struct waiter *w, struct job **ret, struct err *e)
 {
 	struct source_state *s = &g->source[source];
 	struct job *j = xcalloc(1, sizeof *j);
@@ -235,7 +238,8 @@ static int job_begin(struct engine *g, size_t source, const char *op, const char
 		else if (r > 0)
 			r = 0;
 		if (r == 0)
-			r = journal_add(g->catalog, s->id, op, subject, who->uid, who->pid, who->program, &j->journal_id, e);
+			r = journal_add(g->catalog, s->id, op, subject, who->uid, who->pid, who->program,
+					&j->journal_id, e);
 		if (r < 0) {
 			MUTEX_GUARD(&g->mutex);
 			s->job = NULL;
@@ -263,7 +267,9 @@ static void job_end(struct job *j, int r, const char *done_state, const char *de
 	job_disconnect(j);
 	if (r < 0)
 		job_say_error(j, e);
-	if (journal_state(g->catalog, j->journal_id, state, r < 0 ? e->msg : detail, 0, 0, !j->unsettled, &journal) < 0 && r == 0)
+	if (journal_state(g->catalog, j->journal_id, state, r < 0 ? e->msg : detail, 0, 0, !j->unsettled, &journal) <
+		0 &&
+	    r == 0)
 		job_say_error(j, &journal); /* what was done is done; that it is not written down is worth a word */
 	size_t source = j->source;
 	int64_t snapshot_id = j->snapshot_id;
@@ -389,7 +395,11 @@ static void *snapshot_thread(void *arg)
 	struct job *j = arg;
 	struct engine *g = j->engine;
 	struct err e = ERR_INIT;
-	struct capture cp = {.catalog = g->catalog, .conn = j->conn, .schema = j->schema, .writer = j->writer, .job = &j->ctl,
+	struct capture cp = {.catalog = g->catalog,
+			     .conn = j->conn,
+			     .schema = j->schema,
+			     .writer = j->writer,
+			     .job = &j->ctl,
 			     .base_id = j->base_id};
 	int r = capture_run(&cp, j->name, NULL, &e);
 	if (r == 0)
@@ -401,8 +411,8 @@ static void *snapshot_thread(void *arg)
 	if (cp.damage.code)
 		job_say_error(j, &cp.damage); /* the snapshot is whole; that another is not has to be known */
 	char detail[96];
-	(void)snprintf(detail, sizeof detail, "%" PRIu64 " rows, %" PRIu64 " bytes stored", (uint64_t)atomic_load(&j->ctl.rows_done),
-		       snapshot_writer_bytes(j->writer));
+	(void)snprintf(detail, sizeof detail, "%" PRIu64 " rows, %" PRIu64 " bytes stored",
+		       (uint64_t)atomic_load(&j->ctl.rows_done), snapshot_writer_bytes(j->writer));
 	job_end(j, r, "done", detail, &e);
 	if (waste)
 		engine_sweep(g);
@@ -442,7 +452,8 @@ static int snapshot_start(struct job *j, const char *name, struct err *e)
 	return 0;
 }
 
-int engine_snapshot(struct engine *g, size_t source, const char *name, const struct requester *who, int64_t *ret_id, struct err *e)
+int engine_snapshot(struct engine *g, size_t source, const char *name, const struct requester *who, int64_t *ret_id,
+		    struct err *e)
 {
 	struct err why = ERR_INIT;
 	int r = name ? snapshot_name_check(name, e) : 0;
@@ -526,8 +537,10 @@ int engine_now_peek(struct engine *g, size_t source, int64_t *ret_id)
 		return -EIO;
 	{
 		MUTEX_GUARD(&g->mutex);
-		/* A reader keeps what it began with, whatever happens to the clock, until the database is written to. */
-		if (s->now_id && s->now_write == write && monotonic_ms() - s->now_used_ms < (age > NOW_IN_USE_MS ? age : NOW_IN_USE_MS))
+		/* A reader keeps what it began with, whatever happens to the clock, until the database is written to.
+		 */
+		if (s->now_id && s->now_write == write &&
+		    monotonic_ms() - s->now_used_ms < (age > NOW_IN_USE_MS ? age : NOW_IN_USE_MS))
 			id = s->now_id;
 	}
 	struct snapshot_info info;
@@ -548,7 +561,8 @@ int engine_now_peek(struct engine *g, size_t source, int64_t *ret_id)
 	return 0;
 }
 
-int engine_now(struct engine *g, size_t source, const struct requester *who, struct waiter *w, int64_t *ret_id, struct err *e)
+int engine_now(struct engine *g, size_t source, const struct requester *who, struct waiter *w, int64_t *ret_id,
+	       struct err *e)
 {
 	if (engine_now_peek(g, source, ret_id) == 0)
 		return 0;
@@ -573,12 +587,14 @@ int engine_now(struct engine *g, size_t source, const struct requester *who, str
 }
 
 /* A short entry in the journal for what is done at once. */
-static void engine_note(struct engine *g, size_t source, const char *op, const char *subject, const struct requester *who, int r,
-			const struct err *e)
+static void engine_note(struct engine *g, size_t source, const char *op, const char *subject,
+			const struct requester *who, int r, const struct err *e)
 {
 	int64_t id;
-	if (journal_add(g->catalog, g->source[source].id, op, subject, who->uid, who->pid, who->program, &id, NULL) == 0)
-		(void)journal_state(g->catalog, id, r == 0 ? "done" : "failed", r == 0 ? NULL : e->msg, 0, 0, true, NULL);
+	if (journal_add(g->catalog, g->source[source].id, op, subject, who->uid, who->pid, who->program, &id, NULL) ==
+	    0)
+		(void)journal_state(g->catalog, id, r == 0 ? "done" : "failed", r == 0 ? NULL : e->msg, 0, 0, true,
+				    NULL);
 }
 
 static int find_id(struct engine *g, size_t source, const char *name, int64_t *ret, struct err *e)
@@ -592,7 +608,8 @@ static int find_id(struct engine *g, size_t source, const char *name, int64_t *r
 	return 0;
 }
 
-int engine_rename(struct engine *g, size_t source, const char *from, const char *to, const struct requester *who, struct err *e)
+int engine_rename(struct engine *g, size_t source, const char *from, const char *to, const struct requester *who,
+		  struct err *e)
 {
 	struct err why = ERR_INIT;
 	int64_t id = 0, pending;
@@ -640,7 +657,8 @@ int engine_remove(struct engine *g, size_t source, const char *name, const struc
 	return 0;
 }
 
-int engine_hold(struct engine *g, size_t source, const char *name, bool hold, const struct requester *who, struct err *e)
+int engine_hold(struct engine *g, size_t source, const char *name, bool hold, const struct requester *who,
+		struct err *e)
 {
 	struct err why = ERR_INIT;
 	int64_t id = 0;
@@ -665,17 +683,22 @@ static int crashed_each(void *arg, const struct journal_entry *j)
 	struct crashed *c = arg;
 	if (c->found)
 		return 0;
-	*c = (struct crashed){.id = j->id, .safety_id = j->safety_id, .target_id = j->target_id, .found = true,
+	*c = (struct crashed){.id = j->id,
+			      .safety_id = j->safety_id,
+			      .target_id = j->target_id,
+			      .found = true,
 			      .begun = !strcmp(j->state, "begun")};
 	return 0;
 }
 
-/* Which of the two states the database holds after a crash in the middle of a restore; one transaction leaves no third. -errno: not
- * known yet, the entry stays open for the next try. */
+/* Which of the two states the database holds after a crash in the middle of a restore; one transaction leaves no third.
+ * -errno: not known yet, the entry stays open for the next try. */
 static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 {
 	struct engine *g = j->engine;
-	const char *state = "unknown", *words = "after a crash the database holds neither the state before nor after: it was written to since";
+	const char *state = "unknown",
+		   *words =
+		       "after a crash the database holds neither the state before nor after: it was written to since";
 	int r = db_driver_of(j->conn)->settle(j->conn, e);
 	if (r == 0)
 		r = c->target_id ? restore_compare_live(g->catalog, j->conn, c->target_id, NULL, &j->ctl, NULL, e) : 1;
@@ -704,8 +727,9 @@ static int settle_all(struct job *j, struct err *e)
 		int r = journal_each(g->catalog, g->source[j->source].id, true, crashed_each, &c, e);
 		if (r < 0 || !c.found || c.id == j->journal_id)
 			return r;
-		r = c.begun ? settle_begun(j, &c, e)
-			    : journal_state(g->catalog, c.id, "interrupted", "the program ended during it", 0, 0, true, e);
+		r = c.begun
+			? settle_begun(j, &c, e)
+			: journal_state(g->catalog, c.id, "interrupted", "the program ended during it", 0, 0, true, e);
 		if (r < 0)
 			return r;
 	}
@@ -729,8 +753,8 @@ static void *settle_thread(void *arg)
 
 /* ---- import and restore ---- */
 
-static int import_as(struct job *j, struct backup_tree *backup, const char *name, int64_t *ret_id, char *ret_name, struct strbuf *report,
-		     struct err *e)
+static int import_as(struct job *j, struct backup_tree *backup, const char *name, int64_t *ret_id, char *ret_name,
+		     struct strbuf *report, struct err *e)
 {
 	struct engine *g = j->engine;
 	int64_t taken = 0;
@@ -750,7 +774,8 @@ static int import_as(struct job *j, struct backup_tree *backup, const char *name
 		r = snapshot_writer_new(&w, g->catalog, g->source[j->source].id, taken, e);
 		/* Noted before it is there: what was imported is never "now", and an unlisted target is somebody's. */
 		if (r == 0)
-			r = journal_state(g->catalog, j->journal_id, "running", NULL, 0, snapshot_writer_id(w), false, e);
+			r = journal_state(g->catalog, j->journal_id, "running", NULL, 0, snapshot_writer_id(w), false,
+					  e);
 		if (r == 0)
 			r = import_run(g->catalog, backup, w, g->source[j->source].id, base, name, &j->ctl, report, e);
 		if (r != -EUCLEAN || !base)
@@ -768,8 +793,8 @@ static int import_as(struct job *j, struct backup_tree *backup, const char *name
 	return r;
 }
 
-int engine_import(struct engine *g, size_t source, struct backup_tree *backup, const char *name, const struct requester *who,
-		  struct waiter *w, int64_t *ret_id, struct strbuf *report, struct err *e)
+int engine_import(struct engine *g, size_t source, struct backup_tree *backup, const char *name,
+		  const struct requester *who, struct waiter *w, int64_t *ret_id, struct strbuf *report, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct job *j = NULL;
@@ -794,9 +819,10 @@ int engine_import(struct engine *g, size_t source, struct backup_tree *backup, c
 }
 
 /*
- * COMMIT failed, or its answer was lost: what does the database hold? On MySQL and MariaDB a commit is several steps, and one that
- * fails after the swap leaves the new tables in place. 0: the target, after a lost answer; else -errno and words that say which.
- * Where it cannot be found out now, the journal's entry stays open, and what was found is in it: now/ depends on it.
+ * COMMIT failed, or its answer was lost: what does the database hold? On MySQL and MariaDB a commit is several steps,
+ * and one that fails after the swap leaves the new tables in place. 0: the target, after a lost answer; else -errno and
+ * words that say which. Where it cannot be found out now, the journal's entry stays open, and what was found is in it:
+ * now/ depends on it.
  */
 static int restore_settle(struct job *j, const struct restore *rs, int commit, struct err *e)
 {
@@ -812,7 +838,9 @@ static int restore_settle(struct job *j, const struct restore *rs, int commit, s
 	if (r == 0)
 		r = db_driver_of(j->conn)->settle(j->conn, &why);
 	if (r == 0)
-		r = rs->target_id ? restore_compare_live(rs->catalog, j->conn, rs->target_id, rs->tables, &j->ctl, NULL, &why) : 1;
+		r = rs->target_id
+			? restore_compare_live(rs->catalog, j->conn, rs->target_id, rs->tables, &j->ctl, NULL, &why)
+			: 1;
 	if (r == 0 && commit == -ECONNRESET)
 		return 0;
 	if (r == 0) {
@@ -827,7 +855,7 @@ static int restore_settle(struct job *j, const struct restore *rs, int commit, s
 	if (r == 1) {
 		j->journal_end = "unknown";
 		return err_set(e, -commit, "%s (%s)", said.msg,
-			       !rs->target_id ? "the database is not as it was before: the row may be in it"
+			       !rs->target_id  ? "the database is not as it was before: the row may be in it"
 			       : rs->safety_id ? "the database holds neither state: it was written to since"
 					       : "the database does not hold the restored state");
 	}
@@ -844,18 +872,20 @@ static void restore_finish_text(const struct restore *rs, const struct restore_p
 		updates += plan->v[i].updates;
 		deletes += plan->v[i].deletes;
 	}
-	(void)snprintf(out, n, "%" PRIu64 " inserts, %" PRIu64 " updates, %" PRIu64 " deletes%s%s%s", inserts, updates, deletes,
-		       plan->rebuild ? ", schema made anew" : "", rs->safety_id ? "; before it: " : "", rs->safety_id ? rs->safety_name : "");
+	(void)snprintf(out, n, "%" PRIu64 " inserts, %" PRIu64 " updates, %" PRIu64 " deletes%s%s%s", inserts, updates,
+		       deletes, plan->rebuild ? ", schema made anew" : "", rs->safety_id ? "; before it: " : "",
+		       rs->safety_id ? rs->safety_name : "");
 }
 
-int engine_restore(struct engine *g, size_t source, const struct restore_request *rq, const struct requester *who, struct waiter *w,
-		   struct restore_plan *ret_plan, struct strbuf *report, struct err *e)
+int engine_restore(struct engine *g, size_t source, const struct restore_request *rq, const struct requester *who,
+		   struct waiter *w, struct restore_plan *ret_plan, struct strbuf *report, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct job *j = NULL;
 	*ret_plan = (struct restore_plan){0};
 	if (rq->policy == RESTORE_OFF)
-		return err_set(e, EPERM, "restore = off for this source (set restore = empty or replace in its configuration)");
+		return err_set(e, EPERM,
+			       "restore = off for this source (set restore = empty or replace in its configuration)");
 	int r = job_begin(g, source, rq->dry_run ? "plan" : "restore", rq->label ? rq->label : "", who, w, &j, e);
 	if (r < 0)
 		return r;
@@ -871,9 +901,19 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 		r = job_connect(j, &why);
 	if (r == 0 && !rq->dry_run)
 		r = settle_all(j, &why);
-	struct restore rs = {.catalog = g->catalog, .conn = j->conn, .source_id = g->source[source].id, .base_id = newest_id(g, source),
-			     .target_id = target, .tables = rq->tables, .policy = rq->policy, .force = rq->force, .dry_run = rq->dry_run,
-			     .journal_id = j->journal_id, .job = &j->ctl, .report = report, .plan = ret_plan};
+	struct restore rs = {.catalog = g->catalog,
+			     .conn = j->conn,
+			     .source_id = g->source[source].id,
+			     .base_id = newest_id(g, source),
+			     .target_id = target,
+			     .tables = rq->tables,
+			     .policy = rq->policy,
+			     .force = rq->force,
+			     .dry_run = rq->dry_run,
+			     .journal_id = j->journal_id,
+			     .job = &j->ctl,
+			     .report = report,
+			     .plan = ret_plan};
 	if (r == 0)
 		r = restore_run(&rs, &why);
 	if (r < 0 && rs.uncertain)
@@ -898,8 +938,8 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 	return r;
 }
 
-int engine_put_row(struct engine *g, size_t source, const char *table, const char *file_name, const char *text, size_t len,
-		   const struct requester *who, struct waiter *w, struct err *e)
+int engine_put_row(struct engine *g, size_t source, const char *table, const char *file_name, const char *text,
+		   size_t len, const struct requester *who, struct waiter *w, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct job *j = NULL;
@@ -912,8 +952,13 @@ int engine_put_row(struct engine *g, size_t source, const char *table, const cha
 	r = job_connect(j, &why);
 	if (r == 0)
 		r = settle_all(j, &why);
-	struct restore rs = {.catalog = g->catalog, .conn = j->conn, .source_id = g->source[source].id, .base_id = newest_id(g, source),
-			     .policy = g->source[source].config->restore, .journal_id = j->journal_id, .job = &j->ctl};
+	struct restore rs = {.catalog = g->catalog,
+			     .conn = j->conn,
+			     .source_id = g->source[source].id,
+			     .base_id = newest_id(g, source),
+			     .policy = g->source[source].config->restore,
+			     .journal_id = j->journal_id,
+			     .job = &j->ctl};
 	if (r == 0)
 		r = restore_put_row(&rs, table, file_name, text, len, &why);
 	if (r < 0 && rs.uncertain)
@@ -929,7 +974,8 @@ int engine_put_row(struct engine *g, size_t source, const char *table, const cha
 	return r;
 }
 
-int engine_verify_live(struct engine *g, size_t source, int64_t snapshot_id, struct waiter *w, struct restore_plan *ret, struct err *e)
+int engine_verify_live(struct engine *g, size_t source, int64_t snapshot_id, struct waiter *w, struct restore_plan *ret,
+		       struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct requester who;
@@ -972,13 +1018,14 @@ void engine_status(struct engine *g, size_t source, struct strbuf *out)
 	struct source_state *s = &g->source[source];
 	_cleanup_free_ char *server = db_params_describe(&s->config->params);
 	char when[40];
-	strbuf_addf(out, "source: %s\nserver: %s\nrestore: %s\n", s->config->name, server, restore_policy_name(s->config->restore));
+	strbuf_addf(out, "source: %s\nserver: %s\nrestore: %s\n", s->config->name, server,
+		    restore_policy_name(s->config->restore));
 	struct snapshot_info info;
 	if (catalog_latest(g->catalog, s->id, &info, NULL) == 0) {
 		time_text(info.taken_ms, when);
-		strbuf_addf(out, "last snapshot: %s, %s, %zu tables, %" PRId64 " rows, %s %s%s%s\n", info.name, when, info.n_tables,
-			    info.rows, info.engine, info.server_version, info.app_version ? ", OpenMetadata " : "",
-			    info.app_version ? info.app_version : "");
+		strbuf_addf(out, "last snapshot: %s, %s, %zu tables, %" PRId64 " rows, %s %s%s%s\n", info.name, when,
+			    info.n_tables, info.rows, info.engine, info.server_version,
+			    info.app_version ? ", OpenMetadata " : "", info.app_version ? info.app_version : "");
 		snapshot_info_done(&info);
 	} else {
 		strbuf_adds(out, "last snapshot: none\n");
@@ -992,7 +1039,8 @@ void engine_status(struct engine *g, size_t source, struct strbuf *out)
 			strbuf_addf(out, " of about %" PRIu64, p.rows_total);
 		strbuf_addf(out, ", %.0f s", seconds);
 		if (p.rows_done && p.rows_total > p.rows_done && seconds > 0)
-			strbuf_addf(out, ", about %.0f s left", seconds * (double)(p.rows_total - p.rows_done) / (double)p.rows_done);
+			strbuf_addf(out, ", about %.0f s left",
+				    seconds * (double)(p.rows_total - p.rows_done) / (double)p.rows_done);
 		strbuf_addch(out, '\n');
 	} else {
 		strbuf_adds(out, "running: nothing\n");
@@ -1014,7 +1062,8 @@ static int journal_line(void *arg, const struct journal_entry *j)
 	strbuf_addf(out, "%s %s %s: %s", when, j->op, j->subject, j->state);
 	if (j->finished_ms)
 		strbuf_addf(out, " after %.1f s", (double)(j->finished_ms - j->at_ms) / 1000);
-	strbuf_addf(out, " (uid %" PRId64 ", pid %" PRId64 ", %s)", j->uid, j->pid, j->program && *j->program ? j->program : "?");
+	strbuf_addf(out, " (uid %" PRId64 ", pid %" PRId64 ", %s)", j->uid, j->pid,
+		    j->program && *j->program ? j->program : "?");
 	if (j->detail && *j->detail)
 		strbuf_addf(out, " %s", j->detail);
 	strbuf_addch(out, '\n');

@@ -36,32 +36,37 @@ void engine_close(struct engine *g);
 struct catalog *engine_catalog(struct engine *g);
 size_t engine_sources(const struct engine *g);
 const struct source_config *engine_source(const struct engine *g, size_t source);
-int64_t engine_source_id(const struct engine *g, size_t source); /* catalog id */
+int64_t engine_source_id(const struct engine *g, size_t source);  /* catalog id */
 int engine_find_source(const struct engine *g, const char *name); /* index or -ENOENT */
 void engine_interrupt(struct engine *g, struct waiter *w);
 DEFINE_CLEANUP(cleanup_engine, struct engine, engine_close);
 
 /* Called (from any thread, no lock held) after the set of snapshots of a source changed, or a status text did. */
 enum engine_event { ENGINE_SNAPSHOTS_CHANGED, ENGINE_SNAPSHOT_GONE };
-void engine_on_change(struct engine *g, void (*fn)(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name),
+void engine_on_change(struct engine *g,
+		      void (*fn)(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name),
 		      void *arg);
 
 /* ---- snapshots ---- */
 /* Returns when the moment is fixed; the rows are taken in the background. name NULL: default name. *ret_id is the
  * snapshot's id, pending until it is complete. EEXIST, EINVAL, EBUSY, and the server's own refusals. */
-int engine_snapshot(struct engine *g, size_t source, const char *name, const struct requester *who, int64_t *ret_id, struct err *e);
+int engine_snapshot(struct engine *g, size_t source, const char *name, const struct requester *who, int64_t *ret_id,
+		    struct err *e);
 /* A snapshot that is still being taken: its id and name, 0; else -ENOENT. */
 int engine_pending(struct engine *g, size_t source, int64_t *ret_id, char name[256]);
 /* Waits until snapshot `id` is complete: 0, or the errno of the capture, or EINTR. A complete one: 0 at once, cheap. */
 int engine_wait(struct engine *g, int64_t id, struct waiter *w, struct err *e);
 /* Newest snapshot if younger than now_max_age or in use through now/, else a new one is taken and waited for. */
-int engine_now(struct engine *g, size_t source, const struct requester *who, struct waiter *w, int64_t *ret_id, struct err *e);
+int engine_now(struct engine *g, size_t source, const struct requester *who, struct waiter *w, int64_t *ret_id,
+	       struct err *e);
 /* As above without taking one: ENOENT when one would have to be taken. Every call marks it as in use. */
 int engine_now_peek(struct engine *g, size_t source, int64_t *ret_id);
-int engine_rename(struct engine *g, size_t source, const char *from, const char *to, const struct requester *who, struct err *e);
+int engine_rename(struct engine *g, size_t source, const char *from, const char *to, const struct requester *who,
+		  struct err *e);
 /* Cancels it when pending. EBUSY held. */
 int engine_remove(struct engine *g, size_t source, const char *name, const struct requester *who, struct err *e);
-int engine_hold(struct engine *g, size_t source, const char *name, bool hold, const struct requester *who, struct err *e);
+int engine_hold(struct engine *g, size_t source, const char *name, bool hold, const struct requester *who,
+		struct err *e);
 
 /* ---- restore ---- */
 struct table_plan {
@@ -86,24 +91,24 @@ struct restore_request {
 	bool force;                 /* other engine or application version */
 	enum restore_policy policy; /* what may be done to the target */
 };
-/* Safety snapshot, difference, one transaction, verified, committed: returns the result. EPERM, ENOTEMPTY, EXDEV, EBADMSG, ...
- * *report (may be NULL) gets warnings and, on EBADMSG, where the backup differs, a line each. */
-int engine_restore(struct engine *g, size_t source, const struct restore_request *rq, const struct requester *who, struct waiter *w,
-		   struct restore_plan *ret_plan, struct strbuf *report, struct err *e);
+/* Safety snapshot, difference, one transaction, verified, committed: returns the result. EPERM, ENOTEMPTY, EXDEV,
+ * EBADMSG, ... *report (may be NULL) gets warnings and, on EBADMSG, where the backup differs, a line each. */
+int engine_restore(struct engine *g, size_t source, const struct restore_request *rq, const struct requester *who,
+		   struct waiter *w, struct restore_plan *ret_plan, struct strbuf *report, struct err *e);
 /* One row, by its file's text: upserted in one transaction (policy replace). */
-int engine_put_row(struct engine *g, size_t source, const char *table, const char *file_name, const char *text, size_t len,
-		   const struct requester *who, struct waiter *w, struct err *e);
+int engine_put_row(struct engine *g, size_t source, const char *table, const char *file_name, const char *text,
+		   size_t len, const struct requester *who, struct waiter *w, struct err *e);
 
 /* Verifies a backup and keeps it as a snapshot of the source. name NULL: default name of its moment. */
-int engine_import(struct engine *g, size_t source, struct backup_tree *backup, const char *name, const struct requester *who,
-		  struct waiter *w, int64_t *ret_id, struct strbuf *report, struct err *e);
+int engine_import(struct engine *g, size_t source, struct backup_tree *backup, const char *name,
+		  const struct requester *who, struct waiter *w, int64_t *ret_id, struct strbuf *report, struct err *e);
 
 /* ---- texts and progress ---- */
 void engine_status(struct engine *g, size_t source, struct strbuf *out);
 int engine_journal(struct engine *g, size_t source, struct strbuf *out, struct err *e);
 
 struct progress {
-	char what[80]; /* "snapshot before-1.4: table_entity"; "" when no job runs */
+	char what[80];                  /* "snapshot before-1.4: table_entity"; "" when no job runs */
 	uint64_t rows_done, rows_total; /* total 0: unknown */
 	uint64_t bytes_done;
 	int64_t started_ms;
@@ -114,7 +119,8 @@ void engine_progress(struct engine *g, size_t source, struct progress *ret);
 struct diff_sink {
 	void *arg;
 	/* kind: 'A' added, 'R' removed, 'C' changed (before and after given). Returns 0 to go on. */
-	int (*row)(void *arg, const char *table, char kind, const struct stored_row *before, const struct stored_row *after);
+	int (*row)(void *arg, const char *table, char kind, const struct stored_row *before,
+		   const struct stored_row *after);
 	/* A table that only one side has: kind 'A' or 'R'; its rows follow by `row`. May be NULL. */
 	int (*table)(void *arg, const char *table, char kind);
 };
@@ -122,7 +128,8 @@ int engine_diff(struct engine *g, int64_t snapshot_a, int64_t snapshot_b, const 
 /* Every row of the snapshot is read, hashed and compared with its digests. *report: a line for each damaged table. */
 int engine_verify(struct engine *g, int64_t snapshot_id, struct strbuf *report, struct err *e);
 /* The live database against the snapshot: 0 equal; 1 differs, the plan says what; -errno. */
-int engine_verify_live(struct engine *g, size_t source, int64_t snapshot_id, struct waiter *w, struct restore_plan *ret, struct err *e);
+int engine_verify_live(struct engine *g, size_t source, int64_t snapshot_id, struct waiter *w, struct restore_plan *ret,
+		       struct err *e);
 /* Whole catalog: SQLite's integrity_check, every pack's SHA-256, every reference. */
 int engine_check(struct engine *g, struct strbuf *report, struct err *e);
 /* Writes snapshot `id` to directory `path` (made; must not exist or be empty) in the archive's shape, fsynced. */

@@ -1,8 +1,8 @@
 /*
  * snapshot/import.c - import: a backup's files merged with the newest versions, verified, committed.
  *
- * Runs on the job's thread. Rows are believed only through the manifest: counts and digests of every table, names of every row
- * file, the hash of the schema text, and SHA256SUMS when it is there.
+ * Runs on the job's thread. Rows are believed only through the manifest: counts and digests of every table, names of
+ * every row file, the hash of the schema text, and SHA256SUMS when it is there.
  */
 #include "snapshot/import.h"
 
@@ -99,15 +99,18 @@ static int lines_next(struct lines *l, const char **line, size_t *len, struct er
 		}
 		if (l->end)
 			return l->at == l->buf.len ? 0 : err_set(e, EBADMSG, "%s: the last line is cut", l->path);
-		memmove(l->buf.data ? l->buf.data : (char *)"", l->buf.data ? l->buf.data + l->at : "", l->buf.len - l->at);
+		memmove(l->buf.data ? l->buf.data : (char *)"", l->buf.data ? l->buf.data + l->at : "",
+			l->buf.len - l->at);
 		l->buf.len -= l->at;
 		l->at = 0;
 		strbuf_reserve(&l->buf, IMPORT_CHUNK);
 		size_t got = 0;
-		int r = l->im->tree->read(l->im->tree, l->path, l->offset, l->buf.data + l->buf.len, IMPORT_CHUNK, &got, e);
+		int r =
+		    l->im->tree->read(l->im->tree, l->path, l->offset, l->buf.data + l->buf.len, IMPORT_CHUNK, &got, e);
 		if (r < 0)
 			return r;
-		/* What a copy has made room for and not filled has no end of line in it: it is not gathered in memory. */
+		/* What a copy has made room for and not filled has no end of line in it: it is not gathered in memory.
+		 */
 		if (memchr(l->buf.data + l->buf.len, '\0', got))
 			return err_set(e, EBADMSG, "%s: zeros in it (it was not copied to its end)", l->path);
 		if (l->buf.len > IMPORT_LINE_MAX)
@@ -199,8 +202,8 @@ static int import_row_file(void *arg, const char *name, bool is_dir)
 	r = row_compact(strbuf_str(&ti->text), ti->text.len, &ti->line, fv->e);
 	if (r < 0)
 		return err_prefix(fv->e, "%s", path);
-	/* The name belongs to the row: a file under another row's name is a mix-up, whatever the digest says. Where equal rows are
-	 * numbered, any number will do; the digest counts them. */
+	/* The name belongs to the row: a file under another row's name is a mix-up, whatever the digest says. Where
+	 * equal rows are numbered, any number will do; the digest counts them. */
 	if (!row_key_is_hashed(ti->codec)) {
 		strbuf_clear(&ti->key);
 		strbuf_clear(&ti->name);
@@ -253,7 +256,8 @@ static int differ_changed(void *arg, const struct stream_row *l, const struct st
 }
 
 /* A version of this table with this digest in some snapshot of the source: 0 none. */
-static int64_t import_known_version(struct import *im, const char *table, const struct manifest_table *want, int64_t codec_id)
+static int64_t import_known_version(struct import *im, const char *table, const struct manifest_table *want,
+				    int64_t codec_id)
 {
 	struct snapshot_list list;
 	int64_t found = 0;
@@ -274,8 +278,8 @@ static int64_t import_known_version(struct import *im, const char *table, const 
 static int import_explain(struct table_import *ti, const struct manifest_table *want, int64_t codec_id, struct err *e)
 {
 	struct import *im = ti->im;
-	import_say(im, "table %s: %" PRIu64 " rows that do not match the manifest's digest (%" PRIu64 " rows expected)", want->name,
-		   ti->digest.count, want->rows);
+	import_say(im, "table %s: %" PRIu64 " rows that do not match the manifest's digest (%" PRIu64 " rows expected)",
+		   want->name, ti->digest.count, want->rows);
 	int64_t known = import_known_version(im, want->name, want, codec_id);
 	if (!known)
 		return 0;
@@ -304,21 +308,23 @@ static void table_import_done(struct table_import *ti)
 }
 
 /* path: of the .jsonl, or the directory of row files. */
-static int import_table(struct import *im, const struct db_table *t, const struct manifest_table *want, const char *path,
-			const struct version_list *base, struct err *e)
+static int import_table(struct import *im, const struct db_table *t, const struct manifest_table *want,
+			const char *path, const struct version_list *base, struct err *e)
 {
 	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
 	int r = snapshot_writer_table(im->writer, t, &v, e);
 	if (r < 0)
 		return r;
-	_cleanup_(table_import_done) struct table_import ti = {.im = im, .codec = version_writer_codec(v), .dir = path, .hasher = hasher_new()};
+	_cleanup_(table_import_done) struct table_import ti = {
+	    .im = im, .codec = version_writer_codec(v), .dir = path, .hasher = hasher_new()};
 	row_values_init(&ti.values, ti.codec);
 	ti.encodable = xcalloc(row_codec_scan_values(ti.codec), sizeof *ti.encodable);
 	r = sorter_new(&ti.sorter, ti.codec, e);
 	struct err why = ERR_INIT;
 	if (r == 0) {
 		struct file_visit fv = {&ti, &why};
-		r = im->archive ? import_lines(&ti, path, &why) : im->tree->list(im->tree, path, import_row_file, &fv, &why);
+		r = im->archive ? import_lines(&ti, path, &why)
+				: im->tree->list(im->tree, path, import_row_file, &fv, &why);
 	}
 	if (r == -EBADMSG || r == -ENOENT) {
 		import_say(im, "table %s: %s", want->name, why.msg);
@@ -340,7 +346,8 @@ static int import_table(struct import *im, const struct db_table *t, const struc
 	_cleanup_(cleanup_row_stream) struct row_stream *rows = NULL;
 	r = sorter_stream(&rows, TAKE_PTR(ti.sorter), e);
 	if (r == 0)
-		r = capture_merge(rows, im->catalog, newest ? newest->id : 0, newest ? &newest->digest : NULL, v, want->since_ms, e);
+		r = capture_merge(rows, im->catalog, newest ? newest->id : 0, newest ? &newest->digest : NULL, v,
+				  want->since_ms, e);
 	if (r == -EEXIST) {
 		import_say(im, "table %s: two rows have the same key", want->name);
 		return 0;
@@ -385,7 +392,8 @@ int import_taken_ms(struct backup_tree *b, int64_t *ret, struct err *e)
 }
 
 /* The description of a table: beside its rows, or in the manifest. Both, when both are there, must be the same. */
-static int import_description(struct import *im, const struct manifest_table *want, const char *dir, struct db_table *ret, struct err *e)
+static int import_description(struct import *im, const struct manifest_table *want, const char *dir,
+			      struct db_table *ret, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf text = {0};
 	if (im->archive) {
@@ -401,7 +409,8 @@ static int import_description(struct import *im, const struct manifest_table *wa
 		r = table_json_parse(ret, &mt, strbuf_str(&text), text.len, e);
 	if (r < 0)
 		return r == -ENOENT ? err_set(e, EBADMSG, "%s is missing", path) : err_prefix(e, "%s", path);
-	bool same = !strcmp(ret->name, want->name) && mt.rows == want->rows && !memcmp(mt.digest, want->digest, ROW_SHA_LEN);
+	bool same =
+	    !strcmp(ret->name, want->name) && mt.rows == want->rows && !memcmp(mt.digest, want->digest, ROW_SHA_LEN);
 	if (same && want->table) {
 		_cleanup_strbuf_ struct strbuf a = {0}, b = {0};
 		table_json_render(ret, NULL, &a);
@@ -461,8 +470,8 @@ static int import_one_table(struct import *im, const struct version_list *base, 
 	return r;
 }
 
-int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer *w, int64_t source_id, int64_t base_id, const char *name,
-	       struct job_ctl *job, struct strbuf *report, struct err *e)
+int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer *w, int64_t source_id, int64_t base_id,
+	       const char *name, struct job_ctl *job, struct strbuf *report, struct err *e)
 {
 	struct backup_state st;
 	int r = backup_look(b, &st, e);
@@ -471,7 +480,13 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 	if (st.kind == BACKUP_NONE)
 		return err_set(e, EINVAL, "not a backup: no MANIFEST.json and no .table.json in it");
 	_cleanup_(cleanup_hasher) struct hasher *hasher = hasher_new();
-	struct import im = {.catalog = c, .tree = b, .writer = w, .job = job, .report = report, .source_id = source_id, .hasher = hasher,
+	struct import im = {.catalog = c,
+			    .tree = b,
+			    .writer = w,
+			    .job = job,
+			    .report = report,
+			    .source_id = source_id,
+			    .hasher = hasher,
 			    .archive = st.kind == BACKUP_ARCHIVE};
 	struct version_list base = {0};
 	struct manifest m = {0};
@@ -518,5 +533,6 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 	if (r == 0)
 		r = snapshot_writer_commit(w, name, &m, strbuf_str(&schema), schema.len, e);
 	manifest_done(&m);
-	return r == -ENOENT ? err_set(e, EBADMSG, "a file of the backup is missing%s%s", e ? ": " : "", e ? e->msg : "") : r;
+	return r == -ENOENT ? err_set(e, EBADMSG, "a file of the backup is missing%s%s", e ? ": " : "", e ? e->msg : "")
+			    : r;
 }

@@ -1,7 +1,9 @@
 /*
- * snapshot/journal.c - the record of every job: who asked, what came of it, and how far a restore had got when it ended.
+ * snapshot/journal.c - the record of every job: who asked, what came of it, and how far a restore had got when it
+ * ended.
  *
- * Rows of the catalog's table `journal`; any thread. A row without finished_ms is a job that runs or was cut by a crash.
+ * Rows of the catalog's table `journal`; any thread. A row without finished_ms is a job that runs or was cut by a
+ * crash.
  */
 #include "snapshot/store.h"
 
@@ -17,8 +19,8 @@ void journal_entry_done(struct journal_entry *j)
 	*j = (struct journal_entry){0};
 }
 
-int journal_add(struct catalog *c, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid, const char *program,
-		int64_t *ret_id, struct err *e)
+int journal_add(struct catalog *c, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid,
+		const char *program, int64_t *ret_id, struct err *e)
 {
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
@@ -41,8 +43,8 @@ int journal_add(struct catalog *c, int64_t source_id, const char *op, const char
 	return store_write_end(c, db, r, e);
 }
 
-int journal_state(struct catalog *c, int64_t id, const char *state, const char *detail, int64_t safety_id, int64_t target_id,
-		  bool finished, struct err *e)
+int journal_state(struct catalog *c, int64_t id, const char *state, const char *detail, int64_t safety_id,
+		  int64_t target_id, bool finished, struct err *e)
 {
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
@@ -72,8 +74,8 @@ static char *text_of(sqlite3_stmt *st, int i)
 	return xstrdup((const char *)sqlite3_column_text(st, i));
 }
 
-int journal_each(struct catalog *c, int64_t source_id, bool unfinished, int (*each)(void *arg, const struct journal_entry *j), void *arg,
-		 struct err *e)
+int journal_each(struct catalog *c, int64_t source_id, bool unfinished,
+		 int (*each)(void *arg, const struct journal_entry *j), void *arg, struct err *e)
 {
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
@@ -87,19 +89,19 @@ int journal_each(struct catalog *c, int64_t source_id, bool unfinished, int (*ea
 		int step = SQLITE_DONE;
 		while (r == 0 && (step = sqlite3_step(st)) == SQLITE_ROW) {
 			struct journal_entry j = {
-				.id = sqlite3_column_int64(st, 0),
-				.source_id = sqlite3_column_int64(st, 1),
-				.at_ms = sqlite3_column_int64(st, 2),
-				.op = text_of(st, 3),
-				.subject = text_of(st, 4),
-				.uid = sqlite3_column_int64(st, 5),
-				.pid = sqlite3_column_int64(st, 6),
-				.program = text_of(st, 7),
-				.state = text_of(st, 8),
-				.finished_ms = sqlite3_column_int64(st, 9),
-				.detail = text_of(st, 10),
-				.safety_id = sqlite3_column_int64(st, 11),
-				.target_id = sqlite3_column_int64(st, 12),
+			    .id = sqlite3_column_int64(st, 0),
+			    .source_id = sqlite3_column_int64(st, 1),
+			    .at_ms = sqlite3_column_int64(st, 2),
+			    .op = text_of(st, 3),
+			    .subject = text_of(st, 4),
+			    .uid = sqlite3_column_int64(st, 5),
+			    .pid = sqlite3_column_int64(st, 6),
+			    .program = text_of(st, 7),
+			    .state = text_of(st, 8),
+			    .finished_ms = sqlite3_column_int64(st, 9),
+			    .detail = text_of(st, 10),
+			    .safety_id = sqlite3_column_int64(st, 11),
+			    .target_id = sqlite3_column_int64(st, 12),
 			};
 			r = each(arg, &j);
 			journal_entry_done(&j);

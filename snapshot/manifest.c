@@ -84,7 +84,8 @@ int table_of_file_name(const char *file, struct strbuf *table)
 	for (const char *p = file; *p; p++) {
 		unsigned char c = (unsigned char)*p;
 		if (c == '%') {
-			/* hex_value takes lower case too, which is not how we write it: checked by the way back below. */
+			/* hex_value takes lower case too, which is not how we write it: checked by the way back below.
+			 */
 			int high = hex_value(p[1]), low = high < 0 ? -1 : hex_value(p[2]);
 			if (low < 0)
 				return -ENOENT;
@@ -438,7 +439,8 @@ static int table_json_parse_columns(struct db_table *d, json_t *list, struct err
 	if (!json_is_array(list))
 		return err_set(e, EBADMSG, "\"columns\" is not a list");
 	d->columns = xcalloc(json_array_size(list), sizeof *d->columns);
-	json_array_foreach (list, i, o) {
+	json_array_foreach(list, i, o)
+	{
 		struct db_column c = {0};
 		int r = table_json_parse_column(&c, o, e);
 		bool twice = r >= 0 && table_json_find(d, c.name) >= 0;
@@ -474,7 +476,8 @@ static int table_json_parse_key(struct db_table *d, json_t *o, struct err *e)
 	if ((d->key_kind == DB_KEY_NONE) != !json_array_size(columns))
 		return err_set(e, EBADMSG, "key: its columns do not fit kind \"%s\"", kind);
 	d->key = xcalloc(json_array_size(columns), sizeof *d->key);
-	json_array_foreach (columns, i, v) {
+	json_array_foreach(columns, i, v)
+	{
 		int at = table_json_find(d, json_string_value(v));
 		if (at < 0)
 			return err_set(e, EBADMSG, "key: it has a column that the table has not");
@@ -569,7 +572,8 @@ static int manifest_parse_tables(struct manifest *m, json_t *o, struct err *e)
 	if (!json_is_object(o))
 		return err_set(e, EBADMSG, "\"tables\" is not an object");
 	m->tables = xcalloc(json_object_size(o), sizeof *m->tables);
-	json_object_foreach (o, name, v) {
+	json_object_foreach(o, name, v)
+	{
 		struct manifest_table *t = &m->tables[m->n_tables++];
 		char where[128];
 		t->name = xstrdup(name);
@@ -607,7 +611,8 @@ static int manifest_parse_sequences(struct manifest *m, json_t *o, struct err *e
 	if (!json_is_object(o))
 		return err_set(e, EBADMSG, "\"sequences\" is not an object");
 	m->sequences = xcalloc(json_object_size(o), sizeof *m->sequences);
-	json_object_foreach (o, name, v) {
+	json_object_foreach(o, name, v)
+	{
 		struct db_sequence *s = &m->sequences[m->n_sequences++];
 		json_t *last = json_object_get(v, "last_value");
 		char where[128];

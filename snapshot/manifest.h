@@ -15,27 +15,29 @@ struct manifest_table {
 	uint64_t rows;
 	uint64_t line_bytes;
 	uint64_t file_bytes;
-	int64_t since_ms; /* moment of the first snapshot that held exactly these rows: the files' time where rows have none */
+	int64_t since_ms; /* moment of the first snapshot that held exactly these rows: the files' time where rows have
+			     none */
 	uint8_t digest[ROW_SHA_LEN]; /* in hex in the text, sum's most significant byte first */
 	bool has_auto_increment;
 	uint64_t auto_increment;
-	struct db_table *table; /* its columns and key; NULL: not told (the catalog keeps them once for all its manifests) */
+	struct db_table
+	    *table; /* its columns and key; NULL: not told (the catalog keeps them once for all its manifests) */
 };
 
 /* {"format":1,"program":"metasnap","taken":"2026-11-22T08:15:30.123Z","engine":..,"server_version":..,"database":..,
  *  "schema":..,"openmetadata_version":..,"schema_sha256":..,"schema_since":..,"tables":{NAME:{"rows":..,"bytes":..,"file_bytes":..,
- *  "since":..,"digest":..,"auto_increment":..,"columns":[..],"key":{..},"dynamic":true}},"sequences":{NAME:{"last_value":..,"is_called":..}}}   absent: null or left out.
- * columns, key, dynamic: as in .table.json; an archive has no other place for them. */
+ *  "since":..,"digest":..,"auto_increment":..,"columns":[..],"key":{..},"dynamic":true}},"sequences":{NAME:{"last_value":..,"is_called":..}}}
+ * absent: null or left out. columns, key, dynamic: as in .table.json; an archive has no other place for them. */
 struct manifest {
 	int64_t taken_ms;
 	char *engine;
 	char *server_version;
 	char *database;
-	char *schema;      /* may be NULL */
-	char *app_version; /* may be NULL */
+	char *schema;                       /* may be NULL */
+	char *app_version;                  /* may be NULL */
 	uint8_t schema_sha256[ROW_SHA_LEN]; /* of schema.sql */
 	int64_t schema_since_ms;            /* moment of the first snapshot with this text */
-	struct manifest_table *tables; /* by name, bytewise */
+	struct manifest_table *tables;      /* by name, bytewise */
 	size_t n_tables;
 	struct db_sequence *sequences; /* by name */
 	size_t n_sequences;
@@ -53,7 +55,8 @@ void table_json_render(const struct db_table *d, const struct manifest_table *t,
 /* ret_t may be NULL, then the counts may be missing. */
 int table_json_parse(struct db_table *ret_d, struct manifest_table *ret_t, const char *text, size_t len, struct err *e);
 
-/* A table's name as a file name: '%', '/', '\\', bytes below 0x20 and 0x7f, and a first '.' percent-encoded; all else as it is. */
+/* A table's name as a file name: '%', '/', '\\', bytes below 0x20 and 0x7f, and a first '.' percent-encoded; all else
+ * as it is. */
 void table_file_name(const char *table, struct strbuf *out);
 /* The way back: 0, or -ENOENT when no table has this file name. */
 int table_of_file_name(const char *file, struct strbuf *table);

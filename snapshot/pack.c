@@ -2,7 +2,8 @@
  * snapshot/pack.c - packs: raw form, compression, dictionaries, and the cache of unpacked ones.
  *
  * Any thread. The cache has one mutex, held for list work only: reading and unpacking run outside of it, so two threads
- * may unpack the same pack at once; the second result is dropped. A pack's keys are made at most once, under the same mutex.
+ * may unpack the same pack at once; the second result is dropped. A pack's keys are made at most once, under the same
+ * mutex.
  */
 #include "snapshot/store.h"
 
@@ -285,7 +286,8 @@ static int pack_unpack(struct pack_cache *pc, struct pack *p, const void *data, 
 		       struct err *e)
 {
 	unsigned long long raw_len = ZSTD_getFrameContentSize(data, len);
-	if (raw_len == ZSTD_CONTENTSIZE_ERROR || raw_len == ZSTD_CONTENTSIZE_UNKNOWN || raw_len == 0 || raw_len > UINT32_MAX)
+	if (raw_len == ZSTD_CONTENTSIZE_ERROR || raw_len == ZSTD_CONTENTSIZE_UNKNOWN || raw_len == 0 ||
+	    raw_len > UINT32_MAX)
 		return pack_damaged(p->id, "frame header", e);
 	p->raw = malloc(raw_len + 1);
 	if (!p->raw)

@@ -1,9 +1,9 @@
 /*
- * snapshot/restore.c - restore: the plan is the diff of the safety snapshot and the target, both in the catalog; what is applied is
- * read back and compared with the target's digests before COMMIT.
+ * snapshot/restore.c - restore: the plan is the diff of the safety snapshot and the target, both in the catalog; what
+ * is applied is read back and compared with the target's digests before COMMIT.
  *
- * Runs on the job's thread with one server connection. The tables are locked against other writers from the safety snapshot on,
- * so the difference is exact until the end.
+ * Runs on the job's thread with one server connection. The tables are locked against other writers from the safety
+ * snapshot on, so the difference is exact until the end.
  */
 #include "snapshot/restore.h"
 
@@ -17,7 +17,8 @@
 /* ---- the target ---- */
 
 struct target {
-	struct db_schema *schema; /* tables as the codecs describe them, sequences and auto_increment from the manifest */
+	struct db_schema
+	    *schema; /* tables as the codecs describe them, sequences and auto_increment from the manifest */
 	struct version_list versions; /* same order as schema->tables */
 	struct strbuf sql;
 };
@@ -109,7 +110,9 @@ void restore_plan_text(const struct restore_plan *p, struct strbuf *out)
 {
 	uint64_t inserts = 0, updates = 0, deletes = 0;
 	if (p->rebuild)
-		strbuf_adds(out, "The schema differs or is missing: it is made anew from schema.sql, and all rows are loaded.\n");
+		strbuf_adds(
+		    out,
+		    "The schema differs or is missing: it is made anew from schema.sql, and all rows are loaded.\n");
 	size_t w = 5;
 	for (size_t i = 0; i < p->n; i++)
 		w = strlen(p->v[i].table) > w ? strlen(p->v[i].table) : w;
@@ -120,9 +123,11 @@ void restore_plan_text(const struct restore_plan *p, struct strbuf *out)
 		updates += t->updates;
 		deletes += t->deletes;
 		if (t->inserts || t->updates || t->deletes)
-			strbuf_addf(out, "%-*s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n", (int)w, t->table, t->inserts, t->updates, t->deletes);
+			strbuf_addf(out, "%-*s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n", (int)w, t->table,
+				    t->inserts, t->updates, t->deletes);
 	}
-	strbuf_addf(out, "%-*s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n", (int)w, "total", inserts, updates, deletes);
+	strbuf_addf(out, "%-*s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n", (int)w, "total", inserts, updates,
+		    deletes);
 }
 
 static struct table_plan *plan_add(struct restore_plan *p, const char *table)
@@ -166,8 +171,8 @@ static int plan_merge(struct row_stream *live, struct row_stream *target, struct
 }
 
 /* From two versions; 0: that side has no such table. */
-static int plan_versions(struct catalog *c, const struct version_info *live, const struct version_info *target, struct table_plan *tp,
-			 struct err *e)
+static int plan_versions(struct catalog *c, const struct version_info *live, const struct version_info *target,
+			 struct table_plan *tp, struct err *e)
 {
 	if (live && target && live->id == target->id)
 		return 0;
@@ -186,8 +191,8 @@ static int plan_versions(struct catalog *c, const struct version_info *live, con
 }
 
 /* From the live table itself, when nothing may be stored (dry run, verify --live). */
-static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_table *t, const struct version_info *target,
-		     struct job_ctl *job, struct table_plan *tp, struct err *e)
+static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_table *t,
+		     const struct version_info *target, struct job_ctl *job, struct table_plan *tp, struct err *e)
 {
 	const struct row_codec *codec = NULL;
 	_cleanup_(cleanup_row_codec) struct row_codec *mine = NULL;
@@ -218,7 +223,8 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 			ordered = false;
 			continue;
 		}
-		/* A row whose key cannot be told from it: not the rows of this version, which all could (see capture). */
+		/* A row whose key cannot be told from it: not the rows of this version, which all could (see capture).
+		 */
 		if (r == -EDOM && !again) {
 			again = true;
 			compare = ordered = false;
@@ -232,12 +238,13 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 }
 
 /* All tables of either side. live_versions NULL: from the live tables. */
-static int plan_make(struct catalog *c, struct db_conn *conn, const struct db_schema *live, const struct version_list *live_versions,
-		     const struct target *target, char *const *tables, struct job_ctl *job, struct restore_plan *plan, struct err *e)
+static int plan_make(struct catalog *c, struct db_conn *conn, const struct db_schema *live,
+		     const struct version_list *live_versions, const struct target *target, char *const *tables,
+		     struct job_ctl *job, struct restore_plan *plan, struct err *e)
 {
 	size_t i = 0, k = 0;
 	while (i < live->n_tables || k < target->versions.n) {
-		int order = i == live->n_tables                ? 1
+		int order = i == live->n_tables       ? 1
 			    : k == target->versions.n ? -1
 						      : strcmp(live->tables[i].name, target->versions.v[k].name);
 		const struct db_table *t = order <= 0 ? &live->tables[i++] : NULL;
@@ -273,17 +280,20 @@ static bool plan_is_empty(const struct restore_plan *p)
 
 /* ---- may it be done? ---- */
 
-static int check_policy(const struct restore *rs, const struct db_schema *live, const struct db_schema *target, struct err *e)
+static int check_policy(const struct restore *rs, const struct db_schema *live, const struct db_schema *target,
+			struct err *e)
 {
 	if (rs->policy == RESTORE_OFF)
-		return err_set(e, EPERM, "restore = off for this source (set restore = empty or replace in its configuration)");
+		return err_set(e, EPERM,
+			       "restore = off for this source (set restore = empty or replace in its configuration)");
 	if (!*target->engine)
 		return 0; /* one table: its description decides */
 	if (strcmp(live->engine, target->engine) && !rs->force)
 		return err_set(e, EXDEV, "the backup is of %s %s, the target is %s %s (force to try)", target->engine,
 			       target->server_version, live->engine, live->server_version);
 	if (live->app_version && target->app_version && strcmp(live->app_version, target->app_version) && !rs->force)
-		return err_set(e, EXDEV, "the backup is of OpenMetadata %s, the target's tables are of %s (force to go back)",
+		return err_set(e, EXDEV,
+			       "the backup is of OpenMetadata %s, the target's tables are of %s (force to go back)",
 			       target->app_version, live->app_version);
 	return 0;
 }
@@ -329,9 +339,12 @@ static int check_tables(char *const *tables, const struct db_schema *live, const
 		if (!want)
 			return err_set(e, ENOENT, "table %s is not in the backup", *tables);
 		if (!have)
-			return err_set(e, ENOENT, "table %s is not in the database (restore the whole snapshot)", *tables);
+			return err_set(e, ENOENT, "table %s is not in the database (restore the whole snapshot)",
+				       *tables);
 		if (!same_description(have, want))
-			return err_set(e, EXDEV, "table %s has other columns now than in the backup (restore the whole snapshot)", *tables);
+			return err_set(e, EXDEV,
+				       "table %s has other columns now than in the backup (restore the whole snapshot)",
+				       *tables);
 	}
 	return 0;
 }
@@ -423,7 +436,8 @@ static int apply_load_changed(void *arg, const struct stream_row *l, const struc
 	return apply_load(arg, r, e);
 }
 
-static int apply_merge(struct apply *a, int64_t live_version, int64_t target_version, const struct merge_sink *sink, struct err *e)
+static int apply_merge(struct apply *a, int64_t live_version, int64_t target_version, const struct merge_sink *sink,
+		       struct err *e)
 {
 	_cleanup_(cleanup_row_stream) struct row_stream *l = NULL, *r = NULL;
 	int q = stream_version(&l, a->rs->catalog, live_version, e);
@@ -456,8 +470,8 @@ static int apply_init(struct apply *a, struct restore *rs, const struct db_table
 }
 
 /* Makes the live table t (as the safety snapshot has it in `live`) the target version. */
-static int apply_table(struct restore *rs, const struct db_table *t, const struct version_info *live, const struct version_info *target,
-		       struct err *e)
+static int apply_table(struct restore *rs, const struct db_table *t, const struct version_info *live,
+		       const struct version_info *target, struct err *e)
 {
 	_cleanup_(apply_done) struct apply a;
 	int r = apply_init(&a, rs, t, target->codec_id, e);
@@ -507,8 +521,9 @@ static int verify_table(struct restore *rs, const struct db_table *t, const stru
 	if (r < 0 || q < 0)
 		return r < 0 ? r : q;
 	if (!digest_equal(&digest, &target->digest))
-		return err_set(e, EIO, "table %s: after the restore it holds %" PRIu64 " rows that differ from the snapshot's %" PRIu64
-				       "; rolled back",
+		return err_set(e, EIO,
+			       "table %s: after the restore it holds %" PRIu64
+			       " rows that differ from the snapshot's %" PRIu64 "; rolled back",
 			       t->name, digest.count, target->rows);
 	return 0;
 }
@@ -555,12 +570,14 @@ static bool *touched_tables(const struct restore *rs, const struct version_list 
 	bool *touched = xcalloc(t->versions.n, sizeof *touched);
 	for (size_t i = 0; i < t->versions.n; i++) {
 		const struct version_info *target = &t->versions.v[i], *was = version_of(safety, target->name);
-		touched[i] = wanted(rs->tables, target->name) && !(was && (was->id == target->id || digest_equal(&was->digest, &target->digest)));
+		touched[i] = wanted(rs->tables, target->name) &&
+			     !(was && (was->id == target->id || digest_equal(&was->digest, &target->digest)));
 	}
 	return touched;
 }
 
-/* Only the tables that will be changed are announced: what another one has (a trigger that cannot be kept still) is no hindrance. */
+/* Only the tables that will be changed are announced: what another one has (a trigger that cannot be kept still) is no
+ * hindrance. */
 static int begin_changes(struct restore *rs, const struct target *t, const bool *touched, struct err *e)
 {
 	struct db_schema part = *t->schema;
@@ -572,18 +589,21 @@ static int begin_changes(struct restore *rs, const struct target *t, const bool 
 	return db_driver_of(rs->conn)->change_begin(rs->conn, &part, e);
 }
 
-static int apply_difference(struct restore *rs, const struct version_list *safety, const struct target *t, const bool *touched, struct err *e)
+static int apply_difference(struct restore *rs, const struct version_list *safety, const struct target *t,
+			    const bool *touched, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
 		if (!touched[i])
 			continue;
-		r = apply_table(rs, &t->schema->tables[i], version_of(safety, t->versions.v[i].name), &t->versions.v[i], e);
+		r = apply_table(rs, &t->schema->tables[i], version_of(safety, t->versions.v[i].name), &t->versions.v[i],
+				e);
 		if (r < 0)
 			err_prefix(e, "table %s", t->versions.v[i].name);
 	}
-	/* Some tables of another time beside the rest of today's can make orphans; a whole snapshot has only its own. */
+	/* Some tables of another time beside the rest of today's can make orphans; a whole snapshot has only its own.
+	 */
 	_cleanup_strbuf_ struct strbuf orphans = {0};
 	if (r == 0)
 		r = d->change_end(rs->conn, rs->tables ? NULL : &orphans, e);
@@ -607,7 +627,12 @@ static int take_safety(struct restore *rs, struct db_schema *live, struct strbuf
 	int r = snapshot_writer_new(&w, rs->catalog, rs->source_id, taken, e);
 	if (r < 0)
 		return r;
-	struct capture cp = {.catalog = rs->catalog, .conn = rs->conn, .schema = live, .writer = w, .job = rs->job, .base_id = rs->base_id};
+	struct capture cp = {.catalog = rs->catalog,
+			     .conn = rs->conn,
+			     .schema = live,
+			     .writer = w,
+			     .job = rs->job,
+			     .base_id = rs->base_id};
 	char stamp[32];
 	snapshot_name_default(taken, stamp);
 	(void)snprintf(rs->safety_name, sizeof rs->safety_name, "%s-before-restore", stamp);
@@ -634,13 +659,16 @@ static int commit_target(struct restore *rs, struct err *e)
 	return r;
 }
 
-static int restore_locked(struct restore *rs, struct db_schema *live, const struct target *t, struct restore_plan *plan, struct err *e)
+static int restore_locked(struct restore *rs, struct db_schema *live, const struct target *t, struct restore_plan *plan,
+			  struct err *e)
 {
 	int r = check_policy(rs, live, t->schema, e);
 	if (r == 0 && rs->policy == RESTORE_EMPTY && live->n_tables) {
 		r = live_has_rows(rs->conn, live, e);
 		if (r == 1)
-			r = err_set(e, ENOTEMPTY, "the target has rows and restore = empty (set restore = replace to write over them)");
+			r = err_set(
+			    e, ENOTEMPTY,
+			    "the target has rows and restore = empty (set restore = replace to write over them)");
 	}
 	if (r == 0 && rs->tables)
 		r = check_tables(rs->tables, live, t, e);
@@ -653,7 +681,8 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 		if (r == 0)
 			r = plan_make(rs->catalog, rs->conn, live, NULL, t, rs->tables, rs->job, plan, e);
 		if (r == 0)
-			plan->rebuild = !rs->tables && *t->schema->engine && (!live->n_tables || schema_differs(live, &sql, t));
+			plan->rebuild =
+			    !rs->tables && *t->schema->engine && (!live->n_tables || schema_differs(live, &sql, t));
 		return r;
 	}
 	if (live->n_tables) {
@@ -677,7 +706,8 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 		atomic_store(&rs->job->rows_total, total);
 		_cleanup_free_ bool *touched = touched_tables(rs, &safety, t);
 		r = plan->rebuild ? 0 : begin_changes(rs, t, touched, e);
-		/* Where an engine cannot keep triggers from acting on single changes (MySQL), tables made anew have none yet. */
+		/* Where an engine cannot keep triggers from acting on single changes (MySQL), tables made anew have
+		 * none yet. */
 		if (r == -ENOTSUP && !rs->tables && *t->schema->engine) {
 			plan->rebuild = true;
 			r = 0;
@@ -724,8 +754,8 @@ int restore_run(struct restore *rs, struct err *e)
 
 /* ---- one row ---- */
 
-static int put_row_in(struct restore *rs, struct db_schema *live, const char *table, const char *file_name, const char *text, size_t len,
-		      struct err *e)
+static int put_row_in(struct restore *rs, struct db_schema *live, const char *table, const char *file_name,
+		      const char *text, size_t len, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	_cleanup_strbuf_ struct strbuf line = {0}, again = {0}, key = {0}, name = {0};
@@ -742,7 +772,9 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 		r = apply_init(&a, rs, t, v.codec_id, e);
 	}
 	if (r == 0 && t->key_kind != DB_KEY_UNIQUE)
-		r = err_set(e, ENOTSUP, "table %s has no unique key: its rows cannot be put back one by one (restore the table)", table);
+		r = err_set(e, ENOTSUP,
+			    "table %s has no unique key: its rows cannot be put back one by one (restore the table)",
+			    table);
 	if (r == 0)
 		r = row_compact(text, len, &line, e);
 	if (r == 0)
@@ -806,7 +838,8 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 	return r == 0 ? commit_target(rs, e) : r;
 }
 
-int restore_put_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len, struct err *e)
+int restore_put_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len,
+		    struct err *e)
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	if (rs->policy != RESTORE_REPLACE)
@@ -824,8 +857,8 @@ int restore_put_row(struct restore *rs, const char *table, const char *file_name
 
 /* ---- compare ---- */
 
-int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapshot_id, char *const *tables, struct job_ctl *job,
-			 struct restore_plan *plan, struct err *e)
+int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapshot_id, char *const *tables,
+			 struct job_ctl *job, struct restore_plan *plan, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(conn);
 	_cleanup_(target_done) struct target t = {0};
@@ -840,7 +873,8 @@ int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapsh
 	if (!*t.schema->engine)
 		tables = one;
 	r = plan_make(c, conn, live, NULL, &t, tables, job, &mine, e);
-	bool same_tables = r == 0 && (tables ? check_tables(tables, live, &t, NULL) == 0 : live->n_tables == t.schema->n_tables);
+	bool same_tables =
+	    r == 0 && (tables ? check_tables(tables, live, &t, NULL) == 0 : live->n_tables == t.schema->n_tables);
 	for (size_t i = 0; same_tables && !tables && i < live->n_tables; i++)
 		same_tables = same_description(&live->tables[i], &t.schema->tables[i]);
 	d->rollback(conn);

@@ -1,5 +1,6 @@
 /*
- * snapshot/restore.h - a live database back to a snapshot: safety snapshot, difference, one transaction, verified, committed.
+ * snapshot/restore.h - a live database back to a snapshot: safety snapshot, difference, one transaction, verified,
+ * committed.
  */
 #pragma once
 
@@ -28,10 +29,12 @@ struct restore {
 };
 int restore_run(struct restore *rs, struct err *e);
 
-/* One row: file text of table `table`, upserted. Uses catalog, conn, source_id, base_id, policy, journal_id, job of rs. */
-int restore_put_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len, struct err *e);
+/* One row: file text of table `table`, upserted. Uses catalog, conn, source_id, base_id, policy, journal_id, job of rs.
+ */
+int restore_put_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len,
+		    struct err *e);
 
-/* The live database (conn open, no transaction) against a snapshot: 0 same rows and tables, 1 different, -errno. tables: only these,
- * NULL: all (of a backup of one table: that one). plan may be NULL. */
-int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapshot_id, char *const *tables, struct job_ctl *job,
-			 struct restore_plan *plan, struct err *e);
+/* The live database (conn open, no transaction) against a snapshot: 0 same rows and tables, 1 different, -errno.
+ * tables: only these, NULL: all (of a backup of one table: that one). plan may be NULL. */
+int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapshot_id, char *const *tables,
+			 struct job_ctl *job, struct restore_plan *plan, struct err *e);

@@ -11,12 +11,11 @@
  *   bool         true, false
  *   binary       base64 in a string
  *   json         jsonb, MySQL json: objects, arrays, numbers, true, false spliced in, tokens untouched, white space
- *                removed; a JSON string or JSON null is a string that holds its JSON text ("\"x\"", "null"): it differs from NULL
- *   json text    spliced when it is an object or array without white space between tokens, else a string with the text
- *   NULL         null
- * Dynamic tables (SQLite): INTEGER and REAL are numbers (REAL always with '.', 'e' or 'E'), a TEXT in a column of
- * bytes is {"$text":"..."}, a BLOB elsewhere is {"$blob":"base64"}, a REAL that JSON cannot write (Inf) is {"$real":"..."}; a
- * document that looks like one of these three is a string.
+ *                removed; a JSON string or JSON null is a string that holds its JSON text ("\"x\"", "null"): it differs
+ * from NULL json text    spliced when it is an object or array without white space between tokens, else a string with
+ * the text NULL         null Dynamic tables (SQLite): INTEGER and REAL are numbers (REAL always with '.', 'e' or 'E'),
+ * a TEXT in a column of bytes is {"$text":"..."}, a BLOB elsewhere is {"$blob":"base64"}, a REAL that JSON cannot write
+ * (Inf) is {"$real":"..."}; a document that looks like one of these three is a string.
  */
 #pragma once
 
@@ -55,21 +54,22 @@ int row_decode(const struct row_codec *c, const char *line, size_t len, struct r
 
 /* Appends the encoded key. For DB_KEY_INDEX and DB_KEY_NONE `sha` (of the line) and `number` (1.. among equal rows)
  * are part of it; else they are not looked at and sha may be NULL. EBADMSG when the line is not of this table. */
-int row_key(const struct row_codec *c, const char *line, size_t len, const uint8_t *sha, uint64_t number, struct strbuf *key,
-	    struct err *e);
+int row_key(const struct row_codec *c, const char *line, size_t len, const uint8_t *sha, uint64_t number,
+	    struct strbuf *key, struct err *e);
 /* True when two lines of this table need SHA and number in their keys. */
 bool row_key_is_hashed(const struct row_codec *c);
 
 /* Appends the file name ("...json") of a key. */
 void row_name(const struct row_codec *c, const void *key, size_t len, struct strbuf *name);
-/* Key of a file name. 0: exact key in *key. 1: the name is a shortened one; *key is a prefix that the keys with this name
- * start with, compare names. ENOENT: no row can have this name. */
+/* Key of a file name. 0: exact key in *key. 1: the name is a shortened one; *key is a prefix that the keys with this
+ * name start with, compare names. ENOENT: no row can have this name. */
 int row_key_of_name(const struct row_codec *c, const char *name, struct strbuf *key);
 
 /* Appends the row's file: the same object indented by two spaces, final newline. */
 void row_pretty(const char *line, size_t len, struct strbuf *out);
 size_t row_pretty_size(const char *line, size_t len);
-/* File text (or any spelling of one JSON object) -> line without insignificant white space. EBADMSG when not one object. */
+/* File text (or any spelling of one JSON object) -> line without insignificant white space. EBADMSG when not one
+ * object. */
 int row_compact(const char *text, size_t len, struct strbuf *line, struct err *e);
 
 /* The row's updatedAt in ms, or -1 where the table or the row has none. */
@@ -86,7 +86,8 @@ void hasher_more(struct hasher *h, const void *data, size_t len);
 void hasher_end(struct hasher *h, uint8_t out[ROW_SHA_LEN]);
 DEFINE_CLEANUP(cleanup_hasher, struct hasher, hasher_free);
 
-/* A table's digest: sum of row SHA-256s modulo 2^256, little end first; order does not matter, rows can be taken out. */
+/* A table's digest: sum of row SHA-256s modulo 2^256, little end first; order does not matter, rows can be taken out.
+ */
 struct digest {
 	uint8_t sum[ROW_SHA_LEN];
 	uint64_t count;

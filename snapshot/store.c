@@ -1,8 +1,8 @@
 /*
  * snapshot/store.c - the catalog's connections: statements, transactions, errors, and the locks between processes.
  *
- * Any thread. A read takes a connection from the pool (read_mutex is held for the list only); a write is BEGIN IMMEDIATE on the
- * one write connection under write_mutex. synchronous=FULL: what was reported as done is on the disk.
+ * Any thread. A read takes a connection from the pool (read_mutex is held for the list only); a write is BEGIN
+ * IMMEDIATE on the one write connection under write_mutex. synchronous=FULL: what was reported as done is on the disk.
  */
 #include "snapshot/store.h"
 
@@ -12,71 +12,77 @@
 
 #define CATALOG_BUSY_MS 20000
 
-#define SNAPSHOT_COLUMNS \
-	"id, source_id, name, taken_ms, rows, line_bytes, stored_bytes, n_tables, manifest_len, schema_len," \
+#define SNAPSHOT_COLUMNS                                                                                               \
+	"id, source_id, name, taken_ms, rows, line_bytes, stored_bytes, n_tables, manifest_len, schema_len,"           \
 	" coalesce(length(sums), 0), held, engine, server_version, app_version, schema_since_ms"
 #define VERSION_COLUMNS "v.id, t.ordinal, t.name, v.codec_id, v.rows, v.line_bytes, v.file_bytes, v.digest, v.since_ms"
 
 static const char *const stmt_sql[STMT_MAX] = {
-	[STMT_PACK] = "SELECT codec_id, first_seen_ms, dict_id, sha256, data FROM pack WHERE id=?1",
-	[STMT_PACK_INSERT] = "INSERT INTO pack VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-	[STMT_PAGE] = "SELECT data, sha256 FROM page WHERE id=?1",
-	[STMT_PAGE_FIND] = "SELECT id FROM page WHERE sha256=?1",
-	[STMT_PAGE_INSERT] = "INSERT INTO page(sha256, data) VALUES(?1, ?2)",
-	[STMT_CODEC] = "SELECT description FROM codec WHERE id=?1",
-	[STMT_CODEC_FIND] = "SELECT id FROM codec WHERE sha256=?1",
-	[STMT_CODEC_INSERT] = "INSERT INTO codec(sha256, description) VALUES(?1, ?2)",
-	[STMT_CODEC_DICT] = "SELECT id, data FROM dict WHERE codec_id=?1 ORDER BY id DESC LIMIT 1",
-	[STMT_DICT] = "SELECT data FROM dict WHERE id=?1",
-	[STMT_DICT_INSERT] = "INSERT INTO dict(codec_id, data) VALUES(?1, ?2)",
-	[STMT_VERSION] = "SELECT codec_id, rows, line_bytes, file_bytes, digest, pages, lines_sha256, since_ms FROM version WHERE id=?1",
-	[STMT_VERSION_INSERT] =
-		"INSERT INTO version(codec_id, rows, line_bytes, file_bytes, digest, pages, since_ms) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-	[STMT_VERSION_SUM] = "UPDATE version SET lines_sha256=?2 WHERE id=?1",
-	[STMT_SNAPSHOT_TABLES] = "SELECT " VERSION_COLUMNS " FROM snapshot_table t JOIN version v ON v.id=t.version_id"
-				 " WHERE t.snapshot_id=?1 ORDER BY t.ordinal",
-	[STMT_SNAPSHOT_TABLE] = "SELECT " VERSION_COLUMNS " FROM snapshot_table t JOIN version v ON v.id=t.version_id"
-				" WHERE t.snapshot_id=?1 AND t.name=?2",
-	[STMT_SNAPSHOT_TABLE_AT] = "SELECT " VERSION_COLUMNS " FROM snapshot_table t JOIN version v ON v.id=t.version_id"
-				   " WHERE t.snapshot_id=?1 AND t.ordinal=?2",
-	[STMT_SNAPSHOT_TABLE_INSERT] = "INSERT INTO snapshot_table VALUES(?1, ?2, ?3, ?4)",
-	[STMT_SNAPSHOT_LIST] =
-		"SELECT " SNAPSHOT_COLUMNS " FROM snapshot WHERE source_id=?1 AND name IS NOT NULL ORDER BY taken_ms, id",
-	[STMT_SNAPSHOT_FIND] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot WHERE source_id=?1 AND name=?2",
-	[STMT_SNAPSHOT_GET] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot WHERE id=?1",
-	[STMT_SNAPSHOT_LATEST] = "SELECT " SNAPSHOT_COLUMNS
-				 " FROM snapshot WHERE source_id=?1 AND name IS NOT NULL ORDER BY taken_ms DESC, id DESC LIMIT 1",
-	[STMT_SNAPSHOT_TAKEN] = "SELECT " SNAPSHOT_COLUMNS
-				" FROM snapshot WHERE source_id=?1 AND name IS NOT NULL AND taken_ms<=?2 AND id NOT IN (SELECT target_id"
-				" FROM journal WHERE source_id=?1 AND op='import' AND target_id IS NOT NULL)"
-				" ORDER BY taken_ms DESC, id DESC LIMIT 1",
-	[STMT_SNAPSHOT_INSERT] =
-		"INSERT INTO snapshot(id, source_id, name, taken_ms, engine, server_version, app_version, schema_id, schema_len, n_tables,"
-		" rows, line_bytes, stored_bytes, manifest, manifest_len, schema_since_ms)"
-		" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-	[STMT_SNAPSHOT_TEXTS] = "SELECT manifest, sums, schema_id FROM snapshot WHERE id=?1",
-	[STMT_SNAPSHOT_SUMS] = "UPDATE snapshot SET sums=?2 WHERE id=?1",
-	[STMT_SNAPSHOT_RENAME] = "UPDATE snapshot SET name=?2 WHERE id=?1",
-	[STMT_SNAPSHOT_HOLD] = "UPDATE snapshot SET held=?2 WHERE id=?1",
-	[STMT_SNAPSHOT_DELETE] = "DELETE FROM snapshot WHERE id=?1",
-	[STMT_SCHEMA_FIND] = "SELECT id FROM schema_text WHERE sha256=?1",
-	[STMT_SCHEMA_INSERT] = "INSERT INTO schema_text(sha256, text) VALUES(?1, ?2)",
-	[STMT_SCHEMA] = "SELECT text FROM schema_text WHERE id=?1",
-	[STMT_SOURCE_FIND] = "SELECT id FROM source WHERE name=?1",
-	[STMT_SOURCE_INSERT] = "INSERT INTO source(name) VALUES(?1)",
-	[STMT_COUNTER] = "UPDATE meta SET value=value+?2 WHERE key=?1 RETURNING value-?2",
-	[STMT_JOURNAL_INSERT] = "INSERT INTO journal(source_id, at_ms, op, subject, uid, pid, program, state)"
-				" VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 'running')",
-	[STMT_JOURNAL_STATE] = "UPDATE journal SET state=?2, detail=coalesce(?3, detail), safety_id=coalesce(?4, safety_id),"
-			       " target_id=coalesce(?5, target_id), finished_ms=?6 WHERE id=?1",
-	[STMT_JOURNAL_LIST] = "SELECT id, source_id, at_ms, op, subject, uid, pid, program, state, finished_ms, detail, safety_id,"
-			      " target_id FROM journal WHERE source_id=?1 ORDER BY id",
-	[STMT_JOURNAL_OPEN] = "SELECT id, source_id, at_ms, op, subject, uid, pid, program, state, finished_ms, detail, safety_id,"
-			      " target_id FROM journal WHERE source_id=?1 AND finished_ms IS NULL ORDER BY id",
-	[STMT_JOURNAL_WRITTEN] =
-		"SELECT max(coalesce(finished_ms, 9223372036854775807)), max(id) FROM journal WHERE source_id=?1 AND op IN ('restore', 'put')"
-		" AND state IN ('begun', 'committed', 'unknown')",
-	[STMT_DATA_VERSION] = "PRAGMA data_version",
+    [STMT_PACK] = "SELECT codec_id, first_seen_ms, dict_id, sha256, data FROM pack WHERE id=?1",
+    [STMT_PACK_INSERT] = "INSERT INTO pack VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [STMT_PAGE] = "SELECT data, sha256 FROM page WHERE id=?1",
+    [STMT_PAGE_FIND] = "SELECT id FROM page WHERE sha256=?1",
+    [STMT_PAGE_INSERT] = "INSERT INTO page(sha256, data) VALUES(?1, ?2)",
+    [STMT_CODEC] = "SELECT description FROM codec WHERE id=?1",
+    [STMT_CODEC_FIND] = "SELECT id FROM codec WHERE sha256=?1",
+    [STMT_CODEC_INSERT] = "INSERT INTO codec(sha256, description) VALUES(?1, ?2)",
+    [STMT_CODEC_DICT] = "SELECT id, data FROM dict WHERE codec_id=?1 ORDER BY id DESC LIMIT 1",
+    [STMT_DICT] = "SELECT data FROM dict WHERE id=?1",
+    [STMT_DICT_INSERT] = "INSERT INTO dict(codec_id, data) VALUES(?1, ?2)",
+    [STMT_VERSION] =
+	"SELECT codec_id, rows, line_bytes, file_bytes, digest, pages, lines_sha256, since_ms FROM version WHERE id=?1",
+    [STMT_VERSION_INSERT] = "INSERT INTO version(codec_id, rows, line_bytes, file_bytes, digest, pages, since_ms) "
+			    "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+    [STMT_VERSION_SUM] = "UPDATE version SET lines_sha256=?2 WHERE id=?1",
+    [STMT_SNAPSHOT_TABLES] = "SELECT " VERSION_COLUMNS " FROM snapshot_table t JOIN version v ON v.id=t.version_id"
+			     " WHERE t.snapshot_id=?1 ORDER BY t.ordinal",
+    [STMT_SNAPSHOT_TABLE] = "SELECT " VERSION_COLUMNS " FROM snapshot_table t JOIN version v ON v.id=t.version_id"
+			    " WHERE t.snapshot_id=?1 AND t.name=?2",
+    [STMT_SNAPSHOT_TABLE_AT] = "SELECT " VERSION_COLUMNS " FROM snapshot_table t JOIN version v ON v.id=t.version_id"
+			       " WHERE t.snapshot_id=?1 AND t.ordinal=?2",
+    [STMT_SNAPSHOT_TABLE_INSERT] = "INSERT INTO snapshot_table VALUES(?1, ?2, ?3, ?4)",
+    [STMT_SNAPSHOT_LIST] =
+	"SELECT " SNAPSHOT_COLUMNS " FROM snapshot WHERE source_id=?1 AND name IS NOT NULL ORDER BY taken_ms, id",
+    [STMT_SNAPSHOT_FIND] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot WHERE source_id=?1 AND name=?2",
+    [STMT_SNAPSHOT_GET] = "SELECT " SNAPSHOT_COLUMNS " FROM snapshot WHERE id=?1",
+    [STMT_SNAPSHOT_LATEST] =
+	"SELECT " SNAPSHOT_COLUMNS
+	" FROM snapshot WHERE source_id=?1 AND name IS NOT NULL ORDER BY taken_ms DESC, id DESC LIMIT 1",
+    [STMT_SNAPSHOT_TAKEN] =
+	"SELECT " SNAPSHOT_COLUMNS
+	" FROM snapshot WHERE source_id=?1 AND name IS NOT NULL AND taken_ms<=?2 AND id NOT IN (SELECT target_id"
+	" FROM journal WHERE source_id=?1 AND op='import' AND target_id IS NOT NULL)"
+	" ORDER BY taken_ms DESC, id DESC LIMIT 1",
+    [STMT_SNAPSHOT_INSERT] = "INSERT INTO snapshot(id, source_id, name, taken_ms, engine, server_version, app_version, "
+			     "schema_id, schema_len, n_tables,"
+			     " rows, line_bytes, stored_bytes, manifest, manifest_len, schema_since_ms)"
+			     " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+    [STMT_SNAPSHOT_TEXTS] = "SELECT manifest, sums, schema_id FROM snapshot WHERE id=?1",
+    [STMT_SNAPSHOT_SUMS] = "UPDATE snapshot SET sums=?2 WHERE id=?1",
+    [STMT_SNAPSHOT_RENAME] = "UPDATE snapshot SET name=?2 WHERE id=?1",
+    [STMT_SNAPSHOT_HOLD] = "UPDATE snapshot SET held=?2 WHERE id=?1",
+    [STMT_SNAPSHOT_DELETE] = "DELETE FROM snapshot WHERE id=?1",
+    [STMT_SCHEMA_FIND] = "SELECT id FROM schema_text WHERE sha256=?1",
+    [STMT_SCHEMA_INSERT] = "INSERT INTO schema_text(sha256, text) VALUES(?1, ?2)",
+    [STMT_SCHEMA] = "SELECT text FROM schema_text WHERE id=?1",
+    [STMT_SOURCE_FIND] = "SELECT id FROM source WHERE name=?1",
+    [STMT_SOURCE_INSERT] = "INSERT INTO source(name) VALUES(?1)",
+    [STMT_COUNTER] = "UPDATE meta SET value=value+?2 WHERE key=?1 RETURNING value-?2",
+    [STMT_JOURNAL_INSERT] = "INSERT INTO journal(source_id, at_ms, op, subject, uid, pid, program, state)"
+			    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 'running')",
+    [STMT_JOURNAL_STATE] =
+	"UPDATE journal SET state=?2, detail=coalesce(?3, detail), safety_id=coalesce(?4, safety_id),"
+	" target_id=coalesce(?5, target_id), finished_ms=?6 WHERE id=?1",
+    [STMT_JOURNAL_LIST] =
+	"SELECT id, source_id, at_ms, op, subject, uid, pid, program, state, finished_ms, detail, safety_id,"
+	" target_id FROM journal WHERE source_id=?1 ORDER BY id",
+    [STMT_JOURNAL_OPEN] =
+	"SELECT id, source_id, at_ms, op, subject, uid, pid, program, state, finished_ms, detail, safety_id,"
+	" target_id FROM journal WHERE source_id=?1 AND finished_ms IS NULL ORDER BY id",
+    [STMT_JOURNAL_WRITTEN] = "SELECT max(coalesce(finished_ms, 9223372036854775807)), max(id) FROM journal WHERE "
+			     "source_id=?1 AND op IN ('restore', 'put')"
+			     " AND state IN ('begun', 'committed', 'unknown')",
+    [STMT_DATA_VERSION] = "PRAGMA data_version",
 };
 
 int store_error(struct store_db *db, const char *what, struct err *e)
@@ -106,7 +112,9 @@ int store_error(struct store_db *db, const char *what, struct err *e)
 			no = ENOSPC;
 		break;
 	case SQLITE_CANTOPEN:
-		no = sqlite3_system_errno(db->h) == ENOENT ? ENOENT : sqlite3_system_errno(db->h) == EACCES ? EACCES : EIO;
+		no = sqlite3_system_errno(db->h) == ENOENT   ? ENOENT
+		     : sqlite3_system_errno(db->h) == EACCES ? EACCES
+							     : EIO;
 		break;
 	default:
 		break;
@@ -201,7 +209,8 @@ struct store_db *store_write_begin(struct catalog *c, enum store_sync sync, stru
 		return NULL;
 	}
 	(void)pthread_mutex_lock(&c->write_mutex);
-	/* NORMAL in WAL mode syncs at checkpoints only; a later FULL commit syncs the whole log, earlier transactions with it. */
+	/* NORMAL in WAL mode syncs at checkpoints only; a later FULL commit syncs the whole log, earlier transactions
+	 * with it. */
 	const char *pragma = sync == STORE_DURABLE ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL";
 	if (sync == c->writer_sync || sqlite3_exec(c->writer->h, pragma, NULL, NULL, NULL) == SQLITE_OK) {
 		c->writer_sync = sync; /* also when BEGIN fails: the connection is set */
@@ -215,7 +224,8 @@ struct store_db *store_write_begin(struct catalog *c, enum store_sync sync, stru
 
 int store_write_end(struct catalog *c, struct store_db *db, int r, struct err *e)
 {
-	/* After SQLITE_FULL and some I/O errors SQLite has rolled back by itself: COMMIT would then commit nothing and say so. */
+	/* After SQLITE_FULL and some I/O errors SQLite has rolled back by itself: COMMIT would then commit nothing and
+	 * say so. */
 	if (r == 0 && sqlite3_get_autocommit(db->h))
 		r = err_set(e, EIO, "catalog: the transaction was lost");
 	if (r == 0 && sqlite3_exec(db->h, "COMMIT", NULL, NULL, NULL) != SQLITE_OK)
@@ -271,7 +281,8 @@ int store_lock(struct catalog *c, int64_t byte, bool exclusive, struct err *e)
 		q = fcntl(fd, exclusive ? F_OFD_SETLK : F_OFD_SETLKW, &fl);
 	while (q < 0 && errno == EINTR);
 	if (q < 0)
-		return errno == EAGAIN || errno == EACCES ? err_set(e, EBUSY, "catalog %s: in use by another process or job", c->path)
-							  : err_sys(e, errno, "%s", path);
+		return errno == EAGAIN || errno == EACCES
+			   ? err_set(e, EBUSY, "catalog %s: in use by another process or job", c->path)
+			   : err_sys(e, errno, "%s", path);
 	return TAKE_FD(fd);
 }

@@ -1,8 +1,8 @@
 /*
  * snapshot/store.h - the catalog's inside: connections, packs, versions and their writer. For snapshot/ only.
  *
- * Lock order: catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex, pack_cache.mutex; none of the last
- * three is held while another is taken, nor over a SQLite call that can wait.
+ * Lock order: catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex, pack_cache.mutex; none of the
+ * last three is held while another is taken, nor over a SQLite call that can wait.
  */
 #pragma once
 
@@ -74,8 +74,8 @@ struct store_db {
 
 struct pack_cache;
 
-/* STORE_LAZY: what is stored is not named by anything yet (packs, descriptions), so it reaches the disk with the next durable
- * commit at the latest. */
+/* STORE_LAZY: what is stored is not named by anything yet (packs, descriptions), so it reaches the disk with the next
+ * durable commit at the latest. */
 enum store_sync { STORE_LAZY, STORE_DURABLE };
 
 struct catalog {
@@ -84,7 +84,7 @@ struct catalog {
 	enum catalog_mode mode;
 	int daemon_fd; /* holds the daemon's lock; -1: not ours */
 	pthread_mutex_t write_mutex;
-	struct store_db *writer; /* NULL in CATALOG_READ mode */
+	struct store_db *writer;     /* NULL in CATALOG_READ mode */
 	enum store_sync writer_sync; /* what the connection is set to; under write_mutex */
 	pthread_mutex_t read_mutex;
 	struct store_db *free_readers;
@@ -120,8 +120,9 @@ int store_reserve(struct store_db *db, const char *counter, int64_t n, int64_t *
 #define PACK_MAX_ROWS 4096U
 
 /*
- * Raw pack: varint rows; per row varint (file size - line length) and, where keys are hashed, varint running number; then
- * the lines, each with a newline. Stored zstd-compressed (checksum on), with the SHA-256 of the raw bytes beside it.
+ * Raw pack: varint rows; per row varint (file size - line length) and, where keys are hashed, varint running number;
+ * then the lines, each with a newline. Stored zstd-compressed (checksum on), with the SHA-256 of the raw bytes beside
+ * it.
  */
 struct pack {
 	int64_t id;
@@ -146,7 +147,8 @@ struct pack {
 struct pack_cache *pack_cache_new(size_t bytes);
 void pack_cache_free(struct pack_cache *pc);
 void pack_cache_limit(struct pack_cache *pc, size_t bytes);
-/* Returns the pack with a reference; pack_put gives it back. EIO with the pack's id when damaged, ENOENT when not there. */
+/* Returns the pack with a reference; pack_put gives it back. EIO with the pack's id when damaged, ENOENT when not
+ * there. */
 int pack_get(struct catalog *c, int64_t id, struct pack **ret, struct err *e);
 struct pack *pack_hold(struct pack *p);
 void pack_put(struct pack *p);
@@ -187,7 +189,8 @@ int store_ddict(struct catalog *c, int64_t dict_id, const ZSTD_DDict **ret, stru
 
 /*
  * Extent: `count` rows of pack `pack` from `first`. Page: extents in key order, cut by content. Version: pages.
- * `sep` of an extent (page) is the shortest byte string greater than the key before it and not greater than its first key.
+ * `sep` of an extent (page) is the shortest byte string greater than the key before it and not greater than its first
+ * key.
  */
 struct extent {
 	int64_t pack;
@@ -204,22 +207,25 @@ struct version_writer;
 struct snapshot_writer;
 
 /* Starts: takes the shared lock that keeps packs from being freed under it. */
-int snapshot_writer_new(struct snapshot_writer **ret, struct catalog *c, int64_t source_id, int64_t taken_ms, struct err *e);
+int snapshot_writer_new(struct snapshot_writer **ret, struct catalog *c, int64_t source_id, int64_t taken_ms,
+			struct err *e);
 int64_t snapshot_writer_id(const struct snapshot_writer *w);
 /* Frees an unfinished one too: what it stored is freed by the next sweep. */
 void snapshot_writer_free(struct snapshot_writer *w);
 DEFINE_CLEANUP(cleanup_snapshot_writer, struct snapshot_writer, snapshot_writer_free);
 
 /* One table at a time, rows in ascending key order, each either kept from the base version or new. */
-int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, struct version_writer **ret, struct err *e);
+int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, struct version_writer **ret,
+			  struct err *e);
 int64_t version_writer_codec_id(const struct version_writer *v);
 const struct row_codec *version_writer_codec(const struct version_writer *v);
 int version_writer_keep(struct version_writer *v, const struct stored_row *row, struct err *e);
 int version_writer_new_row(struct version_writer *v, const void *key, size_t key_len, uint64_t number, const char *line,
 			   size_t line_len, struct err *e);
-/* Ends the table. *d is its digest. The version is `base` (0: none) itself when nothing changed. since_ms: when a backup says since
- * when its rows are these; 0: since the base, or now. */
-int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, int64_t since_ms, struct err *e);
+/* Ends the table. *d is its digest. The version is `base` (0: none) itself when nothing changed. since_ms: when a
+ * backup says since when its rows are these; 0: since the base, or now. */
+int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, int64_t since_ms,
+			  struct err *e);
 void version_writer_free(struct version_writer *v);
 DEFINE_CLEANUP(cleanup_version_writer, struct version_writer, version_writer_free);
 
@@ -229,15 +235,16 @@ int snapshot_writer_same(struct snapshot_writer *w, const struct version_info *v
 /* What was written of a table, to complete it (auto_increment is known after the rows). NULL: not written. */
 struct manifest_table *snapshot_writer_find(struct snapshot_writer *w, const char *table);
 
-/* Everything in one transaction; name NULL: not listed (for a restore). *m's tables and schema hash are filled in here from
- * what was written and from `schema_sql`; schema_since_ms 0: now. */
-int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct manifest *m, const char *schema_sql, size_t schema_len,
-			   struct err *e);
+/* Everything in one transaction; name NULL: not listed (for a restore). *m's tables and schema hash are filled in here
+ * from what was written and from `schema_sql`; schema_since_ms 0: now. */
+int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct manifest *m, const char *schema_sql,
+			   size_t schema_len, struct err *e);
 uint64_t snapshot_writer_bytes(const struct snapshot_writer *w); /* stored so far, compressed */
 
 /* The snapshot's manifest as stored (tables without their columns), and the text with the columns of these codecs. */
 int store_manifest(struct catalog *c, int64_t snapshot_id, struct manifest *ret, struct err *e);
-int store_manifest_full(struct catalog *c, struct manifest *m, const int64_t *codec_ids, struct strbuf *out, struct err *e);
+int store_manifest_full(struct catalog *c, struct manifest *m, const int64_t *codec_ids, struct strbuf *out,
+			struct err *e);
 
 /* True when a stored page is what its SHA-256 says. */
 bool page_is_whole(struct hasher *h, const void *data, size_t len, const void *sha, size_t sha_len);
@@ -254,8 +261,8 @@ enum store_lock { STORE_LOCK_DAEMON = 0, STORE_LOCK_WRITERS = 1, STORE_LOCK_SOUR
 int store_lock(struct catalog *c, int64_t byte, bool exclusive, struct err *e);
 
 /* ---- journal ---- */
-/* op: "snapshot", "restore", "rename", "remove", "import", "hold", "release", "put". state: "running", "safety", "begun",
- * "committed", "done", "failed", "interrupted", "unknown". */
+/* op: "snapshot", "restore", "rename", "remove", "import", "hold", "release", "put". state: "running", "safety",
+ * "begun", "committed", "done", "failed", "interrupted", "unknown". */
 struct journal_entry {
 	int64_t id;
 	int64_t source_id;
@@ -270,16 +277,17 @@ struct journal_entry {
 	int64_t safety_id, target_id; /* snapshots; 0 none */
 };
 void journal_entry_done(struct journal_entry *j);
-int journal_add(struct catalog *c, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid, const char *program,
-		int64_t *ret_id, struct err *e);
-int journal_state(struct catalog *c, int64_t id, const char *state, const char *detail, int64_t safety_id, int64_t target_id,
-		  bool finished, struct err *e);
+int journal_add(struct catalog *c, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid,
+		const char *program, int64_t *ret_id, struct err *e);
+int journal_state(struct catalog *c, int64_t id, const char *state, const char *detail, int64_t safety_id,
+		  int64_t target_id, bool finished, struct err *e);
 /* each(arg, entry) oldest first; unfinished: only those without an end. */
-int journal_each(struct catalog *c, int64_t source_id, bool unfinished, int (*each)(void *arg, const struct journal_entry *j), void *arg,
-		 struct err *e);
+int journal_each(struct catalog *c, int64_t source_id, bool unfinished,
+		 int (*each)(void *arg, const struct journal_entry *j), void *arg, struct err *e);
 
-/* When the source's database was last written by a restore or a row put in; INT64_MAX while one is under way or its end is not
- * known; 0 never. Older snapshots are not what the database holds now. *ret_id: that entry, which no change of the clock moves. */
+/* When the source's database was last written by a restore or a row put in; INT64_MAX while one is under way or its end
+ * is not known; 0 never. Older snapshots are not what the database holds now. *ret_id: that entry, which no change of
+ * the clock moves. */
 int journal_last_write(struct catalog *c, int64_t source_id, int64_t *ret_ms, int64_t *ret_id, struct err *e);
 /* The newest snapshot that was taken of the source's own database, not imported, not later than now_ms. ENOENT. */
 int store_newest_taken(struct catalog *c, int64_t source_id, int64_t now_ms, struct snapshot_info *ret, struct err *e);

@@ -41,8 +41,11 @@ static int version_stream_next(struct row_stream *s, struct stream_row *ret, str
 		return 0;
 	int r = row_cursor_next(v->cursor, &v->row, e);
 	if (r == 1)
-		*ret = (struct stream_row){.key = v->row.key, .key_len = v->row.key_len, .line = v->row.line,
-					   .line_len = v->row.line_len, .stored = &v->row};
+		*ret = (struct stream_row){.key = v->row.key,
+					   .key_len = v->row.key_len,
+					   .line = v->row.line,
+					   .line_len = v->row.line_len,
+					   .stored = &v->row};
 	return r;
 }
 
@@ -112,13 +115,15 @@ int sorter_new(struct sorter **ret, const struct row_codec *codec, struct err *e
 	s->hashed = row_key_is_hashed(codec);
 	s->hasher = s->hashed ? hasher_new() : NULL;
 	/* "" is a private database in a file that SQLite makes in the temporary folder and unlinks at once. */
-	if (sqlite3_open_v2("", &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) != SQLITE_OK)
+	if (sqlite3_open_v2("", &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL) !=
+	    SQLITE_OK)
 		return sorter_error(s, e);
 	char setup[256];
-	(void)snprintf(setup, sizeof setup,
-		       "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA page_size=16384;"
-		       "PRAGMA cache_size=-%d; CREATE TABLE s(k BLOB, l BLOB); BEGIN",
-		       SORTER_CACHE_KIB);
+	(void)snprintf(
+	    setup, sizeof setup,
+	    "PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF; PRAGMA temp_store=FILE; PRAGMA page_size=16384;"
+	    "PRAGMA cache_size=-%d; CREATE TABLE s(k BLOB, l BLOB); BEGIN",
+	    SORTER_CACHE_KIB);
 	if (sqlite3_exec(s->db, setup, NULL, NULL, NULL) != SQLITE_OK ||
 	    sqlite3_prepare_v2(s->db, "INSERT INTO s VALUES(?1, ?2)", -1, &s->insert, NULL) != SQLITE_OK)
 		return sorter_error(s, e);
@@ -236,7 +241,8 @@ static int live_next(struct row_stream *base, struct stream_row *ret, struct err
 	if (s->any && key_order(s->key.data, s->key.len, s->last.data, s->last.len) <= 0)
 		return err_set(e, EILSEQ, "table %s: the server's order is not bytewise", s->table);
 	s->any = true;
-	*ret = (struct stream_row){.key = s->key.data, .key_len = s->key.len, .line = s->line.data, .line_len = s->line.len};
+	*ret = (struct stream_row){
+	    .key = s->key.data, .key_len = s->key.len, .line = s->line.data, .line_len = s->line.len};
 	return 1;
 }
 
@@ -251,8 +257,8 @@ static void live_close(struct row_stream *base)
 	free(s);
 }
 
-int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec, bool ordered,
-		struct job_ctl *job, struct err *e)
+int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec,
+		bool ordered, struct job_ctl *job, struct err *e)
 {
 	struct live_stream *s = xcalloc(1, sizeof *s);
 	_cleanup_(cleanup_row_stream) struct row_stream *mine = &s->base;

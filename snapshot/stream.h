@@ -1,5 +1,6 @@
 /*
- * snapshot/stream.h - the key-ordered row stream and the one merge: capture, import, diff, restore and verify are its sinks.
+ * snapshot/stream.h - the key-ordered row stream and the one merge: capture, import, diff, restore and verify are its
+ * sinks.
  *
  * A stream belongs to one thread. Rows come in strictly ascending key order; a stream that cannot give them so fails.
  */
@@ -23,12 +24,13 @@ struct stream_row {
 	size_t key_len;
 	const char *line;
 	size_t line_len;
-	uint64_t number;                /* running number among equal rows, 0 where keys are not hashed */
+	uint64_t number;                 /* running number among equal rows, 0 where keys are not hashed */
 	const struct stored_row *stored; /* the row in the catalog; NULL for rows from elsewhere */
 };
 
 struct row_stream {
-	int (*next)(struct row_stream *s, struct stream_row *ret, struct err *e); /* 1, 0 at the end, -errno; valid until the next call */
+	int (*next)(struct row_stream *s, struct stream_row *ret,
+		    struct err *e); /* 1, 0 at the end, -errno; valid until the next call */
 	void (*close)(struct row_stream *s);
 	bool failed; /* set by merge_streams: the error is this stream's own */
 };
@@ -47,8 +49,8 @@ int stream_version(struct row_stream **ret, struct catalog *c, int64_t version_i
  * (then open it again with ordered false: rows are sorted here, on disk, memory bounded). -EDOM: see row_encode.
  * t describes what codec encodes.
  */
-int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec, bool ordered,
-		struct job_ctl *job, struct err *e);
+int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec,
+		bool ordered, struct job_ctl *job, struct err *e);
 
 /* Sorts lines by key; then streams them, giving equal rows of hashed tables their numbers. Two equal keys: -EEXIST. */
 struct sorter;
@@ -58,8 +60,8 @@ int sorter_stream(struct row_stream **ret, struct sorter *s, struct err *e); /* 
 void sorter_free(struct sorter *s);
 DEFINE_CLEANUP(cleanup_sorter, struct sorter, sorter_free);
 
-/* Calls exactly one of the functions for each key of either stream, in key order. NULL functions: nothing to do. Each returns
- * 0 to go on. `changed` has the same key on both sides and different lines. */
+/* Calls exactly one of the functions for each key of either stream, in key order. NULL functions: nothing to do. Each
+ * returns 0 to go on. `changed` has the same key on both sides and different lines. */
 struct merge_sink {
 	void *arg;
 	int (*left)(void *arg, const struct stream_row *l, struct err *e);

@@ -1,9 +1,9 @@
 /*
  * snapshot/sweep.c - removing snapshots, and freeing what no snapshot uses any more.
  *
- * Any thread, under the write lock. Mark and sweep: packs named by pages named by versions named by snapshots stay. It runs
- * only while no writer is active (WRITERS lock exclusive): what a writer has stored is not named by anything yet. A page that
- * cannot be read stops the sweep: damage must not look like "no longer used".
+ * Any thread, under the write lock. Mark and sweep: packs named by pages named by versions named by snapshots stay. It
+ * runs only while no writer is active (WRITERS lock exclusive): what a writer has stored is not named by anything yet.
+ * A page that cannot be read stops the sweep: damage must not look like "no longer used".
  */
 #include "snapshot/store.h"
 
@@ -26,7 +26,7 @@ int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held
 	/* It may have been held since it was looked at: only what this transaction sees counts. */
 	_cleanup_free_ char *tables = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64, snapshot_id);
 	_cleanup_free_ char *snapshot =
-		xasprintf("DELETE FROM snapshot WHERE id=%" PRId64 "%s", snapshot_id, even_held ? "" : " AND held=0");
+	    xasprintf("DELETE FROM snapshot WHERE id=%" PRId64 "%s", snapshot_id, even_held ? "" : " AND held=0");
 	if (sqlite3_exec(db->h, snapshot, NULL, NULL, NULL) != SQLITE_OK)
 		r = store_error(db, "removing a snapshot", e);
 	else if (sqlite3_changes(db->h) == 0)
@@ -51,15 +51,16 @@ int store_remove_unlisted(struct catalog *c, struct err *e)
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
-	int r = sqlite3_exec(db->h,
-			     "CREATE TEMP TABLE IF NOT EXISTS unlisted(id INTEGER PRIMARY KEY); DELETE FROM temp.unlisted;"
-			     "INSERT INTO temp.unlisted SELECT id FROM snapshot WHERE name IS NULL AND id NOT IN"
-			     " (SELECT target_id FROM journal WHERE finished_ms IS NULL AND target_id IS NOT NULL);"
-			     "DELETE FROM snapshot_table WHERE snapshot_id IN (SELECT id FROM temp.unlisted);"
-			     "DELETE FROM snapshot WHERE id IN (SELECT id FROM temp.unlisted)",
-			     NULL, NULL, NULL) == SQLITE_OK
-			? 0
-			: store_error(db, "removing what a crash left", e);
+	int r =
+	    sqlite3_exec(db->h,
+			 "CREATE TEMP TABLE IF NOT EXISTS unlisted(id INTEGER PRIMARY KEY); DELETE FROM temp.unlisted;"
+			 "INSERT INTO temp.unlisted SELECT id FROM snapshot WHERE name IS NULL AND id NOT IN"
+			 " (SELECT target_id FROM journal WHERE finished_ms IS NULL AND target_id IS NOT NULL);"
+			 "DELETE FROM snapshot_table WHERE snapshot_id IN (SELECT id FROM temp.unlisted);"
+			 "DELETE FROM snapshot WHERE id IN (SELECT id FROM temp.unlisted)",
+			 NULL, NULL, NULL) == SQLITE_OK
+		? 0
+		: store_error(db, "removing what a crash left", e);
 	return store_write_end(c, db, r, e);
 }
 
@@ -89,10 +90,12 @@ static int sweep_mark(struct store_db *db, struct err *e)
 	sqlite3_stmt *versions = NULL, *page = NULL, *all = NULL, *live = NULL;
 	int r = 0;
 	if (sqlite3_prepare_v2(db->h, "SELECT pages FROM version", -1, &versions, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v2(db->h, "INSERT OR IGNORE INTO temp.live_page VALUES(?1)", -1, &page, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v2(db->h, "INSERT OR IGNORE INTO temp.live_pack VALUES(?1)", -1, &live, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v2(db->h, "SELECT data, id, sha256 FROM page WHERE id IN (SELECT id FROM temp.live_page)", -1, &all, NULL) !=
-		    SQLITE_OK)
+	    sqlite3_prepare_v2(db->h, "INSERT OR IGNORE INTO temp.live_page VALUES(?1)", -1, &page, NULL) !=
+		SQLITE_OK ||
+	    sqlite3_prepare_v2(db->h, "INSERT OR IGNORE INTO temp.live_pack VALUES(?1)", -1, &live, NULL) !=
+		SQLITE_OK ||
+	    sqlite3_prepare_v2(db->h, "SELECT data, id, sha256 FROM page WHERE id IN (SELECT id FROM temp.live_page)",
+			       -1, &all, NULL) != SQLITE_OK)
 		r = store_error(db, "sweeping", e);
 	int step = SQLITE_DONE;
 	while (r == 0 && (step = sqlite3_step(versions)) == SQLITE_ROW) {
@@ -121,8 +124,10 @@ static int sweep_mark(struct store_db *db, struct err *e)
 		const void *data = sqlite3_column_blob(all, 0);
 		size_t n = (size_t)sqlite3_column_bytes(all, 0);
 		/* Damage can still parse, and then names other packs than the page's own. */
-		if (!page_is_whole(h, data, n, sqlite3_column_blob(all, 2), (size_t)sqlite3_column_bytes(all, 2)) || sweep_page(live, data, n) < 0)
-			r = err_set(e, EIO, "catalog: page %" PRId64 " is damaged; nothing was freed", (int64_t)sqlite3_column_int64(all, 1));
+		if (!page_is_whole(h, data, n, sqlite3_column_blob(all, 2), (size_t)sqlite3_column_bytes(all, 2)) ||
+		    sweep_page(live, data, n) < 0)
+			r = err_set(e, EIO, "catalog: page %" PRId64 " is damaged; nothing was freed",
+				    (int64_t)sqlite3_column_int64(all, 1));
 	}
 	sqlite3_finalize(versions);
 	sqlite3_finalize(page);
@@ -153,8 +158,8 @@ int store_sweep(struct catalog *c, struct err *e)
 			     "CREATE TEMP TABLE IF NOT EXISTS live_pack(id INTEGER PRIMARY KEY);"
 			     "DELETE FROM temp.live_page; DELETE FROM temp.live_pack;",
 			     NULL, NULL, NULL) == SQLITE_OK
-			? 0
-			: store_error(db, "sweeping", e);
+		    ? 0
+		    : store_error(db, "sweeping", e);
 	if (r == 0)
 		r = sweep_mark(db, e);
 	if (r == 0 && sqlite3_exec(db->h,

@@ -1,10 +1,10 @@
 /*
  * snapshot/version.c - reading table versions: from row number, byte offset, key or name to a row in a pack.
  *
- * Any thread; nothing here is shared but the catalog's own parts. A version's page list is one small blob; a lookup reads
- * it, one page of extents and one pack. The written form is described at struct extent in store.h; varints throughout:
- *   version: (page id, rows, line bytes, separator length, separator) for each page
- *   page:    (zigzag pack id delta, first, count, line bytes, separator length, separator) for each extent
+ * Any thread; nothing here is shared but the catalog's own parts. A version's page list is one small blob; a lookup
+ * reads it, one page of extents and one pack. The written form is described at struct extent in store.h; varints
+ * throughout: version: (page id, rows, line bytes, separator length, separator) for each page page:    (zigzag pack id
+ * delta, first, count, line bytes, separator length, separator) for each extent
  */
 #include "snapshot/store.h"
 
@@ -30,14 +30,14 @@ void version_list_done(struct version_list *l)
 static int version_from_row(sqlite3_stmt *st, struct version_info *v, struct err *e)
 {
 	*v = (struct version_info){
-		.id = sqlite3_column_int64(st, 0),
-		.ordinal = (size_t)sqlite3_column_int64(st, 1),
-		.name = xstrdup((const char *)sqlite3_column_text(st, 2)),
-		.codec_id = sqlite3_column_int64(st, 3),
-		.rows = (uint64_t)sqlite3_column_int64(st, 4),
-		.line_bytes = (uint64_t)sqlite3_column_int64(st, 5),
-		.file_bytes = (uint64_t)sqlite3_column_int64(st, 6),
-		.since_ms = sqlite3_column_int64(st, 8),
+	    .id = sqlite3_column_int64(st, 0),
+	    .ordinal = (size_t)sqlite3_column_int64(st, 1),
+	    .name = xstrdup((const char *)sqlite3_column_text(st, 2)),
+	    .codec_id = sqlite3_column_int64(st, 3),
+	    .rows = (uint64_t)sqlite3_column_int64(st, 4),
+	    .line_bytes = (uint64_t)sqlite3_column_int64(st, 5),
+	    .file_bytes = (uint64_t)sqlite3_column_int64(st, 6),
+	    .since_ms = sqlite3_column_int64(st, 8),
 	};
 	v->digest.count = v->rows;
 	if (sqlite3_column_bytes(st, 7) != ROW_SHA_LEN) {
@@ -78,7 +78,8 @@ int catalog_tables(struct catalog *c, int64_t snapshot_id, struct version_list *
 	return r;
 }
 
-static int version_one(struct catalog *c, int64_t snapshot_id, const char *table, size_t ordinal, struct version_info *ret, struct err *e)
+static int version_one(struct catalog *c, int64_t snapshot_id, const char *table, size_t ordinal,
+		       struct version_info *ret, struct err *e)
 {
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
@@ -153,11 +154,13 @@ static int version_load(struct catalog *c, int64_t version_id, struct version_bl
 			ret->digest.count = ret->rows;
 			ret->since_ms = sqlite3_column_int64(st, 7);
 			if (sqlite3_column_bytes(st, 5))
-				strbuf_add(&ret->pages, sqlite3_column_blob(st, 5), (size_t)sqlite3_column_bytes(st, 5));
+				strbuf_add(&ret->pages, sqlite3_column_blob(st, 5),
+					   (size_t)sqlite3_column_bytes(st, 5));
 		} else if (step == SQLITE_ROW) {
 			r = err_set(e, EIO, "catalog: table version %" PRId64 " is damaged", version_id);
 		} else {
-			r = step == SQLITE_DONE ? err_set(e, ENOENT, "no such table version") : store_error(db, "reading a table version", e);
+			r = step == SQLITE_DONE ? err_set(e, ENOENT, "no such table version")
+						: store_error(db, "reading a table version", e);
 		}
 		(void)sqlite3_reset(st);
 	}
@@ -172,7 +175,8 @@ bool page_is_whole(struct hasher *h, const void *data, size_t len, const void *s
 	return sha_len == sizeof got && !memcmp(got, sha, sizeof got);
 }
 
-/* A damaged page can look like one of other rows: it is believed only with its SHA-256, packs bring a checksum of their own. */
+/* A damaged page can look like one of other rows: it is believed only with its SHA-256, packs bring a checksum of their
+ * own. */
 static int page_load(struct catalog *c, uint64_t page_id, struct strbuf *ret, struct err *e)
 {
 	strbuf_clear(ret);
@@ -190,8 +194,8 @@ static int page_load(struct catalog *c, uint64_t page_id, struct strbuf *ret, st
 		if (step != SQLITE_ROW)
 			r = step == SQLITE_DONE ? err_set(e, EIO, "catalog: page %" PRIu64 " is missing", page_id)
 						: store_error(db, "reading a page", e);
-		else if (!page_is_whole(h, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0), sqlite3_column_blob(st, 1),
-					(size_t)sqlite3_column_bytes(st, 1)))
+		else if (!page_is_whole(h, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0),
+					sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1)))
 			r = err_set(e, EIO, "catalog: page %" PRIu64 " is damaged", page_id);
 		else
 			strbuf_add(ret, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
@@ -222,11 +226,17 @@ static int page_entry_next(const uint8_t **p, const uint8_t *end, struct page_en
 static int extent_next(const uint8_t **p, const uint8_t *end, int64_t *pack, struct extent *ret, struct err *e)
 {
 	uint64_t delta, first, count, bytes, sep;
-	if (!varint_get(p, end, &delta) || !varint_get(p, end, &first) || !varint_get(p, end, &count) || !varint_get(p, end, &bytes) ||
-	    !varint_get(p, end, &sep) || sep > (uint64_t)(end - *p) || first > PACK_MAX_ROWS || count > PACK_MAX_ROWS || count == 0)
+	if (!varint_get(p, end, &delta) || !varint_get(p, end, &first) || !varint_get(p, end, &count) ||
+	    !varint_get(p, end, &bytes) || !varint_get(p, end, &sep) || sep > (uint64_t)(end - *p) ||
+	    first > PACK_MAX_ROWS || count > PACK_MAX_ROWS || count == 0)
 		return err_set(e, EIO, "catalog: a page is damaged");
 	*pack += (int64_t)(delta >> 1) ^ -(int64_t)(delta & 1);
-	*ret = (struct extent){.pack = *pack, .first = (uint32_t)first, .count = (uint32_t)count, .line_bytes = bytes, .sep = *p, .sep_len = sep};
+	*ret = (struct extent){.pack = *pack,
+			       .first = (uint32_t)first,
+			       .count = (uint32_t)count,
+			       .line_bytes = bytes,
+			       .sep = *p,
+			       .sep_len = sep};
 	*p += sep;
 	return 0;
 }
@@ -239,10 +249,10 @@ static int key_compare(const void *a, size_t an, const void *b, size_t bn)
 
 /* Where a search ends: an extent, and what lies before it. */
 struct place {
-	struct strbuf page;        /* the extents' page */
-	const uint8_t *next;       /* in page: the extent after this one */
-	int64_t pack;              /* delta base for it */
-	const uint8_t *next_page;  /* in version.pages */
+	struct strbuf page;       /* the extents' page */
+	const uint8_t *next;      /* in page: the extent after this one */
+	int64_t pack;             /* delta base for it */
+	const uint8_t *next_page; /* in version.pages */
 	struct extent extent;
 	uint64_t row, byte; /* number of the extent's first row, offset of its first line */
 };
@@ -258,8 +268,8 @@ enum seek { SEEK_ROW, SEEK_BYTE, SEEK_KEY };
  * Finds the extent that holds row `n`, byte `n` or (the last one that can hold) the key. 1: found, 0: behind the end.
  * Linear over the version's page entries and one page: both are short (64 extents a page on average) and in one blob.
  */
-static int version_seek(struct catalog *c, const struct version_blob *vb, enum seek how, uint64_t n, const void *key, size_t key_len,
-			struct place *pl, struct err *e)
+static int version_seek(struct catalog *c, const struct version_blob *vb, enum seek how, uint64_t n, const void *key,
+			size_t key_len, struct place *pl, struct err *e)
 {
 	const uint8_t *p = (const uint8_t *)vb->pages.data, *end = p + vb->pages.len;
 	uint64_t row = 0, byte = 0;
@@ -361,8 +371,12 @@ static int stored_row_fill(struct pack *p, uint32_t index, uint64_t number, stru
 	int r = pack_keys(p, e);
 	if (r < 0)
 		return r;
-	*ret = (struct stored_row){.ref = {p->id, index}, .number = number, .file_size = p->file_size[index],
-				   .first_seen_ms = p->first_seen_ms, .codec = p->codec, .pack = p};
+	*ret = (struct stored_row){.ref = {p->id, index},
+				   .number = number,
+				   .file_size = p->file_size[index],
+				   .first_seen_ms = p->first_seen_ms,
+				   .codec = p->codec,
+				   .pack = p};
 	ret->line = pack_line(p, index, &ret->line_len);
 	ret->key = pack_key(p, index, &ret->key_len);
 	return 0;
@@ -411,8 +425,8 @@ void row_cursor_close(struct row_cursor *rc)
 	free(rc);
 }
 
-static int cursor_open(struct row_cursor **ret, struct catalog *c, int64_t version_id, enum seek how, uint64_t first, const void *key,
-		       size_t key_len, struct err *e)
+static int cursor_open(struct row_cursor **ret, struct catalog *c, int64_t version_id, enum seek how, uint64_t first,
+		       const void *key, size_t key_len, struct err *e)
 {
 	_cleanup_(cleanup_row_cursor) struct row_cursor *rc = xcalloc(1, sizeof *rc);
 	rc->catalog = c;
@@ -424,7 +438,8 @@ static int cursor_open(struct row_cursor **ret, struct catalog *c, int64_t versi
 		return r;
 	rc->end = r == 0;
 	if (rc->end && first < rc->version.rows)
-		return err_set(e, EIO, "catalog: a table version is damaged: it has no row %" PRIu64 " of its %" PRIu64, first, rc->version.rows);
+		return err_set(e, EIO, "catalog: a table version is damaged: it has no row %" PRIu64 " of its %" PRIu64,
+			       first, rc->version.rows);
 	if (!rc->end && how == SEEK_ROW)
 		rc->at = (uint32_t)(first - rc->place.row);
 	*ret = TAKE_PTR(rc);
@@ -443,8 +458,10 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 	if (rc->at == rc->place.extent.count) {
 		int r = place_advance(rc->catalog, &rc->version, &rc->place, e);
 		if (r == 0 && rc->place.row != rc->version.rows)
-			r = err_set(e, EIO, "catalog: a table version is damaged: it ends after %" PRIu64 " of its %" PRIu64 " rows", rc->place.row,
-				    rc->version.rows);
+			r = err_set(e, EIO,
+				    "catalog: a table version is damaged: it ends after %" PRIu64 " of its %" PRIu64
+				    " rows",
+				    rc->place.row, rc->version.rows);
 		if (r <= 0) {
 			rc->end = r == 0;
 			return r;
@@ -457,7 +474,9 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 		int r = pack_get(rc->catalog, rc->place.extent.pack, &rc->pack, e);
 		if (r < 0)
 			/* A page names it: its absence is damage, not "no such row". */
-			return r == -ENOENT ? err_set(e, EIO, "catalog: pack %" PRId64 " is missing", rc->place.extent.pack) : r;
+			return r == -ENOENT
+				   ? err_set(e, EIO, "catalog: pack %" PRId64 " is missing", rc->place.extent.pack)
+				   : r;
 	}
 	int r = stored_row_fill(rc->pack, rc->place.extent.first + rc->at, rc->place.row + rc->at, ret, e);
 	if (r < 0)
@@ -467,7 +486,8 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 }
 
 /* First row whose key is not below `key`: 1 and *ret (owning a pack reference), 0 none. Leaves rc behind it. */
-static int cursor_lower_bound(struct row_cursor *rc, const void *key, size_t key_len, struct stored_row *ret, struct err *e)
+static int cursor_lower_bound(struct row_cursor *rc, const void *key, size_t key_len, struct stored_row *ret,
+			      struct err *e)
 {
 	for (;;) {
 		int r = row_cursor_next(rc, ret, e);
@@ -491,7 +511,8 @@ static int cursor_lower_bound(struct row_cursor *rc, const void *key, size_t key
 	}
 }
 
-int catalog_row_by_name(struct catalog *c, int64_t version_id, const char *file_name, struct stored_row *ret, struct err *e)
+int catalog_row_by_name(struct catalog *c, int64_t version_id, const char *file_name, struct stored_row *ret,
+			struct err *e)
 {
 	struct version_blob vb;
 	int r = version_load(c, version_id, &vb, e);
@@ -530,7 +551,8 @@ int catalog_row_by_name(struct catalog *c, int64_t version_id, const char *file_
 	return r < 0 ? r : err_set(e, ENOENT, "no such row");
 }
 
-int catalog_read_lines(struct catalog *c, int64_t version_id, uint64_t offset, void *buf, size_t n, size_t *ret_n, struct err *e)
+int catalog_read_lines(struct catalog *c, int64_t version_id, uint64_t offset, void *buf, size_t n, size_t *ret_n,
+		       struct err *e)
 {
 	*ret_n = 0;
 	_cleanup_(version_blob_done) struct version_blob vb = {0};
@@ -543,7 +565,8 @@ int catalog_read_lines(struct catalog *c, int64_t version_id, uint64_t offset, v
 		_cleanup_(cleanup_pack) struct pack *p = NULL;
 		r = pack_get(c, pl.extent.pack, &p, e);
 		if (r < 0)
-			return r == -ENOENT ? err_set(e, EIO, "catalog: pack %" PRId64 " is missing", pl.extent.pack) : r;
+			return r == -ENOENT ? err_set(e, EIO, "catalog: pack %" PRId64 " is missing", pl.extent.pack)
+					    : r;
 		if (pl.extent.first + pl.extent.count > p->rows)
 			return err_set(e, EIO, "pack %" PRId64 " is shorter than its page says", p->id);
 		const char *lines = p->raw + p->line_at[pl.extent.first];
@@ -574,7 +597,10 @@ int catalog_table_json(struct catalog *c, int64_t version_id, struct strbuf *out
 	if (r < 0)
 		return r;
 	const struct db_table *t = row_codec_table(codec);
-	struct manifest_table mt = {.name = t->name, .rows = vb.rows, .line_bytes = vb.line_bytes, .file_bytes = vb.file_bytes,
+	struct manifest_table mt = {.name = t->name,
+				    .rows = vb.rows,
+				    .line_bytes = vb.line_bytes,
+				    .file_bytes = vb.file_bytes,
 				    .since_ms = vb.since_ms};
 	memcpy(mt.digest, vb.digest.sum, sizeof mt.digest);
 	table_json_render(t, &mt, out);

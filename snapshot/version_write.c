@@ -1,9 +1,9 @@
 /*
  * snapshot/version_write.c - making table versions and the snapshot that names them.
  *
- * A writer belongs to one thread. Packs are compressed here and stored in transactions of STORE_BATCH bytes, so that the
- * write-ahead log stays small and other writers get their turn; until the last transaction names them no reader sees them,
- * and a crash leaves them to the next sweep. The shared WRITERS lock keeps sweeps away meanwhile.
+ * A writer belongs to one thread. Packs are compressed here and stored in transactions of STORE_BATCH bytes, so that
+ * the write-ahead log stays small and other writers get their turn; until the last transaction names them no reader
+ * sees them, and a crash leaves them to the next sweep. The shared WRITERS lock keeps sweeps away meanwhile.
  */
 #include "snapshot/store.h"
 
@@ -12,10 +12,10 @@
 
 #define STORE_BATCH (4U << 20)
 #define PACK_ID_BLOCK 256
-#define PAGE_CUT_MASK 63U  /* a page ends after the extent whose hash has these bits clear: 64 extents on average */
+#define PAGE_CUT_MASK 63U /* a page ends after the extent whose hash has these bits clear: 64 extents on average */
 #define PAGE_MAX 1024U
 #define DICT_SAMPLE (512U << 10) /* raw bytes to learn a table's dictionary from */
-#define DICT_WORTH (96U << 10) /* below this a dictionary costs more than it saves */
+#define DICT_WORTH (96U << 10)   /* below this a dictionary costs more than it saves */
 
 struct raw_pack {
 	int64_t id;
@@ -81,7 +81,8 @@ struct version_writer {
 	uint64_t rows, line_bytes, file_bytes;
 };
 
-int snapshot_writer_new(struct snapshot_writer **ret, struct catalog *c, int64_t source_id, int64_t taken_ms, struct err *e)
+int snapshot_writer_new(struct snapshot_writer **ret, struct catalog *c, int64_t source_id, int64_t taken_ms,
+			struct err *e)
 {
 	int fd = store_lock(c, STORE_LOCK_WRITERS, false, e);
 	if (fd < 0)
@@ -304,8 +305,11 @@ static void writer_close_page(struct version_writer *v)
 	if ((t->n_pages & (t->n_pages - 1)) == 0)
 		t->page = xrealloc(t->page, (t->n_pages ? t->n_pages * 2 : 1) * sizeof *t->page);
 	struct written_page *p = &t->page[t->n_pages++];
-	*p = (struct written_page){.rows = v->page_rows, .line_bytes = v->page_line_bytes, .file_bytes = v->page_file_bytes,
-				   .data = v->page, .sep = v->page_sep};
+	*p = (struct written_page){.rows = v->page_rows,
+				   .line_bytes = v->page_line_bytes,
+				   .file_bytes = v->page_file_bytes,
+				   .data = v->page,
+				   .sep = v->page_sep};
 	hasher_sha256(v->w->hasher, p->data.data, p->data.len, p->sha);
 	v->page = v->page_sep = (struct strbuf){0};
 	v->page_extents = 0;
@@ -325,7 +329,8 @@ static void writer_close_extent(struct version_writer *v)
 	struct extent *x = &v->extent;
 	if (!x->count)
 		return;
-	/* The separator of a page's first extent is kept with the version, so that a page depends on its extents alone. */
+	/* The separator of a page's first extent is kept with the version, so that a page depends on its extents alone.
+	 */
 	size_t sep_len = v->extent_sep.len;
 	if (v->page_extents == 0) {
 		strbuf_clear(&v->page_sep);
@@ -360,14 +365,15 @@ static void writer_set_sep(struct version_writer *v, const void *key, size_t key
 	strbuf_add(&v->extent_sep, key, i < key_len ? i + 1 : key_len);
 }
 
-static int writer_append(struct version_writer *v, struct row_ref ref, const void *key, size_t key_len, size_t line_len, uint64_t file_size,
-			 struct err *e)
+static int writer_append(struct version_writer *v, struct row_ref ref, const void *key, size_t key_len, size_t line_len,
+			 uint64_t file_size, struct err *e)
 {
 	if (v->rows > 0) {
 		size_t n = key_len < v->last_key.len ? key_len : v->last_key.len;
 		int d = memcmp(key, v->last_key.data, n);
 		if (d < 0 || (d == 0 && key_len <= v->last_key.len))
-			return err_set(e, EILSEQ, "table %s: two rows have the same key, or keys are out of order", v->out.m.name);
+			return err_set(e, EILSEQ, "table %s: two rows have the same key, or keys are out of order",
+				       v->out.m.name);
 	}
 	struct extent *x = &v->extent;
 	if (!x->count || x->pack != ref.pack || x->first + x->count != ref.index) {
@@ -392,11 +398,12 @@ int version_writer_keep(struct version_writer *v, const struct stored_row *row, 
 	return writer_append(v, row->ref, row->key, row->key_len, row->line_len, row->file_size, e);
 }
 
-int version_writer_new_row(struct version_writer *v, const void *key, size_t key_len, uint64_t number, const char *line, size_t line_len,
-			   struct err *e)
+int version_writer_new_row(struct version_writer *v, const void *key, size_t key_len, uint64_t number, const char *line,
+			   size_t line_len, struct err *e)
 {
 	if (line_len > (1U << 30) - 4096)
-		return err_set(e, EFBIG, "table %s: a row of %zu bytes; the catalog keeps rows up to 1 GiB", v->out.m.name, line_len);
+		return err_set(e, EFBIG, "table %s: a row of %zu bytes; the catalog keeps rows up to 1 GiB",
+			       v->out.m.name, line_len);
 	int r = 0;
 	if (v->pack_rows && (v->lines.len + line_len > PACK_RAW_TARGET || v->pack_rows == PACK_MAX_ROWS))
 		r = writer_close_pack(v, e);
@@ -430,7 +437,8 @@ static struct written_table *writer_add_table(struct snapshot_writer *w)
 	return t;
 }
 
-int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, struct version_writer **ret, struct err *e)
+int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, struct version_writer **ret,
+			  struct err *e)
 {
 	_cleanup_(cleanup_version_writer) struct version_writer *v = xcalloc(1, sizeof *v);
 	v->w = w;
@@ -475,7 +483,8 @@ static bool writer_same_pages(struct version_writer *v, int64_t base, int64_t si
 		sqlite3_bind_int64(st, 1, base);
 		if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int64(st, 0) == v->codec_id &&
 		    (!since_ms || sqlite3_column_int64(st, 7) == since_ms) &&
-		    (uint64_t)sqlite3_column_int64(st, 1) == v->rows && (uint64_t)sqlite3_column_int64(st, 2) == v->line_bytes) {
+		    (uint64_t)sqlite3_column_int64(st, 1) == v->rows &&
+		    (uint64_t)sqlite3_column_int64(st, 2) == v->line_bytes) {
 			const uint8_t *p = sqlite3_column_blob(st, 5), *end = p + sqlite3_column_bytes(st, 5);
 			*ret_since_ms = sqlite3_column_int64(st, 7);
 			same = true;
@@ -483,8 +492,8 @@ static bool writer_same_pages(struct version_writer *v, int64_t base, int64_t si
 			for (; same && p < end; i++) {
 				uint64_t id, rows, lines, files, sep;
 				if (i == v->out.n_pages || !varint_get(&p, end, &id) || !varint_get(&p, end, &rows) ||
-				    !varint_get(&p, end, &lines) || !varint_get(&p, end, &files) || !varint_get(&p, end, &sep) ||
-				    sep > (uint64_t)(end - p)) {
+				    !varint_get(&p, end, &lines) || !varint_get(&p, end, &files) ||
+				    !varint_get(&p, end, &sep) || sep > (uint64_t)(end - p)) {
 					same = false;
 					break;
 				}
@@ -494,7 +503,8 @@ static bool writer_same_pages(struct version_writer *v, int64_t base, int64_t si
 					same = false;
 				else {
 					sqlite3_bind_blob(find, 1, v->out.page[i].sha, ROW_SHA_LEN, SQLITE_STATIC);
-					same = sqlite3_step(find) == SQLITE_ROW && (uint64_t)sqlite3_column_int64(find, 0) == id;
+					same = sqlite3_step(find) == SQLITE_ROW &&
+					       (uint64_t)sqlite3_column_int64(find, 0) == id;
 					(void)sqlite3_reset(find);
 				}
 			}
@@ -506,10 +516,12 @@ static bool writer_same_pages(struct version_writer *v, int64_t base, int64_t si
 	return same;
 }
 
-int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, int64_t since_ms, struct err *e)
+int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, int64_t since_ms,
+			  struct err *e)
 {
 	if (d->count != v->rows)
-		return err_set(e, EIO, "table %s: %" PRIu64 " rows hashed, %" PRIu64 " written", v->out.m.name, d->count, v->rows);
+		return err_set(e, EIO, "table %s: %" PRIu64 " rows hashed, %" PRIu64 " written", v->out.m.name,
+			       d->count, v->rows);
 	int r = writer_close_pack(v, e);
 	if (r == 0 && !v->dict_known)
 		r = writer_learn(v, e);
@@ -626,7 +638,8 @@ static int commit_version(struct store_db *db, struct written_table *t, struct e
 	return r;
 }
 
-static int commit_schema(struct store_db *db, const uint8_t sha[ROW_SHA_LEN], const char *text, size_t len, int64_t *ret, struct err *e)
+static int commit_schema(struct store_db *db, const uint8_t sha[ROW_SHA_LEN], const char *text, size_t len,
+			 int64_t *ret, struct err *e)
 {
 	sqlite3_stmt *st = store_stmt(db, STMT_SCHEMA_FIND, e);
 	if (!st)
@@ -653,8 +666,8 @@ static int commit_schema(struct store_db *db, const uint8_t sha[ROW_SHA_LEN], co
 	return r;
 }
 
-static int commit_in(struct snapshot_writer *w, struct store_db *db, const char *name, struct manifest *m, size_t manifest_len,
-		     const char *schema_sql, size_t schema_len, struct err *e)
+static int commit_in(struct snapshot_writer *w, struct store_db *db, const char *name, struct manifest *m,
+		     size_t manifest_len, const char *schema_sql, size_t schema_len, struct err *e)
 {
 	int r = writer_flush_in(w, db, e);
 	for (size_t i = 0; r == 0 && i < w->n_tables; i++)
@@ -712,8 +725,8 @@ static int written_by_name(const void *a, const void *b)
 	return strcmp(((const struct written_table *)a)->m.name, ((const struct written_table *)b)->m.name);
 }
 
-int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct manifest *m, const char *schema_sql, size_t schema_len,
-			   struct err *e)
+int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct manifest *m, const char *schema_sql,
+			   size_t schema_len, struct err *e)
 {
 	qsort(w->table, w->n_tables, sizeof *w->table, written_by_name);
 	for (size_t i = 0; i < m->n_tables; i++)

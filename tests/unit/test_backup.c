@@ -56,8 +56,8 @@ static struct backup_state look(const char *dir, int want)
 
 static char name_a[] = "a", name_b[] = "b";
 static const struct manifest_table counts[] = {
-	{.name = name_a, .rows = 2, .line_bytes = 10},
-	{.name = name_b, .rows = 0, .line_bytes = 0},
+    {.name = name_a, .rows = 2, .line_bytes = 10},
+    {.name = name_b, .rows = 0, .line_bytes = 0},
 };
 
 static char *manifest_text(void)

@@ -1,6 +1,6 @@
 /*
- * tests/unit/test_catalog.c - the catalog against a model in memory: random tables changed at random, many versions, every row by
- * number, name and byte offset; sweeps after removals; damage found and contained; locks; names.
+ * tests/unit/test_catalog.c - the catalog against a model in memory: random tables changed at random, many versions,
+ * every row by number, name and byte offset; sweeps after removals; damage found and contained; locks; names.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -70,17 +70,21 @@ static struct db_table test_table(bool hashed, struct db_column columns[2], size
 static void model_line(const struct model_row *m, bool hashed, struct strbuf *line)
 {
 	strbuf_clear(line);
-	/* Equal rows in hashed tables: the id does not tell, the value has few values. Some rows are long, a few larger than a pack. */
-	strbuf_addf(line, "{\"id\":\"%s%08x\",\"body\":\"%u ", hashed ? "" : m->id % 7 ? "svc.db.schema.table-with-a-long-name-" : "a", hashed ? 1U : m->id * 2654435761U,
-		    hashed ? m->value % 50 : m->value);
+	/* Equal rows in hashed tables: the id does not tell, the value has few values. Some rows are long, a few larger
+	 * than a pack. */
+	strbuf_addf(line, "{\"id\":\"%s%08x\",\"body\":\"%u ",
+		    hashed      ? ""
+		    : m->id % 7 ? "svc.db.schema.table-with-a-long-name-"
+				: "a",
+		    hashed ? 1U : m->id * 2654435761U, hashed ? m->value % 50 : m->value);
 	size_t n = m->value % 997 == 0 ? 70000 : m->value % 300;
 	for (size_t i = 0; i < n; i++)
 		strbuf_addch(line, (char)('a' + (i * 7 + (hashed ? m->value % 50 : m->value)) % 26));
 	strbuf_adds(line, "\"}");
 }
 
-static int64_t model_write(struct catalog *c, const struct db_table *t, const struct model_row *rows, size_t n, int64_t base_id, int64_t at,
-			   const char *name)
+static int64_t model_write(struct catalog *c, const struct db_table *t, const struct model_row *rows, size_t n,
+			   int64_t base_id, int64_t at, const char *name)
 {
 	bool hashed = t->key_kind == DB_KEY_NONE;
 	struct err e = ERR_INIT;
@@ -247,7 +251,9 @@ static void versions_follow_a_model(void **state)
 			unsigned change = s == 2 ? 100 : s == 3 ? 3 : s == 4 ? 1 : 0;
 			for (size_t i = 0; i < MAX_ROWS && change; i++)
 				if ((unsigned)rand() % change == 0)
-					rows[i].value = s == 4 && i % 50 ? 0 : (unsigned)rand() % 3 ? 1 + (unsigned)rand() % 5000 : 0;
+					rows[i].value = s == 4 && i % 50       ? 0
+							: (unsigned)rand() % 3 ? 1 + (unsigned)rand() % 5000
+									       : 0;
 			if (s == 5)
 				memcpy(rows, saved[3], sizeof rows);
 			memcpy(saved[s], rows, sizeof rows);
@@ -319,11 +325,13 @@ static void damage_is_found_and_contained(void **state)
 	char *path = xasprintf("%s/c.db", dir);
 	sqlite3 *h;
 	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(h,
-				      "UPDATE pack SET data=CAST(substr(data,1,length(data)/2)||x'5a'||substr(data,length(data)/2+2) AS BLOB)"
-				      " WHERE id=(SELECT min(id)+2 FROM pack)",
-				      NULL, NULL, NULL),
-			 SQLITE_OK);
+	assert_int_equal(
+	    sqlite3_exec(
+		h,
+		"UPDATE pack SET data=CAST(substr(data,1,length(data)/2)||x'5a'||substr(data,length(data)/2+2) AS BLOB)"
+		" WHERE id=(SELECT min(id)+2 FROM pack)",
+		NULL, NULL, NULL),
+	    SQLITE_OK);
 	sqlite3_close(h);
 	free(path);
 	c = test_open(dir);
@@ -388,7 +396,8 @@ static void break_first_version(const char *dir)
 	int fd = open(path, O_RDWR | O_CLOEXEC), broken = 0;
 	static uint8_t page[16384];
 	for (off_t at = 0; pread(fd, page, sizeof page, at) == (ssize_t)sizeof page; at += (off_t)sizeof page)
-		if (!page[0] && (page[1] || page[2] || page[3]) && memmem(page + 4, 2 * one.len, one.data, one.len) && ++broken)
+		if (!page[0] && (page[1] || page[2] || page[3]) && memmem(page + 4, 2 * one.len, one.data, one.len) &&
+		    ++broken)
 			assert_int_equal(pwrite(fd, "\x7f\xff\xff\xff", 4, at), 4);
 	assert_true(broken > 0);
 	(void)close(fd);
@@ -619,11 +628,15 @@ static void durable_is_durable(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(versions_follow_a_model), cmocka_unit_test(empty_table),
-		cmocka_unit_test(damage_is_found_and_contained), cmocka_unit_test(damage_frees_nothing),
-		cmocka_unit_test(sweep_waits_for_writers),
-		cmocka_unit_test(snapshots_by_name), cmocka_unit_test(opening), cmocka_unit_test(full_disk),
-		cmocka_unit_test(durable_is_durable),
+	    cmocka_unit_test(versions_follow_a_model),
+	    cmocka_unit_test(empty_table),
+	    cmocka_unit_test(damage_is_found_and_contained),
+	    cmocka_unit_test(damage_frees_nothing),
+	    cmocka_unit_test(sweep_waits_for_writers),
+	    cmocka_unit_test(snapshots_by_name),
+	    cmocka_unit_test(opening),
+	    cmocka_unit_test(full_disk),
+	    cmocka_unit_test(durable_is_durable),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /*
- * tests/unit/test_engine.c - jobs on real SQLite databases, with faults by the fake driver: one job at a time, cancel, failures at
- * every call of the driver (the database is old or new, never between; no half snapshot), recovery after a crash, now, one row.
+ * tests/unit/test_engine.c - jobs on real SQLite databases, with faults by the fake driver: one job at a time, cancel,
+ * failures at every call of the driver (the database is old or new, never between; no half snapshot), recovery after a
+ * crash, now, one row.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -61,19 +62,23 @@ static char *dump(const char *path)
 	return strbuf_detach(&out);
 }
 
-#define SCHEMA                                                                                                              \
-	"CREATE TABLE entity(id INTEGER PRIMARY KEY, json JSON NOT NULL, name TEXT AS (json_extract(json,'$.name')) STORED);" \
-	"CREATE UNIQUE INDEX entity_name ON entity(name);"                                                                  \
-	"CREATE TABLE child(parent INTEGER REFERENCES entity(id) ON DELETE CASCADE, n INTEGER, PRIMARY KEY(parent, n)) WITHOUT ROWID;" \
+#define SCHEMA                                                                                                         \
+	"CREATE TABLE entity(id INTEGER PRIMARY KEY, json JSON NOT NULL, name TEXT AS (json_extract(json,'$.name')) "  \
+	"STORED);"                                                                                                     \
+	"CREATE UNIQUE INDEX entity_name ON entity(name);"                                                             \
+	"CREATE TABLE child(parent INTEGER REFERENCES entity(id) ON DELETE CASCADE, n INTEGER, PRIMARY KEY(parent, "   \
+	"n)) WITHOUT ROWID;"                                                                                           \
 	"CREATE TABLE series(a TEXT, b BLOB);"
-#define ROWS                                                                                                                 \
-	"WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM i WHERE n<400)"                                          \
-	" INSERT INTO entity(id, json) SELECT n, '{\"name\":\"e' || n || '\",\"v\":1}' FROM i;"                               \
-	"INSERT INTO child SELECT id, id % 7 FROM entity;"                                                                   \
-	"INSERT INTO series SELECT 'same', x'00ff' FROM entity WHERE id < 20; INSERT INTO series SELECT 's' || id, NULL FROM entity;"
-#define CHANGES                                                                                                              \
-	"UPDATE entity SET json='{\"name\":\"changed' || id || '\"}' WHERE id % 40 = 0; DELETE FROM entity WHERE id % 50 = 7;" \
-	"INSERT INTO entity(id, json) VALUES(9999, '{\"name\":\"new\"}'); DELETE FROM child WHERE parent % 9 = 1;"            \
+#define ROWS                                                                                                           \
+	"WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM i WHERE n<400)"                                    \
+	" INSERT INTO entity(id, json) SELECT n, '{\"name\":\"e' || n || '\",\"v\":1}' FROM i;"                        \
+	"INSERT INTO child SELECT id, id % 7 FROM entity;"                                                             \
+	"INSERT INTO series SELECT 'same', x'00ff' FROM entity WHERE id < 20; INSERT INTO series SELECT 's' || id, "   \
+	"NULL FROM entity;"
+#define CHANGES                                                                                                        \
+	"UPDATE entity SET json='{\"name\":\"changed' || id || '\"}' WHERE id % 40 = 0; DELETE FROM entity WHERE id "  \
+	"% 50 = 7;"                                                                                                    \
+	"INSERT INTO entity(id, json) VALUES(9999, '{\"name\":\"new\"}'); DELETE FROM child WHERE parent % 9 = 1;"     \
 	"DELETE FROM series WHERE rowid IN (1, 2, 3); INSERT INTO series VALUES('added', 'text')"
 
 /* options: "" or "?fail=..." for the fake driver */
@@ -111,8 +116,8 @@ static void world_new(struct world *w)
 
 static void world_end(struct world *w)
 {
-	static const char *const names[] = {"om.db", "om.db-wal", "om.db-shm", "om.db-journal", "catalog.db", "catalog.db-wal", "catalog.db-shm",
-					    "catalog.db-lock"};
+	static const char *const names[] = {"om.db",      "om.db-wal",      "om.db-shm",      "om.db-journal",
+					    "catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db-lock"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		char *path = xasprintf("%s/%s", w->dir, names[i]);
 		(void)unlink(path);
@@ -200,13 +205,15 @@ static void restore_and_back(void **state)
 	world_end(&w);
 }
 
-/* Every call of the driver fails once, early and late: the database is as before, to the byte, and nothing is half there. */
+/* Every call of the driver fails once, early and late: the database is as before, to the byte, and nothing is half
+ * there. */
 static void a_fault_anywhere_changes_nothing(void **state)
 {
 	(void)state;
-	static const char *const calls[] = {"begin",       "schema_sql",  "scan_open",  "scan_next",  "scan_close", "finish",      "rebuild_begin",
-					    "rebuild_end", "change_begin", "delete_keys", "delete_all", "change_end", "load_begin",  "load_row",
-					    "load_end",    "set_sequences", "settle",    "commit"};
+	static const char *const calls[] = {
+	    "begin",         "schema_sql",  "scan_open",    "scan_next",     "scan_close", "finish",
+	    "rebuild_begin", "rebuild_end", "change_begin", "delete_keys",   "delete_all", "change_end",
+	    "load_begin",    "load_row",    "load_end",     "set_sequences", "settle",     "commit"};
 	struct world w;
 	world_new(&w);
 	world_open(&w, "");
@@ -267,7 +274,8 @@ static void a_failing_snapshot_leaves_nothing(void **state)
 	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
 		struct err e = ERR_INIT;
 		int64_t id = 0;
-		char *options = xasprintf("?fail=%s&after=%d&errno=111", calls[i], strcmp(calls[i], "scan_next") ? 0 : 500);
+		char *options =
+		    xasprintf("?fail=%s&after=%d&errno=111", calls[i], strcmp(calls[i], "scan_next") ? 0 : 500);
 		world_open(&w, options);
 		int r = engine_snapshot(w.engine, 0, "x", &w.me, &id, &e);
 		if (r == 0)
@@ -353,7 +361,8 @@ static void a_signal_cancels_a_restore(void **state)
 	world_close(&w);
 	sql(w.db, CHANGES);
 	char *before = dump(w.db);
-	static const char *const where[] = {"?hang=change_begin", "?hang=load_row", "?hang=begin", "?slow_ms_per_row=5"};
+	static const char *const where[] = {"?hang=change_begin", "?hang=load_row", "?hang=begin",
+					    "?slow_ms_per_row=5"};
 	for (size_t i = 0; i < sizeof where / sizeof *where; i++) {
 		world_open(&w, where[i]);
 		struct waiter waiter = {0};
@@ -469,11 +478,15 @@ static void one_row(void **state)
 	world_new(&w);
 	world_open(&w, "");
 	char *before = dump(w.db);
-	const char *changed = "{\n  \"id\": 5,\n  \"json\": {\"name\":\"other\"}\n}\n", *added = "{\"id\":777,\"json\":{\"name\":\"n\"}}";
+	const char *changed = "{\n  \"id\": 5,\n  \"json\": {\"name\":\"other\"}\n}\n",
+		   *added = "{\"id\":777,\"json\":{\"name\":\"n\"}}";
 	const char *back = "{\"id\":5,\"json\":{\"name\":\"e5\",\"v\":1}}";
-	assert_int_equal(engine_put_row(w.engine, 0, "entity", "6.json", changed, strlen(changed), &w.me, NULL, &e), -EINVAL);
-	assert_int_equal(engine_put_row(w.engine, 0, "nope", "5.json", changed, strlen(changed), &w.me, NULL, &e), -ENOENT);
-	assert_int_equal(engine_put_row(w.engine, 0, "series", "5.json", changed, strlen(changed), &w.me, NULL, &e), -ENOTSUP);
+	assert_int_equal(engine_put_row(w.engine, 0, "entity", "6.json", changed, strlen(changed), &w.me, NULL, &e),
+			 -EINVAL);
+	assert_int_equal(engine_put_row(w.engine, 0, "nope", "5.json", changed, strlen(changed), &w.me, NULL, &e),
+			 -ENOENT);
+	assert_int_equal(engine_put_row(w.engine, 0, "series", "5.json", changed, strlen(changed), &w.me, NULL, &e),
+			 -ENOTSUP);
 	assert_int_equal(engine_put_row(w.engine, 0, "entity", "5.json", "{", 1, &w.me, NULL, &e), -EBADMSG);
 	char *same = dump(w.db);
 	assert_string_equal(before, same);
@@ -583,13 +596,14 @@ static void *end_commit(void *arg)
 	return NULL;
 }
 
-/* A cancel in COMMIT: what the database holds is looked up all the same, the words and the journal tell it, and now/ knows. Where it
- * cannot be looked up the entry stays open until it can. */
+/* A cancel in COMMIT: what the database holds is looked up all the same, the words and the journal tell it, and now/
+ * knows. Where it cannot be looked up the entry stays open until it can. */
 static void an_uncertain_commit_is_settled(void **state)
 {
 	(void)state;
 	static const char *const words[] = {"the database is unchanged", "is not known", "holds the restored state"};
-	static const char *const journal[] = {"restore test: interrupted", "restore test: begun", "restore test: committed"};
+	static const char *const journal[] = {"restore test: interrupted", "restore test: begun",
+					      "restore test: committed"};
 	for (int end = COMMIT_UNCHANGED; end <= COMMIT_DONE; end++) {
 		struct world w;
 		struct err e = ERR_INIT;
@@ -682,8 +696,9 @@ static void a_target_removed_meanwhile_is_restored(void **state)
 
 static void remove_tree(const char *path)
 {
-	static const char *const names[] = {"MANIFEST.json", "schema.sql", "SHA256SUMS", "tables/child.jsonl", "tables/entity.jsonl",
-					    "tables/series.jsonl", "tables"};
+	static const char *const names[] = {
+	    "MANIFEST.json",       "schema.sql",          "SHA256SUMS", "tables/child.jsonl",
+	    "tables/entity.jsonl", "tables/series.jsonl", "tables"};
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		char *name = xasprintf("%s/%s", path, names[i]);
 		(void)remove(name);
@@ -720,7 +735,8 @@ static void an_import_is_not_now(void **state)
 	world_end(&w);
 }
 
-/* A file that was given its size before its bytes (rsync --preallocate, a sparse copy) is told from its start, however large. */
+/* A file that was given its size before its bytes (rsync --preallocate, a sparse copy) is told from its start, however
+ * large. */
 static void a_file_of_zeros_is_not_gathered(void **state)
 {
 	(void)state;
@@ -799,8 +815,9 @@ static void a_key_given_up_can_be_compared(void **state)
 	struct world w;
 	struct err e = ERR_INIT;
 	world_new(&w);
-	sql(w.db, "CREATE TABLE derived(json JSON NOT NULL, id TEXT AS (json_extract(json,'$.id')) STORED NOT NULL UNIQUE);"
-		  "INSERT INTO derived(json) VALUES('{\"id\":\"a\"}'),('{\"id\":\"b\"}')");
+	sql(w.db,
+	    "CREATE TABLE derived(json JSON NOT NULL, id TEXT AS (json_extract(json,'$.id')) STORED NOT NULL UNIQUE);"
+	    "INSERT INTO derived(json) VALUES('{\"id\":\"a\"}'),('{\"id\":\"b\"}')");
 	world_open(&w, "");
 	int64_t a = take(&w, "a"), entry;
 	sql(w.db, "INSERT INTO derived(json) VALUES('{\"id\":1.10}')");
@@ -829,22 +846,22 @@ static void a_key_given_up_can_be_compared(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(restore_and_back),
-		cmocka_unit_test(a_fault_anywhere_changes_nothing),
-		cmocka_unit_test(a_failing_snapshot_leaves_nothing),
-		cmocka_unit_test(one_job_at_a_time),
-		cmocka_unit_test(a_signal_cancels_a_restore),
-		cmocka_unit_test(policies),
-		cmocka_unit_test(now_follows_the_database),
-		cmocka_unit_test(one_row),
-		cmocka_unit_test(a_crash_is_settled),
-		cmocka_unit_test(two_processes),
-		cmocka_unit_test(an_uncertain_commit_is_settled),
-		cmocka_unit_test(a_target_removed_meanwhile_is_restored),
-		cmocka_unit_test(an_import_is_not_now),
-		cmocka_unit_test(a_file_of_zeros_is_not_gathered),
-		cmocka_unit_test(a_damaged_newest_snapshot_stops_nothing),
-		cmocka_unit_test(a_key_given_up_can_be_compared),
+	    cmocka_unit_test(restore_and_back),
+	    cmocka_unit_test(a_fault_anywhere_changes_nothing),
+	    cmocka_unit_test(a_failing_snapshot_leaves_nothing),
+	    cmocka_unit_test(one_job_at_a_time),
+	    cmocka_unit_test(a_signal_cancels_a_restore),
+	    cmocka_unit_test(policies),
+	    cmocka_unit_test(now_follows_the_database),
+	    cmocka_unit_test(one_row),
+	    cmocka_unit_test(a_crash_is_settled),
+	    cmocka_unit_test(two_processes),
+	    cmocka_unit_test(an_uncertain_commit_is_settled),
+	    cmocka_unit_test(a_target_removed_meanwhile_is_restored),
+	    cmocka_unit_test(an_import_is_not_now),
+	    cmocka_unit_test(a_file_of_zeros_is_not_gathered),
+	    cmocka_unit_test(a_damaged_newest_snapshot_stops_nothing),
+	    cmocka_unit_test(a_key_given_up_can_be_compared),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

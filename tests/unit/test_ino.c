@@ -40,7 +40,8 @@ static void test_round_trip_and_distinct(void **state)
 			continue;
 		for (size_t a = 0; a < (test_has_id(kind) ? sizeof test_ids / sizeof *test_ids : 1); a++) {
 			for (size_t b = 0; b < (test_has_sub(kind) ? sizeof test_subs / sizeof *test_subs : 1); b++) {
-				struct ino in = {.kind = (enum ino_kind)kind, .id = test_ids[a], .sub = test_subs[b]}, out;
+				struct ino in = {.kind = (enum ino_kind)kind, .id = test_ids[a], .sub = test_subs[b]},
+					   out;
 				if (kind == INO_NOW_ROW && in.id > INO_NOW_PACK_MAX)
 					continue;
 				if (kind == INO_NOW_ROW)
@@ -102,9 +103,9 @@ static void test_any_number(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_round_trip_and_distinct),
-		cmocka_unit_test(test_overflow),
-		cmocka_unit_test(test_any_number),
+	    cmocka_unit_test(test_round_trip_and_distinct),
+	    cmocka_unit_test(test_overflow),
+	    cmocka_unit_test(test_any_number),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -153,19 +153,19 @@ static void test_manifest_refusals(void **state)
 }
 
 static const char table_text[] =
-	"{\n"
-	"  \"format\": 1,\n"
-	"  \"name\": \"t\",\n"
-	"  \"columns\": [\n"
-	"    {\"name\": \"id\", \"type\": \"character varying(36)\", \"form\": \"text\", \"nullable\": false, "
-	"\"generated\": true, \"document\": \"json\", \"member\": \"id\"},\n"
-	"    {\"name\": \"json\", \"type\": \"jsonb\", \"form\": \"json\", \"nullable\": true},\n"
-	"    {\"name\": \"n\", \"type\": \"bigint\", \"form\": \"number\", \"integer\": true, "
-	"\"nullable\": false}\n"
-	"  ],\n"
-	"  \"key\": {\"kind\": \"unique\", \"columns\": [\"n\", \"id\"]},\n"
-	"  \"dynamic\": true\n"
-	"}\n";
+    "{\n"
+    "  \"format\": 1,\n"
+    "  \"name\": \"t\",\n"
+    "  \"columns\": [\n"
+    "    {\"name\": \"id\", \"type\": \"character varying(36)\", \"form\": \"text\", \"nullable\": false, "
+    "\"generated\": true, \"document\": \"json\", \"member\": \"id\"},\n"
+    "    {\"name\": \"json\", \"type\": \"jsonb\", \"form\": \"json\", \"nullable\": true},\n"
+    "    {\"name\": \"n\", \"type\": \"bigint\", \"form\": \"number\", \"integer\": true, "
+    "\"nullable\": false}\n"
+    "  ],\n"
+    "  \"key\": {\"kind\": \"unique\", \"columns\": [\"n\", \"id\"]},\n"
+    "  \"dynamic\": true\n"
+    "}\n";
 
 static void test_table_round(void **state)
 {

@@ -91,7 +91,8 @@ static void test_content_equals_buffer(void **state)
 	for (int step = 0; step < 3000; step++) {
 		uint64_t what = test_random(&x) % 100;
 		if (what < 55) {
-			size_t at = test_random(&x) % max, n = 1 + test_random(&x) % (what < 5 ? 3 * STAGING_CHUNK : 9000);
+			size_t at = test_random(&x) % max,
+			       n = 1 + test_random(&x) % (what < 5 ? 3 * STAGING_CHUNK : 9000);
 			if (what > 45)
 				at = at / STAGING_CHUNK * STAGING_CHUNK; /* whole chunks too */
 			if (what > 50)
@@ -253,9 +254,12 @@ static void test_attributes(void **state)
 {
 	struct test_area *t = *state;
 	int64_t a = test_make(t, ROOT, "a", S_IFREG | 0600);
-	struct staged_node n, set = {.mode = 04755, .uid = 5, .gid = 6, .atime_ns = -7000000001, .mtime_ns = 1234567890123456789};
+	struct staged_node n,
+	    set = {.mode = 04755, .uid = 5, .gid = 6, .atime_ns = -7000000001, .mtime_ns = 1234567890123456789};
 
-	assert_int_equal(staging_setattr(t->s, a, &set, STAGING_MODE | STAGING_UID | STAGING_GID | STAGING_ATIME | STAGING_MTIME, &n), 0);
+	assert_int_equal(staging_setattr(t->s, a, &set,
+					 STAGING_MODE | STAGING_UID | STAGING_GID | STAGING_ATIME | STAGING_MTIME, &n),
+			 0);
 	test_reopen(t);
 	assert_int_equal(staging_get(t->s, a, &n), 0);
 	assert_int_equal(n.mode, S_IFREG | 04755);
@@ -351,12 +355,12 @@ static void test_sets(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_content_equals_buffer, test_setup, test_teardown),
-		cmocka_unit_test_setup_teardown(test_names, test_setup, test_teardown),
-		cmocka_unit_test_setup_teardown(test_rename, test_setup, test_teardown),
-		cmocka_unit_test_setup_teardown(test_unlinked_while_open, test_setup, test_teardown),
-		cmocka_unit_test_setup_teardown(test_attributes, test_setup, test_teardown),
-		cmocka_unit_test_setup_teardown(test_sets, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_content_equals_buffer, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_names, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_rename, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_unlinked_while_open, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_attributes, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_sets, test_setup, test_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
