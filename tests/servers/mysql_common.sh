@@ -37,7 +37,7 @@ choose_user() {
 running_pid() {
 	local pid
 	[ -s "$dir/pid" ] || return 1
-	pid=$(tr -dc 0-9 <"$dir/pid")
+	pid=$(tr -dc 0-9 2>/dev/null <"$dir/pid") || return 1 # it may go between the two
 	[ -n "$pid" ] && [ -r "/proc/$pid/cmdline" ] || return 1
 	tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qxF -- "--datadir=$dir/data" || return 1
 	echo "$pid"
