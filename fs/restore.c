@@ -456,6 +456,12 @@ static int restores_look(struct restores *r, int64_t top, size_t source, const c
 	bool go = state.complete || why == RESTORES_APPLY;
 	if (!go && state.kind == BACKUP_ARCHIVE)
 		go = missing == 0;
+	/* An archive's files come in any order, and SHA256SUMS is one that the manifest does not count: a restore
+	 * before it came would be followed by another one when it does. A copier that says it is at its end has none to
+	 * bring. */
+	struct staged_node sums;
+	if (go && state.kind == BACKUP_ARCHIVE && why == RESTORES_FILE)
+		go = staging_lookup(r->staging, top, "SHA256SUMS", &sums) == 0;
 	if (!go && state.kind == BACKUP_SNAPSHOT && missing)
 		go = (why == RESTORES_ENDED && missing * 2 <= state.files_expected) || restores_all_begun(r, top);
 	if (!go && state.kind == BACKUP_TABLE && why == RESTORES_ENDED)

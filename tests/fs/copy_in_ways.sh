@@ -45,6 +45,11 @@ way tar sh -c "tar -C $CASE_DIR/archive -cf - . | tar -C $R/tar -xf -"
 mkdir "$R/tar_rows"
 way tar_rows sh -c "tar -C $CASE_DIR/rows -cf - . | tar -C $R/tar_rows -xpf -"
 cp -a "$CASE_DIR/archive" "$CASE_DIR/moved"
+# One restore, whatever comes last: the sums, the manifest, a table.
+for last in SHA256SUMS MANIFEST.json tables/tag_usage.jsonl; do
+	way "last_${last##*/}" sh -c "cd '$CASE_DIR/archive' && mkdir -p '$R/last_${last##*/}/tables' &&
+		find . -type f ! -path './$last' -exec cp {} '$R/last_${last##*/}/{}' \\; && cp '$last' '$R/last_${last##*/}/$last'"
+done
 way mv mv "$CASE_DIR/moved" "$R/moved"
 way symlink ln -s ../snapshots/s "$R/link"
 way symlink_archive ln -s ../archives/s "$R/alink"
