@@ -361,10 +361,7 @@ static void restores_write_error(struct restores *r, int64_t top, const char *la
 		if (report->data[report->len - 1] != '\n')
 			strbuf_addch(&text, '\n');
 	}
-	strbuf_addf(&text,
-		    "\nThe database is as it was. When the cause is gone: touch %s/" RESTORES_APPLY_NAME
-		    ", or copy it in again.\n",
-		    label);
+	strbuf_addf(&text, "\nWhen the cause is gone: touch %s/" RESTORES_APPLY_NAME ", or copy it in again.\n", label);
 	restores_write_text(r, top, "ERROR.txt", &text);
 }
 
