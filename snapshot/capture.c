@@ -20,7 +20,7 @@ static int capture_new(void *arg, const struct stream_row *l, struct err *e)
 	uint8_t sha[ROW_SHA_LEN];
 	hasher_sha256(s->hasher, l->line, l->line_len, sha);
 	digest_add(&s->digest, sha);
-	return version_writer_new_row(s->v, l->key, l->key_len, l->number, l->line, l->line_len, e);
+	return version_writer_new_row(s->v, l->key, l->key_len, l->number, l->line, l->line_len, sha, e);
 }
 
 static int capture_gone(void *arg, const struct stream_row *r, struct err *e)

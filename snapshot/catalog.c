@@ -16,7 +16,7 @@
 #include <sys/vfs.h>
 #include <time.h>
 
-#define CATALOG_FORMAT 1
+#define CATALOG_FORMAT 2
 #define CATALOG_APPLICATION_ID 0x6d736e70 /* "msnp" */
 
 #define CATALOG_CACHE_DEFAULT (32U << 20)
@@ -129,7 +129,7 @@ static int catalog_create(struct catalog *c, struct store_db *db, struct err *e)
 		return err_set(e, EIO, "no random numbers");
 	hex_encode(random, sizeof random, c->uuid);
 	/* Both must be set before the first table; auto_vacuum lets `remove` give space back to the file system. */
-	int r = catalog_exec(db, "PRAGMA page_size=16384; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL", e);
+	int r = catalog_exec(db, "PRAGMA page_size=2048; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL", e);
 	if (r == 0)
 		r = catalog_exec(db, "BEGIN IMMEDIATE", e);
 	int64_t version = 0;
@@ -161,6 +161,11 @@ static int catalog_check_format(struct catalog *c, struct store_db *db, struct e
 	if (version > CATALOG_FORMAT)
 		return err_set(e, ENOTSUP, "catalog %s: format %" PRId64 " is newer than this program knows (%d)",
 			       c->path, version, CATALOG_FORMAT);
+	if (version < CATALOG_FORMAT)
+		return err_set(e, ENOTSUP,
+			       "catalog %s: format %" PRId64 " is from before the first release (export its snapshots "
+			       "with the program that made it, and import them into a new catalog)",
+			       c->path, version);
 	sqlite3_stmt *st = NULL;
 	if (sqlite3_prepare_v2(db->h, "SELECT value FROM meta WHERE key='uuid'", -1, &st, NULL) == SQLITE_OK &&
 	    sqlite3_step(st) == SQLITE_ROW)

@@ -14,6 +14,7 @@
 #define PACK_HASH_SIZE 4096U
 #define PACK_LEVEL 1 /* measured: level 3 costs 40 % more time for 4 % less space on dictionary-coded rows */
 #define PACK_DICT_MAX (112U << 10)
+#define DICT_SLICE 1024U /* about a row, so that what rows have in common is seen */
 
 #define PACK_CTX_POOL 16U
 
@@ -407,7 +408,15 @@ int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e)
 	int r = pack_load(c, id, &p, stored, e);
 	if (r < 0)
 		return r;
-	hasher_sha256(h, p->raw, p->raw_len, sha);
+	_cleanup_strbuf_ struct strbuf all = {0};
+	strbuf_add(&all, p->raw, p->line_at[0]);
+	for (uint32_t i = 0; i < p->rows; i++) {
+		size_t len;
+		const char *line = pack_line(p, i, &len);
+		hasher_sha256(h, line, len, sha);
+		strbuf_add(&all, sha, sizeof sha);
+	}
+	hasher_sha256(h, all.data, all.len, sha);
 	pack_free(p);
 	return memcmp(sha, stored, sizeof sha) ? pack_damaged(id, "SHA-256 differs", e) : 0;
 }
@@ -416,6 +425,7 @@ int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e)
 
 struct packer {
 	ZSTD_CCtx *ctx;
+	struct strbuf out;
 };
 
 struct packer *packer_new(void)
@@ -434,35 +444,53 @@ void packer_free(struct packer *p)
 	if (!p)
 		return;
 	(void)ZSTD_freeCCtx(p->ctx);
+	strbuf_done(&p->out);
 	free(p);
 }
 
-void packer_set_dict(struct packer *p, const void *dict, size_t len)
+ZSTD_CDict *packer_dict(const void *data, size_t len)
 {
-	(void)ZSTD_CCtx_loadDictionary(p->ctx, dict, dict ? len : 0);
+	ZSTD_CDict *d = ZSTD_createCDict(data, len, PACK_LEVEL);
+	if (!d)
+		abort();
+	return d;
 }
 
-int packer_compress(struct packer *p, const void *raw, size_t len, struct strbuf *out, struct err *e)
+int packer_compress(struct packer *p, const ZSTD_CDict *dict, const void *raw, size_t len, const void **ret_data,
+		    size_t *ret_len, struct err *e)
 {
 	size_t bound = ZSTD_compressBound(len);
-	strbuf_reserve(out, bound);
-	size_t n = ZSTD_compress2(p->ctx, out->data + out->len, bound, raw, len);
+	strbuf_clear(&p->out);
+	strbuf_reserve(&p->out, bound);
+	(void)ZSTD_CCtx_refCDict(p->ctx, dict);
+	size_t n = ZSTD_compress2(p->ctx, p->out.data, bound, raw, len);
 	if (ZSTD_isError(n))
 		return err_set(e, EIO, "compressing a pack: %s", ZSTD_getErrorName(n));
-	out->len += n;
+	*ret_data = p->out.data;
+	*ret_len = n;
 	return 0;
 }
 
-void packer_train(const void *samples, const size_t *sizes, unsigned n, struct strbuf *out)
+/* A sixteenth of the samples, taken evenly, is the content; the library adds entropy tables made of all of them.
+ * Measured on 206 MB of rows: a tenth of the time of ZDICT_trainFromBuffer, 1 % more space. */
+void packer_train(const void *samples, size_t len, struct strbuf *out)
 {
-	size_t total = 0;
-	for (unsigned i = 0; i < n; i++)
-		total += sizes[i];
-	size_t cap = total / 16 < PACK_DICT_MAX ? total / 16 : PACK_DICT_MAX;
-	if (n < 8 || cap < 1024)
+	const char *from = samples;
+	size_t n = (len < (size_t)PACK_DICT_MAX * 16 ? len / 16 : PACK_DICT_MAX) / DICT_SLICE;
+	if (n < 4)
 		return;
+	_cleanup_free_ char *content = xmalloc(n * DICT_SLICE);
+	for (size_t i = 0; i < n; i++)
+		memcpy(content + i * DICT_SLICE, from + len / n * i, DICT_SLICE);
+	size_t n_samples = (len + DICT_SLICE - 1) / DICT_SLICE;
+	_cleanup_free_ size_t *sizes = xmalloc(n_samples * sizeof *sizes);
+	for (size_t i = 0; i < n_samples; i++)
+		sizes[i] = i + 1 < n_samples ? DICT_SLICE : len - i * DICT_SLICE;
+	ZDICT_params_t params = {.compressionLevel = PACK_LEVEL};
+	size_t cap = n * DICT_SLICE + 1024;
 	strbuf_reserve(out, cap);
-	size_t got = ZDICT_trainFromBuffer(out->data, cap, samples, sizes, n);
+	size_t got = ZDICT_finalizeDictionary(out->data, cap, content, n * DICT_SLICE, samples, sizes,
+					      (unsigned)n_samples, params);
 	/* Samples too alike or too few: packs are compressed without a dictionary, which is only larger. */
 	if (!ZDICT_isError(got))
 		out->len = got;

@@ -121,8 +121,8 @@ int store_reserve(struct store_db *db, const char *counter, int64_t n, int64_t *
 
 /*
  * Raw pack: varint rows; per row varint (file size - line length) and, where keys are hashed, varint running number;
- * then the lines, each with a newline. Stored zstd-compressed (checksum on), with the SHA-256 of the raw bytes beside
- * it.
+ * then the lines, each with a newline. Stored zstd-compressed (checksum on). Beside it: the SHA-256 over the bytes
+ * before the lines and each line's SHA-256, which the table's digest needs anyway.
  */
 struct pack {
 	int64_t id;
@@ -168,15 +168,39 @@ static inline const void *pack_key(const struct pack *p, uint32_t i, size_t *len
 /* Verifies one stored pack against its SHA-256. */
 int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e);
 
-/* Compresses raw packs with one dictionary; a thread's own. */
+/* Compresses raw packs; a thread's own. */
 struct packer;
 struct packer *packer_new(void);
 void packer_free(struct packer *p);
-void packer_set_dict(struct packer *p, const void *dict, size_t len); /* copies; NULL: none */
-int packer_compress(struct packer *p, const void *raw, size_t len, struct strbuf *out, struct err *e);
-/* Trains a dictionary on raw packs laid end to end; *out stays empty when there is too little to learn from. */
-void packer_train(const void *samples, const size_t *sizes, unsigned n, struct strbuf *out);
+/* dict NULL: none. *data is valid until the next call. */
+int packer_compress(struct packer *p, const ZSTD_CDict *dict, const void *raw, size_t len, const void **ret_data,
+		    size_t *ret_len, struct err *e);
+/* A dictionary as compressors use it; any number of threads. */
+ZSTD_CDict *packer_dict(const void *data, size_t len);
+/* Makes a dictionary of raw packs laid end to end; *out stays empty when there is too little to learn from. */
+void packer_train(const void *samples, size_t len, struct strbuf *out);
 DEFINE_CLEANUP(cleanup_packer, struct packer, packer_free);
+
+/* ---- packing: threads that compress and store packs ---- */
+
+struct packing;
+struct packing_table; /* the packs of one description; belongs to the packing and to one thread at a time */
+
+int packing_new(struct packing **ret, struct catalog *c, int64_t taken_ms, struct err *e);
+/* Ends the threads; packs that are not stored yet are dropped. */
+void packing_free(struct packing *p);
+DEFINE_CLEANUP(cleanup_packing, struct packing, packing_free);
+int packing_id(struct packing *p, int64_t *ret, struct err *e); /* the number of a new pack; any thread */
+int packing_table(struct packing_table **ret, struct packing *p, int64_t codec_id, struct err *e);
+/* Takes *raw; waits while too much is queued. An error may be that of an earlier pack. */
+int packing_add(struct packing_table *t, int64_t id, struct strbuf *raw, const uint8_t sha[ROW_SHA_LEN], struct err *e);
+/* The table has no more packs. */
+int packing_end_table(struct packing_table *t, struct err *e);
+/* All packs are compressed; then packing_store puts those that are not in the catalog yet into the caller's
+ * transaction. */
+int packing_wait(struct packing *p, struct err *e);
+int packing_store(struct packing *p, struct store_db *db, struct err *e);
+uint64_t packing_bytes(struct packing *p); /* compressed so far; any thread */
 
 /* ---- codecs ---- */
 int store_codec_id(struct catalog *c, const struct db_table *t, int64_t *ret, struct err *e); /* found or made */
@@ -197,9 +221,12 @@ struct extent {
 	uint32_t first;
 	uint32_t count;
 	uint64_t line_bytes;
+	uint64_t file_bytes; /* of the row files */
 	const uint8_t *sep;
 	size_t sep_len;
 };
+/* The next extent of a page; *pack is where the number before is kept, 0 at the page's start. */
+int extent_next(const uint8_t **p, const uint8_t *end, int64_t *pack, struct extent *ret, struct err *e);
 
 struct version_writer;
 
@@ -214,14 +241,16 @@ int64_t snapshot_writer_id(const struct snapshot_writer *w);
 void snapshot_writer_free(struct snapshot_writer *w);
 DEFINE_CLEANUP(cleanup_snapshot_writer, struct snapshot_writer, snapshot_writer_free);
 
-/* One table at a time, rows in ascending key order, each either kept from the base version or new. */
+/* Tables may be written by several threads, each by one; rows in ascending key order, each either kept from the base
+ * version or new. */
 int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, struct version_writer **ret,
 			  struct err *e);
 int64_t version_writer_codec_id(const struct version_writer *v);
 const struct row_codec *version_writer_codec(const struct version_writer *v);
 int version_writer_keep(struct version_writer *v, const struct stored_row *row, struct err *e);
+/* sha: the line's. */
 int version_writer_new_row(struct version_writer *v, const void *key, size_t key_len, uint64_t number, const char *line,
-			   size_t line_len, struct err *e);
+			   size_t line_len, const uint8_t sha[ROW_SHA_LEN], struct err *e);
 /* Ends the table. *d is its digest. The version is `base` (0: none) itself when nothing changed. since_ms: when a
  * backup says since when its rows are these; 0: since the base, or now. */
 int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, int64_t since_ms,
@@ -239,7 +268,7 @@ struct manifest_table *snapshot_writer_find(struct snapshot_writer *w, const cha
  * from what was written and from `schema_sql`; schema_since_ms 0: now. */
 int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct manifest *m, const char *schema_sql,
 			   size_t schema_len, struct err *e);
-uint64_t snapshot_writer_bytes(const struct snapshot_writer *w); /* stored so far, compressed */
+uint64_t snapshot_writer_bytes(struct snapshot_writer *w); /* stored so far, compressed */
 
 /* The snapshot's manifest as stored (tables without their columns), and the text with the columns of these codecs. */
 int store_manifest(struct catalog *c, int64_t snapshot_id, struct manifest *ret, struct err *e);

@@ -70,13 +70,10 @@ static int sweep_page(sqlite3_stmt *live, const uint8_t *p, size_t n)
 	const uint8_t *end = p + n;
 	int64_t pack = 0;
 	while (p < end) {
-		uint64_t delta, first, count, bytes, sep;
-		if (!varint_get(&p, end, &delta) || !varint_get(&p, end, &first) || !varint_get(&p, end, &count) ||
-		    !varint_get(&p, end, &bytes) || !varint_get(&p, end, &sep) || sep > (uint64_t)(end - p))
+		struct extent x;
+		if (extent_next(&p, end, &pack, &x, NULL) < 0)
 			return -EIO;
-		p += sep;
-		pack += (int64_t)(delta >> 1) ^ -(int64_t)(delta & 1);
-		sqlite3_bind_int64(live, 1, pack);
+		sqlite3_bind_int64(live, 1, x.pack);
 		int step = sqlite3_step(live);
 		(void)sqlite3_reset(live);
 		if (step != SQLITE_DONE)

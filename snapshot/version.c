@@ -4,7 +4,7 @@
  * Any thread; nothing here is shared but the catalog's own parts. A version's page list is one small blob; a lookup
  * reads it, one page of extents and one pack. The written form is described at struct extent in store.h; varints
  * throughout: version: (page id, rows, line bytes, separator length, separator) for each page page:    (zigzag pack id
- * delta, first, count, line bytes, separator length, separator) for each extent
+ * delta, first, count, line bytes, what the row files have more, separator length, separator) for each extent
  */
 #include "snapshot/store.h"
 
@@ -223,18 +223,19 @@ static int page_entry_next(const uint8_t **p, const uint8_t *end, struct page_en
 	return 0;
 }
 
-static int extent_next(const uint8_t **p, const uint8_t *end, int64_t *pack, struct extent *ret, struct err *e)
+int extent_next(const uint8_t **p, const uint8_t *end, int64_t *pack, struct extent *ret, struct err *e)
 {
-	uint64_t delta, first, count, bytes, sep;
+	uint64_t delta, first, count, bytes, files, sep;
 	if (!varint_get(p, end, &delta) || !varint_get(p, end, &first) || !varint_get(p, end, &count) ||
-	    !varint_get(p, end, &bytes) || !varint_get(p, end, &sep) || sep > (uint64_t)(end - *p) ||
-	    first > PACK_MAX_ROWS || count > PACK_MAX_ROWS || count == 0)
+	    !varint_get(p, end, &bytes) || !varint_get(p, end, &files) || !varint_get(p, end, &sep) ||
+	    sep > (uint64_t)(end - *p) || first > PACK_MAX_ROWS || count > PACK_MAX_ROWS || count == 0 || bytes < count)
 		return err_set(e, EIO, "catalog: a page is damaged");
 	*pack += (int64_t)(delta >> 1) ^ -(int64_t)(delta & 1);
 	*ret = (struct extent){.pack = *pack,
 			       .first = (uint32_t)first,
 			       .count = (uint32_t)count,
 			       .line_bytes = bytes,
+			       .file_bytes = files + (bytes - count),
 			       .sep = *p,
 			       .sep_len = sep};
 	*p += sep;

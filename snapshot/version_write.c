@@ -1,32 +1,17 @@
 /*
  * snapshot/version_write.c - making table versions and the snapshot that names them.
  *
- * A writer belongs to one thread. Packs are compressed here and stored in transactions of STORE_BATCH bytes, so that
- * the write-ahead log stays small and other writers get their turn; until the last transaction names them no reader
- * sees them, and a crash leaves them to the next sweep. The shared WRITERS lock keeps sweeps away meanwhile.
+ * A version writer belongs to one thread; several may write tables of one snapshot. Packs go to the threads of
+ * packing.c; until the last transaction names them no reader sees them, and a crash leaves them to the next sweep. The
+ * shared WRITERS lock keeps sweeps away meanwhile.
  */
 #include "snapshot/store.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-#define STORE_BATCH (4U << 20)
-#define PACK_ID_BLOCK 256
 #define PAGE_CUT_MASK 63U /* a page ends after the extent whose hash has these bits clear: 64 extents on average */
 #define PAGE_MAX 1024U
-#define DICT_SAMPLE (512U << 10) /* raw bytes to learn a table's dictionary from */
-#define DICT_WORTH (96U << 10)   /* below this a dictionary costs more than it saves */
-
-struct raw_pack {
-	int64_t id;
-	struct strbuf raw;
-};
-
-struct stored_pack {
-	int64_t id, codec_id, dict_id;
-	uint8_t sha[ROW_SHA_LEN];
-	struct strbuf data;
-};
 
 struct written_table {
 	struct manifest_table m;
@@ -47,12 +32,8 @@ struct snapshot_writer {
 	struct catalog *catalog;
 	int64_t id, source_id, taken_ms;
 	int lock_fd;
-	struct hasher *hasher;
-	struct packer *packer;
-	int64_t next_pack, end_pack;
-	struct stored_pack *batch;
-	size_t n_batch, cap_batch, batch_bytes;
-	uint64_t stored_bytes;
+	struct packing *packing;
+	pthread_mutex_t mutex; /* of the tables, while threads write them */
 	struct written_table *table;
 	size_t n_tables, cap_tables;
 };
@@ -61,18 +42,15 @@ struct version_writer {
 	struct snapshot_writer *w;
 	const struct row_codec *codec;
 	bool hashed;
-	int64_t codec_id, dict_id;
-	bool dict_known; /* dictionary loaded, or learned, or not worth it */
+	int64_t codec_id;
+	struct packing_table *packing;
+	struct hasher *hasher;
 	/* the pack that is being filled */
 	int64_t pack_id;
 	uint32_t pack_rows;
-	struct strbuf head, lines;
-	/* raw packs that wait for the dictionary */
-	struct raw_pack *waiting;
-	size_t n_waiting, cap_waiting, waiting_bytes;
+	struct strbuf head, lines, shas;
 	/* the extent and page that are being filled */
-	struct extent extent; /* count 0: none */
-	uint64_t extent_file_bytes;
+	struct extent extent; /* count 0: none; its separator is extent_sep */
 	struct strbuf extent_sep, last_key, page, page_sep;
 	uint32_t page_extents;
 	int64_t page_pack; /* delta base */
@@ -92,12 +70,14 @@ int snapshot_writer_new(struct snapshot_writer **ret, struct catalog *c, int64_t
 	w->source_id = source_id;
 	w->taken_ms = taken_ms;
 	w->lock_fd = fd;
-	w->hasher = hasher_new();
-	w->packer = packer_new();
+	(void)pthread_mutex_init(&w->mutex, NULL);
+	int r = packing_new(&w->packing, c, taken_ms, e);
+	if (r < 0)
+		return r;
 	struct store_db *db = store_write_begin(c, STORE_LAZY, e);
 	if (!db)
 		return err_code(e);
-	int r = store_reserve(db, "snapshot", 1, &w->id, e);
+	r = store_reserve(db, "snapshot", 1, &w->id, e);
 	r = store_write_end(c, db, r, e);
 	if (r < 0)
 		return r;
@@ -110,9 +90,9 @@ int64_t snapshot_writer_id(const struct snapshot_writer *w)
 	return w->id;
 }
 
-uint64_t snapshot_writer_bytes(const struct snapshot_writer *w)
+uint64_t snapshot_writer_bytes(struct snapshot_writer *w)
 {
-	return w->stored_bytes;
+	return packing_bytes(w->packing);
 }
 
 static void written_table_done(struct written_table *t)
@@ -130,144 +110,17 @@ void snapshot_writer_free(struct snapshot_writer *w)
 {
 	if (!w)
 		return;
-	for (size_t i = 0; i < w->n_batch; i++)
-		strbuf_done(&w->batch[i].data);
-	free(w->batch);
+	packing_free(w->packing);
 	for (size_t i = 0; i < w->n_tables; i++)
 		written_table_done(&w->table[i]);
 	free(w->table);
-	hasher_free(w->hasher);
-	packer_free(w->packer);
+	(void)pthread_mutex_destroy(&w->mutex);
 	if (w->lock_fd >= 0)
 		(void)close(w->lock_fd);
 	free(w);
 }
 
 /* ---- packs ---- */
-
-static int writer_flush_in(struct snapshot_writer *w, struct store_db *db, struct err *e)
-{
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < w->n_batch; i++) {
-		struct stored_pack *p = &w->batch[i];
-		sqlite3_stmt *st = store_stmt(db, STMT_PACK_INSERT, e);
-		if (!st)
-			return err_code(e);
-		sqlite3_bind_int64(st, 1, p->id);
-		sqlite3_bind_int64(st, 2, p->codec_id);
-		sqlite3_bind_int64(st, 3, w->taken_ms);
-		sqlite3_bind_int64(st, 4, p->dict_id);
-		sqlite3_bind_blob(st, 5, p->sha, sizeof p->sha, SQLITE_STATIC);
-		sqlite3_bind_blob64(st, 6, p->data.data, p->data.len, SQLITE_STATIC);
-		r = store_run(db, st, "storing rows", e);
-	}
-	return r;
-}
-
-static void writer_batch_clear(struct snapshot_writer *w)
-{
-	for (size_t i = 0; i < w->n_batch; i++)
-		strbuf_done(&w->batch[i].data);
-	w->n_batch = 0;
-	w->batch_bytes = 0;
-}
-
-static int writer_flush(struct snapshot_writer *w, struct err *e)
-{
-	struct store_db *db = store_write_begin(w->catalog, STORE_LAZY, e);
-	if (!db)
-		return err_code(e);
-	int r = store_write_end(w->catalog, db, writer_flush_in(w, db, e), e);
-	if (r == 0)
-		writer_batch_clear(w);
-	return r;
-}
-
-static int writer_pack_id(struct snapshot_writer *w, int64_t *ret, struct err *e)
-{
-	if (w->next_pack == w->end_pack) {
-		struct store_db *db = store_write_begin(w->catalog, STORE_LAZY, e);
-		if (!db)
-			return err_code(e);
-		int64_t first = 0;
-		int r = store_reserve(db, "pack", PACK_ID_BLOCK, &first, e);
-		r = store_write_end(w->catalog, db, r, e);
-		if (r < 0)
-			return r;
-		w->next_pack = first;
-		w->end_pack = first + PACK_ID_BLOCK;
-	}
-	*ret = w->next_pack++;
-	return 0;
-}
-
-/* Compresses a raw pack into the batch; stores the batch when it is large enough. */
-static int writer_store_pack(struct version_writer *v, int64_t id, const struct strbuf *raw, struct err *e)
-{
-	struct snapshot_writer *w = v->w;
-	if (w->n_batch == w->cap_batch) {
-		w->cap_batch = w->cap_batch ? w->cap_batch * 2 : 64;
-		w->batch = xrealloc(w->batch, w->cap_batch * sizeof *w->batch);
-	}
-	struct stored_pack *p = &w->batch[w->n_batch];
-	*p = (struct stored_pack){.id = id, .codec_id = v->codec_id, .dict_id = v->dict_id};
-	hasher_sha256(w->hasher, raw->data, raw->len, p->sha);
-	int r = packer_compress(w->packer, raw->data, raw->len, &p->data, e);
-	if (r < 0) {
-		strbuf_done(&p->data);
-		return r;
-	}
-	w->n_batch++;
-	w->batch_bytes += p->data.len;
-	w->stored_bytes += p->data.len;
-	return w->batch_bytes >= STORE_BATCH ? writer_flush(w, e) : 0;
-}
-
-/* Learns the dictionary from the waiting packs (when it is worth it) and stores them. */
-static int writer_learn(struct version_writer *v, struct err *e)
-{
-	v->dict_known = true;
-	if (v->waiting_bytes >= DICT_WORTH) {
-		_cleanup_strbuf_ struct strbuf samples = {0}, dict = {0};
-		/* A sample is about a row's size, so that the trainer sees what rows have in common. */
-		size_t n = 0, cap = v->waiting_bytes / 512 + 16;
-		_cleanup_free_ size_t *sizes = xmalloc(cap * sizeof *sizes);
-		for (size_t i = 0; i < v->n_waiting; i++)
-			strbuf_add(&samples, v->waiting[i].raw.data, v->waiting[i].raw.len);
-		for (size_t left = samples.len; left && n < cap; n++) {
-			sizes[n] = left < 1024 ? left : 1024;
-			left -= sizes[n];
-		}
-		packer_train(samples.data, sizes, (unsigned)n, &dict);
-		if (dict.len) {
-			struct store_db *db = store_write_begin(v->w->catalog, STORE_LAZY, e);
-			if (!db)
-				return err_code(e);
-			sqlite3_stmt *st = store_stmt(db, STMT_DICT_INSERT, e);
-			int r = st ? 0 : err_code(e);
-			if (st) {
-				sqlite3_bind_int64(st, 1, v->codec_id);
-				sqlite3_bind_blob(st, 2, dict.data, (int)dict.len, SQLITE_STATIC);
-				r = store_run(db, st, "storing a dictionary", e);
-				v->dict_id = sqlite3_last_insert_rowid(db->h);
-			}
-			r = store_write_end(v->w->catalog, db, r, e);
-			if (r < 0)
-				return r;
-			v->w->stored_bytes += dict.len;
-			packer_set_dict(v->w->packer, dict.data, dict.len);
-		}
-	}
-	int r = 0;
-	for (size_t i = 0; i < v->n_waiting; i++) {
-		if (r == 0)
-			r = writer_store_pack(v, v->waiting[i].id, &v->waiting[i].raw, e);
-		strbuf_done(&v->waiting[i].raw);
-	}
-	v->n_waiting = 0;
-	v->waiting_bytes = 0;
-	return r;
-}
 
 static int writer_close_pack(struct version_writer *v, struct err *e)
 {
@@ -277,22 +130,17 @@ static int writer_close_pack(struct version_writer *v, struct err *e)
 	strbuf_reserve(&raw, v->head.len + v->lines.len + 10);
 	varint_put(&raw, v->pack_rows);
 	strbuf_add(&raw, v->head.data, v->head.len);
+	uint8_t sha[ROW_SHA_LEN];
+	hasher_begin(v->hasher);
+	hasher_more(v->hasher, raw.data, raw.len);
+	hasher_more(v->hasher, v->shas.data, v->shas.len);
+	hasher_end(v->hasher, sha);
 	strbuf_add(&raw, v->lines.data, v->lines.len);
 	strbuf_clear(&v->head);
 	strbuf_clear(&v->lines);
+	strbuf_clear(&v->shas);
 	v->pack_rows = 0;
-	if (v->dict_known) {
-		int r = writer_store_pack(v, v->pack_id, &raw, e);
-		strbuf_done(&raw);
-		return r;
-	}
-	if (v->n_waiting == v->cap_waiting) {
-		v->cap_waiting = v->cap_waiting ? v->cap_waiting * 2 : 16;
-		v->waiting = xrealloc(v->waiting, v->cap_waiting * sizeof *v->waiting);
-	}
-	v->waiting[v->n_waiting++] = (struct raw_pack){.id = v->pack_id, .raw = raw};
-	v->waiting_bytes += raw.len;
-	return v->waiting_bytes >= DICT_SAMPLE ? writer_learn(v, e) : 0;
+	return packing_add(v->packing, v->pack_id, &raw, sha, e);
 }
 
 /* ---- extents and pages ---- */
@@ -310,7 +158,7 @@ static void writer_close_page(struct version_writer *v)
 				   .file_bytes = v->page_file_bytes,
 				   .data = v->page,
 				   .sep = v->page_sep};
-	hasher_sha256(v->w->hasher, p->data.data, p->data.len, p->sha);
+	hasher_sha256(v->hasher, p->data.data, p->data.len, p->sha);
 	v->page = v->page_sep = (struct strbuf){0};
 	v->page_extents = 0;
 	v->page_pack = 0;
@@ -342,13 +190,14 @@ static void writer_close_extent(struct version_writer *v)
 	varint_put(&v->page, x->first);
 	varint_put(&v->page, x->count);
 	varint_put(&v->page, x->line_bytes);
+	varint_put(&v->page, x->file_bytes - (x->line_bytes - x->count));
 	varint_put(&v->page, sep_len);
 	strbuf_add(&v->page, v->extent_sep.data, sep_len);
 	v->page_pack = x->pack;
 	v->page_extents++;
 	v->page_rows += x->count;
 	v->page_line_bytes += x->line_bytes;
-	v->page_file_bytes += v->extent_file_bytes;
+	v->page_file_bytes += x->file_bytes;
 	if ((extent_hash(x) & PAGE_CUT_MASK) == 0 || v->page_extents == PAGE_MAX)
 		writer_close_page(v);
 	x->count = 0;
@@ -379,12 +228,11 @@ static int writer_append(struct version_writer *v, struct row_ref ref, const voi
 	if (!x->count || x->pack != ref.pack || x->first + x->count != ref.index) {
 		writer_close_extent(v);
 		*x = (struct extent){.pack = ref.pack, .first = ref.index};
-		v->extent_file_bytes = 0;
 		writer_set_sep(v, key, key_len);
 	}
 	x->count++;
 	x->line_bytes += line_len + 1;
-	v->extent_file_bytes += file_size;
+	x->file_bytes += file_size;
 	v->rows++;
 	v->line_bytes += line_len + 1;
 	v->file_bytes += file_size;
@@ -399,7 +247,7 @@ int version_writer_keep(struct version_writer *v, const struct stored_row *row, 
 }
 
 int version_writer_new_row(struct version_writer *v, const void *key, size_t key_len, uint64_t number, const char *line,
-			   size_t line_len, struct err *e)
+			   size_t line_len, const uint8_t sha[ROW_SHA_LEN], struct err *e)
 {
 	if (line_len > (1U << 30) - 4096)
 		return err_set(e, EFBIG, "table %s: a row of %zu bytes; the catalog keeps rows up to 1 GiB",
@@ -408,7 +256,7 @@ int version_writer_new_row(struct version_writer *v, const void *key, size_t key
 	if (v->pack_rows && (v->lines.len + line_len > PACK_RAW_TARGET || v->pack_rows == PACK_MAX_ROWS))
 		r = writer_close_pack(v, e);
 	if (r == 0 && v->pack_rows == 0)
-		r = writer_pack_id(v->w, &v->pack_id, e);
+		r = packing_id(v->w->packing, &v->pack_id, e);
 	if (r < 0)
 		return r;
 	uint64_t file_size = row_pretty_size(line, line_len);
@@ -420,21 +268,23 @@ int version_writer_new_row(struct version_writer *v, const void *key, size_t key
 		varint_put(&v->head, number);
 	strbuf_add(&v->lines, line, line_len);
 	strbuf_addch(&v->lines, '\n');
+	strbuf_add(&v->shas, sha, ROW_SHA_LEN);
 	v->pack_rows++;
 	return 0;
 }
 
 /* ---- tables ---- */
 
-static struct written_table *writer_add_table(struct snapshot_writer *w)
+/* Takes *t. */
+static void writer_add_table(struct snapshot_writer *w, struct written_table *t)
 {
+	MUTEX_GUARD(&w->mutex);
 	if (w->n_tables == w->cap_tables) {
 		w->cap_tables = w->cap_tables ? w->cap_tables * 2 : 32;
 		w->table = xrealloc(w->table, w->cap_tables * sizeof *w->table);
 	}
-	struct written_table *t = &w->table[w->n_tables++];
+	w->table[w->n_tables++] = *t;
 	*t = (struct written_table){0};
-	return t;
 }
 
 int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, struct version_writer **ret,
@@ -448,15 +298,13 @@ int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, s
 	int r = store_codec_id(w->catalog, t, &v->codec_id, e);
 	if (r == 0)
 		r = catalog_codec(w->catalog, v->codec_id, &v->codec, e);
-	_cleanup_strbuf_ struct strbuf dict = {0};
 	if (r == 0)
-		r = store_codec_dict(w->catalog, v->codec_id, &v->dict_id, &dict, e);
+		r = packing_table(&v->packing, w->packing, v->codec_id, e);
 	if (r < 0)
 		return r;
 	v->out.codec_id = v->codec_id;
 	v->hashed = row_key_is_hashed(v->codec);
-	v->dict_known = v->dict_id != 0;
-	packer_set_dict(w->packer, dict.data, dict.len);
+	v->hasher = hasher_new();
 	*ret = TAKE_PTR(v);
 	return 0;
 }
@@ -523,8 +371,8 @@ int version_writer_finish(struct version_writer *v, const struct digest *d, int6
 		return err_set(e, EIO, "table %s: %" PRIu64 " rows hashed, %" PRIu64 " written", v->out.m.name,
 			       d->count, v->rows);
 	int r = writer_close_pack(v, e);
-	if (r == 0 && !v->dict_known)
-		r = writer_learn(v, e);
+	if (r == 0)
+		r = packing_end_table(v->packing, e);
 	if (r < 0)
 		return r;
 	writer_close_extent(v);
@@ -539,8 +387,7 @@ int version_writer_finish(struct version_writer *v, const struct digest *d, int6
 		v->out.version_id = base;
 		v->out.m.since_ms = base_since_ms;
 	}
-	*writer_add_table(v->w) = v->out;
-	v->out = (struct written_table){0};
+	writer_add_table(v->w, &v->out);
 	return 0;
 }
 
@@ -549,11 +396,10 @@ void version_writer_free(struct version_writer *v)
 	if (!v)
 		return;
 	written_table_done(&v->out);
-	for (size_t i = 0; i < v->n_waiting; i++)
-		strbuf_done(&v->waiting[i].raw);
-	free(v->waiting);
+	hasher_free(v->hasher);
 	strbuf_done(&v->head);
 	strbuf_done(&v->lines);
+	strbuf_done(&v->shas);
 	strbuf_done(&v->extent_sep);
 	strbuf_done(&v->last_key);
 	strbuf_done(&v->page);
@@ -564,15 +410,17 @@ void version_writer_free(struct version_writer *v)
 int snapshot_writer_same(struct snapshot_writer *w, const struct version_info *v, struct err *e)
 {
 	(void)e;
-	struct written_table *t = writer_add_table(w);
-	t->m.name = xstrdup(v->name);
-	t->m.rows = v->rows;
-	t->m.line_bytes = v->line_bytes;
-	t->m.file_bytes = v->file_bytes;
-	t->m.since_ms = v->since_ms;
-	memcpy(t->m.digest, v->digest.sum, sizeof t->m.digest);
-	t->version_id = v->id;
-	t->codec_id = v->codec_id;
+	struct written_table t = {
+	    .m = {.name = xstrdup(v->name),
+		  .rows = v->rows,
+		  .line_bytes = v->line_bytes,
+		  .file_bytes = v->file_bytes,
+		  .since_ms = v->since_ms},
+	    .version_id = v->id,
+	    .codec_id = v->codec_id,
+	};
+	memcpy(t.m.digest, v->digest.sum, sizeof t.m.digest);
+	writer_add_table(w, &t);
 	return 0;
 }
 
@@ -651,16 +499,17 @@ static int commit_schema(struct store_db *db, const uint8_t sha[ROW_SHA_LEN], co
 	(void)sqlite3_reset(st);
 	if (found)
 		return 0;
-	_cleanup_strbuf_ struct strbuf z = {0};
+	const void *z;
+	size_t z_len;
 	_cleanup_(cleanup_packer) struct packer *packer = packer_new();
-	int r = packer_compress(packer, text, len, &z, e);
+	int r = packer_compress(packer, NULL, text, len, &z, &z_len, e);
 	if (r < 0)
 		return r;
 	st = store_stmt(db, STMT_SCHEMA_INSERT, e);
 	if (!st)
 		return err_code(e);
 	sqlite3_bind_blob(st, 1, sha, ROW_SHA_LEN, SQLITE_STATIC);
-	sqlite3_bind_blob64(st, 2, z.data, z.len, SQLITE_STATIC);
+	sqlite3_bind_blob64(st, 2, z, z_len, SQLITE_STATIC);
 	r = store_run(db, st, "storing the schema", e);
 	*ret = sqlite3_last_insert_rowid(db->h);
 	return r;
@@ -669,7 +518,7 @@ static int commit_schema(struct store_db *db, const uint8_t sha[ROW_SHA_LEN], co
 static int commit_in(struct snapshot_writer *w, struct store_db *db, const char *name, struct manifest *m,
 		     size_t manifest_len, const char *schema_sql, size_t schema_len, struct err *e)
 {
-	int r = writer_flush_in(w, db, e);
+	int r = packing_store(w->packing, db, e);
 	for (size_t i = 0; r == 0 && i < w->n_tables; i++)
 		if (!w->table[i].version_id)
 			r = commit_version(db, &w->table[i], e);
@@ -700,7 +549,7 @@ static int commit_in(struct snapshot_writer *w, struct store_db *db, const char 
 	sqlite3_bind_int64(st, 10, (int64_t)w->n_tables);
 	sqlite3_bind_int64(st, 11, (int64_t)rows);
 	sqlite3_bind_int64(st, 12, (int64_t)bytes);
-	sqlite3_bind_int64(st, 13, (int64_t)w->stored_bytes);
+	sqlite3_bind_int64(st, 13, (int64_t)packing_bytes(w->packing));
 	sqlite3_bind_blob64(st, 14, text.data, text.len, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 15, (int64_t)manifest_len);
 	sqlite3_bind_int64(st, 16, m->schema_since_ms);
@@ -740,7 +589,8 @@ int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct m
 	m->taken_ms = w->taken_ms;
 	if (!m->schema_since_ms)
 		m->schema_since_ms = w->taken_ms;
-	hasher_sha256(w->hasher, schema_sql, schema_len, m->schema_sha256);
+	_cleanup_(cleanup_hasher) struct hasher *hasher = hasher_new();
+	hasher_sha256(hasher, schema_sql, schema_len, m->schema_sha256);
 	_cleanup_strbuf_ struct strbuf full = {0};
 	_cleanup_free_ int64_t *codec_ids = xcalloc(w->n_tables, sizeof *codec_ids);
 	for (size_t i = 0; i < w->n_tables; i++)
@@ -748,11 +598,11 @@ int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct m
 	int r = store_manifest_full(w->catalog, m, codec_ids, &full, e);
 	if (r < 0)
 		return r;
+	r = packing_wait(w->packing, e);
+	if (r < 0)
+		return r;
 	struct store_db *db = store_write_begin(w->catalog, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
-	r = store_write_end(w->catalog, db, commit_in(w, db, name, m, full.len, schema_sql, schema_len, e), e);
-	if (r == 0)
-		writer_batch_clear(w);
-	return r;
+	return store_write_end(w->catalog, db, commit_in(w, db, name, m, full.len, schema_sql, schema_len, e), e);
 }

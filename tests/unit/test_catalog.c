@@ -573,6 +573,8 @@ static void full_disk(void **state)
 	assert_int_equal(snapshot_writer_new(&w, c, 1, 9, &e), 0);
 	assert_int_equal(snapshot_writer_table(w, &t, &v, &e), 0);
 	char *big = xmalloc(300000);
+	struct hasher *hasher = hasher_new();
+	struct digest digest = {0};
 	int r = 0;
 	for (int i = 0; r == 0 && i < 100; i++) {
 		memset(big, 'x', 300000);
@@ -583,9 +585,20 @@ static void full_disk(void **state)
 		memcpy(big, head, (size_t)n);
 		memcpy(big + 299998, "\"}", 2);
 		int kn = snprintf(k, sizeof k, " %05d", i);
-		r = version_writer_new_row(v, k, (size_t)kn + 1, 0, big, 300000, &e);
+		uint8_t sha[ROW_SHA_LEN];
+		hasher_sha256(hasher, big, 300000, sha);
+		digest_add(&digest, sha);
+		r = version_writer_new_row(v, k, (size_t)kn + 1, 0, big, 300000, sha, &e);
 	}
 	free(big);
+	hasher_free(hasher);
+	/* Packs are stored by other threads: the error comes at the latest when the snapshot is committed. */
+	if (r == 0)
+		r = version_writer_finish(v, &digest, 0, 0, &e);
+	struct manifest m = {.engine = xstrdup("sqlite"), .server_version = xstrdup("3")};
+	if (r == 0)
+		r = snapshot_writer_commit(w, "full", &m, "", 0, &e);
+	manifest_done(&m);
 	assert_int_equal(r, -ENOSPC);
 	version_writer_free(v);
 	snapshot_writer_free(w);
