@@ -150,6 +150,13 @@ enum db_access {
 	DB_WRITE, /* the same moment, and no other session can change the tables until commit or rollback */
 };
 
+enum db_scan {
+	DB_SCAN_ORDERED,   /* ascending by the key as the server's index has it: the caller checks the byte order */
+	DB_SCAN_UNORDERED, /* any order */
+	DB_SCAN_KEYS,      /* as ORDERED, of the n_key key columns only, in key order. EOPNOTSUPP: not by this driver,
+			    * or the table has no key columns */
+};
+
 struct db_conn; /* each driver's own; starts with struct db_conn_head */
 
 struct db_conn_head {
@@ -168,7 +175,9 @@ struct db_driver {
 	int (*begin)(struct db_conn *c, enum db_access access, struct db_schema **ret, struct err *e);
 
 	/* Another connection's transaction sees the same moment (PostgreSQL exported snapshot). NULL or ENOTSUP: not
-	 * here. */
+	 * here. Called while the leader's transaction is open; from then on the two are independent, each on its own
+	 * thread. What may follow on such a connection: scan_*, mark, scan_changed, commit, rollback, cancel, close.
+	 * EBUSY: another session waits for a lock that would shut us out; go on with the leader alone. */
 	int (*begin_like)(struct db_conn *c, struct db_conn *leader, const struct db_schema *s, struct err *e);
 
 	/* Appends the DDL that makes this schema on an empty database of the same engine, fit for the engine's own
@@ -176,14 +185,29 @@ struct db_driver {
 	 * versions. Byte-identical for an unchanged schema. Inside the transaction of begin(DB_READ or DB_WRITE). */
 	int (*schema_sql)(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
 
-	/* Streams table t (of the schema that begin gave). One scan at a time on a connection. `ordered`: ascending by
-	 * t's key as the server's index has it (the caller checks the byte order and falls back to unordered); else any
-	 * order. scan_next: 1 and *ret = values, valid until the next call: the columns that are not generated in table
-	 * order, then the generated ones of the key in key order; 0 at the end; -errno. scan_close: safe at any time
-	 * after scan_open. */
-	int (*scan_open)(struct db_conn *c, const struct db_table *t, bool ordered, struct err *e);
+	/* Streams table t (of the schema that begin gave). One scan at a time on a connection. scan_next: 1 and *ret =
+	 * values, valid until the next call: the columns that are not generated in table order, then the generated ones
+	 * of the key in key order (DB_SCAN_KEYS: the key's columns only); 0 at the end; -errno. scan_close: safe at any
+	 * time after scan_open. */
+	int (*scan_open)(struct db_conn *c, const struct db_table *t, enum db_scan how, struct err *e);
 	int (*scan_next)(struct db_conn *c, const struct db_value **ret, struct err *e);
 	int (*scan_close)(struct db_conn *c, struct err *e);
+
+	/* Reading what changed. NULL, both: not by this driver.
+	 *
+	 * mark appends a word that describes table t at this transaction's moment: opaque, without white space, for
+	 * scan_changed in a later transaction, on this database as it then is or on what took its place. Nothing
+	 * appended: the table cannot be read incrementally. Called in the transaction that reads the table, not while a
+	 * scan is open; before anything was changed in it (DB_WRITE).
+	 *
+	 * scan_changed opens a scan of the rows that may be newer than `mark`, ordered as DB_SCAN_ORDERED has it, with
+	 * scan_next and scan_close as after scan_open; *ret_unchanged is the number of the other rows of the table at
+	 * this moment. Each of those was there when the mark was made, with the values it has now (so their number
+	 * equals the table's then only if none of them has gone or is newer). -ESTALE with words why: the mark does not
+	 * hold here; no scan is open, and the whole table must be read. */
+	int (*mark)(struct db_conn *c, const struct db_table *t, struct strbuf *out, struct err *e);
+	int (*scan_changed)(struct db_conn *c, const struct db_table *t, const char *mark, uint64_t *ret_unchanged,
+			    struct err *e);
 
 	/* After the rows: fills sequences and auto_increment values (they move outside of transactions). */
 	int (*finish)(struct db_conn *c, struct db_schema *s, struct err *e);

@@ -92,9 +92,9 @@ static int fake_schema_sql(struct db_conn *c, const struct db_schema *s, struct 
 	return FAKE_CALL(c, schema_sql, e, s, out);
 }
 
-static int fake_scan_open(struct db_conn *c, const struct db_table *t, bool ordered, struct err *e)
+static int fake_scan_open(struct db_conn *c, const struct db_table *t, enum db_scan how, struct err *e)
 {
-	return FAKE_CALL(c, scan_open, e, t, ordered);
+	return FAKE_CALL(c, scan_open, e, t, how);
 }
 
 static int fake_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e)

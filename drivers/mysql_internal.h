@@ -203,7 +203,7 @@ int my_read_auto_increment(struct my_conn *c, const char *database, struct db_sc
 
 /* ---- mysql_scan.c ---- */
 
-int my_scan_open(struct db_conn *c, const struct db_table *t, bool ordered, struct err *e);
+int my_scan_open(struct db_conn *c, const struct db_table *t, enum db_scan how, struct err *e);
 int my_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e);
 int my_scan_close(struct db_conn *c, struct err *e);
 /* Reads a table of any database to its end on c and sums it as a scan does. */

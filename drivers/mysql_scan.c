@@ -117,7 +117,7 @@ static int my_check_plan(struct my_conn *c, const char *sql, bool *ret_sorts, st
 	return 0;
 }
 
-int my_scan_open(struct db_conn *dc, const struct db_table *t, bool ordered, struct err *e)
+int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how, struct err *e)
 {
 	struct my_conn *c = my_active(my_conn_of(dc));
 	struct my_table *mt = my_catalog_find(&c->catalog, t->name);
@@ -130,6 +130,8 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, bool ordered, str
 		return err_set(e, EINVAL, "a scan needs a transaction, and nothing else under way");
 	if (!mt)
 		return err_set(e, EINVAL, "table %s is not in the database", t->name);
+	if (how == DB_SCAN_KEYS)
+		return err_set(e, EOPNOTSUPP, "table %s: keys are not read by themselves", t->name);
 	columns = xcalloc(t->n_columns + t->n_key + 1, sizeof *columns);
 	for (size_t i = 0; i < t->n_columns + t->n_key; i++) {
 		const struct db_column *col = &t->columns[i < t->n_columns ? i : t->key[i - t->n_columns]];
@@ -151,7 +153,7 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, bool ordered, str
 		strbuf_addch(&sql, '1'); /* generated columns only */
 	bool checked = my_add_check(&sql, mt, columns, n);
 	my_sql(&sql, " FROM %i.%i", c->database, t->name);
-	if (ordered) {
+	if (how == DB_SCAN_ORDERED) {
 		const struct my_index *x = my_key_index(mt, t);
 		bool sorts;
 

@@ -156,7 +156,7 @@ const char *pg_listing_oid(const struct pg_listing *l, const char *name);
 
 /* ---- postgres_copy.c ---- */
 
-int pg_scan_open(struct db_conn *conn, const struct db_table *t, bool ordered, struct err *e);
+int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e);
 int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e);
 int pg_scan_close(struct db_conn *conn, struct err *e);
 int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e);

@@ -34,15 +34,15 @@ static bool pg_in_transaction(const struct pg_conn *c, const char *what, struct 
 	return !*r;
 }
 
-static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const struct db_table *t, bool ordered)
+static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const struct db_table *t, enum db_scan how)
 {
 	_cleanup_strbuf_ struct strbuf columns = {0};
 	size_t n = 0;
-	bool computed = false;
+	bool computed = false, ordered = how != DB_SCAN_UNORDERED && t->n_key;
 	c->values = xcalloc(t->n_columns + t->n_key, sizeof *c->values);
 	c->binary = xcalloc(t->n_columns + t->n_key, sizeof *c->binary);
 	for (size_t i = 0; i < t->n_columns; i++) {
-		if (t->columns[i].generated)
+		if (t->columns[i].generated || how == DB_SCAN_KEYS)
 			continue;
 		strbuf_adds(&columns, n ? ", " : "");
 		pg_add_ident(&columns, t->columns[i].name);
@@ -50,7 +50,7 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 	}
 	for (size_t k = 0; k < t->n_key; k++) {
 		const struct db_column *column = &t->columns[t->key[k]];
-		if (!column->generated)
+		if (!column->generated && how != DB_SCAN_KEYS)
 			continue;
 		strbuf_adds(&columns, n ? ", " : "");
 		pg_add_ident(&columns, column->name);
@@ -60,7 +60,6 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 	c->n_values = n;
 
 	strbuf_adds(sql, "SAVEPOINT metasnap_scan; ");
-	ordered = ordered && t->n_key;
 	if (n && !ordered && !computed) {
 		/* COPY of a table reads that table only, not its children; it is a little faster than COPY of a query.
 		 */
@@ -91,7 +90,7 @@ static void pg_forget_scan(struct pg_conn *c)
 	free(TAKE_PTR(c->binary));
 }
 
-int pg_scan_open(struct db_conn *conn, const struct db_table *t, bool ordered, struct err *e)
+int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	_cleanup_strbuf_ struct strbuf sql = {0};
@@ -99,7 +98,9 @@ int pg_scan_open(struct db_conn *conn, const struct db_table *t, bool ordered, s
 	int r;
 	if (!pg_in_transaction(c, t->name, e, &r))
 		return r;
-	pg_add_scan_statement(&sql, c, t, ordered);
+	if (how == DB_SCAN_KEYS && !t->n_key)
+		return err_set(e, EOPNOTSUPP, "%s: the table has no key", t->name);
+	pg_add_scan_statement(&sql, c, t, how);
 	r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
 	if (!r && PQresultStatus(res) != PGRES_COPY_OUT)
 		r = err_set(e, EIO, "%s: the server does not answer COPY with rows", t->name);

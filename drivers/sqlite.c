@@ -812,7 +812,7 @@ static int sqlite_schema_sql(struct db_conn *conn, const struct db_schema *s, st
 
 /* ---- rows out ---- */
 
-static int sqlite_scan_open(struct db_conn *conn, const struct db_table *t, bool ordered, struct err *e)
+static int sqlite_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e)
 {
 	struct sqlite_conn *c = sqlite_of(conn);
 	_cleanup_strbuf_ struct strbuf sql = {0};
@@ -822,6 +822,8 @@ static int sqlite_scan_open(struct db_conn *conn, const struct db_table *t, bool
 	if (!c->in_transaction || c->scan || c->load)
 		return err_set(e, EINVAL, "%s: %s", t->name,
 			       c->scan ? "another scan is open" : "no transaction, or a load is open");
+	if (how == DB_SCAN_KEYS)
+		return err_set(e, EOPNOTSUPP, "%s: keys are not read by themselves", t->name);
 	strbuf_adds(&sql, "SELECT ");
 	int n = 0;
 	for (size_t i = 0; i < t->n_columns; i++) {
@@ -838,7 +840,7 @@ static int sqlite_scan_open(struct db_conn *conn, const struct db_table *t, bool
 	}
 	strbuf_adds(&sql, " FROM main.");
 	sqlite_quote(&sql, t->name);
-	for (size_t i = 0; ordered && i < t->n_key; i++) {
+	for (size_t i = 0; how == DB_SCAN_ORDERED && i < t->n_key; i++) {
 		strbuf_adds(&sql, i ? ", " : " ORDER BY ");
 		sqlite_quote_column(&sql, t, t->key[i]);
 		strbuf_adds(&sql, " COLLATE BINARY"); /* uses the index where that is the column's own collation */

@@ -166,14 +166,17 @@ static struct strbuf trace_rows(const struct trace_conn *t)
 	return sb;
 }
 
-static int trace_scan_open(struct db_conn *c, const struct db_table *table, bool ordered, struct err *e)
+static int trace_scan_open(struct db_conn *c, const struct db_table *table, enum db_scan how, struct err *e)
 {
+	static const char *const words[] = {"ordered", "unordered", "keys"};
 	TRACE_ERR(e);
 	struct strbuf d = {0};
 	trace_name(&d, table->name);
-	strbuf_adds(&d, ordered ? " ordered" : " unordered");
+	strbuf_addf(&d, " %s", words[how]);
 	trace_start_rows(trace_of(c), table, true);
-	return TRACE_CALL(c, scan_open, d, e, trace_of(c)->inner, table, ordered, e);
+	if (how == DB_SCAN_KEYS)
+		trace_of(c)->values = table->n_key;
+	return TRACE_CALL(c, scan_open, d, e, trace_of(c)->inner, table, how, e);
 }
 
 static int trace_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e)
@@ -195,6 +198,34 @@ static int trace_scan_close(struct db_conn *c, struct err *e)
 {
 	TRACE_ERR(e);
 	return TRACE_CALL(c, scan_close, trace_rows(trace_of(c)), e, trace_of(c)->inner, e);
+}
+
+static int trace_mark(struct db_conn *c, const struct db_table *table, struct strbuf *out, struct err *e)
+{
+	TRACE_ERR(e);
+	size_t before = out->len;
+	uint64_t start = trace_now();
+	int r = trace_driver(c)->mark(trace_of(c)->inner, table, out, e);
+	uint64_t ns = trace_now() - start;
+	struct strbuf d = {0};
+	trace_name(&d, table->name);
+	strbuf_addf(&d, " \"%s\"", r < 0 || out->len == before ? "" : out->data + before);
+	return trace_line(trace_of(c), "mark", &d, r, ns, e);
+}
+
+static int trace_scan_changed(struct db_conn *c, const struct db_table *table, const char *mark,
+			      uint64_t *ret_unchanged, struct err *e)
+{
+	TRACE_ERR(e);
+	uint64_t start = trace_now();
+	trace_start_rows(trace_of(c), table, true);
+	int r = trace_driver(c)->scan_changed(trace_of(c)->inner, table, mark, ret_unchanged, e);
+	uint64_t ns = trace_now() - start;
+	struct strbuf d = {0};
+	trace_name(&d, table->name);
+	if (r >= 0)
+		strbuf_addf(&d, " %" PRIu64 " unchanged", *ret_unchanged);
+	return trace_line(trace_of(c), "scan_changed", &d, r, ns, e);
 }
 
 static int trace_finish(struct db_conn *c, struct db_schema *s, struct err *e)
@@ -347,6 +378,8 @@ int db_trace_open(struct db_conn **ret, const struct db_driver *inner, const str
 	    TRACE_MEMBER(scan_open),
 	    TRACE_MEMBER(scan_next),
 	    TRACE_MEMBER(scan_close),
+	    TRACE_MEMBER(mark),
+	    TRACE_MEMBER(scan_changed),
 	    TRACE_MEMBER(finish),
 	    TRACE_MEMBER(rebuild_begin),
 	    TRACE_MEMBER(rebuild_end),

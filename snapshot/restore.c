@@ -305,7 +305,7 @@ static int live_has_rows(struct db_conn *conn, const struct db_schema *live, str
 	for (size_t i = 0; i < live->n_tables; i++) {
 		struct db_table plain = table_without_derived_key(&live->tables[i]);
 		const struct db_value *v;
-		int r = d->scan_open(conn, &plain, false, e);
+		int r = d->scan_open(conn, &plain, DB_SCAN_UNORDERED, e);
 		if (r < 0)
 			return r;
 		int row = d->scan_next(conn, &v, e);
@@ -502,7 +502,7 @@ static int verify_table(struct restore *rs, const struct db_table *t, const stru
 	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
 	_cleanup_strbuf_ struct strbuf line = {0};
 	struct digest digest = {0};
-	r = d->scan_open(rs->conn, t, false, e);
+	r = d->scan_open(rs->conn, t, DB_SCAN_UNORDERED, e);
 	if (r < 0)
 		return r;
 	const struct db_value *values;

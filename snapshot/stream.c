@@ -267,7 +267,7 @@ int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_t
 	s->codec = codec;
 	s->table = t->name;
 	s->job = job;
-	int r = db_driver_of(conn)->scan_open(conn, t, ordered, e);
+	int r = db_driver_of(conn)->scan_open(conn, t, ordered ? DB_SCAN_ORDERED : DB_SCAN_UNORDERED, e);
 	if (r < 0)
 		return r;
 	s->open = true;

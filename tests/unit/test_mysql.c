@@ -260,9 +260,9 @@ static void copy_scan(struct db_conn *c, const struct db_table *t, struct copy_t
 	int r;
 
 	*to = (struct copy_table){.width = scan_width(t)};
-	r = d->scan_open(c, t, ordered, &err);
+	r = d->scan_open(c, t, ordered ? DB_SCAN_ORDERED : DB_SCAN_UNORDERED, &err);
 	if (r == -EOPNOTSUPP)
-		r = d->scan_open(c, t, false, &err);
+		r = d->scan_open(c, t, DB_SCAN_UNORDERED, &err);
 	if (r < 0)
 		fail_msg("scan_open %s: %s", t->name, err.msg);
 	while ((r = d->scan_next(c, &v, &err)) == 1) {
@@ -1260,7 +1260,7 @@ static void test_cancel(void **state)
 		session_run(my, "INSERT INTO t (v) SELECT v FROM t");
 	/* In a scan. */
 	OK(d->begin(c, DB_READ, &s, &e));
-	OK(d->scan_open(c, &s->tables[0], true, &e));
+	OK(d->scan_open(c, &s->tables[0], DB_SCAN_ORDERED, &e));
 	assert_int_equal(d->scan_next(c, &v, &err), 1);
 	d->cancel(c);
 	while ((r = d->scan_next(c, &v, &err)) == 1)
@@ -1270,10 +1270,10 @@ static void test_cancel(void **state)
 	db_schema_free(s);
 	/* A scan that is left early, large; then the connection goes on. */
 	OK(d->begin(c, DB_READ, &s, &e));
-	OK(d->scan_open(c, &s->tables[0], true, &e));
+	OK(d->scan_open(c, &s->tables[0], DB_SCAN_ORDERED, &e));
 	assert_int_equal(d->scan_next(c, &v, &err), 1);
 	OK(d->scan_close(c, &e));
-	OK(d->scan_open(c, &s->tables[0], true, &e));
+	OK(d->scan_open(c, &s->tables[0], DB_SCAN_ORDERED, &e));
 	assert_int_equal(d->scan_next(c, &v, &err), 1);
 	OK(d->scan_close(c, &e));
 	OK(d->commit(c, &e));
@@ -1513,7 +1513,7 @@ static void test_refused_values(void **state)
 		session_run(my, i < 2 ? both[i] : mysql_only[i - 2]);
 		struct db_conn *c = conn_open();
 		OK(d->begin(c, DB_READ, &s, &e));
-		r = d->scan_open(c, &s->tables[0], true, &err);
+		r = d->scan_open(c, &s->tables[0], DB_SCAN_ORDERED, &err);
 		if (r == 0)
 			r = d->scan_next(c, &v, &err);
 		assert_int_equal(r, -ENOTSUP);

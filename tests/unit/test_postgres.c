@@ -200,14 +200,13 @@ static size_t count_values(const struct db_table *t)
 	return n;
 }
 
-static struct rows read_table(struct db_conn *c, const struct db_table *t, bool ordered)
+/* The rows of the scan that is open, which it closes. */
+static struct rows read_scan(struct db_conn *c, const struct db_table *t, size_t n_values)
 {
-	struct rows rows = {.n_values = count_values(t)};
+	struct rows rows = {.n_values = n_values};
 	const struct db_value *v;
 	struct err e = ERR_INIT;
 	int r;
-	if (D->scan_open(c, t, ordered, &e) < 0)
-		fail_msg("scan of %s: %s", t->name, e.msg);
 	while ((r = D->scan_next(c, &v, &e)) > 0) {
 		struct db_value *copy = xcalloc(rows.n_values, sizeof *copy);
 		for (size_t i = 0; i < rows.n_values; i++) {
@@ -223,6 +222,12 @@ static struct rows read_table(struct db_conn *c, const struct db_table *t, bool 
 	if (D->scan_close(c, &e) < 0)
 		fail_msg("scan of %s: %s", t->name, e.msg);
 	return rows;
+}
+
+static struct rows read_table(struct db_conn *c, const struct db_table *t, bool ordered)
+{
+	ok(D->scan_open(c, t, ordered ? DB_SCAN_ORDERED : DB_SCAN_UNORDERED, &e));
+	return read_scan(c, t, count_values(t));
 }
 
 static void free_rows(struct rows *rows)
@@ -554,13 +559,13 @@ static void test_scan_order(void **state)
 {
 	(void)state;
 	make_database("ms_order");
-	sql_do(
-	    "ms_order",
-	    "CREATE TABLE t (a text COLLATE \"C\", b int, j jsonb DEFAULT '{}', PRIMARY KEY (a, b));"
-	    "INSERT INTO t (a, b) SELECT md5((i % 100)::text), i FROM generate_series(1, 20000) i;"
-	    "CREATE TABLE g (id text COLLATE \"C\" GENERATED ALWAYS AS (j ->> 'id') STORED PRIMARY KEY, j jsonb, x "
-	    "text);"
-	    "INSERT INTO g (j) SELECT jsonb_build_object('id', md5(i::text)) FROM generate_series(1, 1000) i; ANALYZE");
+	sql_do("ms_order",
+	       "CREATE TABLE t (a text COLLATE \"C\", b int, j jsonb DEFAULT '{}', PRIMARY KEY (a, b));"
+	       "INSERT INTO t (a, b) SELECT md5((i % 100)::text), i FROM generate_series(1, 20000) i;"
+	       "CREATE TABLE g (id text COLLATE \"C\" GENERATED ALWAYS AS (j ->> 'id') STORED PRIMARY KEY, j jsonb, x "
+	       "text);"
+	       "INSERT INTO g (j) SELECT jsonb_build_object('id', md5(i::text)) FROM generate_series(1, 1000) i;"
+	       "CREATE TABLE k (a int); ANALYZE");
 	struct db_conn *c = open_db("ms_order");
 	struct db_schema *s = begin(c, DB_READ);
 	struct rows rows = read_table(c, table_of(s, "t"), true);
@@ -581,10 +586,29 @@ static void test_scan_order(void **state)
 		assert_true(!i || strcmp(rows.list[i - 1].values[2].data, rows.list[i].values[2].data) < 0);
 	}
 	free_rows(&rows);
+	/* keys by themselves, in the same order */
+	ok(D->scan_open(c, table_of(s, "g"), DB_SCAN_KEYS, &e));
+	struct rows keys = read_scan(c, table_of(s, "g"), 1);
+	rows = read_table(c, table_of(s, "g"), true);
+	assert_int_equal(keys.n, 1000);
+	for (size_t i = 0; i < keys.n; i++)
+		assert_string_equal(keys.list[i].values[0].data, rows.list[i].values[2].data);
+	free_rows(&keys);
+	free_rows(&rows);
+	ok(D->scan_open(c, table_of(s, "t"), DB_SCAN_KEYS, &e));
+	keys = read_scan(c, table_of(s, "t"), 2);
+	rows = read_table(c, table_of(s, "t"), true);
+	assert_int_equal(keys.n, 20000);
+	for (size_t i = 0; i < keys.n; i++)
+		for (size_t k = 0; k < 2; k++)
+			assert_string_equal(keys.list[i].values[k].data, rows.list[i].values[k].data);
+	free_rows(&keys);
+	free_rows(&rows);
+	refused(D->scan_open(c, table_of(s, "k"), DB_SCAN_KEYS, &e), EOPNOTSUPP, "no key");
 	/* a scan may be left half-way, and the transaction goes on */
 	const struct db_value *v;
 	for (int i = 0; i < 3; i++) {
-		ok(D->scan_open(c, table_of(s, "t"), i % 2, &e));
+		ok(D->scan_open(c, table_of(s, "t"), i % 2 ? DB_SCAN_ORDERED : DB_SCAN_UNORDERED, &e));
 		assert_int_equal(D->scan_next(c, &v, NULL), 1);
 		ok(D->scan_close(c, &e));
 	}
@@ -784,7 +808,7 @@ static void test_cancel(void **state)
 	D->rollback(c);
 	s = begin(c, DB_READ);
 	const struct db_value *v;
-	ok(D->scan_open(c, table_of(s, "big"), false, &e));
+	ok(D->scan_open(c, table_of(s, "big"), DB_SCAN_UNORDERED, &e));
 	assert_int_equal(D->scan_next(c, &v, NULL), 1);
 	D->cancel(c);
 	refused(D->scan_next(c, &v, &e), EINTR, "big: cancelled");

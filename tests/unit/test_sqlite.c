@@ -182,7 +182,7 @@ static int capture_table(struct db_conn *c, const struct db_table *t, struct tab
 	const struct db_value *v = NULL;
 	size_t n_row = 0;
 	image->n_values = scan_width(t, &n_row);
-	int r = d->scan_open(c, t, t->n_key > 0, e);
+	int r = d->scan_open(c, t, t->n_key ? DB_SCAN_ORDERED : DB_SCAN_UNORDERED, e);
 	while (r >= 0 && (r = d->scan_next(c, &v, e)) > 0) {
 		/* doubled, as realloc always copies under ASan */
 		if (!(image->n_rows & (image->n_rows - 1)))
