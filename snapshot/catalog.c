@@ -43,6 +43,8 @@ static const char catalog_schema[] =
     " version_id INTEGER NOT NULL REFERENCES version, PRIMARY KEY(snapshot_id, ordinal)) WITHOUT ROWID;"
     "CREATE UNIQUE INDEX snapshot_table_name ON snapshot_table(snapshot_id, name);"
     "CREATE INDEX snapshot_table_version ON snapshot_table(version_id);"
+    "CREATE TABLE mark(source_id INTEGER NOT NULL REFERENCES source, name TEXT NOT NULL, snapshot_id INTEGER NOT NULL,"
+    " age INTEGER NOT NULL, mark TEXT NOT NULL, PRIMARY KEY(source_id, name)) WITHOUT ROWID;"
     "CREATE TABLE page(id INTEGER PRIMARY KEY AUTOINCREMENT, sha256 BLOB NOT NULL UNIQUE, data BLOB NOT NULL);"
     "CREATE TABLE pack(id INTEGER PRIMARY KEY, codec_id INTEGER NOT NULL REFERENCES codec, first_seen_ms INTEGER NOT "
     "NULL,"

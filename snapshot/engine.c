@@ -400,8 +400,9 @@ static void *snapshot_thread(void *arg)
 			     .schema = j->schema,
 			     .writer = j->writer,
 			     .job = &j->ctl,
+			     .name = j->name,
 			     .base_id = j->base_id};
-	int r = capture_run(&cp, j->name, NULL, &e);
+	int r = capture_run(&cp, NULL, &e);
 	if (r == 0)
 		(void)db_driver_of(j->conn)->commit(j->conn, NULL); /* reads only: its end changes nothing */
 	bool waste = cp.wasted || r < 0;

@@ -346,8 +346,7 @@ static int import_table(struct import *im, const struct db_table *t, const struc
 	_cleanup_(cleanup_row_stream) struct row_stream *rows = NULL;
 	r = sorter_stream(&rows, TAKE_PTR(ti.sorter), e);
 	if (r == 0)
-		r = capture_merge(rows, im->catalog, newest ? newest->id : 0, newest ? &newest->digest : NULL, v,
-				  want->since_ms, e);
+		r = capture_merge(rows, im->catalog, newest, v, want->since_ms, e);
 	if (r == -EEXIST) {
 		import_say(im, "table %s: two rows have the same key", want->name);
 		return 0;

@@ -401,6 +401,20 @@ int pack_keys(struct pack *p, struct err *e)
 	return 0;
 }
 
+int pack_row_key(const struct pack *p, uint32_t i, struct strbuf *key, struct err *e)
+{
+	size_t len;
+	const char *line = pack_line(p, i, &len);
+	uint8_t sha[ROW_SHA_LEN];
+	if (p->number) {
+		_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+		hasher_sha256(h, line, len, sha);
+	}
+	if (row_key(p->codec, line, len, p->number ? sha : NULL, p->number ? p->number[i] : 0, key, e) < 0)
+		return pack_damaged(p->id, "a row does not fit its table", e);
+	return 0;
+}
+
 int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e)
 {
 	struct pack *p;

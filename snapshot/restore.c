@@ -632,7 +632,9 @@ static int take_safety(struct restore *rs, struct db_schema *live, struct strbuf
 			     .schema = live,
 			     .writer = w,
 			     .job = rs->job,
-			     .base_id = rs->base_id};
+			     .name = rs->safety_name,
+			     .base_id = rs->base_id,
+			     .whole = true};
 	char stamp[32];
 	snapshot_name_default(taken, stamp);
 	(void)snprintf(rs->safety_name, sizeof rs->safety_name, "%s-before-restore", stamp);
@@ -643,7 +645,7 @@ static int take_safety(struct restore *rs, struct db_schema *live, struct strbuf
 		snapshot_info_done(&there);
 		(void)snprintf(rs->safety_name, sizeof rs->safety_name, "%s-before-restore-%d", stamp, n);
 	}
-	r = capture_run(&cp, rs->safety_name, sql, e);
+	r = capture_run(&cp, sql, e);
 	if (r < 0)
 		return err_prefix(e, "safety snapshot");
 	if (cp.damage.code && rs->report)

@@ -990,6 +990,33 @@ int row_key(const struct row_codec *c, const char *line, size_t len, const uint8
 	return 0;
 }
 
+bool row_key_has_values(const struct row_codec *c)
+{
+	for (size_t i = 0; i < c->table.n_key; i++)
+		if (c->fields[i].row == NO_COLUMN || (!c->fields[i].derived && row_is_document(c->fields[i].column)))
+			return false;
+	return !c->table.dynamic && !row_key_is_hashed(c);
+}
+
+int row_key_of_values(const struct row_codec *c, const struct db_value *values, struct strbuf *key, struct err *e)
+{
+	for (size_t i = 0; i < c->table.n_key; i++)
+		if (!row_key_put(c, &c->fields[i], &values[i], key))
+			return row_bad_key(c, c->fields[i].column, e);
+	return 0;
+}
+
+int row_key_of_scan(const struct row_codec *c, const struct db_value *values, struct strbuf *key, struct err *e)
+{
+	size_t generated = c->n_columns;
+	for (size_t i = 0; i < c->table.n_key; i++) {
+		const struct row_field *f = &c->fields[i];
+		if (!row_key_put(c, f, &values[f->derived ? generated++ : f->row], key))
+			return row_bad_key(c, f->column, e);
+	}
+	return 0;
+}
+
 /* ---- name ---- */
 
 static const char row_hex_upper[] = "0123456789ABCDEF", row_hex_lower[] = "0123456789abcdef";

@@ -56,6 +56,11 @@ int row_decode(const struct row_codec *c, const char *line, size_t len, struct r
  * are part of it; else they are not looked at and sha may be NULL. EBADMSG when the line is not of this table. */
 int row_key(const struct row_codec *c, const char *line, size_t len, const uint8_t *sha, uint64_t number,
 	    struct strbuf *key, struct err *e);
+/* True when the key is made of the key columns' values as a scan gives them, and no line need be read for it: then the
+ * same key comes of the n_key values of a DB_SCAN_KEYS scan, and of the values that row_encode took. */
+bool row_key_has_values(const struct row_codec *c);
+int row_key_of_values(const struct row_codec *c, const struct db_value *values, struct strbuf *key, struct err *e);
+int row_key_of_scan(const struct row_codec *c, const struct db_value *values, struct strbuf *key, struct err *e);
 /* True when two lines of this table need SHA and number in their keys. */
 bool row_key_is_hashed(const struct row_codec *c);
 

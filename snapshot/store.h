@@ -39,6 +39,9 @@ enum stmt {
 	STMT_SNAPSHOT_TABLE,
 	STMT_SNAPSHOT_TABLE_AT,
 	STMT_SNAPSHOT_TABLE_INSERT,
+	STMT_MARKS,
+	STMT_MARKS_DELETE,
+	STMT_MARK_INSERT,
 	STMT_SNAPSHOT_LIST,
 	STMT_SNAPSHOT_FIND,
 	STMT_SNAPSHOT_GET,
@@ -165,6 +168,8 @@ static inline const void *pack_key(const struct pack *p, uint32_t i, size_t *len
 	*len = p->key_at[i + 1] - p->key_at[i];
 	return p->keys.data + p->key_at[i];
 }
+/* Appends the key of one row; for a few of them, without pack_keys. */
+int pack_row_key(const struct pack *p, uint32_t i, struct strbuf *key, struct err *e);
 /* Verifies one stored pack against its SHA-256. */
 int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e);
 
@@ -228,6 +233,16 @@ struct extent {
 /* The next extent of a page; *pack is where the number before is kept, 0 at the page's start. */
 int extent_next(const uint8_t **p, const uint8_t *end, int64_t *pack, struct extent *ret, struct err *e);
 
+/* The extents of a version in key order. next: 1, 0 at the end, -errno; the separator is valid until the next call. */
+struct extent_cursor;
+int extent_cursor_open(struct extent_cursor **ret, struct catalog *c, int64_t version_id, struct err *e);
+int extent_cursor_next(struct extent_cursor *ec, struct extent *ret, struct err *e);
+void extent_cursor_close(struct extent_cursor *ec);
+DEFINE_CLEANUP(cleanup_extent_cursor, struct extent_cursor, extent_cursor_close);
+
+/* The order of encoded keys. */
+int key_compare(const void *a, size_t an, const void *b, size_t bn);
+
 struct version_writer;
 
 /* What a capture or import makes: table versions, then one snapshot that names them. */
@@ -248,18 +263,43 @@ int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, s
 int64_t version_writer_codec_id(const struct version_writer *v);
 const struct row_codec *version_writer_codec(const struct version_writer *v);
 int version_writer_keep(struct version_writer *v, const struct stored_row *row, struct err *e);
+/* Rows of a pack of the base version: all of an extent that was not read (sep: its separator), or `count` rows from
+ * `first` of the pack in hand (sep NULL, unless they start the extent). */
+int version_writer_keep_extent(struct version_writer *v, const struct extent *x, struct err *e);
+int version_writer_keep_rows(struct version_writer *v, const struct pack *p, uint32_t first, uint32_t count,
+			     const void *sep, size_t sep_len, struct err *e);
 /* sha: the line's. */
 int version_writer_new_row(struct version_writer *v, const void *key, size_t key_len, uint64_t number, const char *line,
 			   size_t line_len, const uint8_t sha[ROW_SHA_LEN], struct err *e);
-/* Ends the table. *d is its digest. The version is `base` (0: none) itself when nothing changed. since_ms: when a
- * backup says since when its rows are these; 0: since the base, or now. */
-int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, int64_t since_ms,
-			  struct err *e);
+/* Ends the table. *d is its digest. The version is `base` (NULL: none), which kept rows are of, itself when all of its
+ * rows were kept and none is new. since_ms: when a backup says since when its rows are these; 0: since the base, or
+ * now. */
+int version_writer_finish(struct version_writer *v, const struct digest *d, const struct version_info *base,
+			  int64_t since_ms, struct err *e);
 void version_writer_free(struct version_writer *v);
 DEFINE_CLEANUP(cleanup_version_writer, struct version_writer, version_writer_free);
 
 /* The table is the same as in another snapshot: nothing is read. */
 int snapshot_writer_same(struct snapshot_writer *w, const struct version_info *v, struct err *e);
+
+/* What a later capture needs to read only what changed in a table: a driver's mark (see db_driver.mark), made in the
+ * transaction of this snapshot; age: how many snapshots in a row have read only changes. One set for each source, of
+ * its newest captured snapshot; set once for a snapshot (*m is taken), NULL entries' text: no mark. */
+struct mark {
+	char *table;
+	char *text;
+	unsigned age;
+};
+struct mark_list {
+	struct mark *v;
+	size_t n;
+};
+void mark_list_done(struct mark_list *m);
+const struct mark *mark_list_find(const struct mark_list *m, const char *table);
+void snapshot_writer_set_marks(struct snapshot_writer *w, struct mark_list *m);
+/* The marks made with this snapshot; none when there is a newer one. */
+int store_marks(struct catalog *c, int64_t source_id, int64_t snapshot_id, struct mark_list *ret, struct err *e);
+int64_t snapshot_writer_source(const struct snapshot_writer *w);
 
 /* What was written of a table, to complete it (auto_increment is known after the rows). NULL: not written. */
 struct manifest_table *snapshot_writer_find(struct snapshot_writer *w, const char *table);

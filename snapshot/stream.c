@@ -20,12 +20,6 @@ void job_ctl_say(struct job_ctl *j, const char *fmt, ...)
 	va_end(ap);
 }
 
-static int key_order(const void *a, size_t an, const void *b, size_t bn)
-{
-	int d = memcmp(a, b, an < bn ? an : bn);
-	return d ? d : (an > bn) - (an < bn);
-}
-
 /* ---- versions ---- */
 
 struct version_stream {
@@ -203,10 +197,11 @@ struct live_stream {
 	const char *table;
 	struct job_ctl *job;
 	struct strbuf line, key, last;
+	bool direct; /* keys come of the values */
 	bool any, open;
 };
 
-static int live_values(struct live_stream *s, struct err *e)
+static int live_values(struct live_stream *s, const struct db_value **ret, struct err *e)
 {
 	const struct db_value *values;
 	int r = db_driver_of(s->conn)->scan_next(s->conn, &values, e);
@@ -222,23 +217,26 @@ static int live_values(struct live_stream *s, struct err *e)
 		atomic_fetch_add_explicit(&s->job->rows_done, 1, memory_order_relaxed);
 		atomic_fetch_add_explicit(&s->job->bytes_done, s->line.len + 1, memory_order_relaxed);
 	}
+	*ret = values;
 	return 1;
 }
 
 static int live_next(struct row_stream *base, struct stream_row *ret, struct err *e)
 {
 	struct live_stream *s = (struct live_stream *)base;
-	int r = live_values(s, e);
+	const struct db_value *values = NULL;
+	int r = live_values(s, &values, e);
 	if (r <= 0)
 		return r;
 	struct strbuf old = s->last;
 	s->last = s->key;
 	s->key = old;
 	strbuf_clear(&s->key);
-	r = row_key(s->codec, s->line.data, s->line.len, NULL, 0, &s->key, e);
+	r = s->direct ? row_key_of_scan(s->codec, values, &s->key, e)
+		      : row_key(s->codec, s->line.data, s->line.len, NULL, 0, &s->key, e);
 	if (r < 0)
 		return r;
-	if (s->any && key_order(s->key.data, s->key.len, s->last.data, s->last.len) <= 0)
+	if (s->any && key_compare(s->key.data, s->key.len, s->last.data, s->last.len) <= 0)
 		return err_set(e, EILSEQ, "table %s: the server's order is not bytewise", s->table);
 	s->any = true;
 	*ret = (struct stream_row){
@@ -257,8 +255,9 @@ static void live_close(struct row_stream *base)
 	free(s);
 }
 
-int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec,
-		bool ordered, struct job_ctl *job, struct err *e)
+/* An open scan becomes a stream: as it comes, or sorted here. The scan is closed on failure. */
+static int live_new(struct row_stream **ret, struct db_conn *conn, const struct db_table *t,
+		    const struct row_codec *codec, bool ordered, struct job_ctl *job, struct err *e)
 {
 	struct live_stream *s = xcalloc(1, sizeof *s);
 	_cleanup_(cleanup_row_stream) struct row_stream *mine = &s->base;
@@ -267,18 +266,17 @@ int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_t
 	s->codec = codec;
 	s->table = t->name;
 	s->job = job;
-	int r = db_driver_of(conn)->scan_open(conn, t, ordered ? DB_SCAN_ORDERED : DB_SCAN_UNORDERED, e);
-	if (r < 0)
-		return r;
+	s->direct = row_key_has_values(codec);
 	s->open = true;
 	if (ordered) {
 		*ret = TAKE_PTR(mine);
 		return 0;
 	}
 	_cleanup_(cleanup_sorter) struct sorter *sorter = NULL;
-	r = sorter_new(&sorter, codec, e);
+	int r = sorter_new(&sorter, codec, e);
 	while (r == 0) {
-		r = live_values(s, e);
+		const struct db_value *values;
+		r = live_values(s, &values, e);
 		if (r <= 0)
 			break;
 		r = sorter_add(sorter, s->line.data, s->line.len, e);
@@ -292,6 +290,21 @@ int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_t
 	return sorter_stream(ret, TAKE_PTR(sorter), e);
 }
 
+int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec,
+		bool ordered, struct job_ctl *job, struct err *e)
+{
+	int r = db_driver_of(conn)->scan_open(conn, t, ordered ? DB_SCAN_ORDERED : DB_SCAN_UNORDERED, e);
+	return r < 0 ? r : live_new(ret, conn, t, codec, ordered, job, e);
+}
+
+int stream_changed(struct row_stream **ret, struct db_conn *conn, const struct db_table *t,
+		   const struct row_codec *codec, const char *mark, bool ordered, uint64_t *ret_unchanged,
+		   struct job_ctl *job, struct err *e)
+{
+	int r = db_driver_of(conn)->scan_changed(conn, t, mark, ret_unchanged, e);
+	return r < 0 ? r : live_new(ret, conn, t, codec, ordered, job, e);
+}
+
 /* ---- merge ---- */
 
 int merge_streams(struct row_stream *left, struct row_stream *right, const struct merge_sink *sink, struct err *e)
@@ -300,7 +313,7 @@ int merge_streams(struct row_stream *left, struct row_stream *right, const struc
 	int nl = left->next(left, &l, e), nr = nl < 0 ? 0 : right->next(right, &r, e);
 	int q = 0;
 	while (q == 0 && nl >= 0 && nr >= 0 && (nl || nr)) {
-		int order = !nl ? 1 : !nr ? -1 : key_order(l.key, l.key_len, r.key, r.key_len);
+		int order = !nl ? 1 : !nr ? -1 : key_compare(l.key, l.key_len, r.key, r.key_len);
 		if (order < 0)
 			q = sink->left ? sink->left(sink->arg, &l, e) : 0;
 		else if (order > 0)

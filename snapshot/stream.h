@@ -52,6 +52,12 @@ int stream_version(struct row_stream **ret, struct catalog *c, int64_t version_i
 int stream_live(struct row_stream **ret, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec,
 		bool ordered, struct job_ctl *job, struct err *e);
 
+/* The rows that may be newer than `mark`, ordered or sorted here; *ret_unchanged: how many others there are (see
+ * db_driver.scan_changed). */
+int stream_changed(struct row_stream **ret, struct db_conn *conn, const struct db_table *t,
+		   const struct row_codec *codec, const char *mark, bool ordered, uint64_t *ret_unchanged,
+		   struct job_ctl *job, struct err *e);
+
 /* Sorts lines by key; then streams them, giving equal rows of hashed tables their numbers. Two equal keys: -EEXIST. */
 struct sorter;
 int sorter_new(struct sorter **ret, const struct row_codec *codec, struct err *e);

@@ -242,7 +242,7 @@ int extent_next(const uint8_t **p, const uint8_t *end, int64_t *pack, struct ext
 	return 0;
 }
 
-static int key_compare(const void *a, size_t an, const void *b, size_t bn)
+int key_compare(const void *a, size_t an, const void *b, size_t bn)
 {
 	int d = memcmp(a, b, an < bn ? an : bn);
 	return d ? d : (an > bn) - (an < bn);
@@ -483,6 +483,69 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 	if (r < 0)
 		return r;
 	rc->at++;
+	return 1;
+}
+
+/* ---- extents ---- */
+
+struct extent_cursor {
+	struct catalog *catalog;
+	struct version_blob version;
+	const uint8_t *next_page; /* in version.pages */
+	struct strbuf page;
+	const uint8_t *next; /* in page */
+	int64_t pack;        /* delta base */
+	uint64_t rows;
+};
+
+void extent_cursor_close(struct extent_cursor *ec)
+{
+	if (!ec)
+		return;
+	strbuf_done(&ec->version.pages);
+	strbuf_done(&ec->page);
+	free(ec);
+}
+
+int extent_cursor_open(struct extent_cursor **ret, struct catalog *c, int64_t version_id, struct err *e)
+{
+	_cleanup_(cleanup_extent_cursor) struct extent_cursor *ec = xcalloc(1, sizeof *ec);
+	ec->catalog = c;
+	int r = version_load(c, version_id, &ec->version, e);
+	if (r < 0)
+		return r;
+	ec->next_page = (const uint8_t *)ec->version.pages.data;
+	*ret = TAKE_PTR(ec);
+	return 0;
+}
+
+int extent_cursor_next(struct extent_cursor *ec, struct extent *ret, struct err *e)
+{
+	const uint8_t *end = (const uint8_t *)ec->page.data + ec->page.len;
+	const uint8_t *pages_end = (const uint8_t *)ec->version.pages.data + ec->version.pages.len;
+	struct page_entry pe = {0};
+	if (ec->next == end) {
+		if (ec->next_page == pages_end)
+			return ec->rows == ec->version.rows
+				   ? 0
+				   : err_set(e, EIO, "catalog: a table version is damaged: it ends early");
+		int r = page_entry_next(&ec->next_page, pages_end, &pe, e);
+		if (r == 0)
+			r = page_load(ec->catalog, pe.id, &ec->page, e);
+		if (r < 0)
+			return r;
+		ec->next = (const uint8_t *)ec->page.data;
+		end = ec->next + ec->page.len;
+		ec->pack = 0;
+	}
+	int r = extent_next(&ec->next, end, &ec->pack, ret, e);
+	if (r < 0)
+		return r;
+	if (pe.id) { /* a page's first separator is kept with the version */
+		ret->sep = pe.sep;
+		ret->sep_len = pe.sep_len;
+	}
+	ec->rows += ret->count;
 	return 1;
 }
 

@@ -36,6 +36,8 @@ struct snapshot_writer {
 	pthread_mutex_t mutex; /* of the tables, while threads write them */
 	struct written_table *table;
 	size_t n_tables, cap_tables;
+	struct mark_list marks;
+	bool has_marks;
 };
 
 struct version_writer {
@@ -52,11 +54,13 @@ struct version_writer {
 	/* the extent and page that are being filled */
 	struct extent extent; /* count 0: none; its separator is extent_sep */
 	struct strbuf extent_sep, last_key, page, page_sep;
+	bool last_known; /* last_key is; else it is the key of last_ref */
+	struct row_ref last_ref;
 	uint32_t page_extents;
 	int64_t page_pack; /* delta base */
 	uint64_t page_rows, page_line_bytes, page_file_bytes;
 	struct written_table out;
-	uint64_t rows, line_bytes, file_bytes;
+	uint64_t rows, new_rows, line_bytes, file_bytes;
 };
 
 int snapshot_writer_new(struct snapshot_writer **ret, struct catalog *c, int64_t source_id, int64_t taken_ms,
@@ -90,6 +94,19 @@ int64_t snapshot_writer_id(const struct snapshot_writer *w)
 	return w->id;
 }
 
+int64_t snapshot_writer_source(const struct snapshot_writer *w)
+{
+	return w->source_id;
+}
+
+void snapshot_writer_set_marks(struct snapshot_writer *w, struct mark_list *m)
+{
+	mark_list_done(&w->marks);
+	w->marks = *m;
+	*m = (struct mark_list){0};
+	w->has_marks = true;
+}
+
 uint64_t snapshot_writer_bytes(struct snapshot_writer *w)
 {
 	return packing_bytes(w->packing);
@@ -114,6 +131,7 @@ void snapshot_writer_free(struct snapshot_writer *w)
 	for (size_t i = 0; i < w->n_tables; i++)
 		written_table_done(&w->table[i]);
 	free(w->table);
+	mark_list_done(&w->marks);
 	(void)pthread_mutex_destroy(&w->mutex);
 	if (w->lock_fd >= 0)
 		(void)close(w->lock_fd);
@@ -203,47 +221,108 @@ static void writer_close_extent(struct version_writer *v)
 	x->count = 0;
 }
 
-static void writer_set_sep(struct version_writer *v, const void *key, size_t key_len)
+/* The last key of rows that were kept unread. */
+static int writer_find_last_key(struct version_writer *v, struct err *e)
+{
+	struct stored_row row;
+	int r = catalog_row_by_ref(v->w->catalog, v->last_ref, &row, e);
+	if (r < 0)
+		return r;
+	strbuf_clear(&v->last_key);
+	strbuf_add(&v->last_key, row.key, row.key_len);
+	stored_row_done(&row);
+	v->last_known = true;
+	return 0;
+}
+
+static int writer_out_of_order(const struct version_writer *v, struct err *e)
+{
+	return err_set(e, EILSEQ, "table %s: two rows have the same key, or keys are out of order", v->out.m.name);
+}
+
+/* The place after the last row, for a row with this key: its separator is the shortest one. */
+static int writer_set_sep(struct version_writer *v, const void *key, size_t key_len, struct err *e)
 {
 	strbuf_clear(&v->extent_sep);
 	if (v->rows == 0)
-		return; /* nothing before: every key is greater than "" */
+		return 0; /* nothing before: every key is greater than "" */
+	int r = v->last_known ? 0 : writer_find_last_key(v, e);
+	if (r < 0)
+		return r;
 	size_t i = 0;
 	while (i < v->last_key.len && i < key_len && v->last_key.data[i] == ((const char *)key)[i])
 		i++;
 	strbuf_add(&v->extent_sep, key, i < key_len ? i + 1 : key_len);
+	return 0;
 }
 
-static int writer_append(struct version_writer *v, struct row_ref ref, const void *key, size_t key_len, size_t line_len,
-			 uint64_t file_size, struct err *e)
+/* Adds rows of one pack that follow each other. sep NULL: found from first_key. last_key NULL: not known. */
+static int writer_append(struct version_writer *v, const struct extent *rows, const void *first_key,
+			 size_t first_key_len, const void *last_key, size_t last_key_len, struct err *e)
 {
-	if (v->rows > 0) {
-		size_t n = key_len < v->last_key.len ? key_len : v->last_key.len;
-		int d = memcmp(key, v->last_key.data, n);
-		if (d < 0 || (d == 0 && key_len <= v->last_key.len))
-			return err_set(e, EILSEQ, "table %s: two rows have the same key, or keys are out of order",
-				       v->out.m.name);
-	}
+	const void *low = rows->sep ? (const void *)rows->sep : first_key;
+	size_t low_len = rows->sep ? rows->sep_len : first_key_len;
+	if (v->rows && v->last_known && key_compare(low, low_len, v->last_key.data, v->last_key.len) <= 0)
+		return writer_out_of_order(v, e);
 	struct extent *x = &v->extent;
-	if (!x->count || x->pack != ref.pack || x->first + x->count != ref.index) {
+	if (!x->count || x->pack != rows->pack || x->first + x->count != rows->first) {
 		writer_close_extent(v);
-		*x = (struct extent){.pack = ref.pack, .first = ref.index};
-		writer_set_sep(v, key, key_len);
+		int r = 0;
+		strbuf_clear(&v->extent_sep);
+		if (!rows->sep)
+			r = writer_set_sep(v, first_key, first_key_len, e);
+		else if (v->rows)
+			strbuf_add(&v->extent_sep, rows->sep, rows->sep_len);
+		if (r < 0)
+			return r;
+		*x = (struct extent){.pack = rows->pack, .first = rows->first};
 	}
-	x->count++;
-	x->line_bytes += line_len + 1;
-	x->file_bytes += file_size;
-	v->rows++;
-	v->line_bytes += line_len + 1;
-	v->file_bytes += file_size;
+	x->count += rows->count;
+	x->line_bytes += rows->line_bytes;
+	x->file_bytes += rows->file_bytes;
+	v->rows += rows->count;
+	v->line_bytes += rows->line_bytes;
+	v->file_bytes += rows->file_bytes;
+	v->last_ref = (struct row_ref){rows->pack, rows->first + rows->count - 1};
+	v->last_known = last_key != NULL;
 	strbuf_clear(&v->last_key);
-	strbuf_add(&v->last_key, key, key_len);
+	strbuf_add(&v->last_key, last_key, last_key_len);
 	return 0;
 }
 
 int version_writer_keep(struct version_writer *v, const struct stored_row *row, struct err *e)
 {
-	return writer_append(v, row->ref, row->key, row->key_len, row->line_len, row->file_size, e);
+	struct extent one = {.pack = row->ref.pack,
+			     .first = row->ref.index,
+			     .count = 1,
+			     .line_bytes = row->line_len + 1,
+			     .file_bytes = row->file_size};
+	return writer_append(v, &one, row->key, row->key_len, row->key, row->key_len, e);
+}
+
+int version_writer_keep_extent(struct version_writer *v, const struct extent *x, struct err *e)
+{
+	return writer_append(v, x, NULL, 0, NULL, 0, e);
+}
+
+int version_writer_keep_rows(struct version_writer *v, const struct pack *p, uint32_t first, uint32_t count,
+			     const void *sep, size_t sep_len, struct err *e)
+{
+	if (!count)
+		return 0;
+	struct extent part = {.pack = p->id,
+			      .first = first,
+			      .count = count,
+			      .line_bytes = p->line_at[first + count] - p->line_at[first],
+			      .sep = sep,
+			      .sep_len = sep_len};
+	for (uint32_t i = first; i < first + count; i++)
+		part.file_bytes += p->file_size[i];
+	_cleanup_strbuf_ struct strbuf low = {0}, high = {0};
+	int r = pack_row_key(p, first, &low, e);
+	if (r == 0)
+		r = pack_row_key(p, first + count - 1, &high, e);
+	return r < 0 ? r : writer_append(v, &part, low.data, low.len, high.data, high.len, e);
 }
 
 int version_writer_new_row(struct version_writer *v, const void *key, size_t key_len, uint64_t number, const char *line,
@@ -260,9 +339,12 @@ int version_writer_new_row(struct version_writer *v, const void *key, size_t key
 	if (r < 0)
 		return r;
 	uint64_t file_size = row_pretty_size(line, line_len);
-	r = writer_append(v, (struct row_ref){v->pack_id, v->pack_rows}, key, key_len, line_len, file_size, e);
+	struct extent one = {
+	    .pack = v->pack_id, .first = v->pack_rows, .count = 1, .line_bytes = line_len + 1, .file_bytes = file_size};
+	r = writer_append(v, &one, key, key_len, key, key_len, e);
 	if (r < 0)
 		return r;
+	v->new_rows++;
 	varint_put(&v->head, file_size - line_len);
 	if (v->hashed)
 		varint_put(&v->head, number);
@@ -319,53 +401,8 @@ const struct row_codec *version_writer_codec(const struct version_writer *v)
 	return v->codec;
 }
 
-/* True when the base version's pages are these very pages. */
-static bool writer_same_pages(struct version_writer *v, int64_t base, int64_t since_ms, int64_t *ret_since_ms)
-{
-	struct store_db *db = store_read_begin(v->w->catalog, NULL);
-	if (!db)
-		return false;
-	bool same = false;
-	sqlite3_stmt *st = store_stmt(db, STMT_VERSION, NULL);
-	if (st) {
-		sqlite3_bind_int64(st, 1, base);
-		if (sqlite3_step(st) == SQLITE_ROW && sqlite3_column_int64(st, 0) == v->codec_id &&
-		    (!since_ms || sqlite3_column_int64(st, 7) == since_ms) &&
-		    (uint64_t)sqlite3_column_int64(st, 1) == v->rows &&
-		    (uint64_t)sqlite3_column_int64(st, 2) == v->line_bytes) {
-			const uint8_t *p = sqlite3_column_blob(st, 5), *end = p + sqlite3_column_bytes(st, 5);
-			*ret_since_ms = sqlite3_column_int64(st, 7);
-			same = true;
-			size_t i = 0;
-			for (; same && p < end; i++) {
-				uint64_t id, rows, lines, files, sep;
-				if (i == v->out.n_pages || !varint_get(&p, end, &id) || !varint_get(&p, end, &rows) ||
-				    !varint_get(&p, end, &lines) || !varint_get(&p, end, &files) ||
-				    !varint_get(&p, end, &sep) || sep > (uint64_t)(end - p)) {
-					same = false;
-					break;
-				}
-				p += sep;
-				sqlite3_stmt *find = store_stmt(db, STMT_PAGE_FIND, NULL);
-				if (!find)
-					same = false;
-				else {
-					sqlite3_bind_blob(find, 1, v->out.page[i].sha, ROW_SHA_LEN, SQLITE_STATIC);
-					same = sqlite3_step(find) == SQLITE_ROW &&
-					       (uint64_t)sqlite3_column_int64(find, 0) == id;
-					(void)sqlite3_reset(find);
-				}
-			}
-			same = same && i == v->out.n_pages;
-		}
-		(void)sqlite3_reset(st);
-	}
-	store_read_end(v->w->catalog, db);
-	return same;
-}
-
-int version_writer_finish(struct version_writer *v, const struct digest *d, int64_t base, int64_t since_ms,
-			  struct err *e)
+int version_writer_finish(struct version_writer *v, const struct digest *d, const struct version_info *base,
+			  int64_t since_ms, struct err *e)
 {
 	if (d->count != v->rows)
 		return err_set(e, EIO, "table %s: %" PRIu64 " rows hashed, %" PRIu64 " written", v->out.m.name,
@@ -382,10 +419,13 @@ int version_writer_finish(struct version_writer *v, const struct digest *d, int6
 	v->out.m.file_bytes = v->file_bytes;
 	memcpy(v->out.m.digest, d->sum, sizeof v->out.m.digest);
 	v->out.m.since_ms = since_ms ? since_ms : v->w->taken_ms;
-	int64_t base_since_ms = 0;
-	if (base && writer_same_pages(v, base, since_ms, &base_since_ms)) {
-		v->out.version_id = base;
-		v->out.m.since_ms = base_since_ms;
+	/* Kept rows are the base's, each once: as many of them as it has are all of them. */
+	if (base && !v->new_rows && v->rows == base->rows && base->codec_id == v->codec_id &&
+	    (!since_ms || base->since_ms == since_ms)) {
+		if (!digest_equal(d, &base->digest))
+			return err_set(e, EIO, "table %s: the same rows with another digest", v->out.m.name);
+		v->out.version_id = base->id;
+		v->out.m.since_ms = base->since_ms;
 	}
 	writer_add_table(v->w, &v->out);
 	return 0;
@@ -515,6 +555,31 @@ static int commit_schema(struct store_db *db, const uint8_t sha[ROW_SHA_LEN], co
 	return r;
 }
 
+/* The marks of a source are its newest captured snapshot's: one set. */
+static int commit_marks(struct snapshot_writer *w, struct store_db *db, struct err *e)
+{
+	sqlite3_stmt *st = store_stmt(db, STMT_MARKS_DELETE, e);
+	if (!st)
+		return err_code(e);
+	sqlite3_bind_int64(st, 1, w->source_id);
+	int r = store_run(db, st, "storing marks", e);
+	for (size_t i = 0; r == 0 && i < w->marks.n; i++) {
+		const struct mark *m = &w->marks.v[i];
+		if (!m->text)
+			continue;
+		st = store_stmt(db, STMT_MARK_INSERT, e);
+		if (!st)
+			return err_code(e);
+		sqlite3_bind_int64(st, 1, w->source_id);
+		sqlite3_bind_text(st, 2, m->table, -1, SQLITE_STATIC);
+		sqlite3_bind_int64(st, 3, w->id);
+		sqlite3_bind_int64(st, 4, m->age);
+		sqlite3_bind_text(st, 5, m->text, -1, SQLITE_STATIC);
+		r = store_run(db, st, "storing marks", e);
+	}
+	return r;
+}
+
 static int commit_in(struct snapshot_writer *w, struct store_db *db, const char *name, struct manifest *m,
 		     size_t manifest_len, const char *schema_sql, size_t schema_len, struct err *e)
 {
@@ -566,6 +631,8 @@ static int commit_in(struct snapshot_writer *w, struct store_db *db, const char 
 		sqlite3_bind_int64(st, 4, w->table[i].version_id);
 		r = store_run(db, st, "storing the snapshot", e);
 	}
+	if (r == 0 && w->has_marks)
+		r = commit_marks(w, db, e);
 	return r;
 }
 

@@ -109,7 +109,7 @@ static int64_t model_write(struct catalog *c, const struct db_table *t, const st
 	struct version_info base = {0};
 	if (base_id)
 		assert_int_equal(catalog_table(c, base_id, t->name, &base, &e), 0);
-	if (capture_merge(stream, c, base.id, &base.digest, v, 0, &e) < 0)
+	if (capture_merge(stream, c, base.id ? &base : NULL, v, 0, &e) < 0)
 		fail_msg("%s", e.msg);
 	row_stream_close(stream);
 	version_writer_free(v);
@@ -594,7 +594,7 @@ static void full_disk(void **state)
 	hasher_free(hasher);
 	/* Packs are stored by other threads: the error comes at the latest when the snapshot is committed. */
 	if (r == 0)
-		r = version_writer_finish(v, &digest, 0, 0, &e);
+		r = version_writer_finish(v, &digest, NULL, 0, &e);
 	struct manifest m = {.engine = xstrdup("sqlite"), .server_version = xstrdup("3")};
 	if (r == 0)
 		r = snapshot_writer_commit(w, "full", &m, "", 0, &e);
