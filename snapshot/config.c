@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ini.h>
+#include <sched.h>
 #include <sys/stat.h>
 
 #define CONFIG_MAX_FILE (1 << 20)
@@ -237,6 +238,7 @@ enum config_key {
 	KEY_SCHEMA,
 	KEY_RESTORE,
 	KEY_EXCLUDE,
+	KEY_CONNECTIONS,
 	KEY_NOW_MAX_AGE,
 	KEY_RESTORE_CONFIRM,
 	KEY_RESTORE_FORCE,
@@ -254,6 +256,7 @@ static const struct {
     [KEY_SCHEMA] = {"schema", CONFIG_SOURCE},
     [KEY_RESTORE] = {"restore", CONFIG_SOURCE},
     [KEY_EXCLUDE] = {"exclude", CONFIG_SOURCE},
+    [KEY_CONNECTIONS] = {"connections", CONFIG_SOURCE},
     [KEY_NOW_MAX_AGE] = {"now_max_age", CONFIG_SOURCE},
     [KEY_RESTORE_CONFIRM] = {"restore_confirm", CONFIG_SOURCE},
     [KEY_RESTORE_FORCE] = {"restore_force", CONFIG_SOURCE},
@@ -350,6 +353,8 @@ static int config_end_source(struct config_parser *p, struct source_config *s)
 		r = err_set(p->e, EINVAL, "restore is not off, empty or replace");
 	if (r >= 0 && v[key = KEY_EXCLUDE])
 		r = config_parse_globs(v[KEY_EXCLUDE], &s->params.exclude, p->e);
+	if (r >= 0 && v[key = KEY_CONNECTIONS])
+		r = config_parse_number("connections", v[KEY_CONNECTIONS], CONNECTIONS_MAX, &s->connections, p->e);
 	if (r >= 0 && v[key = KEY_NOW_MAX_AGE])
 		r = config_parse_number("now_max_age", v[KEY_NOW_MAX_AGE], 31536000, &s->now_max_age_s, p->e);
 	if (r >= 0 && v[key = KEY_RESTORE_CONFIRM])
@@ -621,4 +626,14 @@ int config_from_url(struct config *ret, const char *url, const char *name, struc
 	}
 	*ret = c;
 	return 0;
+}
+
+size_t config_connections(const struct source_config *s)
+{
+	if (s->connections)
+		return s->connections;
+	/* One sorts at the server while another sends. */
+	cpu_set_t cpus;
+	size_t n = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? (size_t)CPU_COUNT(&cpus) : 1;
+	return n < 1 ? 1 : n > 4 ? 4 : n;
 }

@@ -2,7 +2,7 @@
  * snapshot/config.h - the configuration: an INI file (libinih), or one database URL.
  *
  *   [catalog]              path=FILE  cache_mb=N
- *   [source NAME]          url= password_file= schema= restore=off|empty|replace exclude=GLOB[,GLOB...]
+ *   [source NAME]          url= password_file= schema= restore=off|empty|replace exclude=GLOB[,GLOB...] connections=
  *                          now_max_age=SECONDS restore_confirm=yes|no restore_force=yes|no
  * An unknown section or key is an error (a misspelt `restore=` must not pass in silence).
  */
@@ -23,7 +23,11 @@ struct source_config {
 	bool restore_confirm;
 	bool restore_force;
 	unsigned now_max_age_s; /* default 60 */
+	unsigned connections;   /* for one snapshot; 0: one for each processor, at most 4 */
 };
+
+#define CONNECTIONS_MAX 16
+size_t config_connections(const struct source_config *s); /* 1 .. CONNECTIONS_MAX */
 
 struct config {
 	char *path; /* of the file; NULL when made from a URL */

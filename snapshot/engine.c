@@ -17,7 +17,8 @@
 #include "snapshot/restore.h"
 
 #define RESULTS_KEPT 128U
-#define NOW_IN_USE_MS 10000 /* a reader of now/ is seen at least this often, however small now_max_age is */
+#define WORTH_CONNECTING 20000 /* rows: a connection costs some milliseconds */
+#define NOW_IN_USE_MS 10000    /* a reader of now/ is seen at least this often, however small now_max_age is */
 
 struct job {
 	struct engine *engine;
@@ -37,6 +38,8 @@ struct job {
 	unsigned cancellers;   /* threads in job_cancel; under engine.mutex */
 	pthread_mutex_t conn_mutex;
 	struct db_conn *conn;
+	struct db_conn *more[CONNECTIONS_MAX - 1]; /* see capture.h */
+	size_t n_more;
 	struct db_schema *schema;
 	struct snapshot_writer *writer;
 	int64_t base_id;
@@ -158,6 +161,8 @@ static void job_cancel(struct job *j)
 		MUTEX_GUARD(&j->conn_mutex);
 		if (j->conn)
 			db_driver_of(j->conn)->cancel(j->conn);
+		for (size_t i = 0; i < j->n_more; i++)
+			db_driver_of(j->more[i])->cancel(j->more[i]);
 	}
 	(void)pthread_mutex_lock(&g->mutex);
 	j->cancellers--;
@@ -166,13 +171,16 @@ static void job_cancel(struct job *j)
 
 static void job_disconnect(struct job *j)
 {
-	struct db_conn *conn;
+	struct db_conn *conn[CONNECTIONS_MAX];
+	size_t n = 0;
 	{
 		MUTEX_GUARD(&j->conn_mutex);
-		conn = j->conn;
-		j->conn = NULL;
+		while (j->n_more)
+			conn[n++] = j->more[--j->n_more];
+		conn[n++] = TAKE_PTR(j->conn);
 	}
-	db_close(conn);
+	for (size_t i = 0; i < n; i++)
+		db_close(conn[i]);
 }
 
 static void job_free(struct job *j)
@@ -299,19 +307,25 @@ static void job_end(struct job *j, int r, const char *done_state, const char *de
 		engine_tell(g, r == 0 ? ENGINE_SNAPSHOTS_CHANGED : ENGINE_SNAPSHOT_GONE, source, snapshot_id, name);
 }
 
-static int job_connect(struct job *j, struct err *e)
+static int job_open(const struct job *j, struct db_conn **ret, struct err *e)
 {
 	/* The password is read for each connection: files rotate. The copy is wiped with it. */
 	struct source_config copy = *j->engine->source[j->source].config;
-	struct db_conn *conn = NULL;
 	char *given = copy.params.password;
 	copy.params.password = xstrdup(given);
 	int r = config_read_password(&copy, e);
 	if (r == 0)
-		r = db_open(&conn, &copy.params, e);
+		r = db_open(ret, &copy.params, e);
 	if (copy.params.password)
 		explicit_bzero(copy.params.password, strlen(copy.params.password));
 	free(copy.params.password);
+	return r;
+}
+
+static int job_connect(struct job *j, struct err *e)
+{
+	struct db_conn *conn = NULL;
+	int r = job_open(j, &conn, e);
 	if (r < 0)
 		return r;
 	{
@@ -390,18 +404,44 @@ static void engine_sweep(struct engine *g)
 	(void)store_sweep(g->catalog, NULL);
 }
 
+/* Further connections that see the same moment, where the driver has them and there is enough to read. That one cannot
+ * be had is no failure: the others do its work. */
+static void snapshot_connect_more(struct job *j)
+{
+	const struct db_driver *d = db_driver_of(j->conn);
+	size_t want = config_connections(j->engine->source[j->source].config);
+	int64_t rows = 0;
+	for (size_t i = 0; i < j->schema->n_tables; i++)
+		rows += j->schema->tables[i].estimated_rows > 0 ? j->schema->tables[i].estimated_rows : 0;
+	while (d->begin_like && rows >= WORTH_CONNECTING && j->n_more + 1 < want &&
+	       j->n_more + 1 < j->schema->n_tables) {
+		struct db_conn *conn = NULL;
+		if (job_open(j, &conn, NULL) < 0)
+			return;
+		if (d->begin_like(conn, j->conn, j->schema, NULL) < 0) {
+			db_close(conn);
+			return;
+		}
+		MUTEX_GUARD(&j->conn_mutex);
+		j->more[j->n_more++] = conn;
+	}
+}
+
 static void *snapshot_thread(void *arg)
 {
 	struct job *j = arg;
 	struct engine *g = j->engine;
 	struct err e = ERR_INIT;
+	snapshot_connect_more(j);
 	struct capture cp = {.catalog = g->catalog,
 			     .conn = j->conn,
 			     .schema = j->schema,
 			     .writer = j->writer,
 			     .job = &j->ctl,
 			     .name = j->name,
-			     .base_id = j->base_id};
+			     .base_id = j->base_id,
+			     .more = j->more,
+			     .n_more = j->n_more};
 	int r = capture_run(&cp, NULL, &e);
 	if (r == 0)
 		(void)db_driver_of(j->conn)->commit(j->conn, NULL); /* reads only: its end changes nothing */

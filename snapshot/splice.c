@@ -15,6 +15,7 @@ struct splice {
 	struct extent_cursor *base;
 	struct extent cur, next; /* count 0: none */
 	struct strbuf sep;       /* cur's */
+	bool entered;            /* a row was put in since cur began: its separator says nothing any more */
 	uint32_t at;             /* rows of cur that are written or left out already */
 	struct pack *pack;       /* cur's, once a key fell into it */
 	struct hasher *hasher;
@@ -62,13 +63,15 @@ int splice_new(struct splice **ret, struct catalog *c, const struct version_info
 static int splice_keep(struct splice *s, uint32_t end, struct err *e)
 {
 	int r = 0;
+	if (s->at == end)
+		return 0;
 	if (!s->pack && end == s->cur.count) {
 		s->cur.sep = (const uint8_t *)strbuf_str(&s->sep);
 		s->cur.sep_len = s->sep.len;
 		r = version_writer_keep_extent(s->v, &s->cur, e);
-	} else if (s->at < end) {
+	} else {
 		r = version_writer_keep_rows(s->v, s->pack, s->cur.first + s->at, end - s->at,
-					     s->at == 0 ? strbuf_str(&s->sep) : NULL, s->sep.len, e);
+					     s->at == 0 && !s->entered ? strbuf_str(&s->sep) : NULL, s->sep.len, e);
 	}
 	s->at = end;
 	return r;
@@ -86,6 +89,7 @@ static int splice_advance(struct splice *s, struct err *e)
 	if (s->next.count)
 		strbuf_add(&s->sep, s->next.sep, s->next.sep_len);
 	s->at = 0;
+	s->entered = false;
 	s->next.count = 0;
 	r = extent_cursor_next(s->base, &s->next, e);
 	return r < 0 ? splice_read(r, e) : 0;
@@ -158,6 +162,7 @@ int splice_put(struct splice *s, const struct stream_row *row, struct err *e)
 	uint8_t sha[ROW_SHA_LEN];
 	hasher_sha256(s->hasher, row->line, row->line_len, sha);
 	digest_add(&s->digest, sha);
+	s->entered = true;
 	return version_writer_new_row(s->v, row->key, row->key_len, row->number, row->line, row->line_len, sha, e);
 }
 

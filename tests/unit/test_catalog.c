@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 
 #include "snapshot/capture.h"
+#include "snapshot/splice.h"
 
 #define MAX_ROWS 6000
 
@@ -286,6 +287,123 @@ static void versions_follow_a_model(void **state)
 		catalog_close(c);
 		test_dir_remove(dir);
 	}
+}
+
+static int by_key(const void *a, const void *b)
+{
+	const struct strbuf *x = a, *y = b;
+	return key_compare(x->data, x->len, y->data, y->len);
+}
+
+/* As model_write, but only of the rows that changed, some that did not, and the keys that are gone. */
+static int64_t model_splice(struct catalog *c, const struct db_table *t, const struct model_row *old,
+			    const struct model_row *rows, size_t n, int64_t base_id, int64_t at, const char *name)
+{
+	struct err e = ERR_INIT;
+	struct snapshot_writer *w;
+	struct version_writer *v;
+	struct splice *s;
+	struct version_info base;
+	assert_int_equal(snapshot_writer_new(&w, c, 1, at, &e), 0);
+	assert_int_equal(snapshot_writer_table(w, t, &v, &e), 0);
+	assert_int_equal(catalog_table(c, base_id, t->name, &base, &e), 0);
+	if (splice_new(&s, c, &base, v, &e) < 0)
+		fail_msg("%s", e.msg);
+	struct sorter *sorter;
+	struct row_stream *puts;
+	struct strbuf line = {0}, *gone = xcalloc(n + 1, sizeof *gone);
+	size_t n_gone = 0;
+	uint64_t found = 0;
+	assert_int_equal(sorter_new(&sorter, version_writer_codec(v), &e), 0);
+	for (size_t i = 0; i < n; i++) {
+		if (rows[i].value && (rows[i].value != old[i].value || rand() % 20 == 0)) {
+			model_line(&rows[i], false, &line);
+			assert_int_equal(sorter_add(sorter, line.data, line.len, &e), 0);
+			found += old[i].value != 0;
+		} else if (old[i].value && !rows[i].value) {
+			model_line(&old[i], false, &line);
+			assert_int_equal(
+			    row_key(version_writer_codec(v), line.data, line.len, NULL, 0, &gone[n_gone++], &e), 0);
+		}
+	}
+	qsort(gone, n_gone, sizeof *gone, by_key);
+	assert_int_equal(sorter_stream(&puts, sorter, &e), 0);
+	size_t g = 0;
+	for (int q = 1; q == 1;) {
+		struct stream_row row;
+		q = puts->next(puts, &row, &e);
+		for (; g < n_gone && (q == 0 || key_compare(gone[g].data, gone[g].len, row.key, row.key_len) < 0); g++)
+			if (splice_delete(s, gone[g].data, gone[g].len, &e) < 0)
+				fail_msg("%s", e.msg);
+		if (q == 1 && splice_put(s, &row, &e) < 0)
+			fail_msg("%s", e.msg);
+	}
+	/* A key that is not there is not taken for another. */
+	assert_int_equal(splice_delete(s, "\xff", 1, &e), -EUCLEAN);
+	assert_int_equal(splice_found(s), found);
+	struct digest digest;
+	if (splice_end(s, &digest, &e) < 0 || version_writer_finish(v, &digest, &base, 0, &e) < 0)
+		fail_msg("%s", e.msg);
+	struct manifest m = {.engine = xstrdup("sqlite"), .server_version = xstrdup("3")};
+	int64_t id = snapshot_writer_id(w);
+	if (snapshot_writer_commit(w, name, &m, "schema", 6, &e) < 0)
+		fail_msg("%s", e.msg);
+	for (size_t i = 0; i < n_gone; i++)
+		strbuf_done(&gone[i]);
+	free(gone);
+	strbuf_done(&line);
+	row_stream_close(puts);
+	splice_free(s);
+	version_writer_free(v);
+	version_info_done(&base);
+	manifest_done(&m);
+	snapshot_writer_free(w);
+	return id;
+}
+
+static void splices_follow_a_model(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	catalog_set_cache_bytes(c, 1 << 20);
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key);
+	static struct model_row rows[MAX_ROWS], old[MAX_ROWS];
+	for (size_t i = 0; i < MAX_ROWS; i++)
+		rows[i] = (struct model_row){(unsigned)i, i % 3 ? 1 + (unsigned)rand() % 5000 : 0};
+	int64_t id = model_write(c, &t, rows, MAX_ROWS, 0, 1, "first");
+	/* One row in so many changes: none, few, many, all; then all go, and all come back. */
+	static const unsigned change[] = {0, 1000, 100, 100, 5, 1, 0, 1, 100};
+	for (int s = 0; s < 9; s++) {
+		memcpy(old, rows, sizeof rows);
+		for (size_t i = 0; i < MAX_ROWS; i++) {
+			if (s == 6)
+				rows[i].value = 0;
+			else if (change[s] && (unsigned)rand() % change[s] == 0)
+				rows[i].value = rand() % 3 ? 1 + (unsigned)rand() % 5000 : 0;
+		}
+		char name[16];
+		(void)snprintf(name, sizeof name, "s%d", s);
+		int64_t next = model_splice(c, &t, old, rows, MAX_ROWS, id, 1000 + s, name);
+		model_check(c, &t, rows, MAX_ROWS, next);
+		model_check(c, &t, old, MAX_ROWS, id);
+		struct version_info a, b;
+		assert_int_equal(catalog_table(c, id, t.name, &a, NULL), 0);
+		assert_int_equal(catalog_table(c, next, t.name, &b, NULL), 0);
+		assert_int_equal(a.id == b.id, s == 0);
+		/* Read whole, the same rows are the same version. */
+		(void)snprintf(name, sizeof name, "w%d", s);
+		id = model_write(c, &t, rows, MAX_ROWS, next, 2000 + s, name);
+		version_info_done(&a);
+		assert_int_equal(catalog_table(c, id, t.name, &a, NULL), 0);
+		assert_int_equal(a.id, b.id);
+		version_info_done(&a);
+		version_info_done(&b);
+	}
+	catalog_close(c);
+	test_dir_remove(dir);
 }
 
 static void empty_table(void **state)
@@ -642,6 +760,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(versions_follow_a_model),
+	    cmocka_unit_test(splices_follow_a_model),
 	    cmocka_unit_test(empty_table),
 	    cmocka_unit_test(damage_is_found_and_contained),
 	    cmocka_unit_test(damage_frees_nothing),
