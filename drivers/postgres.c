@@ -611,6 +611,7 @@ static int pg_end(struct pg_conn *c, const char *sql, struct err *e)
 	c->active = false;
 	free(TAKE_PTR(c->snapshot));
 	pg_listing_done(&c->listing);
+	pg_marks_done(c);
 	pg_change_done(c);
 	pg_script_done(&c->script);
 	return r;
@@ -749,10 +750,10 @@ static int pg_begin_like(struct db_conn *conn, struct db_conn *leader_conn, cons
 	struct pg_conn *c = (struct pg_conn *)conn, *leader = (struct pg_conn *)leader_conn;
 	if (leader->head.driver != &db_driver_postgres || !leader->active || !leader->snapshot || c->active)
 		return err_set(e, EINVAL, "no snapshot to share");
-	struct pg_relation *relations = xcalloc(s->n_tables, sizeof *relations);
-	struct pg_listing l = {.relations = relations, .n_relations = s->n_tables};
-	for (size_t i = 0; i < s->n_tables; i++)
-		relations[i].name = s->tables[i].name;
+	struct pg_listing *l = &c->listing;
+	l->relations = xcalloc(s->n_tables, sizeof *l->relations);
+	for (; l->n_relations < s->n_tables; l->n_relations++)
+		l->relations[l->n_relations].name = xstrdup(s->tables[l->n_relations].name);
 	int r = pg_query(c, NULL, "cannot begin", pg_begin_statement(DB_READ), 0, NULL, e);
 	if (!r) {
 		c->active = true;
@@ -761,9 +762,8 @@ static int pg_begin_like(struct db_conn *conn, struct db_conn *leader_conn, cons
 	}
 	/* NOWAIT: behind a queued ACCESS EXCLUSIVE, which waits for our leader, we would wait for ever. */
 	if (!r)
-		r = pg_lock_tables(c, &l, "ACCESS SHARE MODE NOWAIT", e);
-	free(relations);
-	if (r < 0 && c->active)
+		r = pg_lock_tables(c, l, "ACCESS SHARE MODE NOWAIT", e);
+	if (r < 0)
 		(void)pg_end(c, "ROLLBACK", NULL);
 	return r;
 }
@@ -788,6 +788,7 @@ static void pg_close(struct db_conn *conn)
 		PQfinish(c->pg);
 	}
 	pg_listing_done(&c->listing);
+	pg_marks_done(c);
 	pg_change_done(c);
 	pg_script_done(&c->script);
 	free(c->scan_table);
@@ -818,6 +819,8 @@ const struct db_driver db_driver_postgres = {
     .scan_open = pg_scan_open,
     .scan_next = pg_scan_next,
     .scan_close = pg_scan_close,
+    .mark = pg_mark,
+    .scan_changed = pg_scan_changed,
     .finish = pg_finish,
     .rebuild_begin = pg_rebuild_begin,
     .rebuild_end = pg_rebuild_end,

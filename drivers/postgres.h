@@ -4,6 +4,7 @@
  * postgres.c           connection, running statements, cancel, transactions
  * postgres_describe.c  listing, locking, describing; sequence values
  * postgres_copy.c      COPY out (scan) and in (load), exact both ways
+ * postgres_mark.c      marks, and which rows are newer than one
  * postgres_dump.c      schema text by pg_dump, and its way back into statements
  * postgres_rebuild.c   restore that replaces the schema
  * postgres_change.c    restore that changes rows, foreign keys and triggers off; sequences
@@ -56,6 +57,16 @@ struct pg_script {
 	size_t n_statements;
 };
 
+/* What scan_changed and mark know in this transaction (postgres_mark.c). */
+struct pg_marks {
+	bool known;
+	char *why;           /* there are none: words */
+	uint64_t xmin, xmax; /* of the snapshot, 64 bits */
+	uint64_t lsn;        /* of the log's end, read after the snapshot was taken */
+	struct pg_marked *tables;
+	size_t n_tables;
+};
+
 struct pg_conn {
 	struct db_conn_head head;
 	PGconn *pg;
@@ -78,10 +89,13 @@ struct pg_conn {
 	enum db_access access;
 	char *snapshot;
 	struct pg_listing listing;
+	struct pg_marks marks;
 
 	/* The scan */
 	bool scanning;
 	bool scan_done;
+	bool scan_saved;    /* a savepoint to go back to */
+	uint64_t scan_left; /* rows still to come; UINT64_MAX: not known */
 	char *scan_table;
 	char *line; /* libpq's buffer of the current row */
 	struct db_value *values;
@@ -154,8 +168,16 @@ int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
 /* The oid of a kept table, NULL when it is not in the listing. */
 const char *pg_listing_oid(const struct pg_listing *l, const char *name);
 
+bool pg_listing_has(const struct pg_listing *l, const char *name);
+
 /* ---- postgres_copy.c ---- */
 
+/* Opens a scan, in key order, of the n_rows rows for which `where` holds (t is the table's name in it). tids: where
+ * picks them by ctid. */
+int pg_scan_some(struct pg_conn *c, const struct db_table *t, const char *where, bool tids, uint64_t n_rows,
+		 struct err *e);
+/* Whether statements can be run now; *r = 0 or -EINVAL with words. */
+bool pg_in_transaction(const struct pg_conn *c, const char *what, struct err *e, int *r);
 int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e);
 int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e);
 int pg_scan_close(struct db_conn *conn, struct err *e);
@@ -163,6 +185,13 @@ int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e)
 int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e);
 int pg_load_end(struct db_conn *conn, bool ok, struct err *e);
 void pg_add_hex(struct strbuf *sb, const char *data, size_t n);
+
+/* ---- postgres_mark.c ---- */
+
+int pg_mark(struct db_conn *conn, const struct db_table *t, struct strbuf *out, struct err *e);
+int pg_scan_changed(struct db_conn *conn, const struct db_table *t, const char *mark, uint64_t *ret_unchanged,
+		    struct err *e);
+void pg_marks_done(struct pg_conn *c);
 
 /* ---- postgres_dump.c ---- */
 

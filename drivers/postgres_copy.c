@@ -25,7 +25,7 @@ void pg_add_hex(struct strbuf *sb, const char *data, size_t n)
 
 /* ---- scan ---- */
 
-static bool pg_in_transaction(const struct pg_conn *c, const char *what, struct err *e, int *r)
+bool pg_in_transaction(const struct pg_conn *c, const char *what, struct err *e, int *r)
 {
 	*r = 0;
 	if (!c->active || c->scanning || c->loading)
@@ -34,7 +34,9 @@ static bool pg_in_transaction(const struct pg_conn *c, const char *what, struct 
 	return !*r;
 }
 
-static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const struct db_table *t, enum db_scan how)
+/* where: NULL, or a condition on table t. tids: it is on ctid. */
+static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const struct db_table *t, enum db_scan how,
+				  const char *where, bool tids)
 {
 	_cleanup_strbuf_ struct strbuf columns = {0};
 	size_t n = 0;
@@ -60,7 +62,7 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 	c->n_values = n;
 
 	strbuf_adds(sql, "SAVEPOINT metasnap_scan; ");
-	if (n && !ordered && !computed) {
+	if (n && !ordered && !computed && !where) {
 		/* COPY of a table reads that table only, not its children; it is a little faster than COPY of a query.
 		 */
 		strbuf_adds(sql, "COPY ");
@@ -68,12 +70,18 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 		strbuf_addf(sql, " (%s) TO STDOUT", strbuf_str(&columns));
 		return;
 	}
-	if (ordered)
+	if (tids)
+		/* To look each row up is not what the planner would choose for thousands of them. */
+		strbuf_adds(sql, "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off;"
+				 " SET LOCAL enable_bitmapscan = off; ");
+	else if (ordered && !where)
 		/* The key has an index: walking it needs no temporary files on the server. */
 		strbuf_adds(sql, "SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off; ");
 	strbuf_addf(sql, "COPY (SELECT %s FROM ONLY ", strbuf_str(&columns));
 	pg_add_relation(sql, c, t->name);
 	strbuf_adds(sql, " AS t");
+	if (where)
+		strbuf_addf(sql, " WHERE %s", where);
 	for (size_t k = 0; ordered && k < t->n_key; k++) {
 		strbuf_adds(sql, k ? ", t." : " ORDER BY t.");
 		pg_add_ident(sql, t->columns[t->key[k]].name);
@@ -83,25 +91,17 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 
 static void pg_forget_scan(struct pg_conn *c)
 {
-	c->scanning = c->scan_done = false;
+	c->scanning = c->scan_done = c->scan_saved = false;
 	PQfreemem(TAKE_PTR(c->line));
 	free(TAKE_PTR(c->scan_table));
 	free(TAKE_PTR(c->values));
 	free(TAKE_PTR(c->binary));
 }
 
-int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e)
+static int pg_start_scan(struct pg_conn *c, const struct db_table *t, const char *sql, uint64_t n_rows, struct err *e)
 {
-	struct pg_conn *c = (struct pg_conn *)conn;
-	_cleanup_strbuf_ struct strbuf sql = {0};
 	_cleanup_result_ PGresult *res = NULL;
-	int r;
-	if (!pg_in_transaction(c, t->name, e, &r))
-		return r;
-	if (how == DB_SCAN_KEYS && !t->n_key)
-		return err_set(e, EOPNOTSUPP, "%s: the table has no key", t->name);
-	pg_add_scan_statement(&sql, c, t, how);
-	r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
+	int r = pg_query(c, &res, t->name, sql, 0, NULL, e);
 	if (!r && PQresultStatus(res) != PGRES_COPY_OUT)
 		r = err_set(e, EIO, "%s: the server does not answer COPY with rows", t->name);
 	if (r < 0) {
@@ -109,8 +109,35 @@ int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan ho
 		return r;
 	}
 	c->scan_table = xstrdup(t->name);
-	c->scanning = true;
+	c->scanning = c->scan_saved = true;
+	c->scan_left = n_rows;
 	return 0;
+}
+
+int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	int r;
+	if (!pg_in_transaction(c, t->name, e, &r))
+		return r;
+	if (how == DB_SCAN_KEYS && !t->n_key)
+		return err_set(e, EOPNOTSUPP, "%s: the table has no key", t->name);
+	pg_add_scan_statement(&sql, c, t, how, NULL, false);
+	return pg_start_scan(c, t, strbuf_str(&sql), UINT64_MAX, e);
+}
+
+int pg_scan_some(struct pg_conn *c, const struct db_table *t, const char *where, bool tids, uint64_t n_rows,
+		 struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	if (!n_rows) {
+		c->scan_table = xstrdup(t->name);
+		c->scanning = c->scan_done = true;
+		return 0;
+	}
+	pg_add_scan_statement(&sql, c, t, DB_SCAN_ORDERED, where, tids);
+	return pg_start_scan(c, t, strbuf_str(&sql), n_rows, e);
 }
 
 /* Replaces field[0..len) by what it stands for; returns the new length. */
@@ -220,6 +247,8 @@ int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *
 		if (n > 0) {
 			int r = pg_split_line(c, c->line, (size_t)n, e);
 			*ret = c->values;
+			if (c->scan_left != UINT64_MAX && !c->scan_left--)
+				return err_set(e, EIO, "%s: more rows than were counted", c->scan_table);
 			return r < 0 ? r : 1;
 		}
 		if (n == -1) {
@@ -227,6 +256,8 @@ int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *
 			int r = pg_drain(c, NULL, c->scan_table, e);
 			if (r < 0)
 				return r;
+			if (c->scan_left && c->scan_left != UINT64_MAX)
+				return err_set(e, EIO, "%s: fewer rows than were counted", c->scan_table);
 			c->scan_done = true;
 			return 0;
 		}
@@ -275,9 +306,12 @@ int pg_scan_close(struct db_conn *conn, struct err *e)
 	struct pg_conn *c = (struct pg_conn *)conn;
 	if (!c->scanning)
 		return 0;
+	bool saved = c->scan_saved;
 	pg_release_scan(c);
 	if (c->broken)
 		return err_set(e, ECONNRESET, "the connection is lost");
+	if (!saved)
+		return 0;
 	/* ROLLBACK TO also when all went well: it undoes the SET LOCALs. A cancelled connection stays cancelled. */
 	return pg_query(c, NULL, "cannot end a scan", "ROLLBACK TO metasnap_scan; RELEASE metasnap_scan", 0, NULL, e);
 }

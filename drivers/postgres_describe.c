@@ -127,6 +127,14 @@ bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b)
 	return true;
 }
 
+bool pg_listing_has(const struct pg_listing *l, const char *name)
+{
+	for (size_t i = 0; i < l->n_relations; i++)
+		if (!strcmp(l->relations[i].name, name))
+			return true;
+	return false;
+}
+
 const char *pg_listing_oid(const struct pg_listing *l, const char *name)
 {
 	for (size_t i = 0; i < l->n_relations; i++)
