@@ -24,7 +24,7 @@
 #define MY_MAX_ATTEMPTS 5
 /* Locking every table against busy writers ends in deadlocks now and then, and the smaller transaction gives way. */
 #define MY_MAX_ATTEMPTS_WRITE 25
-#define MY_LOCK_WAIT_S 10
+#define MY_LOCK_WAIT_S "10"
 /* A statement may work silently for long (DELETE, RENAME behind readers); dead peers are found by TCP keepalive. */
 #define MY_READ_TIMEOUT_S 3600
 #define MY_WRITE_TIMEOUT_S 600
@@ -333,32 +333,31 @@ static int my_set_session(struct my_conn *c, struct err *e)
 	    "SET NAMES utf8mb4",
 	    "SET SESSION sql_mode='', time_zone='+00:00', autocommit=1, sql_select_limit=18446744073709551615, "
 	    "sql_safe_updates=0, sql_big_selects=1, sql_quote_show_create=1, completion_type=0, "
-	    "net_write_timeout=1800, net_read_timeout=1800, wait_timeout=31536000, interactive_timeout=31536000",
-	    "SET SESSION lock_wait_timeout=10, innodb_lock_wait_timeout=10",
+	    "net_write_timeout=1800, net_read_timeout=1800, wait_timeout=31536000, interactive_timeout=31536000, "
+	    "lock_wait_timeout=" MY_LOCK_WAIT_S ", innodb_lock_wait_timeout=" MY_LOCK_WAIT_S,
 	    /* READ COMMITTED as the server's default would make each statement its own moment. */
-	    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ",
-	    "SET SESSION TRANSACTION READ WRITE",
+	    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE",
 	};
 	/* A server without the variable, or an account that may not set it, does without. */
 	static const char *const mysql_only[] = {
-	    "SET SESSION information_schema_stats_expiry=0",
-	    "SET SESSION max_execution_time=0",
-	    "SET SESSION show_gipk_in_create_table_and_information_schema=1",
-	    "SET SESSION sql_generate_invisible_primary_key=0",
-	    "SET SESSION sql_require_primary_key=0",
-	    "SET SESSION explain_format=TRADITIONAL",
-	    "SET SESSION explicit_defaults_for_timestamp=1",
+	    "information_schema_stats_expiry=0",
+	    "max_execution_time=0",
+	    "show_gipk_in_create_table_and_information_schema=1",
+	    "sql_generate_invisible_primary_key=0",
+	    "sql_require_primary_key=0",
+	    "explain_format=TRADITIONAL",
+	    "explicit_defaults_for_timestamp=1",
 	};
 	static const char *const mariadb_only[] = {
-	    "SET SESSION max_statement_time=0",
-	    "SET SESSION explicit_defaults_for_timestamp=1",
-	    "SET SESSION idle_transaction_timeout=0, idle_write_transaction_timeout=0, "
+	    "max_statement_time=0",
+	    "explicit_defaults_for_timestamp=1",
+	    "idle_transaction_timeout=0, idle_write_transaction_timeout=0, "
 	    "idle_readonly_transaction_timeout=0",
 	    /* A locking read must give what is committed now, whenever the transaction began (default on since 11.6).
 	     */
-	    "SET SESSION innodb_snapshot_isolation=0",
+	    "innodb_snapshot_isolation=0",
 	    /* SHOW CREATE TABLE must not hide what it cannot be made from again. */
-	    "SET SESSION alter_algorithm=DEFAULT",
+	    "alter_algorithm=DEFAULT",
 	};
 	const char *const *own = c->mariadb ? mariadb_only : mysql_only;
 	size_t n_own = c->mariadb ? sizeof mariadb_only / sizeof *own : sizeof mysql_only / sizeof *own;
@@ -368,8 +367,12 @@ static int my_set_session(struct my_conn *c, struct err *e)
 		if (r < 0)
 			return err_prefix(e, "session settings");
 	}
+	_cleanup_strbuf_ struct strbuf all = {0};
 	for (size_t i = 0; i < n_own; i++)
-		(void)my_exec(c, NULL, "%s", own[i]);
+		strbuf_addf(&all, "%s%s", i ? ", " : "SET SESSION ", own[i]);
+	if (my_exec_len(c, NULL, all.data, all.len) < 0)
+		for (size_t i = 0; i < n_own; i++)
+			(void)my_exec(c, NULL, "SET SESSION %s", own[i]);
 	_cleanup_free_ char *packet = NULL;
 	int r = my_select_one(c, &packet, e, "SELECT @@max_allowed_packet");
 	if (r < 0)
@@ -387,6 +390,8 @@ void my_conn_free(struct my_conn *c)
 	if (c->cancel_fd >= 0)
 		(void)close(c->cancel_fd);
 	free(c->scan.values);
+	free(c->scan.columns);
+	strbuf_done(&c->scan.asks);
 	my_load_done(&c->load);
 	my_catalog_done(&c->catalog);
 	for (size_t i = 0; i < c->n_autos; i++)
@@ -467,25 +472,53 @@ static int my_check_isolation(struct my_conn *c, struct err *e)
  * tables without a key neither. LOCK TABLES would be quicker, but it stops every reader and waits for each idle
  * transaction.
  */
+static int my_pin_one(struct my_conn *c, const char *name, enum db_access access, struct err *e)
+{
+	int r = my_exec(c, e,
+			access == DB_WRITE ? "SELECT COUNT(*) FROM %i USE INDEX () FOR UPDATE"
+					   : "SELECT 1 FROM %i WHERE FALSE",
+			name);
+
+	/* Dropped or renamed since the list was made. */
+	if (r < 0 && my_last_errno(c) == MY_ER_NO_SUCH_TABLE)
+		r = err_set(e, EAGAIN, "table %s went away", name);
+	if (r == -EBUSY)
+		return err_prefix(
+		    e, "table %s: another session holds a lock on it (an open transaction, ALTER TABLE, LOCK TABLES?)",
+		    name);
+	return r < 0 ? err_prefix(e, "table %s", name) : 0;
+}
+
+/* Many tables in one statement; where that fails, one by one, to name the table in the way. */
+static int my_pin_read(struct my_conn *c, char *const *names, size_t n, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf sql = {0};
+
+	for (size_t i = 0; i < n; i++)
+		my_sql(&sql, "%sSELECT 1 FROM %i WHERE FALSE", i ? " UNION ALL " : "", names[i]);
+	int r = my_exec_len(c, e, strbuf_str(&sql), sql.len);
+	if (r == 0 || r == -EINTR || r == -ECONNRESET)
+		return r;
+	/* A deadlock has undone the transaction, and what was pinned before with it. */
+	if (r == -EAGAIN)
+		return r;
+	r = my_exec(c, e, "SET SESSION lock_wait_timeout=1");
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = my_pin_one(c, names[i], DB_READ, e);
+	int q = my_exec(c, r == 0 ? e : NULL, "SET SESSION lock_wait_timeout=" MY_LOCK_WAIT_S);
+	return r < 0 ? r : q;
+}
+
 static int my_pin(struct my_conn *c, const struct my_names *names, enum db_access access, struct err *e)
 {
-	const char *how =
-	    access == DB_WRITE ? "SELECT COUNT(*) FROM %i USE INDEX () FOR UPDATE" : "SELECT 1 FROM %i WHERE FALSE";
+	int r = 0;
 
-	for (size_t i = 0; i < names->n; i++) {
-		int r = my_exec(c, e, how, names->names[i]);
-		/* Dropped or renamed since the list was made. */
-		if (r < 0 && my_last_errno(c) == MY_ER_NO_SUCH_TABLE)
-			r = err_set(e, EAGAIN, "table %s went away", names->names[i]);
-		if (r == -EBUSY)
-			return err_prefix(e,
-					  "table %s: another session holds a lock on it (an open transaction, ALTER "
-					  "TABLE, LOCK TABLES?)",
-					  names->names[i]);
-		if (r < 0)
-			return err_prefix(e, "table %s", names->names[i]);
-	}
-	return 0;
+	for (size_t i = 0; r == 0 && access == DB_WRITE && i < names->n; i++)
+		r = my_pin_one(c, names->names[i], access, e);
+	for (size_t i = 0; r == 0 && access == DB_READ && i < names->n; i += MY_BATCH_TABLES)
+		r = my_pin_read(c, names->names + i, names->n - i < MY_BATCH_TABLES ? names->n - i : MY_BATCH_TABLES,
+				e);
+	return r;
 }
 
 static int my_begin_once(struct my_conn *c, enum db_access access, struct db_schema **ret, struct err *e)

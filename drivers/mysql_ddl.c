@@ -162,16 +162,11 @@ int my_list_objects(struct my_conn *c, const char *database, enum my_object kind
 static const char *const my_create_field[MY_N_OBJECTS] = {"Create Table", "Create Function",        "Create Procedure",
 							  "Create View",  "SQL Original Statement", "Create Event"};
 
-int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name,
-		   struct my_script *ret, struct err *e)
+static int my_add_create(struct my_script *ret, enum my_object kind, const char *name, MYSQL_RES *res, struct err *e)
 {
-	_cleanup_result_ MYSQL_RES *res = NULL;
-	int r = my_select(c, &res, e, "SHOW CREATE %s %i.%i", my_object_words[kind], database, name);
-
-	if (r < 0)
-		return err_prefix(e, "%s %s", my_object_words[kind], name);
 	MYSQL_ROW row = mysql_fetch_row(res);
 	const char *text = row ? my_text(res, row, my_create_field[kind]) : NULL;
+
 	if (!text)
 		return err_set(e, EACCES, "%s %s: its definition is hidden from this user%s", my_object_words[kind],
 			       name,
@@ -183,6 +178,43 @@ int my_show_create(struct my_conn *c, const char *database, enum my_object kind,
 	else
 		my_script_add(ret, kind, xstrdup(name), my_settings_of(res, row, text), my_without_end(text));
 	return 0;
+}
+
+int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name,
+		   struct my_script *ret, struct err *e)
+{
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	int r = my_select(c, &res, e, "SHOW CREATE %s %i.%i", my_object_words[kind], database, name);
+
+	return r < 0 ? err_prefix(e, "%s %s", my_object_words[kind], name) : my_add_create(ret, kind, name, res, e);
+}
+
+struct my_shown {
+	const struct db_table *tables;
+	struct my_script *script;
+};
+
+static int my_show_each(void *arg, size_t i, MYSQL_RES *res, struct err *e)
+{
+	struct my_shown *shown = arg;
+
+	return my_add_create(shown->script, MY_TABLE, shown->tables[i].name, res, e);
+}
+
+/* A round trip for each table is most of what an unchanged database costs over a network. */
+static int my_show_tables(struct my_conn *c, const struct db_schema *s, struct my_script *ret, struct err *e)
+{
+	for (size_t done = 0; done < s->n_tables; done += MY_BATCH_TABLES) {
+		_cleanup_strbuf_ struct strbuf sql = {0};
+		struct my_shown shown = {.tables = s->tables + done, .script = ret};
+
+		for (size_t i = done; i < s->n_tables && i < done + MY_BATCH_TABLES; i++)
+			my_sql(&sql, "%sSHOW CREATE TABLE %i.%i", i > done ? ";" : "", c->database, s->tables[i].name);
+		int r = my_select_each(c, sql.data, sql.len, my_show_each, &shown, e);
+		if (r < 0)
+			return err_prefix(e, "definitions of tables");
+	}
+	return ret->n == s->n_tables ? 0 : err_set(e, EIO, "the server did not give all definitions");
 }
 
 int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e)
@@ -281,10 +313,8 @@ int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *
 {
 	struct my_conn *c = my_conn_of(dc);
 	_cleanup_script_ struct my_script script = {0};
-	int r = 0;
+	int r = my_show_tables(c, s, &script, e);
 
-	for (size_t i = 0; r == 0 && i < s->n_tables; i++)
-		r = my_show_create(c, c->database, MY_TABLE, s->tables[i].name, &script, e);
 	for (int kind = MY_FUNCTION; r == 0 && kind < MY_N_OBJECTS; kind++) {
 		size_t first = script.n;
 

@@ -223,7 +223,7 @@ static bool my_set_form(const struct my_conn *c, struct db_column *col, struct m
 			mine->read = MY_READ_DOUBLE;
 	} else if (strcasecmp(type, "json") == 0 && !c->mariadb) {
 		col->form = DB_FORM_JSON;
-		mine->is_json = true;
+		mine->doubt = MY_DOUBT_TYPED;
 	} else if (my_type_is(type, texts)) {
 		bool member = strcasecmp(type, "enum") == 0 || strcasecmp(type, "set") == 0;
 
@@ -232,7 +232,10 @@ static bool my_set_form(const struct my_conn *c, struct db_column *col, struct m
 		if (member && my_has_empty_member(col->type))
 			mine->empty_member = xstrdup(type);
 		if (mine->charset && !member && strncasecmp(mine->charset, "utf8", 4) != 0)
-			mine->read = MY_READ_CONVERTED;
+			mine->doubt =
+			    strcasecmp(mine->charset, "ascii") == 0 || strcasecmp(mine->charset, "latin1") == 0
+				? MY_DOUBT_MARK
+				: MY_DOUBT_ALWAYS;
 	} else if (my_type_is(type, bytes)) {
 		col->form = DB_FORM_BINARY;
 		mine->is_bit = strcasecmp(type, "bit") == 0;

@@ -24,6 +24,7 @@ typedef bool my_client_bool;
 
 /* Server error numbers that decide something here (mysqld_error.h differs between the two client libraries). */
 enum {
+	MY_ER_OUT_OF_SORT_MEMORY = 1038,
 	MY_ER_DBACCESS_DENIED = 1044,
 	MY_ER_ACCESS_DENIED = 1045,
 	MY_ER_BAD_DB = 1049,
@@ -42,9 +43,16 @@ enum {
 
 enum my_read {
 	MY_READ_PLAIN,
-	MY_READ_NUMBER,    /* zerofill: col + 0 */
-	MY_READ_DOUBLE,    /* FLOAT and DOUBLE(m,d): col * 1e0 gives every digit and keeps -0 */
-	MY_READ_CONVERTED, /* text in another character set than utf8: the way back is checked in the scan */
+	MY_READ_NUMBER, /* zerofill: col + 0 */
+	MY_READ_DOUBLE, /* FLOAT and DOUBLE(m,d): col * 1e0 gives every digit and keeps -0 */
+};
+
+/* Which values of a column may not come back the same from their text; see my_doubt() in mysql_scan.c. */
+enum my_doubt {
+	MY_DOUBT_NEVER,
+	MY_DOUBT_TYPED,  /* MySQL's JSON: a string that may be the text of a DATE, TIME or BLOB */
+	MY_DOUBT_MARK,   /* ascii and latin1: a '?' may stand for a byte that the character set does not have */
+	MY_DOUBT_ALWAYS, /* another character set than utf8 */
 };
 
 struct my_column {
@@ -52,9 +60,9 @@ struct my_column {
 	char *charset;      /* NULL: not text */
 	char *empty_member; /* ENUM or SET: "enum" or "set" when '' is one of its members */
 	enum my_read read;
+	enum my_doubt doubt;
 	bool is_enum;
 	bool is_bit;
-	bool is_json; /* MySQL's binary JSON */
 	bool generated;
 };
 
@@ -108,8 +116,12 @@ struct my_scan {
 	MYSQL_RES *result;
 	struct db_value *values;
 	size_t n_values;
-	size_t n_summed; /* the columns of the row; generated ones of the key follow */
-	bool checked;    /* one more field says whether all texts can be given back exactly */
+	size_t n_summed;    /* the columns of the row; generated ones of the key follow */
+	size_t *columns;    /* of details, for each value in turn */
+	size_t *key;        /* values that are the key, in key order; in the same memory */
+	bool doubtful;      /* some column needs my_doubt() */
+	uint64_t n_doubts;  /* rows that the server must be asked about at the end */
+	struct strbuf asks; /* their keys as an SQL list, while it is short */
 };
 
 struct my_conn {
@@ -142,6 +154,9 @@ struct my_conn {
 	char *old; /* database where the old tables go */
 };
 
+/* Tables that are named in one statement or one round trip. */
+#define MY_BATCH_TABLES ((size_t)64)
+
 /* Takes what a table can hold (zero dates, id 0), refuses what the server would have to change. */
 #define MY_WRITE_MODE "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 
@@ -151,6 +166,8 @@ struct my_conn {
 void my_sql(struct strbuf *sb, const char *fmt, ...);
 void my_sql_quote(struct strbuf *sb, const char *s, size_t len);
 void my_sql_hex(struct strbuf *sb, const char *s, size_t len);
+/* A literal that the column's index can be searched with. */
+void my_sql_key(struct strbuf *sb, const struct db_column *col, const struct my_column *mine, const struct db_value *v);
 /* The connection's last error as *e, with "words: " in front. Returns -errno. */
 int my_fail(struct my_conn *c, struct err *e, const char *words);
 int my_errno_of(unsigned server_errno, const char *sqlstate);
@@ -159,6 +176,9 @@ int my_exec(struct my_conn *c, struct err *e, const char *fmt, ...); /* fmt of m
 int my_select(struct my_conn *c, MYSQL_RES **ret, struct err *e, const char *fmt, ...);
 /* First field of the first row; *ret NULL when there is no row or it is NULL. */
 int my_select_one(struct my_conn *c, char **ret, struct err *e, const char *fmt, ...);
+/* Statements separated by ';', each of which gives a result, in one round trip: `each` sees the results in turn. */
+int my_select_each(struct my_conn *c, const char *sql, size_t len,
+		   int (*each)(void *arg, size_t i, MYSQL_RES *res, struct err *e), void *arg, struct err *e);
 unsigned my_last_errno(struct my_conn *c);
 
 static inline void my_result_free(MYSQL_RES *r)

@@ -180,32 +180,6 @@ int my_load_end(struct db_conn *dc, bool ok, struct err *e)
 
 /* ---- delete ---- */
 
-static bool my_is_number(const struct db_value *v)
-{
-	for (size_t i = 0; i < v->len; i++)
-		if (!memchr("0123456789-+.eE", v->data[i], 15))
-			return false;
-	return v->len > 0;
-}
-
-/* A literal that the column's index can be searched with. */
-static void my_add_key(struct strbuf *sql, const struct db_column *col, const struct my_column *mine,
-		       const struct db_value *v)
-{
-	if (mine->is_bit) {
-		uint64_t bits = 0;
-		for (size_t i = 0; i < v->len; i++)
-			bits = bits << 8 | (unsigned char)v->data[i];
-		my_sql(sql, "%l", bits);
-	} else if (col->form == DB_FORM_BINARY) {
-		my_sql_hex(sql, v->data, v->len);
-	} else if (col->form == DB_FORM_NUMBER && my_is_number(v)) {
-		strbuf_add(sql, v->data, v->len);
-	} else {
-		my_sql_quote(sql, v->data, v->len);
-	}
-}
-
 static int my_delete_some(struct my_conn *c, const struct db_table *t, struct my_column *const *key,
 			  const struct db_value *keys, size_t n, struct err *e)
 {
@@ -220,7 +194,7 @@ static int my_delete_some(struct my_conn *c, const struct db_table *t, struct my
 		for (size_t k = 0; k < t->n_key; k++) {
 			if (k)
 				strbuf_addch(&sql, ',');
-			my_add_key(&sql, &t->columns[t->key[k]], key[k], &keys[i * t->n_key + k]);
+			my_sql_key(&sql, &t->columns[t->key[k]], key[k], &keys[i * t->n_key + k]);
 		}
 		strbuf_addch(&sql, ')');
 	}

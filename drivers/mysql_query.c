@@ -95,6 +95,30 @@ void my_sql(struct strbuf *sb, const char *fmt, ...)
 	va_end(ap);
 }
 
+static bool my_is_number(const struct db_value *v)
+{
+	for (size_t i = 0; i < v->len; i++)
+		if (!memchr("0123456789-+.eE", v->data[i], 15))
+			return false;
+	return v->len > 0;
+}
+
+void my_sql_key(struct strbuf *sb, const struct db_column *col, const struct my_column *mine, const struct db_value *v)
+{
+	if (mine->is_bit) {
+		uint64_t bits = 0;
+		for (size_t i = 0; i < v->len; i++)
+			bits = bits << 8 | (unsigned char)v->data[i];
+		my_sql(sb, "%l", bits);
+	} else if (col->form == DB_FORM_BINARY) {
+		my_sql_hex(sb, v->data, v->len);
+	} else if (col->form == DB_FORM_NUMBER && my_is_number(v)) {
+		strbuf_add(sb, v->data, v->len);
+	} else {
+		my_sql_quote(sb, v->data, v->len);
+	}
+}
+
 int my_errno_of(unsigned server_errno, const char *sqlstate)
 {
 	static const struct {
@@ -207,4 +231,31 @@ int my_select_one(struct my_conn *c, char **ret, struct err *e, const char *fmt,
 	if (row && row[0])
 		*ret = xmemdup0(row[0], mysql_fetch_lengths(res)[0]);
 	return 0;
+}
+
+int my_select_each(struct my_conn *c, const char *sql, size_t len,
+		   int (*each)(void *arg, size_t i, MYSQL_RES *res, struct err *e), void *arg, struct err *e)
+{
+	int r = 0;
+
+	if (atomic_load(&c->cancelled))
+		return err_set(e, EINTR, "cancelled");
+	/* Only for as long as it takes: no other text of ours can ever become two statements. */
+	if (mysql_set_server_option(c->my, MYSQL_OPTION_MULTI_STATEMENTS_ON) != 0)
+		return my_fail(c, e, NULL);
+	int state = mysql_real_query(c->my, sql, len) != 0;
+	for (size_t i = 0; state == 0; i++) {
+		_cleanup_result_ MYSQL_RES *res = mysql_store_result(c->my);
+
+		if (!res)
+			break;
+		if (r == 0)
+			r = each(arg, i, res, e);
+		state = mysql_next_result(c->my);
+	}
+	if (state >= 0 && r == 0)
+		r = my_fail(c, e, NULL);
+	if (mysql_set_server_option(c->my, MYSQL_OPTION_MULTI_STATEMENTS_OFF) != 0 && r == 0)
+		r = my_fail(c, e, NULL);
+	return r;
 }
