@@ -1836,10 +1836,10 @@ int tree_getxattr(struct tree *t, uint64_t number, const char *name, struct strb
 	}
 }
 
+/* Those of rows are not listed, as is usual for attributes that are computed: cp -a and rsync -X would ask for each of
+ * them, hash every row, and give the copy a sha256 that stays behind when the copy is edited. */
 int tree_listxattr(struct tree *t, uint64_t number, struct strbuf *out, struct err *e)
 {
-	static const char rows[] =
-	    "user.metasnap.sha256\0user.metasnap.key\0user.metasnap.table\0user.metasnap.first_seen";
 	static const char tables[] = "user.metasnap.table\0user.metasnap.rows\0user.metasnap.digest";
 	struct ino i;
 	if (!ino_decode(number, &i))
@@ -1848,10 +1848,6 @@ int tree_listxattr(struct tree *t, uint64_t number, struct strbuf *out, struct e
 	case INO_STAGED:
 	case INO_RESTORE:
 		return staging_listxattr(t->staging, tree_staged_of(number), out);
-	case INO_ROW:
-	case INO_NOW_ROW:
-		strbuf_add(out, rows, sizeof rows);
-		return 0;
 	case INO_TABLE:
 	case INO_NOW_TABLE:
 	case INO_ARCHIVE_TABLE:
