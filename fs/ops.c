@@ -546,7 +546,7 @@ static void ops_list(fuse_req_t req, size_t size, off_t off, struct fuse_file_in
 	_cleanup_free_ char *buf = xmalloc(size);
 	size_t used = 0;
 
-	int r = tree_dir_seek(d, off, &e);
+	int r = tree_dir_seek(d, off, !plus, &e);
 	while (r == 0) {
 		r = tree_dir_peek(d, &entry, &e);
 		if (r <= 0)
