@@ -430,6 +430,7 @@ static void ops_open_staged(struct call *c, int64_t node)
 	}
 	/* only this mount changes staged files, so what the kernel has stays right; our own texts excepted */
 	c->fi.keep_cache = !n.generated;
+	c->fi.noflush = !ops_writes(c->fi.flags);
 	ops_opened(c, h, r, NULL);
 }
 
@@ -470,6 +471,7 @@ static void ops_run_open(struct call *c)
 	}
 	c->fi.direct_io = direct;
 	c->fi.keep_cache = !direct;
+	c->fi.noflush = 1; /* nobody waits for the close of what was only read */
 	ops_opened(c, h, r, &e);
 }
 
@@ -544,7 +546,7 @@ static void ops_list(fuse_req_t req, size_t size, off_t off, struct fuse_file_in
 	_cleanup_free_ char *buf = xmalloc(size);
 	size_t used = 0;
 
-	int r = tree_dir_seek(d, off, &e);
+	int r = tree_dir_seek(d, off, !plus, &e);
 	while (r == 0) {
 		r = tree_dir_peek(d, &entry, &e);
 		if (r <= 0)
@@ -632,10 +634,10 @@ static void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_
 	struct call c = call_of(req, NULL);
 	struct err e = ERR_INIT;
 	_cleanup_strbuf_ struct strbuf out = {0};
-	/* tools ask for security.* and system.* before everything */
-	int r = strncmp(name, "user.", 5) == 0     ? tree_getxattr(c.fs->tree, ino, name, &out, &e)
-		: strncmp(name, "system.", 7) == 0 ? -EOPNOTSUPP
-						   : -ENODATA;
+	/* Tools ask for security.selinux and system.posix_acl_access of every file until they hear that there are none
+	 * here: coreutils remember EOPNOTSUPP for a device, but not ENODATA. ENOSYS, which the kernel would remember,
+	 * would take our own away, too. */
+	int r = strncmp(name, "user.", 5) == 0 ? tree_getxattr(c.fs->tree, ino, name, &out, &e) : -EOPNOTSUPP;
 	ops_reply_xattr(&c, r, &out, size, &e);
 }
 

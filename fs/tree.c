@@ -1135,8 +1135,10 @@ int tree_readlink(struct tree *t, uint64_t number, struct strbuf *out, struct er
 struct tree_file {
 	struct tree *tree;
 	struct strbuf own;
-	struct text *text; /* or one that is shared */
-	int64_t version;   /* archive's table: its version; 0 otherwise */
+	struct text *text;     /* or one that is shared */
+	int64_t version;       /* archive's table: its version; 0 otherwise */
+	bool row;              /* a row: looked at when it is read */
+	pthread_mutex_t mutex; /* of a row: `own` is made by the first read if it is large; never changes afterwards */
 };
 
 /* The whole text of a file that is small enough to be kept while open. */
@@ -1193,19 +1195,10 @@ int tree_file_open(struct tree *t, uint64_t number, const struct tree_wait *w, s
 		*ret_direct = true;
 		break;
 	case INO_ROW:
-	case INO_NOW_ROW: {
-		struct stored_row row;
-		r = catalog_row_by_ref(t->catalog, (struct row_ref){.pack = (int64_t)i.id, .index = i.sub}, &row, e);
-		if (r < 0)
-			return r;
-		bool large = row.file_size > TREE_PIN_ROW;
-		if (large)
-			row_pretty(row.line, row.line_len, &f.own);
-		stored_row_done(&row);
-		if (!large)
-			return 0;
+	case INO_NOW_ROW:
+		f.row = true;
+		r = 0;
 		break;
-	}
 	case INO_ARCHIVE_TABLE: {
 		_cleanup_snap_ struct snap_ref ref = {.tree = t};
 		r = snap_get(t, (int64_t)i.id, w, &ref.snap, e);
@@ -1227,6 +1220,7 @@ int tree_file_open(struct tree *t, uint64_t number, const struct tree_wait *w, s
 	}
 	*ret = xmalloc(sizeof f);
 	**ret = f;
+	(void)pthread_mutex_init(&(*ret)->mutex, NULL);
 	return 0;
 }
 
@@ -1237,6 +1231,7 @@ void tree_file_close(struct tree_file *f)
 	if (f->text)
 		text_put(f->tree, f->text, true);
 	strbuf_done(&f->own);
+	(void)pthread_mutex_destroy(&f->mutex);
 	free(f);
 }
 
@@ -1247,6 +1242,35 @@ static void tree_slice(const char *data, size_t len, uint64_t offset, size_t n, 
 	if (n > len - offset)
 		n = (size_t)(len - offset);
 	strbuf_add(out, data + offset, n);
+}
+
+/* A large row, which many requests read, is written out once for each open. */
+static int tree_read_row(struct tree *t, const struct ino *i, struct tree_file *f, uint64_t offset, size_t n,
+			 struct strbuf *out, struct err *e)
+{
+	struct stored_row row;
+	if (i->kind == INO_NOW_ROW)
+		tree_now_touch(t, tree_source_index(t, i->source));
+	MUTEX_GUARD(&f->mutex);
+	if (f->own.len) {
+		tree_slice(f->own.data, f->own.len, offset, n, out);
+		return 0;
+	}
+	int r = catalog_row_by_ref(t->catalog, (struct row_ref){.pack = (int64_t)i->id, .index = i->sub}, &row, e);
+	if (r < 0)
+		return r;
+	if (row.file_size > TREE_PIN_ROW) {
+		row_pretty(row.line, row.line_len, &f->own);
+		tree_slice(f->own.data, f->own.len, offset, n, out);
+	} else if (offset == 0 && n >= row.file_size) {
+		row_pretty(row.line, row.line_len, out);
+	} else {
+		_cleanup_strbuf_ struct strbuf text = {0};
+		row_pretty(row.line, row.line_len, &text);
+		tree_slice(strbuf_str(&text), text.len, offset, n, out);
+	}
+	stored_row_done(&row);
+	return 0;
 }
 
 int tree_read(struct tree *t, uint64_t number, struct tree_file *f, uint64_t offset, size_t n, struct strbuf *out,
@@ -1269,6 +1293,8 @@ int tree_read(struct tree *t, uint64_t number, struct tree_file *f, uint64_t off
 		out->data[out->len] = '\0';
 		return 0;
 	}
+	if (f && f->row)
+		return tree_read_row(t, &i, f, offset, n, out, e);
 	if (f) {
 		tree_slice(strbuf_str(&f->own), f->own.len, offset, n, out);
 		return 0;
@@ -1277,15 +1303,7 @@ int tree_read(struct tree *t, uint64_t number, struct tree_file *f, uint64_t off
 		tree_slice(tree_readme, sizeof tree_readme - 1, offset, n, out);
 		return 0;
 	}
-	if (i.kind != INO_ROW && i.kind != INO_NOW_ROW)
-		return -EISDIR;
-	if (i.kind == INO_NOW_ROW)
-		tree_now_touch(t, tree_source_index(t, i.source));
-	_cleanup_strbuf_ struct strbuf text = {0};
-	int r = tree_row_text(t, number, NULL, NULL, &text, e);
-	if (r == 0)
-		tree_slice(strbuf_str(&text), text.len, offset, n, out);
-	return r;
+	return -EISDIR;
 }
 
 int tree_row_text(struct tree *t, uint64_t number, struct strbuf *ret_table, struct strbuf *ret_name,
@@ -1301,11 +1319,13 @@ int tree_row_text(struct tree *t, uint64_t number, struct strbuf *ret_table, str
 	if (ret_table)
 		strbuf_adds(ret_table, row_codec_table(row.codec)->name);
 	if (ret_name)
+		r = stored_row_key(&row, e);
+	if (r == 0 && ret_name)
 		row_name(row.codec, row.key, row.key_len, ret_name);
 	if (out)
 		row_pretty(row.line, row.line_len, out);
 	stored_row_done(&row);
-	return 0;
+	return r;
 }
 
 int tree_now_table(struct tree *t, uint64_t number, struct strbuf *ret_table, struct err *e)
@@ -1342,6 +1362,7 @@ struct tree_dir {
 	bool have_row;
 	struct stored_row row;
 	struct strbuf name;
+	bool names_only; /* attributes are not asked for: `bare` entries will do */
 	/* snapshots/, archives/ */
 	struct snapshot_list list;
 	bool listed;
@@ -1439,10 +1460,11 @@ void tree_dir_close(struct tree_dir *d)
 	free(d);
 }
 
-int tree_dir_seek(struct tree_dir *d, int64_t cookie, struct err *e)
+int tree_dir_seek(struct tree_dir *d, int64_t cookie, bool names_only, struct err *e)
 {
 	if (cookie < 0)
 		return -EINVAL;
+	d->names_only = names_only;
 	if (cookie == 0 && d->listed) { /* rewinddir: a new look */
 		snapshot_list_done(&d->list);
 		d->list = (struct snapshot_list){0};
@@ -1469,6 +1491,11 @@ static int tree_dir_entry(struct tree_dir *d, const char *name, uint64_t ino, st
 	if (i.kind == INO_STATUS || i.kind == INO_JOURNAL) {
 		ret->bare = true;
 		ret->node = (struct tree_node){.ino = ino, .mode = TREE_FILE};
+		return 1;
+	}
+	if (d->names_only && (i.kind == INO_SNAPSHOT || i.kind == INO_ARCHIVE)) {
+		ret->bare = true;
+		ret->node = (struct tree_node){.ino = ino, .mode = TREE_DIR};
 		return 1;
 	}
 	int r = tree_getattr(d->tree, ino, NULL, &ret->node, e);
@@ -1609,6 +1636,11 @@ static int tree_dir_rows(struct tree_dir *d, struct tree_entry *ret, struct err 
 	if (!ino)
 		return err_set(e, EOVERFLOW, "table %s: a row's id is too large", v->name);
 	ret->name = strbuf_str(&d->name);
+	if (d->names_only) { /* a row's time is found by parsing it */
+		ret->bare = true;
+		ret->node = (struct tree_node){.ino = ino, .mode = TREE_FILE};
+		return 1;
+	}
 	tree_fill_row(t, &d->row, ino, now && tree_now_writable(t, tree_source_index(t, (uint64_t)d->snap->source_id)),
 		      &ret->node);
 	if (now)
@@ -1733,10 +1765,13 @@ static void tree_format_ms(int64_t ms, struct strbuf *out)
 
 /* The key's values as they are in the database, joined by commas; where rows have no key of their own, the file's name.
  */
-static int tree_key_text(const struct stored_row *row, struct strbuf *out, struct err *e)
+static int tree_key_text(struct stored_row *row, struct strbuf *out, struct err *e)
 {
 	const struct db_table *table = row_codec_table(row->codec);
 	if (table->key_kind != DB_KEY_UNIQUE) {
+		int q = stored_row_key(row, e);
+		if (q < 0)
+			return q;
 		row_name(row->codec, row->key, row->key_len, out);
 		if (out->len > 5)
 			out->data[out->len -= 5] = '\0';
@@ -1836,10 +1871,10 @@ int tree_getxattr(struct tree *t, uint64_t number, const char *name, struct strb
 	}
 }
 
+/* Those of rows are not listed, as is usual for attributes that are computed: cp -a and rsync -X would ask for each of
+ * them, hash every row, and give the copy a sha256 that stays behind when the copy is edited. */
 int tree_listxattr(struct tree *t, uint64_t number, struct strbuf *out, struct err *e)
 {
-	static const char rows[] =
-	    "user.metasnap.sha256\0user.metasnap.key\0user.metasnap.table\0user.metasnap.first_seen";
 	static const char tables[] = "user.metasnap.table\0user.metasnap.rows\0user.metasnap.digest";
 	struct ino i;
 	if (!ino_decode(number, &i))
@@ -1848,10 +1883,6 @@ int tree_listxattr(struct tree *t, uint64_t number, struct strbuf *out, struct e
 	case INO_STAGED:
 	case INO_RESTORE:
 		return staging_listxattr(t->staging, tree_staged_of(number), out);
-	case INO_ROW:
-	case INO_NOW_ROW:
-		strbuf_add(out, rows, sizeof rows);
-		return 0;
 	case INO_TABLE:
 	case INO_NOW_TABLE:
 	case INO_ARCHIVE_TABLE:

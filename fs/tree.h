@@ -71,7 +71,7 @@ int64_t tree_staged_of(uint64_t ino);
 uint64_t tree_ino_of_staged(int64_t node, int64_t source_id);
 
 /* ---- files ---- */
-/* An open file. Small and immutable ones keep nothing: *ret is NULL then. direct: the kernel must not cache it. */
+/* An open file; *ret may be NULL. direct: the kernel must not cache it. */
 struct tree_file;
 int tree_file_open(struct tree *t, uint64_t ino, const struct tree_wait *w, struct tree_file **ret, bool *ret_direct,
 		   struct err *e);
@@ -96,7 +96,8 @@ struct tree_entry {
 int tree_dir_open(struct tree *t, uint64_t ino, const struct tree_wait *w, struct tree_dir **ret, bool *ret_cacheable,
 		  struct err *e);
 void tree_dir_close(struct tree_dir *d);
-int tree_dir_seek(struct tree_dir *d, int64_t cookie, struct err *e);
+/* names_only: attributes may be left out. */
+int tree_dir_seek(struct tree_dir *d, int64_t cookie, bool names_only, struct err *e);
 /* 1 and the entry at the place, 0 at the end, -errno. */
 int tree_dir_peek(struct tree_dir *d, struct tree_entry *ret, struct err *e);
 void tree_dir_skip(struct tree_dir *d);

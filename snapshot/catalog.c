@@ -218,7 +218,8 @@ int catalog_open(struct catalog **ret, const char *path, enum catalog_mode mode,
 	(void)pthread_mutex_init(&c->read_mutex, NULL);
 	(void)pthread_mutex_init(&c->codec_mutex, NULL);
 	(void)pthread_mutex_init(&c->watch_mutex, NULL);
-	c->packs = pack_cache_new(CATALOG_CACHE_DEFAULT);
+	c->packs = pack_cache_new(CATALOG_CACHE_DEFAULT / 8 * 7);
+	c->blobs = blob_cache_new(CATALOG_CACHE_DEFAULT / 8);
 	struct store_db *db = store_open(c, false, mode == CATALOG_READ, e);
 	if (!db)
 		return err_code(e);
@@ -260,6 +261,7 @@ void catalog_close(struct catalog *c)
 	if (!c)
 		return;
 	pack_cache_free(c->packs);
+	blob_cache_free(c->blobs);
 	while (c->codecs) {
 		struct codec_entry *next = c->codecs->next;
 		row_codec_free(c->codecs->codec);
@@ -299,7 +301,8 @@ const char *catalog_uuid(const struct catalog *c)
 
 int catalog_set_cache_bytes(struct catalog *c, size_t bytes)
 {
-	pack_cache_limit(c->packs, bytes);
+	pack_cache_limit(c->packs, bytes / 8 * 7);
+	blob_cache_limit(c->blobs, bytes / 8);
 	return 0;
 }
 

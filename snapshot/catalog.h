@@ -114,7 +114,7 @@ struct stored_row {
 	const char *line;
 	size_t line_len;
 	uint64_t file_size;
-	const void *key; /* encoded */
+	const void *key; /* encoded; NULL in a row that was found by name or ref: stored_row_key makes it */
 	size_t key_len;
 	int64_t first_seen_ms; /* moment of the first snapshot that held this content */
 	const struct row_codec *codec;
@@ -135,6 +135,7 @@ DEFINE_CLEANUP(cleanup_row_cursor, struct row_cursor, row_cursor_close);
 int catalog_row_by_name(struct catalog *c, int64_t version_id, const char *file_name, struct stored_row *ret,
 			struct err *e);
 int catalog_row_by_ref(struct catalog *c, struct row_ref ref, struct stored_row *ret, struct err *e);
+int stored_row_key(struct stored_row *r, struct err *e);
 void stored_row_done(struct stored_row *r);
 
 /* Bytes of tables/T.jsonl from `offset`; *ret_n < n only at the end. */

@@ -369,6 +369,23 @@ int pack_get(struct catalog *c, int64_t id, struct pack **ret, struct err *e)
 	return 0;
 }
 
+static int pack_make_key(const struct pack *p, uint32_t i, struct hasher *h, struct strbuf *out, struct err *e)
+{
+	size_t len;
+	const char *line = pack_line(p, i, &len);
+	uint8_t sha[ROW_SHA_LEN];
+	if (h)
+		hasher_sha256(h, line, len, sha);
+	int r = row_key(p->codec, line, len, h ? sha : NULL, p->number ? p->number[i] : 0, out, e);
+	return r < 0 ? pack_damaged(p->id, "a row does not fit its table", e) : 0;
+}
+
+int pack_key_of(const struct pack *p, uint32_t i, struct strbuf *out, struct err *e)
+{
+	_cleanup_(cleanup_hasher) struct hasher *h = p->number ? hasher_new() : NULL;
+	return pack_make_key(p, i, h, out, e);
+}
+
 int pack_keys(struct pack *p, struct err *e)
 {
 	{
@@ -380,14 +397,10 @@ int pack_keys(struct pack *p, struct err *e)
 	_cleanup_free_ uint32_t *at = xmalloc((p->rows + 1) * sizeof *at);
 	_cleanup_(cleanup_hasher) struct hasher *h = p->number ? hasher_new() : NULL;
 	for (uint32_t i = 0; i < p->rows; i++) {
-		size_t len;
-		const char *line = pack_line(p, i, &len);
-		uint8_t sha[ROW_SHA_LEN];
-		if (h)
-			hasher_sha256(h, line, len, sha);
 		at[i] = (uint32_t)keys.len;
-		if (row_key(p->codec, line, len, h ? sha : NULL, p->number ? p->number[i] : 0, &keys, e) < 0)
-			return pack_damaged(p->id, "a row does not fit its table", e);
+		int r = pack_make_key(p, i, h, &keys, e);
+		if (r < 0)
+			return r;
 	}
 	at[p->rows] = (uint32_t)keys.len;
 	MUTEX_GUARD(&p->cache->mutex);
@@ -398,20 +411,6 @@ int pack_keys(struct pack *p, struct err *e)
 		p->memory += p->keys.cap;
 		__atomic_store_n(&p->key_at, TAKE_PTR(at), __ATOMIC_RELEASE);
 	}
-	return 0;
-}
-
-int pack_row_key(const struct pack *p, uint32_t i, struct strbuf *key, struct err *e)
-{
-	size_t len;
-	const char *line = pack_line(p, i, &len);
-	uint8_t sha[ROW_SHA_LEN];
-	if (p->number) {
-		_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
-		hasher_sha256(h, line, len, sha);
-	}
-	if (row_key(p->codec, line, len, p->number ? sha : NULL, p->number ? p->number[i] : 0, key, e) < 0)
-		return pack_damaged(p->id, "a row does not fit its table", e);
 	return 0;
 }
 

@@ -118,7 +118,7 @@ static int splice_seek(struct splice *s, const void *key, size_t key_len, uint32
 	while (low < high) {
 		uint32_t mid = low + (high - low) / 2;
 		strbuf_clear(&s->key);
-		int r = pack_row_key(s->pack, s->cur.first + mid, &s->key, e);
+		int r = pack_key_of(s->pack, s->cur.first + mid, &s->key, e);
 		if (r < 0)
 			return splice_read(r, e);
 		int order = key_compare(s->key.data, s->key.len, key, key_len);

@@ -1,8 +1,8 @@
 /*
  * snapshot/store.h - the catalog's inside: connections, packs, versions and their writer. For snapshot/ only.
  *
- * Lock order: catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex, pack_cache.mutex; none of the
- * last three is held while another is taken, nor over a SQLite call that can wait.
+ * Lock order: catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex, pack_cache.mutex,
+ * blob_cache.mutex; none of the last four is held while another is taken, nor over a SQLite call that can wait.
  */
 #pragma once
 
@@ -76,6 +76,7 @@ struct store_db {
 };
 
 struct pack_cache;
+struct blob_cache;
 
 /* STORE_LAZY: what is stored is not named by anything yet (packs, descriptions), so it reaches the disk with the next
  * durable commit at the latest. */
@@ -95,6 +96,7 @@ struct catalog {
 	struct codec_entry *codecs;
 	struct dict_entry *dicts;
 	struct pack_cache *packs;
+	struct blob_cache *blobs; /* version.c's */
 	pthread_mutex_t watch_mutex;
 	struct store_db *watch;
 };
@@ -168,8 +170,8 @@ static inline const void *pack_key(const struct pack *p, uint32_t i, size_t *len
 	*len = p->key_at[i + 1] - p->key_at[i];
 	return p->keys.data + p->key_at[i];
 }
-/* Appends the key of one row; for a few of them, without pack_keys. */
-int pack_row_key(const struct pack *p, uint32_t i, struct strbuf *key, struct err *e);
+/* Appends the key of one row, made from its line: for who needs a few of a pack's keys only. */
+int pack_key_of(const struct pack *p, uint32_t i, struct strbuf *out, struct err *e);
 /* Verifies one stored pack against its SHA-256. */
 int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e);
 
@@ -314,6 +316,11 @@ uint64_t snapshot_writer_bytes(struct snapshot_writer *w); /* stored so far, com
 int store_manifest(struct catalog *c, int64_t snapshot_id, struct manifest *ret, struct err *e);
 int store_manifest_full(struct catalog *c, struct manifest *m, const int64_t *codec_ids, struct strbuf *out,
 			struct err *e);
+
+/* Versions' page lists and pages that were read last. */
+struct blob_cache *blob_cache_new(size_t bytes);
+void blob_cache_free(struct blob_cache *bc);
+void blob_cache_limit(struct blob_cache *bc, size_t bytes);
 
 /* True when a stored page is what its SHA-256 says. */
 bool page_is_whole(struct hasher *h, const void *data, size_t len, const void *sha, size_t sha_len);

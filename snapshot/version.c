@@ -1,10 +1,11 @@
 /*
  * snapshot/version.c - reading table versions: from row number, byte offset, key or name to a row in a pack.
  *
- * Any thread; nothing here is shared but the catalog's own parts. A version's page list is one small blob; a lookup
- * reads it, one page of extents and one pack. The written form is described at struct extent in store.h; varints
- * throughout: version: (page id, rows, line bytes, separator length, separator) for each page page:    (zigzag pack id
- * delta, first, count, line bytes, what the row files have more, separator length, separator) for each extent
+ * Any thread; what is shared are the catalog's own parts and the cache of page lists and pages, which has one mutex,
+ * held for list work only. A version's page list is one small blob; a lookup reads it, one page of extents and one
+ * pack. The written form is described at struct extent in store.h; varints throughout: version: (page id, rows, line
+ * bytes, separator length, separator) for each page page:    (zigzag pack id delta, first, count, line bytes, what the
+ * row files have more, separator length, separator) for each extent
  */
 #include "snapshot/store.h"
 
@@ -117,24 +118,147 @@ int catalog_table_at(struct catalog *c, int64_t snapshot_id, size_t ordinal, str
 	return version_one(c, snapshot_id, NULL, ordinal, ret, e);
 }
 
-/* ---- blobs ---- */
+/* ---- blobs, and the cache of those read last ---- */
 
-struct version_blob {
-	struct strbuf pages;
+/* A version's list of pages or a page, read and checked. Neither ever changes, nor is its number used again. */
+struct blob {
+	enum blob_kind { BLOB_VERSION, BLOB_PAGE } kind;
+	int64_t id;
+	unsigned refs; /* under the cache's mutex, as are the links */
+	struct blob *newer, *older, *next;
+	struct blob_cache *cache;
+	/* of a version */
 	int64_t codec_id;
 	uint64_t rows, line_bytes, file_bytes;
 	int64_t since_ms;
 	struct digest digest;
+	size_t len;
+	uint8_t data[];
 };
 
-static void version_blob_done(struct version_blob *vb)
+#define BLOB_HASH_SIZE 1024U
+
+/* What is here is referenced by the cache, too. */
+struct blob_cache {
+	pthread_mutex_t mutex;
+	size_t limit, used;
+	struct blob *hash[BLOB_HASH_SIZE];
+	struct blob *newest, *oldest;
+};
+
+struct blob_cache *blob_cache_new(size_t bytes)
 {
-	strbuf_done(&vb->pages);
+	struct blob_cache *bc = xcalloc(1, sizeof *bc);
+	(void)pthread_mutex_init(&bc->mutex, NULL);
+	bc->limit = bytes;
+	return bc;
 }
 
-static int version_load(struct catalog *c, int64_t version_id, struct version_blob *ret, struct err *e)
+static struct blob **blob_slot(struct blob_cache *bc, enum blob_kind kind, int64_t id)
 {
-	*ret = (struct version_blob){0};
+	struct blob **slot = &bc->hash[((uint64_t)id * 2 + kind) % BLOB_HASH_SIZE];
+	while (*slot && ((*slot)->id != id || (*slot)->kind != kind))
+		slot = &(*slot)->next;
+	return slot;
+}
+
+static void blob_unlink(struct blob_cache *bc, struct blob *b)
+{
+	*(b->newer ? &b->newer->older : &bc->newest) = b->older;
+	*(b->older ? &b->older->newer : &bc->oldest) = b->newer;
+}
+
+static void blob_link(struct blob_cache *bc, struct blob *b)
+{
+	b->newer = NULL;
+	b->older = bc->newest;
+	*(bc->newest ? &bc->newest->newer : &bc->oldest) = b;
+	bc->newest = b;
+}
+
+static void blob_cache_trim(struct blob_cache *bc)
+{
+	while (bc->oldest && bc->used > bc->limit) {
+		struct blob *b = bc->oldest;
+		blob_unlink(bc, b);
+		*blob_slot(bc, b->kind, b->id) = b->next;
+		bc->used -= sizeof *b + b->len;
+		if (--b->refs == 0)
+			free(b);
+	}
+}
+
+void blob_cache_limit(struct blob_cache *bc, size_t bytes)
+{
+	MUTEX_GUARD(&bc->mutex);
+	bc->limit = bytes;
+	blob_cache_trim(bc);
+}
+
+void blob_cache_free(struct blob_cache *bc)
+{
+	if (!bc)
+		return;
+	blob_cache_limit(bc, 0);
+	(void)pthread_mutex_destroy(&bc->mutex);
+	free(bc);
+}
+
+static struct blob *blob_new(enum blob_kind kind, int64_t id, const void *data, size_t len)
+{
+	struct blob *b = xmalloc(sizeof *b + len);
+	*b = (struct blob){.kind = kind, .id = id, .refs = 1, .len = len};
+	if (len)
+		memcpy(b->data, data, len);
+	return b;
+}
+
+static struct blob *blob_get(struct blob_cache *bc, enum blob_kind kind, int64_t id)
+{
+	MUTEX_GUARD(&bc->mutex);
+	struct blob *b = *blob_slot(bc, kind, id);
+	if (!b)
+		return NULL;
+	b->refs++;
+	blob_unlink(bc, b);
+	blob_link(bc, b);
+	return b;
+}
+
+/* The caller keeps its reference. */
+static void blob_add(struct blob_cache *bc, struct blob *b)
+{
+	MUTEX_GUARD(&bc->mutex);
+	b->cache = bc;
+	struct blob **slot = blob_slot(bc, b->kind, b->id);
+	if (*slot) /* another thread was first */
+		return;
+	*slot = b;
+	b->refs++;
+	blob_link(bc, b);
+	bc->used += sizeof *b + b->len;
+	blob_cache_trim(bc);
+}
+
+static void blob_put(struct blob *b)
+{
+	if (!b)
+		return;
+	bool last;
+	{
+		MUTEX_GUARD(&b->cache->mutex);
+		last = --b->refs == 0;
+	}
+	if (last)
+		free(b);
+}
+DEFINE_CLEANUP(cleanup_blob, struct blob, blob_put);
+
+static int version_load(struct catalog *c, int64_t version_id, struct blob **ret, struct err *e)
+{
+	struct blob *vb = *ret = blob_get(c->blobs, BLOB_VERSION, version_id);
+	if (vb)
+		return 0;
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
 		return err_code(e);
@@ -146,16 +270,15 @@ static int version_load(struct catalog *c, int64_t version_id, struct version_bl
 		sqlite3_bind_int64(st, 1, version_id);
 		int step = sqlite3_step(st);
 		if (step == SQLITE_ROW && sqlite3_column_bytes(st, 4) == ROW_SHA_LEN) {
-			ret->codec_id = sqlite3_column_int64(st, 0);
-			ret->rows = (uint64_t)sqlite3_column_int64(st, 1);
-			ret->line_bytes = (uint64_t)sqlite3_column_int64(st, 2);
-			ret->file_bytes = (uint64_t)sqlite3_column_int64(st, 3);
-			memcpy(ret->digest.sum, sqlite3_column_blob(st, 4), ROW_SHA_LEN);
-			ret->digest.count = ret->rows;
-			ret->since_ms = sqlite3_column_int64(st, 7);
-			if (sqlite3_column_bytes(st, 5))
-				strbuf_add(&ret->pages, sqlite3_column_blob(st, 5),
-					   (size_t)sqlite3_column_bytes(st, 5));
+			const void *pages = sqlite3_column_blob(st, 5);
+			vb = blob_new(BLOB_VERSION, version_id, pages, (size_t)sqlite3_column_bytes(st, 5));
+			vb->codec_id = sqlite3_column_int64(st, 0);
+			vb->rows = (uint64_t)sqlite3_column_int64(st, 1);
+			vb->line_bytes = (uint64_t)sqlite3_column_int64(st, 2);
+			vb->file_bytes = (uint64_t)sqlite3_column_int64(st, 3);
+			memcpy(vb->digest.sum, sqlite3_column_blob(st, 4), ROW_SHA_LEN);
+			vb->digest.count = vb->rows;
+			vb->since_ms = sqlite3_column_int64(st, 7);
 		} else if (step == SQLITE_ROW) {
 			r = err_set(e, EIO, "catalog: table version %" PRId64 " is damaged", version_id);
 		} else {
@@ -165,6 +288,9 @@ static int version_load(struct catalog *c, int64_t version_id, struct version_bl
 		(void)sqlite3_reset(st);
 	}
 	store_read_end(c, db);
+	if (vb)
+		blob_add(c->blobs, vb);
+	*ret = vb;
 	return r;
 }
 
@@ -176,10 +302,16 @@ bool page_is_whole(struct hasher *h, const void *data, size_t len, const void *s
 }
 
 /* A damaged page can look like one of other rows: it is believed only with its SHA-256, packs bring a checksum of their
- * own. */
-static int page_load(struct catalog *c, uint64_t page_id, struct strbuf *ret, struct err *e)
+ * own. *ret is
+ * another page's before, and stays so on failure. */
+static int page_load(struct catalog *c, uint64_t page_id, struct blob **ret, struct err *e)
 {
-	strbuf_clear(ret);
+	struct blob *page = blob_get(c->blobs, BLOB_PAGE, (int64_t)page_id);
+	if (page) {
+		blob_put(*ret);
+		*ret = page;
+		return 0;
+	}
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
 		return err_code(e);
@@ -198,10 +330,16 @@ static int page_load(struct catalog *c, uint64_t page_id, struct strbuf *ret, st
 					sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1)))
 			r = err_set(e, EIO, "catalog: page %" PRIu64 " is damaged", page_id);
 		else
-			strbuf_add(ret, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
+			page = blob_new(BLOB_PAGE, (int64_t)page_id, sqlite3_column_blob(st, 0),
+					(size_t)sqlite3_column_bytes(st, 0));
 		(void)sqlite3_reset(st);
 	}
 	store_read_end(c, db);
+	if (page) {
+		blob_add(c->blobs, page);
+		blob_put(*ret);
+		*ret = page;
+	}
 	return r;
 }
 
@@ -250,17 +388,17 @@ int key_compare(const void *a, size_t an, const void *b, size_t bn)
 
 /* Where a search ends: an extent, and what lies before it. */
 struct place {
-	struct strbuf page;       /* the extents' page */
+	struct blob *page;        /* the extents' */
 	const uint8_t *next;      /* in page: the extent after this one */
 	int64_t pack;             /* delta base for it */
-	const uint8_t *next_page; /* in version.pages */
+	const uint8_t *next_page; /* in the version */
 	struct extent extent;
 	uint64_t row, byte; /* number of the extent's first row, offset of its first line */
 };
 
 static void place_done(struct place *pl)
 {
-	strbuf_done(&pl->page);
+	blob_put(pl->page);
 }
 
 enum seek { SEEK_ROW, SEEK_BYTE, SEEK_KEY };
@@ -269,10 +407,10 @@ enum seek { SEEK_ROW, SEEK_BYTE, SEEK_KEY };
  * Finds the extent that holds row `n`, byte `n` or (the last one that can hold) the key. 1: found, 0: behind the end.
  * Linear over the version's page entries and one page: both are short (64 extents a page on average) and in one blob.
  */
-static int version_seek(struct catalog *c, const struct version_blob *vb, enum seek how, uint64_t n, const void *key,
+static int version_seek(struct catalog *c, const struct blob *vb, enum seek how, uint64_t n, const void *key,
 			size_t key_len, struct place *pl, struct err *e)
 {
-	const uint8_t *p = (const uint8_t *)vb->pages.data, *end = p + vb->pages.len;
+	const uint8_t *p = vb->data, *end = p + vb->len;
 	uint64_t row = 0, byte = 0;
 	struct page_entry at = {0}, best = {0};
 	bool found = false;
@@ -306,7 +444,7 @@ static int version_seek(struct catalog *c, const struct version_blob *vb, enum s
 	int r = page_load(c, best.id, &pl->page, e);
 	if (r < 0)
 		return r;
-	const uint8_t *x = (const uint8_t *)pl->page.data, *xend = x + pl->page.len;
+	const uint8_t *x = pl->page->data, *xend = x + pl->page->len;
 	int64_t pack = 0;
 	bool have = false;
 	struct extent ex;
@@ -340,13 +478,13 @@ static int version_seek(struct catalog *c, const struct version_blob *vb, enum s
 }
 
 /* The extent after this one. 1, or 0 at the end. */
-static int place_advance(struct catalog *c, const struct version_blob *vb, struct place *pl, struct err *e)
+static int place_advance(struct catalog *c, const struct blob *vb, struct place *pl, struct err *e)
 {
 	pl->row += pl->extent.count;
 	pl->byte += pl->extent.line_bytes;
-	const uint8_t *xend = (const uint8_t *)pl->page.data + pl->page.len;
+	const uint8_t *xend = pl->page->data + pl->page->len;
 	if (pl->next == xend) {
-		const uint8_t *end = (const uint8_t *)vb->pages.data + vb->pages.len;
+		const uint8_t *end = vb->data + vb->len;
 		if (pl->next_page == end)
 			return 0;
 		struct page_entry pe;
@@ -355,9 +493,9 @@ static int place_advance(struct catalog *c, const struct version_blob *vb, struc
 			r = page_load(c, pe.id, &pl->page, e);
 		if (r < 0)
 			return r;
-		pl->next = (const uint8_t *)pl->page.data;
+		pl->next = pl->page->data;
 		pl->pack = 0;
-		xend = pl->next + pl->page.len;
+		xend = pl->next + pl->page->len;
 	}
 	int r = extent_next(&pl->next, xend, &pl->pack, &pl->extent, e);
 	return r < 0 ? r : 1;
@@ -369,9 +507,6 @@ static int stored_row_fill(struct pack *p, uint32_t index, uint64_t number, stru
 {
 	if (index >= p->rows)
 		return err_set(e, EIO, "pack %" PRId64 " has no row %u", p->id, index);
-	int r = pack_keys(p, e);
-	if (r < 0)
-		return r;
 	*ret = (struct stored_row){.ref = {p->id, index},
 				   .number = number,
 				   .file_size = p->file_size[index],
@@ -379,8 +514,17 @@ static int stored_row_fill(struct pack *p, uint32_t index, uint64_t number, stru
 				   .codec = p->codec,
 				   .pack = p};
 	ret->line = pack_line(p, index, &ret->line_len);
-	ret->key = pack_key(p, index, &ret->key_len);
 	return 0;
+}
+
+int stored_row_key(struct stored_row *row, struct err *e)
+{
+	if (row->key)
+		return 0;
+	int r = pack_keys(row->pack, e);
+	if (r == 0)
+		row->key = pack_key(row->pack, row->ref.index, &row->key_len);
+	return r;
 }
 
 void stored_row_done(struct stored_row *r)
@@ -409,7 +553,7 @@ int catalog_row_by_ref(struct catalog *c, struct row_ref ref, struct stored_row 
 
 struct row_cursor {
 	struct catalog *catalog;
-	struct version_blob version;
+	struct blob *version;
 	struct place place;
 	struct pack *pack;
 	uint32_t at; /* rows of the extent already given */
@@ -421,8 +565,8 @@ void row_cursor_close(struct row_cursor *rc)
 	if (!rc)
 		return;
 	pack_put(rc->pack);
-	strbuf_done(&rc->version.pages);
-	strbuf_done(&rc->place.page);
+	blob_put(rc->version);
+	place_done(&rc->place);
 	free(rc);
 }
 
@@ -434,13 +578,13 @@ static int cursor_open(struct row_cursor **ret, struct catalog *c, int64_t versi
 	int r = version_load(c, version_id, &rc->version, e);
 	if (r < 0)
 		return r;
-	r = version_seek(c, &rc->version, how, first, key, key_len, &rc->place, e);
+	r = version_seek(c, rc->version, how, first, key, key_len, &rc->place, e);
 	if (r < 0)
 		return r;
 	rc->end = r == 0;
-	if (rc->end && first < rc->version.rows)
+	if (rc->end && first < rc->version->rows)
 		return err_set(e, EIO, "catalog: a table version is damaged: it has no row %" PRIu64 " of its %" PRIu64,
-			       first, rc->version.rows);
+			       first, rc->version->rows);
 	if (!rc->end && how == SEEK_ROW)
 		rc->at = (uint32_t)(first - rc->place.row);
 	*ret = TAKE_PTR(rc);
@@ -457,12 +601,12 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 	if (rc->end)
 		return 0;
 	if (rc->at == rc->place.extent.count) {
-		int r = place_advance(rc->catalog, &rc->version, &rc->place, e);
-		if (r == 0 && rc->place.row != rc->version.rows)
+		int r = place_advance(rc->catalog, rc->version, &rc->place, e);
+		if (r == 0 && rc->place.row != rc->version->rows)
 			r = err_set(e, EIO,
 				    "catalog: a table version is damaged: it ends after %" PRIu64 " of its %" PRIu64
 				    " rows",
-				    rc->place.row, rc->version.rows);
+				    rc->place.row, rc->version->rows);
 		if (r <= 0) {
 			rc->end = r == 0;
 			return r;
@@ -480,6 +624,8 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 				   : r;
 	}
 	int r = stored_row_fill(rc->pack, rc->place.extent.first + rc->at, rc->place.row + rc->at, ret, e);
+	if (r == 0)
+		r = stored_row_key(ret, e);
 	if (r < 0)
 		return r;
 	rc->at++;
@@ -575,32 +721,72 @@ static int cursor_lower_bound(struct row_cursor *rc, const void *key, size_t key
 	}
 }
 
+/* The row with exactly this key: one page, one pack, and the keys of log2 of the pack's rows. */
+static int row_by_key(struct catalog *c, const struct blob *vb, const void *key, size_t key_len, struct stored_row *ret,
+		      struct err *e)
+{
+	_cleanup_(place_done) struct place pl = {0};
+	_cleanup_(cleanup_pack) struct pack *p = NULL;
+	_cleanup_strbuf_ struct strbuf probe = {0};
+	int r = version_seek(c, vb, SEEK_KEY, 0, key, key_len, &pl, e);
+	if (r <= 0)
+		return r < 0 ? r : err_set(e, ENOENT, "no such row");
+	r = pack_get(c, pl.extent.pack, &p, e);
+	if (r < 0)
+		return r == -ENOENT ? err_set(e, EIO, "catalog: pack %" PRId64 " is missing", pl.extent.pack) : r;
+	uint32_t low = pl.extent.first, high = low + pl.extent.count;
+	if (high > p->rows)
+		return err_set(e, EIO, "pack %" PRId64 " is shorter than its page says", p->id);
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+		strbuf_clear(&probe);
+		r = pack_key_of(p, mid, &probe, e);
+		if (r < 0)
+			return r;
+		int d = key_compare(probe.data, probe.len, key, key_len);
+		if (d == 0) {
+			r = stored_row_fill(p, mid, pl.row + (mid - pl.extent.first), ret, e);
+			if (r == 0)
+				p = NULL; /* the row's now */
+			return r;
+		}
+		if (d < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return err_set(e, ENOENT, "no such row");
+}
+
 int catalog_row_by_name(struct catalog *c, int64_t version_id, const char *file_name, struct stored_row *ret,
 			struct err *e)
 {
-	struct version_blob vb;
+	_cleanup_(cleanup_blob) struct blob *vb = NULL;
 	int r = version_load(c, version_id, &vb, e);
-	strbuf_done(&vb.pages);
 	const struct row_codec *codec;
 	if (r == 0)
-		r = catalog_codec(c, vb.codec_id, &codec, e);
+		r = catalog_codec(c, vb->codec_id, &codec, e);
 	if (r < 0)
 		return r;
 	_cleanup_strbuf_ struct strbuf key = {0}, name = {0};
 	int exact = row_key_of_name(codec, file_name, &key);
 	if (exact < 0)
 		return err_set(e, ENOENT, "no such row");
+	if (exact == 0) {
+		/* a name that is not written as we write it is nobody's */
+		row_name(codec, key.data, key.len, &name);
+		return strcmp(strbuf_str(&name), file_name) == 0 ? row_by_key(c, vb, strbuf_str(&key), key.len, ret, e)
+								 : err_set(e, ENOENT, "no such row");
+	}
+	/* A shortened name stands for a range of keys: walk those with its prefix until one has this very name. */
 	_cleanup_(cleanup_row_cursor) struct row_cursor *rc = NULL;
 	r = cursor_open(&rc, c, version_id, SEEK_KEY, 0, strbuf_str(&key), key.len, e);
 	if (r < 0)
 		return r;
 	struct stored_row row;
 	r = cursor_lower_bound(rc, strbuf_str(&key), key.len, &row, e);
-	/* A shortened name stands for a range of keys: walk those with its prefix until one has this very name. */
 	for (; r == 1; r = row_cursor_next(rc, &row, e)) {
-		if (exact == 0 && key_compare(row.key, row.key_len, key.data, key.len) != 0)
-			break;
-		if (exact == 1 && (row.key_len < key.len || memcmp(row.key, strbuf_str(&key), key.len) != 0))
+		if (row.key_len < key.len || memcmp(row.key, strbuf_str(&key), key.len) != 0)
 			break;
 		strbuf_clear(&name);
 		row_name(codec, row.key, row.key_len, &name);
@@ -609,8 +795,6 @@ int catalog_row_by_name(struct catalog *c, int64_t version_id, const char *file_
 			(void)pack_hold(row.pack);
 			return 0;
 		}
-		if (exact == 0)
-			break;
 	}
 	return r < 0 ? r : err_set(e, ENOENT, "no such row");
 }
@@ -619,12 +803,12 @@ int catalog_read_lines(struct catalog *c, int64_t version_id, uint64_t offset, v
 		       struct err *e)
 {
 	*ret_n = 0;
-	_cleanup_(version_blob_done) struct version_blob vb = {0};
+	_cleanup_(cleanup_blob) struct blob *vb = NULL;
 	_cleanup_(place_done) struct place pl = {0};
 	int r = version_load(c, version_id, &vb, e);
 	if (r < 0)
 		return r;
-	r = version_seek(c, &vb, SEEK_BYTE, offset, NULL, 0, &pl, e);
+	r = version_seek(c, vb, SEEK_BYTE, offset, NULL, 0, &pl, e);
 	while (r == 1 && *ret_n < n) {
 		_cleanup_(cleanup_pack) struct pack *p = NULL;
 		r = pack_get(c, pl.extent.pack, &p, e);
@@ -643,30 +827,29 @@ int catalog_read_lines(struct catalog *c, int64_t version_id, uint64_t offset, v
 		*ret_n += take;
 		r = 1;
 		if (*ret_n < n)
-			r = place_advance(c, &vb, &pl, e);
+			r = place_advance(c, vb, &pl, e);
 	}
-	if (r == 0 && offset + *ret_n < vb.line_bytes)
+	if (r == 0 && offset + *ret_n < vb->line_bytes)
 		return err_set(e, EIO, "catalog: a table version is damaged: its lines end early");
 	return r < 0 ? r : 0;
 }
 
 int catalog_table_json(struct catalog *c, int64_t version_id, struct strbuf *out, struct err *e)
 {
-	struct version_blob vb;
+	_cleanup_(cleanup_blob) struct blob *vb = NULL;
 	int r = version_load(c, version_id, &vb, e);
-	strbuf_done(&vb.pages);
 	const struct row_codec *codec;
 	if (r == 0)
-		r = catalog_codec(c, vb.codec_id, &codec, e);
+		r = catalog_codec(c, vb->codec_id, &codec, e);
 	if (r < 0)
 		return r;
 	const struct db_table *t = row_codec_table(codec);
 	struct manifest_table mt = {.name = t->name,
-				    .rows = vb.rows,
-				    .line_bytes = vb.line_bytes,
-				    .file_bytes = vb.file_bytes,
-				    .since_ms = vb.since_ms};
-	memcpy(mt.digest, vb.digest.sum, sizeof mt.digest);
+				    .rows = vb->rows,
+				    .line_bytes = vb->line_bytes,
+				    .file_bytes = vb->file_bytes,
+				    .since_ms = vb->since_ms};
+	memcpy(mt.digest, vb->digest.sum, sizeof mt.digest);
 	table_json_render(t, &mt, out);
 	return 0;
 }

@@ -319,9 +319,9 @@ int version_writer_keep_rows(struct version_writer *v, const struct pack *p, uin
 	for (uint32_t i = first; i < first + count; i++)
 		part.file_bytes += p->file_size[i];
 	_cleanup_strbuf_ struct strbuf low = {0}, high = {0};
-	int r = pack_row_key(p, first, &low, e);
+	int r = pack_key_of(p, first, &low, e);
 	if (r == 0)
-		r = pack_row_key(p, first + count - 1, &high, e);
+		r = pack_key_of(p, first + count - 1, &high, e);
 	return r < 0 ? r : writer_append(v, &part, low.data, low.len, high.data, high.len, e);
 }
 
