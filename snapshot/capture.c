@@ -176,6 +176,7 @@ static int capture_splice(struct capture *cp, const struct db_table *t, const st
 	_cleanup_(cleanup_splice) struct splice *s = NULL;
 	_cleanup_(cleanup_row_stream) struct row_stream *changed = NULL;
 	uint64_t unchanged = 0, n_gone = 0;
+	bool hashed = t->key_kind != DB_KEY_UNIQUE;
 	int r = snapshot_writer_table(cp->writer, t, &v, e);
 	if (r == 0)
 		r = splice_new(&s, cp->catalog, base, v, e);
@@ -184,6 +185,8 @@ static int capture_splice(struct capture *cp, const struct db_table *t, const st
 				   e);
 	if (r < 0)
 		return r;
+	if (hashed && unchanged != base->rows)
+		return err_set(e, ESTALE, "rows without a key have gone");
 	gone->at = 0;
 	gone_next(gone);
 	for (bool more = true; r == 0 && more;) {
@@ -197,7 +200,7 @@ static int capture_splice(struct capture *cp, const struct db_table *t, const st
 		     gone_next(gone), n_gone++)
 			r = splice_delete(s, gone->key, gone->key_len, e);
 		if (r == 0 && more)
-			r = splice_put(s, &row, e);
+			r = hashed ? splice_add(s, version_writer_codec(v), &row, e) : splice_put(s, &row, e);
 	}
 	if (r < 0)
 		return r;
@@ -230,9 +233,9 @@ static int capture_changes(struct capture *cp, const struct db_table *t, const s
 		return r;
 	if (codec_id != base->codec_id)
 		return err_set(e, ESTALE, "the table was described differently");
-	bool ordered = true;
+	bool ordered = t->key_kind == DB_KEY_UNIQUE;
 	r = capture_splice(cp, t, base, mark, ordered, &gone, &n_gone, e);
-	if (r == -EILSEQ || r == -EOPNOTSUPP) {
+	if (ordered && (r == -EILSEQ || r == -EOPNOTSUPP)) {
 		cp->wasted = true;
 		ordered = false;
 		r = capture_splice(cp, t, base, mark, ordered, &gone, &n_gone, e);
@@ -289,7 +292,7 @@ static int capture_table(struct capture *cp, const struct db_table *t, const str
 	free(TAKE_PTR(mark->text));
 	const struct db_driver *d = db_driver_of(cp->conn);
 	_cleanup_strbuf_ struct strbuf text = {0};
-	if (!d->mark || t == &plain || t->key_kind != DB_KEY_UNIQUE)
+	if (!d->mark || t == &plain)
 		return 0;
 	int r = d->mark(cp->conn, t, &text, e);
 	if (r == 0 && text.len)

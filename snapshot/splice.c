@@ -22,6 +22,8 @@ struct splice {
 	struct digest digest;
 	uint64_t found;
 	struct strbuf key;
+	uint8_t last_sha[ROW_SHA_LEN]; /* of the row added last, and the number after its own; 0: none */
+	uint64_t next_number;
 };
 
 void splice_free(struct splice *s)
@@ -164,6 +166,33 @@ int splice_put(struct splice *s, const struct stream_row *row, struct err *e)
 	digest_add(&s->digest, sha);
 	s->entered = true;
 	return version_writer_new_row(s->v, row->key, row->key_len, row->number, row->line, row->line_len, sha, e);
+}
+
+int splice_add(struct splice *s, const struct row_codec *codec, const struct stream_row *row, struct err *e)
+{
+	uint8_t sha[ROW_SHA_LEN];
+	struct stream_row numbered = *row;
+	hasher_sha256(s->hasher, row->line, row->line_len, sha);
+	/* Behind the equal rows of the base and those added before. */
+	if (s->next_number > row->number && !memcmp(s->last_sha, sha, sizeof sha))
+		numbered.number = s->next_number;
+	_cleanup_strbuf_ struct strbuf key = {0};
+	for (;; numbered.number++) {
+		uint32_t place;
+		strbuf_clear(&key);
+		int r = row_key(codec, row->line, row->line_len, sha, numbered.number, &key, e);
+		if (r == 0)
+			r = splice_seek(s, key.data, key.len, &place, e);
+		if (r < 0)
+			return r;
+		if (r == 0)
+			break;
+	}
+	memcpy(s->last_sha, sha, sizeof sha);
+	s->next_number = numbered.number + 1;
+	numbered.key = key.data;
+	numbered.key_len = key.len;
+	return splice_put(s, &numbered, e);
 }
 
 int splice_delete(struct splice *s, const void *key, size_t key_len, struct err *e)

@@ -636,11 +636,9 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 
 struct extent_cursor {
 	struct catalog *catalog;
-	struct version_blob version;
-	const uint8_t *next_page; /* in version.pages */
-	struct strbuf page;
-	const uint8_t *next; /* in page */
-	int64_t pack;        /* delta base */
+	struct blob *version, *page;
+	size_t next_page, next; /* offsets in version and page */
+	int64_t pack;           /* delta base */
 	uint64_t rows;
 };
 
@@ -648,8 +646,8 @@ void extent_cursor_close(struct extent_cursor *ec)
 {
 	if (!ec)
 		return;
-	strbuf_done(&ec->version.pages);
-	strbuf_done(&ec->page);
+	blob_put(ec->version);
+	blob_put(ec->page);
 	free(ec);
 }
 
@@ -658,35 +656,35 @@ int extent_cursor_open(struct extent_cursor **ret, struct catalog *c, int64_t ve
 	_cleanup_(cleanup_extent_cursor) struct extent_cursor *ec = xcalloc(1, sizeof *ec);
 	ec->catalog = c;
 	int r = version_load(c, version_id, &ec->version, e);
-	if (r < 0)
-		return r;
-	ec->next_page = (const uint8_t *)ec->version.pages.data;
-	*ret = TAKE_PTR(ec);
-	return 0;
+	if (r == 0)
+		*ret = TAKE_PTR(ec);
+	return r;
 }
 
 int extent_cursor_next(struct extent_cursor *ec, struct extent *ret, struct err *e)
 {
-	const uint8_t *end = (const uint8_t *)ec->page.data + ec->page.len;
-	const uint8_t *pages_end = (const uint8_t *)ec->version.pages.data + ec->version.pages.len;
+	const struct blob *v = ec->version;
 	struct page_entry pe = {0};
-	if (ec->next == end) {
-		if (ec->next_page == pages_end)
-			return ec->rows == ec->version.rows
+	if (!ec->page || ec->next == ec->page->len) {
+		if (ec->next_page == v->len)
+			return ec->rows == v->rows
 				   ? 0
 				   : err_set(e, EIO, "catalog: a table version is damaged: it ends early");
-		int r = page_entry_next(&ec->next_page, pages_end, &pe, e);
+		const uint8_t *p = v->data + ec->next_page;
+		int r = page_entry_next(&p, v->data + v->len, &pe, e);
 		if (r == 0)
 			r = page_load(ec->catalog, pe.id, &ec->page, e);
 		if (r < 0)
 			return r;
-		ec->next = (const uint8_t *)ec->page.data;
-		end = ec->next + ec->page.len;
+		ec->next_page = (size_t)(p - v->data);
+		ec->next = 0;
 		ec->pack = 0;
 	}
-	int r = extent_next(&ec->next, end, &ec->pack, ret, e);
+	const uint8_t *p = ec->page->data + ec->next;
+	int r = extent_next(&p, ec->page->data + ec->page->len, &ec->pack, ret, e);
 	if (r < 0)
 		return r;
+	ec->next = (size_t)(p - ec->page->data);
 	if (pe.id) { /* a page's first separator is kept with the version */
 		ret->sep = pe.sep;
 		ret->sep_len = pe.sep_len;

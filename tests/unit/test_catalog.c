@@ -406,6 +406,72 @@ static void splices_follow_a_model(void **state)
 	test_dir_remove(dir);
 }
 
+/* Rows added to a table without a key, equal ones among them, get the numbers that a whole read gives them. */
+static void splices_add_equal_rows(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(true, columns, key);
+	static struct model_row rows[MAX_ROWS];
+	size_t n = MAX_ROWS / 2;
+	for (size_t i = 0; i < MAX_ROWS; i++)
+		rows[i] = (struct model_row){(unsigned)i, 1 + (unsigned)rand() % 5000};
+	int64_t id = model_write(c, &t, rows, n, 0, 1, "first");
+	for (size_t add = 1; n < MAX_ROWS; add *= 7) {
+		size_t more = n + add < MAX_ROWS ? n + add : MAX_ROWS;
+		struct err e = ERR_INIT;
+		struct snapshot_writer *w;
+		struct version_writer *v;
+		struct splice *s;
+		struct sorter *sorter;
+		struct row_stream *added;
+		struct stream_row row;
+		struct version_info base, next, whole;
+		struct strbuf line = {0};
+		struct digest digest;
+		char name[24];
+		assert_int_equal(snapshot_writer_new(&w, c, 1, 1000 + (int64_t)n, &e), 0);
+		assert_int_equal(snapshot_writer_table(w, &t, &v, &e), 0);
+		assert_int_equal(catalog_table(c, id, t.name, &base, &e), 0);
+		assert_int_equal(splice_new(&s, c, &base, v, &e), 0);
+		assert_int_equal(sorter_new(&sorter, version_writer_codec(v), &e), 0);
+		for (; n < more; n++) {
+			model_line(&rows[n], true, &line);
+			assert_int_equal(sorter_add(sorter, line.data, line.len, &e), 0);
+		}
+		assert_int_equal(sorter_stream(&added, sorter, &e), 0);
+		while (added->next(added, &row, &e) == 1)
+			if (splice_add(s, version_writer_codec(v), &row, &e) < 0)
+				fail_msg("%s", e.msg);
+		if (splice_end(s, &digest, &e) < 0 || version_writer_finish(v, &digest, &base, 0, &e) < 0)
+			fail_msg("%s", e.msg);
+		struct manifest m = {.engine = xstrdup("sqlite"), .server_version = xstrdup("3")};
+		id = snapshot_writer_id(w);
+		(void)snprintf(name, sizeof name, "s%zu", n);
+		assert_int_equal(snapshot_writer_commit(w, name, &m, "schema", 6, &e), 0);
+		row_stream_close(added);
+		splice_free(s);
+		version_writer_free(v);
+		snapshot_writer_free(w);
+		manifest_done(&m);
+		strbuf_done(&line);
+		model_check(c, &t, rows, n, id);
+		assert_int_equal(catalog_table(c, id, t.name, &next, &e), 0);
+		(void)snprintf(name, sizeof name, "w%zu", n);
+		id = model_write(c, &t, rows, n, id, 2000 + (int64_t)n, name);
+		assert_int_equal(catalog_table(c, id, t.name, &whole, &e), 0);
+		assert_int_equal(whole.id, next.id);
+		version_info_done(&base);
+		version_info_done(&next);
+		version_info_done(&whole);
+	}
+	catalog_close(c);
+	test_dir_remove(dir);
+}
+
 static void empty_table(void **state)
 {
 	(void)state;
@@ -761,6 +827,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(versions_follow_a_model),
 	    cmocka_unit_test(splices_follow_a_model),
+	    cmocka_unit_test(splices_add_equal_rows),
 	    cmocka_unit_test(empty_table),
 	    cmocka_unit_test(damage_is_found_and_contained),
 	    cmocka_unit_test(damage_frees_nothing),
