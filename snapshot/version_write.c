@@ -224,13 +224,13 @@ static void writer_close_extent(struct version_writer *v)
 /* The last key of rows that were kept unread. */
 static int writer_find_last_key(struct version_writer *v, struct err *e)
 {
-	struct stored_row row;
-	int r = catalog_row_by_ref(v->w->catalog, v->last_ref, &row, e);
+	_cleanup_(cleanup_pack) struct pack *p = NULL;
+	strbuf_clear(&v->last_key);
+	int r = pack_get(v->w->catalog, v->last_ref.pack, &p, e);
+	if (r == 0)
+		r = pack_key_of(p, v->last_ref.index, &v->last_key, e);
 	if (r < 0)
 		return r;
-	strbuf_clear(&v->last_key);
-	strbuf_add(&v->last_key, row.key, row.key_len);
-	stored_row_done(&row);
 	v->last_known = true;
 	return 0;
 }
