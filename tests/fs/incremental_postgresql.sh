@@ -18,8 +18,9 @@ contents() {
 }
 
 n=0
+TABLE=t
 # after changes|stale WORDS... <SQL: the statements one by one, then a snapshot, which must be right and must (changes) have read
-# t by its changes or (stale) not
+# TABLE by its changes or (stale) not
 after() {
 	local want=$1 got
 	shift
@@ -35,8 +36,9 @@ after() {
 	diff -r "$CASE_DIR/a" "$CASE_DIR/b" | cut -c1-300 >"$CASE_DIR/differ" || true
 	[ ! -s "$CASE_DIR/differ" ] || fail "after $*: $(head -n 20 "$CASE_DIR/differ")"
 	got=stale
-	grep -q ' scan_changed "t" .* = 0 ' "$CASE_DIR/trace" && ! grep -qE ' scan_open "t" (un)?ordered' "$CASE_DIR/trace" && got=changes
-	assert_eq "$want" "$got" "after $*: $(grep -E ' scan_(changed|open) "t"' "$CASE_DIR/trace")"
+	grep -q " scan_changed \"$TABLE\" .* = 0 " "$CASE_DIR/trace" &&
+		! grep -qE " scan_open \"$TABLE\" (un)?ordered" "$CASE_DIR/trace" && got=changes
+	assert_eq "$want" "$got" "after $*: $(grep -E " scan_(changed|open) \"$TABLE\"" "$CASE_DIR/trace")"
 }
 
 step "a first one, and nothing"
@@ -95,6 +97,20 @@ after stale "DROP COLUMN and another default" <<<"ALTER TABLE t DROP late; ALTER
 after stale "DROP EXPRESSION" <<<'ALTER TABLE t ALTER g DROP EXPRESSION;'
 after stale "another table's name" <<<'CREATE TABLE u (LIKE t INCLUDING ALL); INSERT INTO u SELECT * FROM t ORDER BY n LIMIT 500; DROP TABLE t; ALTER TABLE u RENAME TO t;'
 after changes "an enum's new word" <<<"ALTER TYPE humour RENAME VALUE 'sad' TO 'mad';"
+
+step "rows without a key"
+for TABLE in loose indexed; do
+	after stale "$TABLE" <<<"CREATE TABLE $TABLE (a int, b text); INSERT INTO $TABLE SELECT i % 50, 'x' || i % 100 FROM generate_series(1, 400) i;
+	$([ $TABLE = loose ] || echo "CREATE INDEX ON $TABLE (a);")"
+	after changes "nothing, $TABLE" </dev/null
+	after changes "more of them, $TABLE" <<<"INSERT INTO $TABLE VALUES (1, 'new'), (1, 'new'), (-1, NULL);"
+	after changes "one more of those that are there, $TABLE" <<<"INSERT INTO $TABLE VALUES (1, 'new');"
+	after stale "one less, one more, $TABLE" <<<"DELETE FROM $TABLE WHERE ctid = '(0,2)'; INSERT INTO $TABLE VALUES (1, 'new');"
+	after stale "another one, $TABLE" <<<"UPDATE $TABLE SET b = 'other' WHERE a = -1;"
+	after stale "one less, $TABLE" <<<"DELETE FROM $TABLE WHERE ctid = '(0,3)';"
+	after changes "nothing again, $TABLE" </dev/null
+done
+TABLE=t
 
 step "our own restore"
 db_sql "UPDATE t SET j = '{}' WHERE n % 2 = 0; DELETE FROM t WHERE n % 3 = 0; INSERT INTO t VALUES ('new', '{}', 0);"
