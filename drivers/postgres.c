@@ -590,6 +590,7 @@ static int pg_take_restore_lock(struct pg_conn *c, struct err *e)
 static int pg_end(struct pg_conn *c, const char *sql, struct err *e)
 {
 	_cleanup_result_ PGresult *res = NULL;
+	pg_dump_stop(c);
 	c->shielded = true;
 	/* A commit is waited for as long as the connection lives: its answer must not be thrown away. */
 	c->deadline_ms = strcmp(sql, "COMMIT") ? pg_now_ms() + PG_CANCEL_TIMEOUT_MS : 0;
@@ -724,6 +725,11 @@ static int pg_begin(struct db_conn *conn, enum db_access access, struct db_schem
 			r = pg_check_listing(c, &before, access, &words);
 		if (!r)
 			r = pg_fix_moment(c, &before, access, &words);
+		/* Beside everything that follows. A failure is schema_sql's to tell. A restore locks what pg_dump
+		 * reads. */
+		if (!r && access == DB_READ && pg_dump_start(c, &words) < 0 &&
+		    PQtransactionStatus(c->pg) != PQTRANS_INTRANS)
+			r = err_code(&words);
 		if (!r)
 			r = pg_describe(c, ret, &words);
 		if (r < 0 && (c->active || c->advisory))
@@ -787,6 +793,7 @@ static void pg_close(struct db_conn *conn)
 			pg_rollback(conn);
 		PQfinish(c->pg);
 	}
+	pg_dump_stop(c);
 	pg_listing_done(&c->listing);
 	pg_marks_done(c);
 	pg_change_done(c);

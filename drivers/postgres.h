@@ -15,6 +15,7 @@
 
 #include <libpq-fe.h>
 #include <stdatomic.h>
+#include <sys/types.h>
 
 #include "drivers/driver.h"
 
@@ -57,6 +58,12 @@ struct pg_script {
 	size_t n_statements;
 };
 
+/* A program that runs; pid 0: none. */
+struct pg_child {
+	pid_t pid;
+	int out, words; /* what it writes to standard output and standard error */
+};
+
 /* What scan_changed and mark know in this transaction (postgres_mark.c). */
 struct pg_marks {
 	bool known;
@@ -90,6 +97,7 @@ struct pg_conn {
 	char *snapshot;
 	struct pg_listing listing;
 	struct pg_marks marks;
+	struct pg_child dump; /* pg_dump, whose text schema_sql takes */
 
 	/* The scan */
 	bool scanning;
@@ -195,6 +203,10 @@ void pg_marks_done(struct pg_conn *c);
 
 /* ---- postgres_dump.c ---- */
 
+/* Starts pg_dump in the snapshot of the transaction, for schema_sql (which does so itself where nobody did). */
+int pg_dump_start(struct pg_conn *c, struct err *e);
+/* Ends one that is still running: nobody wants its text. */
+void pg_dump_stop(struct pg_conn *c);
 int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf *out, struct err *e);
 /* Cuts pg_dump's text into statements. EINVAL with words when it ends inside of one. */
 int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e);

@@ -3,7 +3,9 @@
  * changes without the schema changing; and cut into statements again for a restore.
  *
  * Runs pg_dump as a child with an environment of its own, which carries the password; nothing secret is on its command
- * line. No locks. The cutter knows PostgreSQL's lexical rules, because function bodies hold semicolons and comments.
+ * line. It is started as soon as the moment is fixed and runs beside the scans; schema_sql reads what it wrote. Owns
+ * struct pg_conn's `dump`. No locks. The cutter knows PostgreSQL's lexical rules, because function bodies hold
+ * semicolons and comments.
  */
 #include "drivers/postgres.h"
 
@@ -21,6 +23,7 @@
 #define PG_DUMP_TIMEOUT_MS 600000
 #define PG_VERSION_TIMEOUT_MS 20000
 #define PG_MAX_STDERR 4000
+#define PG_DUMP_PIPE (1 << 20) /* texts up to this size never keep pg_dump waiting for us */
 
 extern char **environ;
 
@@ -74,11 +77,9 @@ static int pg_read_pipes(struct pg_conn *c, struct pg_pipe *pipes, int timeout_m
 	return 0;
 }
 
-/* Runs argv, its output to *out and its complaints to *words. Returns its exit status, or -errno. */
-static int pg_run_program(struct pg_conn *c, char *const argv[], char *const env[], int timeout_ms, struct strbuf *out,
-			  struct strbuf *words)
+static int pg_start_program(struct pg_child *ret, char *const argv[], char *const env[])
 {
-	int stdout_pipe[2] = {-1, -1}, stderr_pipe[2] = {-1, -1}, status = 0;
+	int stdout_pipe[2] = {-1, -1}, stderr_pipe[2] = {-1, -1};
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t none, defaults;
@@ -111,20 +112,32 @@ static int pg_run_program(struct pg_conn *c, char *const argv[], char *const env
 	(void)posix_spawn_file_actions_destroy(&actions);
 	(void)close(stdout_pipe[1]);
 	(void)close(stderr_pipe[1]);
-
-	struct pg_pipe pipes[2] = {{stdout_pipe[0], out}, {stderr_pipe[0], words}};
-	if (!r) {
-		r = pg_read_pipes(c, pipes, timeout_ms);
-		if (r < 0)
-			(void)kill(pid, SIGKILL);
-		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-			;
-		if (!r)
-			r = WIFEXITED(status) ? WEXITSTATUS(status) : -ECHILD;
+	if (r < 0) {
+		(void)close(stdout_pipe[0]);
+		(void)close(stderr_pipe[0]);
+		return r;
 	}
+	*ret = (struct pg_child){.pid = pid, .out = stdout_pipe[0], .words = stderr_pipe[0]};
+	return 0;
+}
+
+/* Waits for the program's end, its output to *out and its complaints to *words. Returns its exit status, or -errno. */
+static int pg_end_program(struct pg_conn *c, struct pg_child *child, int timeout_ms, struct strbuf *out,
+			  struct strbuf *words)
+{
+	int status = 0;
+	struct pg_pipe pipes[2] = {{child->out, out}, {child->words, words}};
+	int r = pg_read_pipes(c, pipes, timeout_ms);
+	if (r < 0)
+		(void)kill(child->pid, SIGKILL);
+	while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!r)
+		r = WIFEXITED(status) ? WEXITSTATUS(status) : -ECHILD;
 	for (int i = 0; i < 2; i++)
 		if (pipes[i].fd >= 0)
 			(void)close(pipes[i].fd);
+	*child = (struct pg_child){0};
 	return r;
 }
 
@@ -135,7 +148,9 @@ static int pg_dump_major(const char *path)
 {
 	_cleanup_strbuf_ struct strbuf out = {0}, words = {0};
 	char *argv[] = {(char *)path, (char *)"--version", NULL};
-	if (access(path, X_OK) || pg_run_program(NULL, argv, environ, PG_VERSION_TIMEOUT_MS, &out, &words))
+	struct pg_child child;
+	if (access(path, X_OK) || pg_start_program(&child, argv, environ) < 0 ||
+	    pg_end_program(NULL, &child, PG_VERSION_TIMEOUT_MS, &out, &words))
 		return 0;
 	/* "pg_dump (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)" */
 	const char *p = strstr(strbuf_str(&out), "(PostgreSQL) ");
@@ -143,8 +158,9 @@ static int pg_dump_major(const char *path)
 }
 
 /* A pg_dump of the server's major or newer: the first of PATH that is one, else the lowest such major where the
- * distributions put them. (Debian's PATH has a wrapper of all versions, which may choose an older one.) */
-static int pg_find_dump(const struct pg_conn *c, char **ret, struct err *e)
+ * distributions put them, in folders named by the major. (Debian's PATH has a wrapper of all versions, which may choose
+ * an older one.) */
+static int pg_find_dump(const struct pg_conn *c, char **ret, int *ret_major, struct err *e)
 {
 	int wanted = c->version_num / 10000, best = 0, seen = 0;
 	_cleanup_free_ char *path = xstrdup(getenv("PATH")), *found = NULL;
@@ -160,6 +176,7 @@ static int pg_find_dump(const struct pg_conn *c, char **ret, struct err *e)
 			seen = major;
 		if (major >= wanted) {
 			*ret = TAKE_PTR(candidate);
+			*ret_major = major;
 			return 0;
 		}
 	}
@@ -176,7 +193,7 @@ static int pg_find_dump(const struct pg_conn *c, char **ret, struct err *e)
 				continue;
 			_cleanup_free_ char *candidate =
 			    xasprintf("%s/%s%s", places[i].dir, entry->d_name, places[i].suffix);
-			int major = pg_dump_major(candidate);
+			int major = access(candidate, X_OK) ? 0 : atoi(entry->d_name + n);
 			if (major > seen)
 				seen = major;
 			if (major >= wanted && (!best || major < best)) {
@@ -196,6 +213,7 @@ static int pg_find_dump(const struct pg_conn *c, char **ret, struct err *e)
 	if (!found)
 		return err_set(e, ENOTSUP, "no pg_dump found: install postgresql-client-%d", wanted);
 	*ret = TAKE_PTR(found);
+	*ret_major = best;
 	return 0;
 }
 
@@ -333,29 +351,54 @@ static void pg_add_cleaned(struct strbuf *out, const char *text)
 	}
 }
 
-int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf *out, struct err *e)
+int pg_dump_start(struct pg_conn *c, struct err *e)
 {
-	struct pg_conn *c = (struct pg_conn *)conn;
 	_cleanup_(pg_words_done) struct pg_words argv = {0}, env = {0};
-	_cleanup_strbuf_ struct strbuf text = {0}, words = {0};
 	_cleanup_free_ char *program = NULL;
-	(void)s;
-	if (!c->active || !c->snapshot)
-		return err_set(e, EINVAL, "schema text: no transaction with a snapshot of its own");
-	int r = pg_find_dump(c, &program, e);
+	int major = 0, r = pg_find_dump(c, &program, &major, e);
 	if (r < 0)
 		return r;
 	pg_fill_environment(c, &env);
-	r = pg_fill_arguments(c, program, pg_dump_major(program), &argv, e);
+	r = pg_fill_arguments(c, program, major, &argv, e);
 	if (r < 0)
 		return r;
-	r = pg_run_program(c, argv.list, env.list, PG_DUMP_TIMEOUT_MS, &text, &words);
+	r = pg_start_program(&c->dump, argv.list, env.list);
+	if (r < 0)
+		return err_sys(e, -r, "cannot run %s", program);
+	/* More than the system gives to one of its users: then pg_dump waits for us with the rest. */
+	(void)fcntl(c->dump.out, F_SETPIPE_SZ, PG_DUMP_PIPE);
+	return 0;
+}
+
+void pg_dump_stop(struct pg_conn *c)
+{
+	if (!c->dump.pid)
+		return;
+	(void)kill(c->dump.pid, SIGKILL);
+	while (waitpid(c->dump.pid, NULL, 0) < 0 && errno == EINTR)
+		;
+	(void)close(c->dump.out);
+	(void)close(c->dump.words);
+	c->dump = (struct pg_child){0};
+}
+
+int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf *out, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	_cleanup_strbuf_ struct strbuf text = {0}, words = {0};
+	(void)s;
+	if (!c->active || !c->snapshot)
+		return err_set(e, EINVAL, "schema text: no transaction with a snapshot of its own");
+	int r = c->dump.pid ? 0 : pg_dump_start(c, e);
+	if (r < 0)
+		return r;
+	r = pg_end_program(c, &c->dump, PG_DUMP_TIMEOUT_MS, &text, &words);
 	if (r == -EINTR)
 		return err_set(e, EINTR, "schema text: cancelled");
 	if (r == -ETIMEDOUT)
 		return err_set(e, ETIMEDOUT, "schema text: pg_dump did not end in time");
 	if (r < 0)
-		return err_sys(e, -r, "cannot run %s", program);
+		return err_sys(e, -r, "pg_dump");
 	if (r > 0) {
 		/* Its first "error:" line has the reason; what follows is the query. */
 		const char *line = strstr(strbuf_str(&words), "error: ");

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include <cmocka.h>
@@ -936,6 +937,21 @@ static const char shapes_sql[] =
     "CREATE TABLE server_change_log (installed_rank int, version varchar(256) PRIMARY KEY); INSERT INTO "
     "server_change_log VALUES (1, '1.4.0'), (2, '1.4.1');";
 
+/* Until so many pg_dumps are connected to ms_text. */
+static void wait_for_dumps(int wanted)
+{
+	for (int i = 0; i < 500; i++) {
+		struct timespec pause = {.tv_nsec = 20000000};
+		_cleanup_free_ char *n =
+		    sql_value("postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = 'ms_text'"
+					  " AND application_name = 'pg_dump'");
+		if (atoi(n) == wanted)
+			return;
+		(void)nanosleep(&pause, NULL);
+	}
+	fail_msg("there are not %d pg_dumps", wanted);
+}
+
 static void test_schema_text(void **state)
 {
 	(void)state;
@@ -959,6 +975,30 @@ static void test_schema_text(void **state)
 	assert_null(strstr(strbuf_str(&a), admin.password));
 	assert_non_null(strstr(strbuf_str(&a), "CREATE EXTENSION IF NOT EXISTS pg_trgm"));
 	assert_non_null(strstr(strbuf_str(&a), "ADD CONSTRAINT node_best FOREIGN KEY"));
+	D->close(c);
+
+	/* pg_dump runs from the beginning, waits with a text larger than its pipe, and ends with the transaction */
+	_cleanup_free_ char *remark = xmalloc((4 << 20) + 1);
+	memset(remark, 'x', 4 << 20);
+	remark[4 << 20] = '\0';
+	_cleanup_free_ char *comment = xasprintf("COMMENT ON TABLE log IS '%s'", remark);
+	sql_do("ms_text", comment);
+	c = open_db("ms_text");
+	for (int wanted = 0; wanted < 2; wanted++) {
+		s = begin(c, DB_READ);
+		wait_for_dumps(1);
+		struct rows rows = read_table(c, table_of(s, "node"), true);
+		free_rows(&rows);
+		strbuf_clear(&b);
+		if (wanted)
+			ok(D->schema_sql(c, s, &b, &e));
+		assert_true(wanted ? b.len > (4 << 20) : !b.len);
+		ok(D->commit(c, &e));
+		db_schema_free(s);
+		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left, not even a dead one */
+		assert_int_equal(errno, ECHILD);
+		wait_for_dumps(0);
+	}
 	D->close(c);
 
 	/* an excluded table is not in it, nor is its sequence */
