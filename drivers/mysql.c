@@ -109,21 +109,32 @@ static int my_check_options(const struct db_params *p, enum my_ssl *ret_ssl, str
 
 /* ---- connecting ---- */
 
-/* A rogue server may answer any statement with "send me that file". These handlers have no file to send. */
+/*
+ * A rogue server may answer any statement with "send me that file". Nothing here opens one: a loader has the bytes that
+ * its statement under way offers, every other connection has none.
+ */
 static int my_infile_init(void **ptr, const char *filename, void *userdata)
 {
-	(void)filename;
-	(void)userdata;
+	struct my_conn *c = userdata;
+
 	*ptr = NULL;
-	return 1;
+	if (!c || !c->offer || strcmp(filename, MY_INFILE) != 0)
+		return 1;
+	c->offered = 0;
+	*ptr = c;
+	return 0;
 }
 
 static int my_infile_read(void *ptr, char *buf, unsigned int len)
 {
-	(void)ptr;
-	(void)buf;
-	(void)len;
-	return -1;
+	struct my_conn *c = ptr;
+
+	if (!c || !c->offer)
+		return -1;
+	size_t n = c->offer->len - c->offered < len ? c->offer->len - c->offered : len;
+	memcpy(buf, c->offer->data + c->offered, n);
+	c->offered += n;
+	return (int)n;
 }
 
 static void my_infile_end(void *ptr)
@@ -257,11 +268,13 @@ static int my_connect_failed(MYSQL *my, const struct db_params *p, const char *w
 	return -code;
 }
 
-static int my_connect(MYSQL **ret, const struct db_params *p, const char *database, unsigned timeout_ms, struct err *e)
+/* loader: the connection that may offer a file later; NULL: none. */
+static int my_connect(MYSQL **ret, const struct db_params *p, const char *database, unsigned timeout_ms,
+		      struct my_conn *loader, struct err *e)
 {
 	const char *path = my_option(p, "socket"), *host = p->host;
 	unsigned connect_s = (timeout_ms + 999) / 1000, read_s = MY_READ_TIMEOUT_S, write_s = MY_WRITE_TIMEOUT_S,
-		 off = 0;
+		 infile = loader != NULL;
 	unsigned protocol = MYSQL_PROTOCOL_TCP;
 	_cleanup_free_ char *where = NULL;
 	enum my_ssl ssl = MY_SSL_PREFERRED;
@@ -276,8 +289,8 @@ static int my_connect(MYSQL **ret, const struct db_params *p, const char *databa
 	MYSQL *my = mysql_init(NULL);
 	if (!my)
 		return err_set(e, ENOMEM, "no memory for a connection");
-	mysql_set_local_infile_handler(my, my_infile_init, my_infile_read, my_infile_end, my_infile_error, NULL);
-	(void)mysql_options(my, MYSQL_OPT_LOCAL_INFILE, &off);
+	mysql_set_local_infile_handler(my, my_infile_init, my_infile_read, my_infile_end, my_infile_error, loader);
+	(void)mysql_options(my, MYSQL_OPT_LOCAL_INFILE, &infile);
 	(void)mysql_options(my, MYSQL_SET_CHARSET_NAME, "utf8mb4");
 	(void)mysql_options(my, MYSQL_OPT_CONNECT_TIMEOUT, &connect_s);
 	(void)mysql_options(my, MYSQL_OPT_READ_TIMEOUT, &read_s);
@@ -401,11 +414,14 @@ void my_conn_free(struct my_conn *c)
 	free(c->database);
 	my_rebuild_done(c);
 	my_conn_free(atomic_load(&c->builder));
+	for (size_t i = 0; i < MY_POOL_THREADS; i++)
+		my_conn_free(atomic_load(&c->loaders[i]));
 	db_params_done(&c->params);
 	free(c);
 }
 
-static int my_open_database(struct my_conn **ret, const struct db_params *p, const char *database, struct err *e)
+static int my_open_database(struct my_conn **ret, const struct db_params *p, const char *database, bool loader,
+			    struct err *e)
 {
 	_cleanup_(cleanup_my_conn) struct my_conn *c = xcalloc(1, sizeof *c);
 
@@ -414,7 +430,7 @@ static int my_open_database(struct my_conn **ret, const struct db_params *p, con
 	my_params_copy(&c->params, p);
 	if (!c->params.connect_timeout_ms)
 		c->params.connect_timeout_ms = 5000;
-	int r = my_connect(&c->my, &c->params, database, c->params.connect_timeout_ms, e);
+	int r = my_connect(&c->my, &c->params, database, c->params.connect_timeout_ms, loader ? c : NULL, e);
 	if (r < 0)
 		return r;
 	c->thread_id = mysql_thread_id(c->my);
@@ -430,7 +446,12 @@ static int my_open_database(struct my_conn **ret, const struct db_params *p, con
 
 int my_open_like(struct my_conn **ret, const struct my_conn *c, const char *database, struct err *e)
 {
-	return my_open_database(ret, &c->params, database ? database : c->database, e);
+	return my_open_database(ret, &c->params, database ? database : c->database, false, e);
+}
+
+int my_open_loader(struct my_conn **ret, const struct my_conn *c, struct err *e)
+{
+	return my_open_database(ret, &c->params, c->database, true, e);
 }
 
 static int my_open(struct db_conn **ret, const struct db_params *p, struct err *e)
@@ -439,7 +460,7 @@ static int my_open(struct db_conn **ret, const struct db_params *p, struct err *
 
 	if (!p->database || !*p->database)
 		return err_set(e, EINVAL, "the URL names no database: mysql://USER@HOST:PORT/DATABASE");
-	int r = my_open_database(&c, p, p->database, e);
+	int r = my_open_database(&c, p, p->database, false, e);
 	if (r == 0)
 		*ret = (struct db_conn *)c;
 	return r;
@@ -575,12 +596,12 @@ static int my_get_lock(struct my_conn *c, const char *database, const char *what
 }
 
 /*
- * Two restores of one database at once would each undo the other. The builder's connection has a lock of its own: after
- * a crash its last statement may still be running when the first connection is gone already.
+ * Two restores of one database at once would each undo the other. Builder and loaders have locks of their own: after a
+ * crash their last statements may still be running when the first connection is gone already.
  */
-int my_lock_advisory(struct my_conn *c, const char *database, bool builder, unsigned wait_s, struct err *e)
+int my_lock_advisory(struct my_conn *c, const char *database, const char *what, unsigned wait_s, struct err *e)
 {
-	int r = my_get_lock(c, database, builder ? "build" : "restore", wait_s, e);
+	int r = my_get_lock(c, database, what, wait_s, e);
 
 	if (r == 0)
 		c->advisory = true;
@@ -617,6 +638,9 @@ static void my_rollback(struct db_conn *dc)
 	atomic_store(&c->cancelled, false);
 	if (atomic_load(&c->builder))
 		atomic_store(&atomic_load(&c->builder)->cancelled, false);
+	for (size_t i = 0; i < MY_POOL_THREADS; i++)
+		if (atomic_load(&c->loaders[i]))
+			atomic_store(&atomic_load(&c->loaders[i])->cancelled, false);
 }
 
 static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema **ret, struct err *e)
@@ -629,7 +653,7 @@ static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema 
 	c->access = access;
 	if ((r = my_check_isolation(c, e)) < 0)
 		return r;
-	if (access == DB_WRITE && (r = my_lock_advisory(c, c->database, false, 0, e)) < 0)
+	if (access == DB_WRITE && (r = my_lock_advisory(c, c->database, "restore", 0, e)) < 0)
 		return r;
 	for (int attempt = 1;; attempt++) {
 		r = my_begin_once(c, access, ret, e);
@@ -698,7 +722,7 @@ static int my_commit(struct db_conn *dc, struct err *e)
 
 /* ---- cancel, close ---- */
 
-static void my_cancel(struct db_conn *dc)
+void my_cancel(struct db_conn *dc)
 {
 	struct my_conn *c = my_conn_of(dc), *builder = atomic_load(&c->builder);
 	MYSQL *my = NULL;
@@ -706,9 +730,13 @@ static void my_cancel(struct db_conn *dc)
 
 	if (builder)
 		my_cancel((struct db_conn *)builder);
+	for (size_t i = 0; i < MY_POOL_THREADS; i++)
+		if (atomic_load(&c->loaders[i]))
+			my_cancel((struct db_conn *)atomic_load(&c->loaders[i]));
 	atomic_store(&c->cancelled, true);
 	(void)snprintf(sql, sizeof sql, "KILL QUERY %lu", c->thread_id);
-	bool killed = my_connect(&my, &c->params, NULL, MY_CANCEL_TIMEOUT_MS, NULL) == 0 && mysql_query(my, sql) == 0;
+	bool killed =
+	    my_connect(&my, &c->params, NULL, MY_CANCEL_TIMEOUT_MS, NULL, NULL) == 0 && mysql_query(my, sql) == 0;
 	if (my)
 		mysql_close(my);
 	/* No second connection (max_connections, network): cut the first one; its call then ends with an error. */

@@ -29,6 +29,7 @@ void my_script_done(struct my_script *s)
 		free(s->statements[i].name);
 		free(s->statements[i].settings);
 		free(s->statements[i].sql);
+		free(s->statements[i].indexes);
 	}
 	free(s->statements);
 	*s = (struct my_script){0};
@@ -190,7 +191,7 @@ int my_show_create(struct my_conn *c, const char *database, enum my_object kind,
 }
 
 struct my_shown {
-	const struct db_table *tables;
+	char *const *names;
 	struct my_script *script;
 };
 
@@ -198,23 +199,24 @@ static int my_show_each(void *arg, size_t i, MYSQL_RES *res, struct err *e)
 {
 	struct my_shown *shown = arg;
 
-	return my_add_create(shown->script, MY_TABLE, shown->tables[i].name, res, e);
+	return my_add_create(shown->script, MY_TABLE, shown->names[i], res, e);
 }
 
 /* A round trip for each table is most of what an unchanged database costs over a network. */
-static int my_show_tables(struct my_conn *c, const struct db_schema *s, struct my_script *ret, struct err *e)
+int my_show_tables(struct my_conn *c, const char *database, char *const *names, size_t n, struct my_script *ret,
+		   struct err *e)
 {
-	for (size_t done = 0; done < s->n_tables; done += MY_BATCH_TABLES) {
+	for (size_t done = 0; done < n; done += MY_BATCH_TABLES) {
 		_cleanup_strbuf_ struct strbuf sql = {0};
-		struct my_shown shown = {.tables = s->tables + done, .script = ret};
+		struct my_shown shown = {.names = names + done, .script = ret};
 
-		for (size_t i = done; i < s->n_tables && i < done + MY_BATCH_TABLES; i++)
-			my_sql(&sql, "%sSHOW CREATE TABLE %i.%i", i > done ? ";" : "", c->database, s->tables[i].name);
+		for (size_t i = done; i < n && i < done + MY_BATCH_TABLES; i++)
+			my_sql(&sql, "%sSHOW CREATE TABLE %i.%i", i > done ? ";" : "", database, names[i]);
 		int r = my_select_each(c, sql.data, sql.len, my_show_each, &shown, e);
 		if (r < 0)
 			return err_prefix(e, "definitions of tables");
 	}
-	return ret->n == s->n_tables ? 0 : err_set(e, EIO, "the server did not give all definitions");
+	return ret->n == n ? 0 : err_set(e, EIO, "the server did not give all definitions");
 }
 
 int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e)
@@ -313,7 +315,11 @@ int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *
 {
 	struct my_conn *c = my_conn_of(dc);
 	_cleanup_script_ struct my_script script = {0};
-	int r = my_show_tables(c, s, &script, e);
+	_cleanup_free_ char **names = xcalloc(s->n_tables + 1, sizeof *names);
+
+	for (size_t i = 0; i < s->n_tables; i++)
+		names[i] = s->tables[i].name;
+	int r = my_show_tables(c, c->database, names, s->n_tables, &script, e);
 
 	for (int kind = MY_FUNCTION; r == 0 && kind < MY_N_OBJECTS; kind++) {
 		size_t first = script.n;

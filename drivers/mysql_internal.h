@@ -3,7 +3,7 @@
  *
  * mysql.c owns the connection and the transaction, mysql_query.c the errors and the SQL text, mysql_describe.c the
  * description, mysql_scan.c reading, mysql_ddl.c definitions out and apart, mysql_load.c row changes,
- * mysql_rebuild.c the swap of a whole schema.
+ * mysql_rebuild.c the swap of a whole schema, mysql_pool.c its loads on several connections.
  */
 #pragma once
 
@@ -96,7 +96,23 @@ struct my_table_auto {
 	uint64_t next;
 };
 
+/* Connections that load a rebuild; the server's work for one batch of rows keeps one of its threads busy. */
+#define MY_POOL_THREADS 2
+struct my_pool;
+
 enum my_mode { MY_MODE_NONE, MY_MODE_REBUILD, MY_MODE_CHANGE };
+
+/* Rows on their way: INSERTs, or one LOAD DATA LOCAL and the file that it asks for. */
+struct my_batch {
+	struct strbuf sql; /* the statements without anything between them */
+	struct my_insert {
+		size_t end;    /* in sql */
+		size_t n_rows; /* that it holds */
+		size_t n_lax;  /* values that only a lax sql_mode accepts */
+	} * inserts;
+	size_t n_inserts;
+	struct strbuf file; /* empty: INSERTs */
+};
 
 struct my_load {
 	const struct db_table *table; /* NULL: no load is open */
@@ -104,10 +120,9 @@ struct my_load {
 	size_t *columns; /* of details, for each value in turn */
 	size_t *sources; /* of table, likewise; in the same memory */
 	size_t n_columns;
-	struct strbuf head; /* INSERT INTO ... VALUES */
-	struct strbuf sql;
-	size_t n_rows; /* in sql */
-	size_t n_lax;  /* values in sql that only a lax sql_mode accepts */
+	struct strbuf insert; /* INSERT INTO ... VALUES */
+	struct strbuf infile; /* LOAD DATA LOCAL ...; empty: not here */
+	struct my_batch batch;
 };
 
 struct my_scan {
@@ -148,14 +163,23 @@ struct my_conn {
 	struct my_table_auto *autos; /* AUTO_INCREMENT values to set after the commit */
 	size_t n_autos;
 
-	/* rebuild: see mysql_rebuild.c. The builder stays until close, so that cancel may look at it at any time. */
+	/* rebuild: see mysql_rebuild.c. Builder and loaders stay until close, so that cancel may look at them at any
+	 * time. */
 	_Atomic(struct my_conn *) builder;
+	_Atomic(struct my_conn *) loaders[MY_POOL_THREADS];
+	struct my_pool *pool;       /* of the builder */
+	bool infile;                /* of the builder: the server takes LOAD DATA LOCAL */
+	const struct strbuf *offer; /* of a loader: the file that the statement under way may ask for */
+	size_t offered;             /* bytes of it that are given */
 	struct my_script *script;
 	char *old; /* database where the old tables go */
 };
 
 /* Tables that are named in one statement or one round trip. */
 #define MY_BATCH_TABLES ((size_t)64)
+
+/* The only file that a loader's server may ask for, and it is no file. */
+#define MY_INFILE "metasnap"
 
 /* Takes what a table can hold (zero dates, id 0), refuses what the server would have to change. */
 #define MY_WRITE_MODE "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
@@ -165,6 +189,7 @@ struct my_conn {
 /* Appends with %i identifier (backticks), %q string literal, %s verbatim, %u unsigned, %l uint64_t, %z size_t. */
 void my_sql(struct strbuf *sb, const char *fmt, ...);
 void my_sql_quote(struct strbuf *sb, const char *s, size_t len);
+void my_hex(struct strbuf *sb, const char *s, size_t len);
 void my_sql_hex(struct strbuf *sb, const char *s, size_t len);
 /* A literal that the column's index can be searched with. */
 void my_sql_key(struct strbuf *sb, const struct db_column *col, const struct my_column *mine, const struct db_value *v);
@@ -195,7 +220,10 @@ struct my_conn *my_conn_of(struct db_conn *c);
 /* One more connection with the same parameters and session settings (database NULL: the same one). */
 int my_open_like(struct my_conn **ret, const struct my_conn *c, const char *database, struct err *e);
 void my_conn_free(struct my_conn *c);
-int my_lock_advisory(struct my_conn *c, const char *database, bool builder, unsigned wait_s, struct err *e);
+/* A connection that may send files, but only what its `offer` says. */
+int my_open_loader(struct my_conn **ret, const struct my_conn *c, struct err *e);
+int my_lock_advisory(struct my_conn *c, const char *database, const char *what, unsigned wait_s, struct err *e);
+void my_cancel(struct db_conn *c);
 void my_unlock_advisory(struct my_conn *c);
 DEFINE_CLEANUP(cleanup_my_conn, struct my_conn, my_conn_free);
 /* The connection that scans and loads use now. */
@@ -238,7 +266,8 @@ struct my_statement {
 	char *name;
 	char *settings; /* "SET ..." to run first; NULL: none */
 	char *sql;
-	bool same; /* rebuild: is in the database already, word for word */
+	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
+	bool same;     /* rebuild: is in the database already, word for word */
 };
 struct my_script {
 	struct my_statement *statements;
@@ -252,6 +281,9 @@ extern const char *const my_object_words[MY_N_OBJECTS];
 int my_list_objects(struct my_conn *c, const char *database, enum my_object kind, MYSQL_RES **ret, struct err *e);
 int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name,
 		   struct my_script *ret, struct err *e);
+/* Tables, many in one round trip, into an empty script. */
+int my_show_tables(struct my_conn *c, const char *database, char *const *names, size_t n, struct my_script *ret,
+		   struct err *e);
 int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
 /* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
 int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
@@ -275,7 +307,26 @@ void my_load_done(struct my_load *l);
 int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
 int my_set_writing(struct my_conn *c, struct err *e);
 
+/* Runs its statements; a warning that is not expected, or a row too few, is an error. */
+int my_batch_run(struct my_conn *c, const struct my_batch *b, const char *table, struct err *e);
+
+/* ---- mysql_pool.c ---- */
+
+/* *ret is to be freed also after a failure. conns: MY_POOL_THREADS of them, not used by anybody else until
+ * my_pool_free. */
+int my_pool_start(struct my_pool **ret, struct my_conn *const *conns, const struct my_script *script, struct err *e);
+/* Waits while much is under way. Takes what is in *batch. The error can be one of an earlier batch. */
+int my_pool_rows(struct my_pool *p, const char *table, struct my_batch *batch, struct err *e);
+int my_pool_table_end(struct my_pool *p, const char *table, struct err *e);
+/* Returns when everything is done, the indexes of all tables, too. */
+int my_pool_finish(struct my_pool *p, struct err *e);
+/* Gives up what is not done; NULL is allowed. */
+void my_pool_free(struct my_pool *p);
+void my_batch_done(struct my_batch *b);
+
 /* ---- mysql_rebuild.c ---- */
+
+int my_set_building(struct my_conn *c, struct err *e);
 
 int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
 		     struct err *e);

@@ -28,12 +28,11 @@ void my_sql_quote(struct strbuf *sb, const char *s, size_t len)
 	strbuf_addch(sb, '\'');
 }
 
-void my_sql_hex(struct strbuf *sb, const char *s, size_t len)
+void my_hex(struct strbuf *sb, const char *s, size_t len)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	strbuf_reserve(sb, 2 * len + 4);
-	strbuf_adds(sb, "x'");
+	strbuf_reserve(sb, 2 * len + 1);
 	char *out = sb->data + sb->len;
 	for (size_t i = 0; i < len; i++) {
 		*out++ = digits[(unsigned char)s[i] >> 4];
@@ -41,6 +40,12 @@ void my_sql_hex(struct strbuf *sb, const char *s, size_t len)
 	}
 	*out = '\0';
 	sb->len += 2 * len;
+}
+
+void my_sql_hex(struct strbuf *sb, const char *s, size_t len)
+{
+	strbuf_adds(sb, "x'");
+	my_hex(sb, s, len);
 	strbuf_addch(sb, '\'');
 }
 

@@ -1,12 +1,13 @@
 /*
  * drivers/mysql_rebuild.c - replaces a whole schema, though DDL commits by itself.
  *
- * A second connection (the builder) makes and loads the new tables in database DB__metasnap_new; the first one keeps
- * its transaction and with it the locks of the old tables. The commit is ONE multi-table RENAME: old tables to
- * DB__metasnap_old, new ones into DB. That statement is what is atomic, also against a crash of the server (MySQL 8.0;
- * MariaDB since 10.6): all tables are old or all are new. Triggers, views, routines and events cannot be in it (1435,
- * 1450): triggers of old tables are dropped before, everything else is replaced after. What is to be done is written
- * to the journal table in DB__metasnap_old first; my_settle() undoes or completes it after a crash.
+ * A second connection (the builder) makes the new tables in database DB__metasnap_new, and others (the loaders, see
+ * mysql_pool.c) fill them; the first one keeps its transaction and with it the locks of the old tables. The commit is
+ * ONE multi-table RENAME: old tables to DB__metasnap_old, new ones into DB. That statement is what is atomic, also
+ * against a crash of the server (MySQL 8.0; MariaDB since 10.6): all tables are old or all are new. Triggers, views,
+ * routines and events cannot be in it (1435, 1450): triggers of old tables are dropped before, everything else is
+ * replaced after. What is to be done is written to the journal table in DB__metasnap_old first; my_settle() undoes or
+ * completes it after a crash.
  *
  * The RENAME must not commit our row locks away before it owns the tables, or a waiting writer would write to a table
  * that is then dropped. So: LOCK TABLES ... WRITE, compare the old tables with the sums of the scans (nobody slipped
@@ -27,6 +28,8 @@
 #define MY_BUILD_MODE "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 #define MY_QUEUE_WAIT_MS 5000
 #define MY_SETTLE_WAIT_S 15
+
+static const char *const my_loader_locks[MY_POOL_THREADS] = {"load 1", "load 2"};
 
 /* Database names have at most 64 characters; a longer one is cut, with a hash of the whole. */
 static char *my_side_name(const char *database, const char *suffix)
@@ -76,7 +79,7 @@ static int my_count_tables(struct my_conn *c, const char *database, uint64_t *re
 	return my_count(c, ret, e, "TABLES WHERE TABLE_TYPE='BASE TABLE' AND TABLE_SCHEMA", database);
 }
 
-static int my_set_building(struct my_conn *c, struct err *e)
+int my_set_building(struct my_conn *c, struct err *e)
 {
 	return my_exec(c, e,
 		       "SET SESSION sql_mode='" MY_BUILD_MODE
@@ -360,8 +363,12 @@ int my_settle(struct db_conn *dc, struct err *e)
 		return r;
 	/* What a dead restore's sessions were doing goes on for a while. */
 	_cleanup_free_ char *database = xstrdup(c->database);
-	if ((r = my_lock_advisory(c, database, false, MY_SETTLE_WAIT_S, e)) == 0 &&
-	    (r = my_lock_advisory(c, database, true, MY_SETTLE_WAIT_S, e)) == 0)
+	r = my_lock_advisory(c, database, "restore", MY_SETTLE_WAIT_S, e);
+	if (r == 0)
+		r = my_lock_advisory(c, database, "build", MY_SETTLE_WAIT_S, e);
+	for (size_t i = 0; r == 0 && i < MY_POOL_THREADS; i++)
+		r = my_lock_advisory(c, database, my_loader_locks[i], MY_SETTLE_WAIT_S, e);
+	if (r == 0)
 		r = my_settle_now(c, database, e);
 	my_unlock_advisory(c);
 	(void)mysql_query(c->my, "SET SESSION sql_mode='', foreign_key_checks=1");
@@ -424,31 +431,151 @@ static bool my_is_same(const struct my_script *script, enum my_object kind, cons
 	return false;
 }
 
-static int my_make_tables(struct my_conn *w, struct my_script *script, struct strbuf *warnings, struct err *e)
+/* A foreign key wants its indexes on both sides from the beginning. */
+static bool my_has_foreign(const struct my_script *script, const struct my_statement *table)
 {
-	int r;
+	_cleanup_strbuf_ struct strbuf word = {0};
 
+	my_sql(&word, "REFERENCES %i ", table->name);
+	for (size_t i = 0; i < script->n; i++)
+		if (script->statements[i].kind == MY_TABLE && strcasestr(script->statements[i].sql, strbuf_str(&word)))
+			return true;
+	return strstr(table->sql, " FOREIGN KEY (") != NULL;
+}
+
+/*
+ * The definition without its secondary indexes, which are made of all rows at once afterwards, and the statement that
+ * makes them. NULL: there are none. Without a primary key the rows lie in the order of a unique one: that stays. SHOW
+ * CREATE has one line for each index; were a line something else, the server would not take the rest, and the table is
+ * then made whole.
+ */
+static char *my_without_indexes(const struct my_statement *s, const char *database, char **ret_indexes)
+{
+	_cleanup_strbuf_ struct strbuf rest = {0}, indexes = {0};
+	bool primary = strstr(s->sql, "\n  PRIMARY KEY (") != NULL;
+	const char *line = strchr(s->sql, '\n');
+
+	if (!line)
+		return NULL;
+	strbuf_add(&rest, s->sql, (size_t)(line - s->sql));
+	while (line && strncmp(line, "\n)", 2) != 0) {
+		const char *next = strchr(line + 1, '\n'), *end = next ? next : line + strlen(line);
+		bool index =
+		    strncmp(line, "\n  KEY `", 8) == 0 || (primary && strncmp(line, "\n  UNIQUE KEY `", 15) == 0);
+
+		end -= end[-1] == ',';
+		if (index) {
+			strbuf_adds(&indexes, indexes.len ? ", ADD" : " ADD");
+			strbuf_add(&indexes, line + 2, (size_t)(end - line - 2));
+		} else {
+			strbuf_adds(&rest, rest.data[rest.len - 1] == '(' ? "" : ",");
+			strbuf_add(&rest, line, (size_t)(end - line));
+		}
+		line = next;
+	}
+	if (!line || !indexes.len)
+		return NULL;
+	strbuf_adds(&rest, line);
+	struct strbuf alter = {0};
+	my_sql(&alter, "ALTER TABLE %i.%i%s", database, s->name, strbuf_str(&indexes));
+	*ret_indexes = strbuf_detach(&alter);
+	return strbuf_detach(&rest);
+}
+
+static int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e)
+{
 	for (size_t i = 0; i < script->n; i++) {
-		struct my_statement *s = &script->statements[i];
+		struct my_statement *s = &script->statements[i], first = *s;
+		int r = -1;
 
 		if (s->kind != MY_TABLE || db_params_excludes(&w->params, s->name))
 			continue;
-		if ((r = my_run(w, s, e)) < 0)
+		_cleanup_free_ char *rest =
+		    my_has_foreign(script, s) ? NULL : my_without_indexes(s, w->database, &s->indexes);
+		first.sql = rest;
+		if (!rest || (r = my_run(w, &first, NULL)) < 0) {
+			free(TAKE_PTR(s->indexes));
+			r = my_run(w, s, e);
+		}
+		if (r < 0)
 			return r == -EPERM ? -EACCES : r;
-		_cleanup_script_ struct my_script now = {0};
-		if ((r = my_show_create(w, w->database, MY_TABLE, s->name, &now, e)) < 0)
-			return r;
-		/* Another minor version may write the same thing in other words; say so rather than hide it. */
-		if (strcmp(now.statements[0].sql, s->sql) != 0)
-			strbuf_addf(warnings, "table %s: this server writes its definition differently\n", s->name);
 	}
 	return 0;
+}
+
+/* Another minor version may write the same thing in other words; say so rather than hide it. */
+static int my_compare_tables(struct my_conn *w, const struct my_script *script, struct strbuf *warnings, struct err *e)
+{
+	_cleanup_free_ char **names = xcalloc(script->n + 1, sizeof *names);
+	_cleanup_script_ struct my_script now = {0};
+	size_t n = 0;
+
+	for (size_t i = 0; i < script->n; i++)
+		if (script->statements[i].kind == MY_TABLE &&
+		    !db_params_excludes(&w->params, script->statements[i].name))
+			names[n++] = script->statements[i].name;
+	int r = my_show_tables(w, w->database, names, n, &now, e);
+	for (size_t i = 0, k = 0; r == 0 && i < script->n && k < n; i++) {
+		if (script->statements[i].name != names[k])
+			continue;
+		if (strcmp(now.statements[k].sql, script->statements[i].sql) != 0)
+			strbuf_addf(warnings, "table %s: this server writes its definition differently\n", names[k]);
+		k++;
+	}
+	return r;
+}
+
+/* Whether the server lets a client send a file: it is off by default on MySQL, on with MariaDB. */
+static bool my_try_infile(struct my_conn *c, struct my_conn *loader)
+{
+	const struct strbuf nothing = {0};
+
+	loader->offer = &nothing;
+	int r = my_exec(loader, NULL,
+			"LOAD DATA LOCAL INFILE '" MY_INFILE "' INTO TABLE %i." MY_JOURNAL " CHARACTER SET utf8mb4",
+			c->old);
+	loader->offer = NULL;
+	return r == 0;
+}
+
+static int my_open_loaders(struct my_conn *c, struct my_conn **ret, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < MY_POOL_THREADS; i++) {
+		ret[i] = atomic_load(&c->loaders[i]);
+		if (!ret[i]) {
+			if ((r = my_open_loader(&ret[i], c, e)) < 0)
+				return err_prefix(e, "connection for loading");
+			atomic_store(&c->loaders[i], ret[i]);
+		}
+		r = my_lock_advisory(ret[i], c->database, my_loader_locks[i], MY_SETTLE_WAIT_S, e);
+	}
+	return r;
+}
+
+/* Ends what the loaders are doing; their connections stay. */
+static void my_close_loaders(struct my_conn *c, struct my_conn *w)
+{
+	for (size_t i = 0; w->pool && i < MY_POOL_THREADS; i++)
+		if (atomic_load(&c->loaders[i]))
+			my_cancel((struct db_conn *)atomic_load(&c->loaders[i]));
+	my_pool_free(TAKE_PTR(w->pool));
+	for (size_t i = 0; i < MY_POOL_THREADS; i++) {
+		struct my_conn *l = atomic_load(&c->loaders[i]);
+
+		if (!l)
+			continue;
+		atomic_store(&l->cancelled, false);
+		(void)mysql_query(l->my, "DO 0"); /* a KILL that came late */
+		my_unlock_advisory(l);
+	}
 }
 
 int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *sql, struct strbuf *warnings,
 		     struct err *e)
 {
-	struct my_conn *c = my_conn_of(dc), *w = atomic_load(&c->builder);
+	struct my_conn *c = my_conn_of(dc), *w = atomic_load(&c->builder), *loaders[MY_POOL_THREADS];
 	_cleanup_free_ char *shadow = my_shadow_name(c->database);
 	int r;
 
@@ -464,14 +591,14 @@ int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *
 			return err_prefix(e, "second connection");
 		atomic_store(&c->builder, w);
 	}
-	if ((r = my_lock_advisory(w, c->database, true, MY_SETTLE_WAIT_S, e)) < 0 ||
-	    (r = my_settle_now(w, c->database, e)) < 0)
+	if ((r = my_lock_advisory(w, c->database, "build", MY_SETTLE_WAIT_S, e)) < 0 ||
+	    (r = my_open_loaders(c, loaders, e)) < 0 || (r = my_settle_now(w, c->database, e)) < 0)
 		return r;
 	c->old = my_old_name(c->database);
 	/* From here on my_rebuild_rollback() cleans up. */
 	c->mode = MY_MODE_REBUILD;
 	if ((r = my_make_sides(w, c->old, shadow, e)) < 0 || (r = my_use(w, shadow, e)) < 0 ||
-	    (r = my_set_building(w, e)) < 0 || (r = my_make_tables(w, c->script, warnings, e)) < 0 ||
+	    (r = my_set_building(w, e)) < 0 || (r = my_make_tables(w, c->script, e)) < 0 ||
 	    (r = my_describe(w, shadow, &w->catalog, NULL, e)) < 0)
 		return r;
 	for (size_t i = 0; i < s->n_tables; i++)
@@ -480,7 +607,11 @@ int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *
 	w->mode = MY_MODE_REBUILD;
 	w->access = DB_READ;
 	w->in_transaction = true; /* for scans and loads: each is its own */
-	return my_set_writing(w, e);
+	w->infile = my_try_infile(c, loaders[0]);
+	for (size_t i = 0; i < MY_POOL_THREADS; i++)
+		if ((r = my_set_writing(loaders[i], e)) < 0)
+			return r;
+	return my_pool_start(&w->pool, loaders, c->script, e);
 }
 
 /* Makes everything but events once in the shadow database, where it can do no harm: afterwards nothing can fail that
@@ -492,6 +623,12 @@ int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct err *e)
 
 	if (c->mode != MY_MODE_REBUILD || w == c)
 		return err_set(e, EINVAL, "no rebuild is open");
+	if ((r = my_pool_finish(w->pool, e)) < 0 || (r = my_compare_tables(w, c->script, warnings, e)) < 0)
+		return r;
+	my_close_loaders(c, w);
+	/* With the indexes that the tables have now. */
+	if ((r = my_describe(w, w->database, &w->catalog, NULL, e)) < 0)
+		return r;
 	/* The rows are what the snapshot has: orphans in it were orphans before. */
 	if ((r = my_check_orphans(w, warnings, e)) < 0)
 		return r;
@@ -742,6 +879,8 @@ void my_rebuild_rollback(struct my_conn *c)
 {
 	struct my_conn *w = atomic_load(&c->builder);
 
+	if (w)
+		my_close_loaders(c, w);
 	if (!c->old || !w) {
 		if (w)
 			my_unlock_advisory(w);
