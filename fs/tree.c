@@ -1244,6 +1244,15 @@ static void tree_slice(const char *data, size_t len, uint64_t offset, size_t n, 
 	strbuf_add(out, data + offset, n);
 }
 
+int tree_read_spans(struct tree *t, struct tree_file *f, uint64_t offset, size_t n, struct line_spans *ret,
+		    struct err *e)
+{
+	if (!f || !f->version)
+		return 0;
+	int r = catalog_line_spans(t->catalog, f->version, offset, n, ret, e);
+	return r < 0 ? r : 1;
+}
+
 /* A large row, which many requests read, is written out once for each open. */
 static int tree_read_row(struct tree *t, const struct ino *i, struct tree_file *f, uint64_t offset, size_t n,
 			 struct strbuf *out, struct err *e)
@@ -1281,16 +1290,6 @@ int tree_read(struct tree *t, uint64_t number, struct tree_file *f, uint64_t off
 		return -ENOENT;
 	if (f && f->text) {
 		tree_slice(strbuf_str(&f->text->text), f->text->text.len, offset, n, out);
-		return 0;
-	}
-	if (f && f->version) {
-		size_t got = 0;
-		strbuf_reserve(out, n);
-		int r = catalog_read_lines(t->catalog, f->version, offset, out->data + out->len, n, &got, e);
-		if (r < 0)
-			return r;
-		out->len += got;
-		out->data[out->len] = '\0';
 		return 0;
 	}
 	if (f && f->row)

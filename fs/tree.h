@@ -79,6 +79,9 @@ void tree_file_close(struct tree_file *f);
 /* Appends at most n bytes at offset. f: what tree_file_open gave. */
 int tree_read(struct tree *t, uint64_t ino, struct tree_file *f, uint64_t offset, size_t n, struct strbuf *out,
 	      struct err *e);
+/* An archive's table is read in place: 1 and the bytes (line_spans_done); 0: another file, for tree_read. */
+int tree_read_spans(struct tree *t, struct tree_file *f, uint64_t offset, size_t n, struct line_spans *ret,
+		    struct err *e);
 /* The row behind a row's inode: name of its table, its file's name and text (out may be NULL). */
 int tree_row_text(struct tree *t, uint64_t ino, struct strbuf *ret_table, struct strbuf *ret_name, struct strbuf *out,
 		  struct err *e);
