@@ -410,11 +410,13 @@ static int pg_connect(struct pg_conn *c, const struct db_params *p, struct err *
 	return 0;
 }
 
-/* Everything that changes the text of a value, the order of rows or how long we may take; on every connection. */
+/* Everything that changes the text of a value, the order of rows or how long we may take; on every connection. When a
+ * value's text changes with it, PG_MARK_FORM must change too. */
 static int pg_apply_settings(struct pg_conn *c, struct err *e)
 {
 	static const struct {
 		const char *name, *value;
+		int since; /* version_num of the first server that has it */
 	} settings[] = {
 	    {"search_path", ""},
 	    {"standard_conforming_strings", "on"},
@@ -433,8 +435,8 @@ static int pg_apply_settings(struct pg_conn *c, struct err *e)
 	    {"row_security", "off"},
 	    {"lock_timeout", PG_LOCK_TIMEOUT},
 	    {"idle_in_transaction_session_timeout", "0"},
-	    {"idle_session_timeout", "0"},
-	    {"transaction_timeout", "0"},
+	    {"idle_session_timeout", "0", 140000},
+	    {"transaction_timeout", "0", 170000},
 	    {"default_transaction_deferrable", "off"},
 	    {"client_min_messages", "warning"},
 	    {"jit", "off"},
@@ -444,13 +446,12 @@ static int pg_apply_settings(struct pg_conn *c, struct err *e)
 	int r = pg_query(c, NULL, "cannot set up the session", "SET statement_timeout = 0", 0, NULL, e);
 	if (r < 0)
 		return r;
-	/* pg_settings: some of them are newer than PostgreSQL 12, the oldest server we take. */
-	strbuf_adds(&sql, "SET search_path = ''; SET standard_conforming_strings = on; SELECT pg_catalog.set_config("
-			  "s.name, v.value, false) FROM (VALUES ");
+	strbuf_adds(&sql, "SELECT ");
 	for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++)
-		strbuf_addf(&sql, "%s('%s','%s')", i ? "," : "", settings[i].name, settings[i].value);
-	strbuf_adds(&sql, ") AS v(name, value) JOIN pg_catalog.pg_settings s"
-			  " ON pg_catalog.lower(s.name) = v.name; SELECT pg_catalog.set_config('metasnap.session', ");
+		if (c->version_num >= settings[i].since)
+			strbuf_addf(&sql, "pg_catalog.set_config('%s', '%s', false), ", settings[i].name,
+				    settings[i].value);
+	strbuf_adds(&sql, "pg_catalog.set_config('metasnap.session', ");
 	pg_add_literal(&sql, c->token);
 	strbuf_adds(&sql, ", false); SET client_encoding = ");
 	/* A SQL_ASCII server does not convert: asked for UTF8 it refuses rows that are not (pgcopydb #874, #1020). */
