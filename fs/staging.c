@@ -133,7 +133,8 @@ static const char staging_schema[] =
 /* ---- state ---- */
 
 struct staging_chunk {
-	struct staging_chunk *next;
+	struct staging_chunk *next; /* in its bucket */
+	struct staging_chunk *all_next, **all_prev;
 	int64_t key;
 	size_t len;
 	size_t cap;
@@ -161,6 +162,7 @@ struct staging {
 	pthread_cond_t wake;
 	pthread_t committer;
 	bool committer_started;
+	bool committer_idle; /* it waits for a transaction to begin */
 	bool stopping;
 	sqlite3 *db;
 	char *path;
@@ -168,6 +170,7 @@ struct staging {
 	bool in_transaction;
 	struct timespec begun;
 	struct staging_chunk *chunks[STAGING_BUCKETS];
+	struct staging_chunk *all; /* them, for commits: few against the buckets */
 	size_t chunk_bytes;
 	struct staging_open_node *opens[STAGING_BUCKETS];
 	unsigned dirty; /* handles that were written and not closed, all sets */
@@ -200,14 +203,12 @@ static size_t staging_bucket(int64_t key)
 
 static void staging_drop_chunks(struct staging *s)
 {
-	for (size_t b = 0; b < STAGING_BUCKETS; b++) {
-		struct staging_chunk *next;
-		for (struct staging_chunk *c = s->chunks[b]; c; c = next) {
-			next = c->next;
-			free(c->data);
-			free(c);
-		}
-		s->chunks[b] = NULL;
+	while (s->all) {
+		struct staging_chunk *c = s->all;
+		s->all = c->all_next;
+		s->chunks[staging_bucket(c->key)] = NULL; /* the whole bucket goes */
+		free(c->data);
+		free(c);
 	}
 	s->chunk_bytes = 0;
 }
@@ -285,7 +286,8 @@ static int staging_begin(struct staging *s)
 		return r;
 	s->in_transaction = true;
 	(void)clock_gettime(CLOCK_MONOTONIC, &s->begun);
-	(void)pthread_cond_signal(&s->wake);
+	if (s->committer_idle)
+		(void)pthread_cond_signal(&s->wake);
 	return 0;
 }
 
@@ -323,17 +325,15 @@ static void staging_give_back(struct staging *s)
 
 static int staging_put_chunks(struct staging *s)
 {
-	for (size_t b = 0; b < STAGING_BUCKETS; b++) {
-		for (struct staging_chunk *c = s->chunks[b]; c; c = c->next) {
-			sqlite3_stmt *st = staging_stmt(s, ST_CHUNK_PUT);
-			(void)sqlite3_bind_int64(st, 1, c->key);
-			(void)sqlite3_bind_blob(st, 2, c->data ? c->data : (const unsigned char *)"", (int)c->len,
-						SQLITE_STATIC);
-			int r = staging_run(s, st);
-			(void)sqlite3_clear_bindings(st);
-			if (r < 0)
-				return r;
-		}
+	for (struct staging_chunk *c = s->all; c; c = c->all_next) {
+		sqlite3_stmt *st = staging_stmt(s, ST_CHUNK_PUT);
+		(void)sqlite3_bind_int64(st, 1, c->key);
+		(void)sqlite3_bind_blob(st, 2, c->data ? c->data : (const unsigned char *)"", (int)c->len,
+					SQLITE_STATIC);
+		int r = staging_run(s, st);
+		(void)sqlite3_clear_bindings(st);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -381,6 +381,8 @@ static int staging_commit_locked(struct staging *s)
 	return 0;
 }
 
+/* Each close of a file ends a transaction and the next request begins another: the thread is not woken for each of
+ * them, it looks how old the open one is when the time of an earlier one has come. */
 static void *staging_committer(void *arg)
 {
 	struct staging *s = arg;
@@ -388,18 +390,23 @@ static void *staging_committer(void *arg)
 
 	while (!s->stopping) {
 		if (!s->in_transaction) {
+			s->committer_idle = true;
 			(void)pthread_cond_wait(&s->wake, &s->mutex);
+			s->committer_idle = false;
 			continue;
 		}
-		struct timespec until = s->begun;
+		struct timespec until = s->begun, now;
 		until.tv_nsec += STAGING_COMMIT_MS * 1000000L;
 		if (until.tv_nsec >= 1000000000) {
 			until.tv_nsec -= 1000000000;
 			until.tv_sec++;
 		}
-		if (pthread_cond_timedwait(&s->wake, &s->mutex, &until) != ETIMEDOUT)
+		(void)clock_gettime(CLOCK_MONOTONIC, &now);
+		if (now.tv_sec < until.tv_sec || (now.tv_sec == until.tv_sec && now.tv_nsec < until.tv_nsec)) {
+			(void)pthread_cond_timedwait(&s->wake, &s->mutex, &until);
 			continue;
-		if (s->in_transaction && staging_commit_locked(s) < 0)
+		}
+		if (staging_commit_locked(s) < 0)
 			(void)clock_gettime(CLOCK_MONOTONIC, &s->begun); /* again at the next change */
 	}
 	return NULL;
@@ -629,6 +636,11 @@ static int staging_take_chunk(struct staging *s, int64_t key, bool load, struct 
 	struct staging_chunk **head = &s->chunks[staging_bucket(key)];
 	c->next = *head;
 	*head = c;
+	c->all_next = s->all;
+	c->all_prev = &s->all;
+	if (s->all)
+		s->all->all_prev = &c->all_next;
+	s->all = c;
 	*ret = c;
 	return 0;
 }
@@ -642,6 +654,9 @@ static int staging_drop_from(struct staging *s, int64_t id, uint64_t first, uint
 			if ((*p)->key == key) {
 				struct staging_chunk *c = *p;
 				*p = c->next;
+				*c->all_prev = c->all_next;
+				if (c->all_next)
+					c->all_next->all_prev = c->all_prev;
 				s->chunk_bytes -= c->cap;
 				free(c->data);
 				free(c);
