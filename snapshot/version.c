@@ -379,6 +379,9 @@ static int stored_row_fill(struct pack *p, uint32_t index, uint64_t number, stru
 				   .codec = p->codec,
 				   .pack = p};
 	ret->line = pack_line(p, index, &ret->line_len);
+	if (!ret->line_len) /* UINT64_MAX: by a number that outlived its snapshots, as that of a pack that is gone */
+		return err_set(e, number == UINT64_MAX ? ENOENT : EIO, "row %u of pack %" PRId64 " was dropped", index,
+			       p->id);
 	ret->key = pack_key(p, index, &ret->key_len);
 	return 0;
 }
