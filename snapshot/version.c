@@ -267,7 +267,7 @@ enum seek { SEEK_ROW, SEEK_BYTE, SEEK_KEY };
 
 /*
  * Finds the extent that holds row `n`, byte `n` or (the last one that can hold) the key. 1: found, 0: behind the end.
- * Linear over the version's page entries and one page: both are short (64 extents a page on average) and in one blob.
+ * Linear over the version's page entries and one page: both are short (16 extents a page on average) and in one blob.
  */
 static int version_seek(struct catalog *c, const struct version_blob *vb, enum seek how, uint64_t n, const void *key,
 			size_t key_len, struct place *pl, struct err *e)

@@ -619,7 +619,7 @@ static void repack_follows_a_model(void **state)
 			rewritten += done.packs;
 			waste(c, &dead, &all);
 			dead_after += dead;
-			assert_true(dead * 3 <= all); /* a fourth, and what is too small to be worth it */
+			assert_true(dead * 6 <= all); /* a tenth, and what is too small to be worth it */
 			for (int k = 0; k < KEPT; k++) {
 				struct strbuf after = {0};
 				if (!id[k])
