@@ -455,6 +455,30 @@ int store_codec_dict(struct catalog *c, int64_t codec_id, int64_t *ret_id, struc
 	return r;
 }
 
+int store_dict(struct catalog *c, int64_t dict_id, struct strbuf *out, struct err *e)
+{
+	struct store_db *db = store_read_begin(c, e);
+	if (!db)
+		return err_code(e);
+	int r = 0;
+	sqlite3_stmt *st = store_stmt(db, STMT_DICT, e);
+	if (!st) {
+		r = err_code(e);
+	} else {
+		sqlite3_bind_int64(st, 1, dict_id);
+		int step = sqlite3_step(st);
+		if (step == SQLITE_ROW && sqlite3_column_bytes(st, 0))
+			strbuf_add(out, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
+		else
+			r = step == SQLITE_ROW || step == SQLITE_DONE
+				? err_set(e, EIO, "catalog: dictionary %" PRId64 " is damaged or missing", dict_id)
+				: store_error(db, "reading a dictionary", e);
+		(void)sqlite3_reset(st);
+	}
+	store_read_end(c, db);
+	return r;
+}
+
 int store_ddict(struct catalog *c, int64_t dict_id, const ZSTD_DDict **ret, struct err *e)
 {
 	{
@@ -465,28 +489,13 @@ int store_ddict(struct catalog *c, int64_t dict_id, const ZSTD_DDict **ret, stru
 				return 0;
 			}
 	}
-	struct store_db *db = store_read_begin(c, e);
-	if (!db)
-		return -EIO;
-	ZSTD_DDict *dict = NULL;
-	int r = 0;
-	sqlite3_stmt *st = store_stmt(db, STMT_DICT, e);
-	if (!st) {
-		r = -EIO;
-	} else {
-		sqlite3_bind_int64(st, 1, dict_id);
-		int step = sqlite3_step(st);
-		if (step == SQLITE_ROW)
-			dict = ZSTD_createDDict(sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0));
-		if (!dict)
-			r = step == SQLITE_ROW || step == SQLITE_DONE
-				? err_set(e, EIO, "catalog: dictionary %" PRId64 " is damaged or missing", dict_id)
-				: store_error(db, "reading a dictionary", e);
-		(void)sqlite3_reset(st);
-	}
-	store_read_end(c, db);
+	_cleanup_strbuf_ struct strbuf data = {0};
+	int r = store_dict(c, dict_id, &data, e);
 	if (r < 0)
 		return r;
+	ZSTD_DDict *dict = ZSTD_createDDict(data.data, data.len);
+	if (!dict)
+		return err_set(e, EIO, "catalog: dictionary %" PRId64 " is damaged or missing", dict_id);
 	MUTEX_GUARD(&c->codec_mutex);
 	for (struct dict_entry *de = c->dicts; de; de = de->next)
 		if (de->id == dict_id) {

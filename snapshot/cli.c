@@ -31,6 +31,7 @@ static const char cli_help[] = "metasnap - consistent snapshots of databases\n"
 			       "  export SOURCE SNAPSHOT DIR     write it to a new directory, with SHA256SUMS\n"
 			       "  import SOURCE DIR [NAME]       keep a backup as a snapshot; prints its name\n"
 			       "  remove | hold | release SOURCE SNAPSHOT\n"
+			       "  prune [SOURCE] [--keep-RULE N]... [--dry-run]   remove old ones, free their space\n"
 			       "  check                          is the catalog whole?\n"
 			       "\n"
 			       "SOURCE is a name from the configuration or a database URL:\n"
@@ -78,6 +79,14 @@ static const struct cli_command cli_commands[] = {
 	 .help = "Nothing removes a held snapshot.\n"},
 	{.name = "release", .args = "SOURCE SNAPSHOT", .min_args = 2, .max_args = 2, .run = cli_release,
 	 .help = "Ends a hold.\n"},
+	{.name = "prune", .args = "[SOURCE] [--keep-RULE N]... [--keep-within DURATION] [--dry-run]",
+	 .max_args = 1, .options = "kn", .run = cli_prune,
+	 .help = "Keeps a snapshot when any rule wants it, removes the others and frees what only they used.\n"
+		 "--keep-last N: the newest N. --keep-hourly, -daily, -weekly, -monthly, -yearly N: the newest\n"
+		 "of each of the last N hours, days ... (UTC) that have one. --keep-within 1y6m, 30d, 36h: all\n"
+		 "not older than that before the newest. Without options: `keep` of the configuration.\n"
+		 "Never removed: held ones, the newest, imported ones, for 30 days the state before a restore.\n"
+		 "--dry-run only says what it would do.\n"},
 	{.name = "check", .args = "", .run = cli_check,
 	 .help = "The whole catalog: the file itself, the checksum of every pack, every reference.\n"
 		 "Prints nothing when all is well.\n"},
@@ -170,23 +179,36 @@ static void cli_add_table(struct cli *c, char *name)
 static int cli_parse(struct cli *c, int argc, char **argv)
 {
 	static const struct option options[] = {
-	    {"config", required_argument, NULL, 'c'}, {"catalog", required_argument, NULL, 'C'},
-	    {"verbose", no_argument, NULL, 'v'},      {"help", no_argument, NULL, 'h'},
-	    {"version", no_argument, NULL, 'V'},      {"table", required_argument, NULL, 't'},
-	    {"dry-run", no_argument, NULL, 'n'},      {"yes", no_argument, NULL, 'y'},
-	    {"force", no_argument, NULL, 'f'},        {"json", no_argument, NULL, 'j'},
-	    {"live", no_argument, NULL, 'l'},         {0},
+	    {"config", required_argument, NULL, 'c'},
+	    {"catalog", required_argument, NULL, 'C'},
+	    {"verbose", no_argument, NULL, 'v'},
+	    {"help", no_argument, NULL, 'h'},
+	    {"version", no_argument, NULL, 'V'},
+	    {"table", required_argument, NULL, 't'},
+	    {"dry-run", no_argument, NULL, 'n'},
+	    {"yes", no_argument, NULL, 'y'},
+	    {"force", no_argument, NULL, 'f'},
+	    {"json", no_argument, NULL, 'j'},
+	    {"live", no_argument, NULL, 'l'},
+	    {"keep-last", required_argument, NULL, 'k'},
+	    {"keep-hourly", required_argument, NULL, 'k'},
+	    {"keep-daily", required_argument, NULL, 'k'},
+	    {"keep-weekly", required_argument, NULL, 'k'},
+	    {"keep-monthly", required_argument, NULL, 'k'},
+	    {"keep-yearly", required_argument, NULL, 'k'},
+	    {"keep-within", required_argument, NULL, 'k'},
+	    {0},
 	};
 	char given[16] = ""; /* letters of the options that only some commands take */
 	bool help = false;
 	opterr = 0;
-	for (int o; (o = getopt_long(argc, argv, ":c:vhVt:ny", options, NULL)) != -1;) {
+	for (int o, which = 0; (o = getopt_long(argc, argv, ":c:vhVt:ny", options, &which)) != -1;) {
 		if (o == ':' || o == '?') {
 			_cleanup_free_ char *why =
 			    xasprintf("%s %s", argv[optind - 1], o == ':' ? "lacks its value" : "is not an option");
 			return cli_usage(NULL, why);
 		}
-		if (strchr("tnyfjl", o) && !strchr(given, o))
+		if (strchr("tnyfjlk", o) && !strchr(given, o))
 			given[strlen(given)] = (char)o;
 		c->config_path = o == 'c' ? optarg : c->config_path;
 		c->catalog_path = o == 'C' ? optarg : c->catalog_path;
@@ -199,6 +221,10 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 		help |= o == 'h';
 		if (o == 't')
 			cli_add_table(c, optarg);
+		struct err e = ERR_INIT;
+		c->keep_given |= o == 'k';
+		if (o == 'k' && keep_set(&c->keep, options[which].name + strlen("keep-"), optarg, &e) < 0)
+			return cli_usage(NULL, e.msg);
 		if (o == 'V') {
 			(void)printf("metasnap %s\n", METASNAP_VERSION);
 			return CLI_DONE;
@@ -288,7 +314,8 @@ static int cli_configure(struct cli *c, struct err *e)
 			return err_set(e, EINVAL,
 				       "no configuration says what \"%s\" is (name a database URL, or -c CONFIG)",
 				       source);
-		if (!source && (c->command->run == cli_list || c->command->run == cli_verify))
+		if (!source &&
+		    (c->command->run == cli_list || c->command->run == cli_verify || c->command->run == cli_prune))
 			return err_set(e, EINVAL,
 				       "no configuration says which sources there are (name one, or -c CONFIG)");
 		r = cli_bare_config(&c->config, source, e);

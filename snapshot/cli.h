@@ -4,6 +4,7 @@
 #pragma once
 
 #include "snapshot/engine.h"
+#include "snapshot/keep.h"
 
 enum {
 	CLI_DONE = 0,
@@ -35,6 +36,8 @@ struct cli {
 	bool verbose, json, dry_run, yes, force, live;
 	char **tables; /* NULL-terminated; NULL: all */
 	size_t n_tables;
+	struct keep_rules keep; /* --keep-... */
+	bool keep_given;
 	const struct cli_command *command;
 	char **args; /* without the command's name */
 	int n_args;
@@ -50,6 +53,8 @@ struct cli {
 int cli_fail(const struct err *e, const char *what_fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Prints the lines of a report to stderr, each with "metasnap: ", but for what the error's words will say anyway. */
 void cli_print_report(const struct strbuf *report, const struct err *e);
+/* 1234567 -> "1.2M", in powers of 1024 as du -h. (cli_show.c) */
+void cli_size_text(int64_t bytes, char out[16]);
 /* A snapshot of a source by name; "latest" is the newest. */
 int cli_find_snapshot(struct cli *c, size_t source, const char *name, struct snapshot_info *ret, struct err *e);
 static inline const char *cli_source_name(const struct cli *c, size_t source)
@@ -82,3 +87,4 @@ int cli_list(struct cli *c); /* cli_show.c */
 int cli_diff(struct cli *c);
 int cli_verify(struct cli *c);
 int cli_check(struct cli *c);
+int cli_prune(struct cli *c); /* cli_prune.c */

@@ -231,6 +231,9 @@ int cli_remove(struct cli *c)
 	struct err e = ERR_INIT;
 	/* By its own name only: `latest` may be another one by the time it is looked up. */
 	int r = engine_remove(c->g, c->source, c->args[1], &c->who, &e);
+	/* What cannot be freed now stays for the next prune: the snapshot is gone all the same. */
+	if (r == 0)
+		(void)engine_compact(c->g, NULL);
 	return r < 0 ? cli_fail(&e, "remove %s %s", cli_source_name(c, c->source), c->args[1]) : CLI_DONE;
 }
 

@@ -39,8 +39,7 @@ static void cli_time_text(int64_t ms, char between, char out[64])
 		out[strcspn(out, "T")] = between;
 }
 
-/* 1234567 -> "1.2M", in powers of 1024 as du -h. */
-static void cli_size_text(int64_t bytes, char out[16])
+void cli_size_text(int64_t bytes, char out[16])
 {
 	static const char units[] = "KMGTPE";
 	double n = (double)bytes;

@@ -242,6 +242,7 @@ enum config_key {
 	KEY_NOW_MAX_AGE,
 	KEY_RESTORE_CONFIRM,
 	KEY_RESTORE_FORCE,
+	KEY_KEEP,
 	KEY_COUNT,
 };
 
@@ -260,6 +261,7 @@ static const struct {
     [KEY_NOW_MAX_AGE] = {"now_max_age", CONFIG_SOURCE},
     [KEY_RESTORE_CONFIRM] = {"restore_confirm", CONFIG_SOURCE},
     [KEY_RESTORE_FORCE] = {"restore_force", CONFIG_SOURCE},
+    [KEY_KEEP] = {"keep", CONFIG_SOURCE},
 };
 
 struct config_parser {
@@ -361,6 +363,8 @@ static int config_end_source(struct config_parser *p, struct source_config *s)
 		r = config_parse_bool("restore_confirm", v[KEY_RESTORE_CONFIRM], &s->restore_confirm, p->e);
 	if (r >= 0 && v[key = KEY_RESTORE_FORCE])
 		r = config_parse_bool("restore_force", v[KEY_RESTORE_FORCE], &s->restore_force, p->e);
+	if (r >= 0 && v[key = KEY_KEEP])
+		r = keep_parse(&s->keep, v[KEY_KEEP], p->e);
 	return r < 0 ? config_fail_at(p, p->value_line[key]) : 0;
 }
 

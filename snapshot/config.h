@@ -4,6 +4,7 @@
  *   [catalog]              path=FILE  cache_mb=N
  *   [source NAME]          url= password_file= schema= restore=off|empty|replace exclude=GLOB[,GLOB...] connections=
  *                          now_max_age=SECONDS restore_confirm=yes|no restore_force=yes|no
+ *                          keep=RULE=N[ RULE=N...] (keep.h)
  * An unknown section or key is an error (a misspelt `restore=` must not pass in silence).
  */
 #pragma once
@@ -12,6 +13,7 @@
 
 #include "base/err.h"
 #include "drivers/driver.h"
+#include "snapshot/keep.h"
 
 enum restore_policy { RESTORE_OFF, RESTORE_EMPTY, RESTORE_REPLACE };
 
@@ -24,6 +26,7 @@ struct source_config {
 	bool restore_force;
 	unsigned now_max_age_s; /* default 60 */
 	unsigned connections;   /* for one snapshot; 0: one for each processor, at most 4 */
+	struct keep_rules keep; /* what a prune keeps when it is not told; empty: not given */
 };
 
 #define CONNECTIONS_MAX 16

@@ -14,6 +14,7 @@
 
 #include "snapshot/capture.h"
 #include "snapshot/import.h"
+#include "snapshot/prune.h"
 #include "snapshot/restore.h"
 
 #define RESULTS_KEPT 128U
@@ -401,7 +402,8 @@ static int name_is_free(struct engine *g, size_t source, const char *name, struc
 /* Frees what an abandoned table or a removed snapshot left. Not worth failing a job that is done. */
 static void engine_sweep(struct engine *g)
 {
-	(void)store_sweep(g->catalog, NULL);
+	if (store_sweep(g->catalog, NULL) == 0)
+		store_shrink(g->catalog);
 }
 
 /* Further connections that see the same moment, where the driver has them and there is enough to read. That one cannot
@@ -696,6 +698,35 @@ int engine_remove(struct engine *g, size_t source, const char *name, const struc
 	engine_tell(g, ENGINE_SNAPSHOT_GONE, source, id, name);
 	engine_sweep(g);
 	return 0;
+}
+
+int engine_prune(struct engine *g, size_t source, const struct keep_rules *rules, bool dry_run,
+		 const struct requester *who, struct prune_list *ret, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int r = store_prune(g->catalog, g->source[source].id, rules, now_ms(), dry_run, who, ret, &why);
+	if (r < 0) {
+		if (!dry_run)
+			engine_note(g, source, "prune", "", who, r, &why);
+		if (e)
+			*e = why;
+		return r;
+	}
+	for (size_t i = 0; i < ret->n && !dry_run; i++)
+		if (!ret->v[i].item.keep)
+			engine_tell(g, ENGINE_SNAPSHOT_GONE, source, ret->v[i].item.id, ret->v[i].name);
+	return 0;
+}
+
+int engine_compact(struct engine *g, struct err *e)
+{
+	struct repack done = {0};
+	int r = store_sweep(g->catalog, e);
+	if (r != 0)
+		return r;
+	r = store_repack(g->catalog, &done, e);
+	store_shrink(g->catalog); /* also what was done before a damaged pack was met */
+	return r < 0 ? r : done.busy;
 }
 
 int engine_hold(struct engine *g, size_t source, const char *name, bool hold, const struct requester *who,

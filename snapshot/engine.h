@@ -68,6 +68,15 @@ int engine_remove(struct engine *g, size_t source, const char *name, const struc
 int engine_hold(struct engine *g, size_t source, const char *name, bool hold, const struct requester *who,
 		struct err *e);
 
+/* Removes what the rules do not want (prune.h), without freeing its space yet. */
+struct keep_rules;
+struct prune_list;
+int engine_prune(struct engine *g, size_t source, const struct keep_rules *rules, bool dry_run,
+		 const struct requester *who, struct prune_list *ret, struct err *e);
+/* Frees what no snapshot uses, also inside of packs, and gives the space back. 1: a snapshot is being taken, the next
+ * time does the rest. */
+int engine_compact(struct engine *g, struct err *e);
+
 /* ---- restore ---- */
 struct table_plan {
 	char *table;

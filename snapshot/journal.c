@@ -43,6 +43,23 @@ int journal_add(struct catalog *c, int64_t source_id, const char *op, const char
 	return store_write_end(c, db, r, e);
 }
 
+int journal_done(struct store_db *db, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid,
+		 const char *program, const char *detail, struct err *e)
+{
+	sqlite3_stmt *st = store_stmt(db, STMT_JOURNAL_DONE, e);
+	if (!st)
+		return err_code(e);
+	sqlite3_bind_int64(st, 1, source_id);
+	sqlite3_bind_int64(st, 2, now_ms());
+	sqlite3_bind_text(st, 3, op, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 4, subject, -1, SQLITE_STATIC);
+	sqlite3_bind_int64(st, 5, uid);
+	sqlite3_bind_int64(st, 6, pid);
+	sqlite3_bind_text(st, 7, program, -1, SQLITE_STATIC);
+	sqlite3_bind_text(st, 8, detail, -1, SQLITE_STATIC);
+	return store_run(db, st, "writing the journal", e);
+}
+
 int journal_state(struct catalog *c, int64_t id, const char *state, const char *detail, int64_t safety_id,
 		  int64_t target_id, bool finished, struct err *e)
 {

@@ -56,7 +56,7 @@ bool varint_get(const uint8_t **p, const uint8_t *end, uint64_t *ret)
 
 /* ---- cache ---- */
 
-static void pack_free(struct pack *p)
+void pack_free(struct pack *p)
 {
 	if (!p)
 		return;
@@ -306,8 +306,35 @@ static int pack_unpack(struct pack_cache *pc, struct pack *p, const void *data, 
 	return 0;
 }
 
+/* Gives p->codec_id, dict_id and the compressed bytes their meaning. */
+static int pack_open(struct catalog *c, struct pack *p, const void *data, size_t len, int64_t dict_id, struct err *e)
+{
+	const ZSTD_DDict *dict = NULL;
+	int r = dict_id ? store_ddict(c, dict_id, &dict, e) : 0;
+	if (r == 0)
+		r = catalog_codec(c, p->codec_id, &p->codec, e);
+	if (r == 0)
+		r = pack_unpack(c->packs, p, data, len, dict, e);
+	return r < 0 ? r : pack_index(p, e);
+}
+
+int pack_parse(struct catalog *c, int64_t id, int64_t codec_id, int64_t dict_id, const void *data, size_t len,
+	       struct pack **ret, struct err *e)
+{
+	struct pack *p = xcalloc(1, sizeof *p);
+	p->id = id;
+	p->codec_id = codec_id;
+	int r = pack_open(c, p, data, len, dict_id, e);
+	if (r < 0)
+		pack_free(p);
+	else
+		*ret = p;
+	return r;
+}
+
 /* Reads and unpacks without the cache. sha (may be NULL) gets the stored SHA-256 of the raw bytes. */
-static int pack_load(struct catalog *c, int64_t id, struct pack **ret, uint8_t *sha, struct err *e)
+static int pack_load(struct catalog *c, int64_t id, struct pack **ret, uint8_t *sha, int64_t *ret_dict_id,
+		     struct err *e)
 {
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
@@ -339,19 +366,14 @@ static int pack_load(struct catalog *c, int64_t id, struct pack **ret, uint8_t *
 		sqlite3_reset(st);
 	}
 	store_read_end(c, db);
-	const ZSTD_DDict *dict = NULL;
-	if (r == 0 && dict_id)
-		r = store_ddict(c, dict_id, &dict, e);
 	if (r == 0)
-		r = catalog_codec(c, p->codec_id, &p->codec, e);
-	if (r == 0)
-		r = pack_unpack(c->packs, p, data.data, data.len, dict, e);
-	if (r == 0)
-		r = pack_index(p, e);
+		r = pack_open(c, p, data.data, data.len, dict_id, e);
 	if (r < 0) {
 		pack_free(p);
 		return r;
 	}
+	if (ret_dict_id)
+		*ret_dict_id = dict_id;
 	*ret = p;
 	return 0;
 }
@@ -360,7 +382,7 @@ int pack_get(struct catalog *c, int64_t id, struct pack **ret, struct err *e)
 {
 	struct pack *p = pack_cache_get(c->packs, id);
 	if (!p) {
-		int r = pack_load(c, id, &p, NULL, e);
+		int r = pack_load(c, id, &p, NULL, NULL, e);
 		if (r < 0)
 			return r;
 		p = pack_cache_add(c->packs, p);
@@ -398,7 +420,8 @@ int pack_keys(struct pack *p, struct err *e)
 	_cleanup_(cleanup_hasher) struct hasher *h = p->number ? hasher_new() : NULL;
 	for (uint32_t i = 0; i < p->rows; i++) {
 		at[i] = (uint32_t)keys.len;
-		int r = pack_make_key(p, i, h, &keys, e);
+		/* A row that was dropped has no key; nothing asks for it. */
+		int r = pack_is_dropped(p, i) ? 0 : pack_make_key(p, i, h, &keys, e);
 		if (r < 0)
 			return r;
 	}
@@ -414,14 +437,10 @@ int pack_keys(struct pack *p, struct err *e)
 	return 0;
 }
 
-int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e)
+void pack_sum(const struct pack *p, struct hasher *h, uint8_t out[ROW_SHA_LEN])
 {
-	struct pack *p;
-	uint8_t stored[ROW_SHA_LEN] = {0}, sha[ROW_SHA_LEN];
-	int r = pack_load(c, id, &p, stored, e);
-	if (r < 0)
-		return r;
 	_cleanup_strbuf_ struct strbuf all = {0};
+	uint8_t sha[ROW_SHA_LEN];
 	strbuf_add(&all, p->raw, p->line_at[0]);
 	for (uint32_t i = 0; i < p->rows; i++) {
 		size_t len;
@@ -429,9 +448,35 @@ int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e)
 		hasher_sha256(h, line, len, sha);
 		strbuf_add(&all, sha, sizeof sha);
 	}
-	hasher_sha256(h, all.data, all.len, sha);
-	pack_free(p);
-	return memcmp(sha, stored, sizeof sha) ? pack_damaged(id, "SHA-256 differs", e) : 0;
+	hasher_sha256(h, all.data, all.len, out);
+}
+
+int pack_load_whole(struct catalog *c, int64_t id, struct hasher *h, struct pack **ret, uint8_t sha[ROW_SHA_LEN],
+		    int64_t *ret_dict_id, struct err *e)
+{
+	struct pack *p;
+	uint8_t got[ROW_SHA_LEN];
+	memset(sha, 0, ROW_SHA_LEN);
+	int r = pack_load(c, id, &p, sha, ret_dict_id, e);
+	if (r < 0)
+		return r;
+	pack_sum(p, h, got);
+	if (memcmp(got, sha, sizeof got)) {
+		pack_free(p);
+		return pack_damaged(id, "SHA-256 differs", e);
+	}
+	*ret = p;
+	return 0;
+}
+
+int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e)
+{
+	struct pack *p;
+	uint8_t sha[ROW_SHA_LEN];
+	int r = pack_load_whole(c, id, h, &p, sha, NULL, e);
+	if (r == 0)
+		pack_free(p);
+	return r;
 }
 
 /* ---- compressing ---- */

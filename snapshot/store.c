@@ -20,6 +20,7 @@
 static const char *const stmt_sql[STMT_MAX] = {
     [STMT_PACK] = "SELECT codec_id, first_seen_ms, dict_id, sha256, data FROM pack WHERE id=?1",
     [STMT_PACK_INSERT] = "INSERT INTO pack VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+    [STMT_PACK_REWRITE] = "UPDATE pack SET sha256=?3, data=?4 WHERE id=?1 AND sha256=?2",
     [STMT_PAGE] = "SELECT data, sha256 FROM page WHERE id=?1",
     [STMT_PAGE_FIND] = "SELECT id FROM page WHERE sha256=?1",
     [STMT_PAGE_INSERT] = "INSERT INTO page(sha256, data) VALUES(?1, ?2)",
@@ -73,6 +74,9 @@ static const char *const stmt_sql[STMT_MAX] = {
     [STMT_COUNTER] = "UPDATE meta SET value=value+?2 WHERE key=?1 RETURNING value-?2",
     [STMT_JOURNAL_INSERT] = "INSERT INTO journal(source_id, at_ms, op, subject, uid, pid, program, state)"
 			    " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, 'running')",
+    [STMT_JOURNAL_DONE] =
+	"INSERT INTO journal(source_id, at_ms, finished_ms, op, subject, uid, pid, program, state, detail)"
+	" VALUES(?1, ?2, ?2, ?3, ?4, ?5, ?6, ?7, 'done', ?8)",
     [STMT_JOURNAL_STATE] =
 	"UPDATE journal SET state=?2, detail=coalesce(?3, detail), safety_id=coalesce(?4, safety_id),"
 	" target_id=coalesce(?5, target_id), finished_ms=?6 WHERE id=?1",

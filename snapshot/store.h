@@ -23,6 +23,7 @@ bool varint_get(const uint8_t **p, const uint8_t *end, uint64_t *ret);
 enum stmt {
 	STMT_PACK,
 	STMT_PACK_INSERT,
+	STMT_PACK_REWRITE,
 	STMT_PAGE,
 	STMT_PAGE_FIND,
 	STMT_PAGE_INSERT,
@@ -60,6 +61,7 @@ enum stmt {
 	STMT_SOURCE_INSERT,
 	STMT_COUNTER,
 	STMT_JOURNAL_INSERT,
+	STMT_JOURNAL_DONE,
 	STMT_JOURNAL_STATE,
 	STMT_JOURNAL_LIST,
 	STMT_JOURNAL_OPEN,
@@ -128,6 +130,9 @@ int store_reserve(struct store_db *db, const char *counter, int64_t n, int64_t *
  * Raw pack: varint rows; per row varint (file size - line length) and, where keys are hashed, varint running number;
  * then the lines, each with a newline. Stored zstd-compressed (checksum on). Beside it: the SHA-256 over the bytes
  * before the lines and each line's SHA-256, which the table's digest needs anyway.
+ *
+ * A row that no version names any more can be dropped (repack.c): its line becomes empty, and the rows behind it keep
+ * their places. No row's line is empty by itself.
  */
 struct pack {
 	int64_t id;
@@ -165,6 +170,10 @@ static inline const char *pack_line(const struct pack *p, uint32_t i, size_t *le
 	*len = p->line_at[i + 1] - p->line_at[i] - 1;
 	return p->raw + p->line_at[i];
 }
+static inline bool pack_is_dropped(const struct pack *p, uint32_t i)
+{
+	return p->line_at[i + 1] - p->line_at[i] == 1;
+}
 static inline const void *pack_key(const struct pack *p, uint32_t i, size_t *len)
 {
 	*len = p->key_at[i + 1] - p->key_at[i];
@@ -174,6 +183,17 @@ static inline const void *pack_key(const struct pack *p, uint32_t i, size_t *len
 int pack_key_of(const struct pack *p, uint32_t i, struct strbuf *out, struct err *e);
 /* Verifies one stored pack against its SHA-256. */
 int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e);
+
+/* For who rewrites packs, outside of the cache; pack_free is for these only. A stored one that is what its SHA-256
+ * says: */
+int pack_load_whole(struct catalog *c, int64_t id, struct hasher *h, struct pack **ret, uint8_t sha[ROW_SHA_LEN],
+		    int64_t *ret_dict_id, struct err *e);
+/* One of compressed bytes that are not stored yet. */
+int pack_parse(struct catalog *c, int64_t id, int64_t codec_id, int64_t dict_id, const void *data, size_t len,
+	       struct pack **ret, struct err *e);
+void pack_sum(const struct pack *p, struct hasher *h, uint8_t out[ROW_SHA_LEN]); /* what is stored as its SHA-256 */
+void pack_free(struct pack *p);
+DEFINE_CLEANUP(cleanup_loose_pack, struct pack, pack_free);
 
 /* Compresses raw packs; a thread's own. */
 struct packer;
@@ -213,6 +233,7 @@ uint64_t packing_bytes(struct packing *p); /* compressed so far; any thread */
 int store_codec_id(struct catalog *c, const struct db_table *t, int64_t *ret, struct err *e); /* found or made */
 /* The newest dictionary of a codec: its id and bytes; id 0 when there is none. */
 int store_codec_dict(struct catalog *c, int64_t codec_id, int64_t *ret_id, struct strbuf *dict, struct err *e);
+int store_dict(struct catalog *c, int64_t dict_id, struct strbuf *out, struct err *e);
 /* Decoder dictionary by id; owned by the catalog. */
 int store_ddict(struct catalog *c, int64_t dict_id, const ZSTD_DDict **ret, struct err *e);
 
@@ -325,11 +346,27 @@ void blob_cache_limit(struct blob_cache *bc, size_t bytes);
 /* True when a stored page is what its SHA-256 says. */
 bool page_is_whole(struct hasher *h, const void *data, size_t len, const void *sha, size_t sha_len);
 
-/* Frees packs, pages and versions that no snapshot uses, unless a writer is active (then the next sweep does it). */
+/* Frees packs, pages, versions, texts, descriptions, dictionaries and marks that no snapshot uses. 1: nothing was done,
+ * because a writer is active (the next sweep does it). */
 int store_sweep(struct catalog *c, struct err *e);
+/* Gives what was freed back to the file system. */
+void store_shrink(struct catalog *c);
+/* Drops rows that no version names from packs that are worth it; after a sweep. EIO when a pack is damaged (it is left
+ * as it is, the others are done). */
+struct repack {
+	uint64_t packs; /* rewritten */
+	uint64_t rows;  /* dropped */
+	bool busy;      /* a writer was active: the rest is for the next time */
+};
+int store_repack(struct catalog *c, struct repack *ret, struct err *e);
+/* For sweep.c and repack.c: in a write transaction, with the WRITERS lock held alone. Calls each() with every extent of
+ * every version, those of a shared page once. A version or page that cannot be read or is not whole: -EIO. */
+int sweep_each_extent(struct store_db *db, int (*each)(void *arg, const struct extent *x), void *arg, struct err *e);
 /* The unlisted snapshots of crashed restores, when nobody is writing. */
 int store_remove_unlisted(struct catalog *c, struct err *e);
 int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held, struct err *e);
+/* In the caller's transaction. */
+int store_delete_snapshot(struct store_db *db, int64_t snapshot_id, bool even_held, struct err *e);
 
 /* ---- locks between processes: bytes of CATALOG-lock, OFD ---- */
 enum store_lock { STORE_LOCK_DAEMON = 0, STORE_LOCK_WRITERS = 1, STORE_LOCK_SOURCE = 1000 /* + source id */ };
@@ -357,6 +394,9 @@ int journal_add(struct catalog *c, int64_t source_id, const char *op, const char
 		const char *program, int64_t *ret_id, struct err *e);
 int journal_state(struct catalog *c, int64_t id, const char *state, const char *detail, int64_t safety_id,
 		  int64_t target_id, bool finished, struct err *e);
+/* A whole entry of something that is done, in the caller's transaction. */
+int journal_done(struct store_db *db, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid,
+		 const char *program, const char *detail, struct err *e);
 /* each(arg, entry) oldest first; unfinished: only those without an end. */
 int journal_each(struct catalog *c, int64_t source_id, bool unfinished,
 		 int (*each)(void *arg, const struct journal_entry *j), void *arg, struct err *e);

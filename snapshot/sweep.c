@@ -3,12 +3,28 @@
  *
  * Any thread, under the write lock. Mark and sweep: packs named by pages named by versions named by snapshots stay. It
  * runs only while no writer is active (WRITERS lock exclusive): what a writer has stored is not named by anything yet.
- * A page that cannot be read stops the sweep: damage must not look like "no longer used".
+ * A version or page that cannot be read or is not whole stops the sweep: damage must not look like "no longer used".
  */
 #include "snapshot/store.h"
 
 #include <errno.h>
 #include <inttypes.h>
+
+#define SHRINK_PAGES 2048 /* given back in one transaction: others get their turn between two */
+
+int store_delete_snapshot(struct store_db *db, int64_t snapshot_id, bool even_held, struct err *e)
+{
+	_cleanup_free_ char *tables = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64, snapshot_id);
+	_cleanup_free_ char *snapshot =
+	    xasprintf("DELETE FROM snapshot WHERE id=%" PRId64 "%s", snapshot_id, even_held ? "" : " AND held=0");
+	if (sqlite3_exec(db->h, snapshot, NULL, NULL, NULL) != SQLITE_OK)
+		return store_error(db, "removing a snapshot", e);
+	if (sqlite3_changes(db->h) == 0)
+		return err_set(e, EBUSY, "the snapshot was held or removed meanwhile");
+	if (sqlite3_exec(db->h, tables, NULL, NULL, NULL) != SQLITE_OK)
+		return store_error(db, "removing a snapshot", e);
+	return 0;
+}
 
 int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held, struct err *e)
 {
@@ -24,22 +40,17 @@ int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held
 	if (!db)
 		return err_code(e);
 	/* It may have been held since it was looked at: only what this transaction sees counts. */
-	_cleanup_free_ char *tables = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64, snapshot_id);
-	_cleanup_free_ char *snapshot =
-	    xasprintf("DELETE FROM snapshot WHERE id=%" PRId64 "%s", snapshot_id, even_held ? "" : " AND held=0");
-	if (sqlite3_exec(db->h, snapshot, NULL, NULL, NULL) != SQLITE_OK)
-		r = store_error(db, "removing a snapshot", e);
-	else if (sqlite3_changes(db->h) == 0)
-		r = err_set(e, EBUSY, "the snapshot was held or removed meanwhile");
-	else if (sqlite3_exec(db->h, tables, NULL, NULL, NULL) != SQLITE_OK)
-		r = store_error(db, "removing a snapshot", e);
-	return store_write_end(c, db, r, e);
+	return store_write_end(c, db, store_delete_snapshot(db, snapshot_id, even_held, e), e);
 }
 
 int catalog_remove(struct catalog *c, int64_t snapshot_id, struct err *e)
 {
 	int r = store_remove_snapshot(c, snapshot_id, false, e);
-	return r < 0 ? r : store_sweep(c, e);
+	if (r == 0)
+		r = store_sweep(c, e);
+	if (r == 0)
+		store_shrink(c);
+	return r < 0 ? r : 0;
 }
 
 int store_remove_unlisted(struct catalog *c, struct err *e)
@@ -64,78 +75,145 @@ int store_remove_unlisted(struct catalog *c, struct err *e)
 	return store_write_end(c, db, r, e);
 }
 
-/* Packs named by a page go to the temporary table of live packs. */
-static int sweep_page(sqlite3_stmt *live, const uint8_t *p, size_t n)
+/* ---- marking ---- */
+
+/* The pages of one version go to the temporary table of live ones, with the size of their lines. */
+static int sweep_version(struct store_db *db, sqlite3_stmt *page, const uint8_t *p, size_t len, uint64_t rows,
+			 struct err *e)
 {
-	const uint8_t *end = p + n;
-	int64_t pack = 0;
+	const uint8_t *end = p + len;
+	uint64_t sum = 0;
 	while (p < end) {
-		struct extent x;
-		if (extent_next(&p, end, &pack, &x, NULL) < 0)
-			return -EIO;
-		sqlite3_bind_int64(live, 1, x.pack);
-		int step = sqlite3_step(live);
-		(void)sqlite3_reset(live);
+		uint64_t id, n, lines, files, sep;
+		if (!varint_get(&p, end, &id) || !varint_get(&p, end, &n) || !varint_get(&p, end, &lines) ||
+		    !varint_get(&p, end, &files) || !varint_get(&p, end, &sep) || sep > (uint64_t)(end - p))
+			break;
+		p += sep;
+		sum += n;
+		sqlite3_bind_int64(page, 1, (int64_t)id);
+		sqlite3_bind_int64(page, 2, (int64_t)lines);
+		int step = sqlite3_step(page);
+		(void)sqlite3_reset(page);
 		if (step != SQLITE_DONE)
-			return -ENOMEM;
+			return store_error(db, "sweeping", e);
 	}
-	return 0;
+	/* A list that was cut, or is another one, would let go of pages that are needed. */
+	return p == end && sum == rows ? 0 : err_set(e, EIO, "catalog: a table version is damaged; nothing was freed");
+}
+
+static int sweep_versions(struct store_db *db, struct err *e)
+{
+	sqlite3_stmt *versions = NULL, *page = NULL;
+	int r = 0, step = SQLITE_DONE;
+	if (sqlite3_exec(db->h,
+			 "CREATE TEMP TABLE IF NOT EXISTS live_page(id INTEGER PRIMARY KEY, lines INTEGER);"
+			 "DELETE FROM temp.live_page",
+			 NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_prepare_v2(db->h, "SELECT pages, rows FROM version", -1, &versions, NULL) != SQLITE_OK ||
+	    /* Two versions that say different things of one page: one of them names the wrong page. */
+	    sqlite3_prepare_v2(db->h,
+			       "INSERT INTO temp.live_page VALUES(?1, ?2) ON CONFLICT(id) DO UPDATE SET"
+			       " lines=CASE WHEN lines=excluded.lines THEN lines ELSE -1 END",
+			       -1, &page, NULL) != SQLITE_OK)
+		r = store_error(db, "sweeping", e);
+	while (r == 0 && (step = sqlite3_step(versions)) == SQLITE_ROW)
+		r = sweep_version(db, page, sqlite3_column_blob(versions, 0), (size_t)sqlite3_column_bytes(versions, 0),
+				  (uint64_t)sqlite3_column_int64(versions, 1), e);
+	/* Versions after one that cannot be read would lose their pages: nothing else names them. */
+	if (r == 0 && step != SQLITE_DONE)
+		r = store_error(db, "sweeping (nothing was freed)", e);
+	sqlite3_finalize(versions);
+	sqlite3_finalize(page);
+	return r;
+}
+
+/* One live page: (data, sha256, lines, id). */
+static int sweep_page(struct hasher *h, sqlite3_stmt *st, int (*each)(void *arg, const struct extent *x), void *arg,
+		      struct err *e)
+{
+	const uint8_t *p = sqlite3_column_blob(st, 0);
+	size_t n = (size_t)sqlite3_column_bytes(st, 0);
+	const uint8_t *end = p + n;
+	int64_t pack = 0, lines = 0;
+	int r = 0;
+	/* Damage can still parse, and then names other packs than the page's own. */
+	bool whole = page_is_whole(h, p, n, sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1));
+	while (whole && r == 0 && p < end) {
+		struct extent x;
+		whole = extent_next(&p, end, &pack, &x, NULL) == 0;
+		if (!whole)
+			break;
+		lines += (int64_t)x.line_bytes;
+		r = each(arg, &x);
+	}
+	if (r == 0 && (!whole || lines != sqlite3_column_int64(st, 2)))
+		r = err_set(e, EIO, "catalog: page %" PRId64 " is damaged; nothing was freed",
+			    (int64_t)sqlite3_column_int64(st, 3));
+	return r;
+}
+
+int sweep_each_extent(struct store_db *db, int (*each)(void *arg, const struct extent *x), void *arg, struct err *e)
+{
+	sqlite3_stmt *st = NULL;
+	int64_t pages = 0, live = 0;
+	int r = sweep_versions(db, e);
+	if (r < 0)
+		return r;
+	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+	int step = SQLITE_ERROR;
+	if (sqlite3_prepare_v2(db->h,
+			       "SELECT p.data, p.sha256, l.lines, p.id FROM temp.live_page l JOIN page p ON p.id=l.id"
+			       " ORDER BY l.id",
+			       -1, &st, NULL) == SQLITE_OK)
+		while ((step = sqlite3_step(st)) == SQLITE_ROW && r == 0) {
+			pages++;
+			r = sweep_page(h, st, each, arg, e);
+		}
+	if (r == 0 && step != SQLITE_DONE)
+		r = store_error(db, "sweeping (nothing was freed)", e);
+	sqlite3_finalize(st);
+	if (r == 0)
+		r = store_pragma(db, "SELECT count(*) FROM temp.live_page", &live, e);
+	if (r == 0 && live != pages)
+		r = err_set(e, EIO, "catalog: a page is missing or unreadable; nothing was freed");
+	return r;
+}
+
+/* ---- sweeping ---- */
+
+struct sweep {
+	struct store_db *db;
+	sqlite3_stmt *pack;
+	int64_t last; /* the pack that was marked last: extents of one follow each other */
+	struct err *e;
+};
+
+static int sweep_mark_pack(void *arg, const struct extent *x)
+{
+	struct sweep *s = arg;
+	if (x->pack == s->last)
+		return 0;
+	s->last = x->pack;
+	sqlite3_bind_int64(s->pack, 1, x->pack);
+	int step = sqlite3_step(s->pack);
+	(void)sqlite3_reset(s->pack);
+	return step == SQLITE_DONE ? 0 : store_error(s->db, "sweeping", s->e);
 }
 
 static int sweep_mark(struct store_db *db, struct err *e)
 {
-	sqlite3_stmt *versions = NULL, *page = NULL, *all = NULL, *live = NULL;
+	struct sweep s = {.db = db, .last = -1, .e = e};
 	int r = 0;
-	if (sqlite3_prepare_v2(db->h, "SELECT pages FROM version", -1, &versions, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v2(db->h, "INSERT OR IGNORE INTO temp.live_page VALUES(?1)", -1, &page, NULL) !=
-		SQLITE_OK ||
-	    sqlite3_prepare_v2(db->h, "INSERT OR IGNORE INTO temp.live_pack VALUES(?1)", -1, &live, NULL) !=
-		SQLITE_OK ||
-	    sqlite3_prepare_v2(db->h, "SELECT data, id, sha256 FROM page WHERE id IN (SELECT id FROM temp.live_page)",
-			       -1, &all, NULL) != SQLITE_OK)
+	if (sqlite3_exec(db->h,
+			 "CREATE TEMP TABLE IF NOT EXISTS live_pack(id INTEGER PRIMARY KEY);"
+			 "DELETE FROM temp.live_pack",
+			 NULL, NULL, NULL) != SQLITE_OK ||
+	    sqlite3_prepare_v2(db->h, "INSERT OR IGNORE INTO temp.live_pack VALUES(?1)", -1, &s.pack, NULL) !=
+		SQLITE_OK)
 		r = store_error(db, "sweeping", e);
-	int step = SQLITE_DONE;
-	while (r == 0 && (step = sqlite3_step(versions)) == SQLITE_ROW) {
-		const uint8_t *p = sqlite3_column_blob(versions, 0), *end = p + sqlite3_column_bytes(versions, 0);
-		while (r == 0 && p < end) {
-			uint64_t id, rows, lines, files, sep;
-			if (!varint_get(&p, end, &id) || !varint_get(&p, end, &rows) || !varint_get(&p, end, &lines) ||
-			    !varint_get(&p, end, &files) || !varint_get(&p, end, &sep) || sep > (uint64_t)(end - p)) {
-				r = err_set(e, EIO, "catalog: a table version is damaged; nothing was freed");
-				break;
-			}
-			p += sep;
-			sqlite3_bind_int64(page, 1, (int64_t)id);
-			if (sqlite3_step(page) != SQLITE_DONE)
-				r = store_error(db, "sweeping", e);
-			(void)sqlite3_reset(page);
-		}
-	}
-	/* Versions after one that cannot be read would lose their pages: nothing else names them. */
-	if (r == 0 && step != SQLITE_DONE)
-		r = store_error(db, "sweeping (nothing was freed)", e);
-	int64_t pages = 0;
-	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
-	while (r == 0 && sqlite3_step(all) == SQLITE_ROW) {
-		pages++;
-		const void *data = sqlite3_column_blob(all, 0);
-		size_t n = (size_t)sqlite3_column_bytes(all, 0);
-		/* Damage can still parse, and then names other packs than the page's own. */
-		if (!page_is_whole(h, data, n, sqlite3_column_blob(all, 2), (size_t)sqlite3_column_bytes(all, 2)) ||
-		    sweep_page(live, data, n) < 0)
-			r = err_set(e, EIO, "catalog: page %" PRId64 " is damaged; nothing was freed",
-				    (int64_t)sqlite3_column_int64(all, 1));
-	}
-	sqlite3_finalize(versions);
-	sqlite3_finalize(page);
-	sqlite3_finalize(all);
-	sqlite3_finalize(live);
-	int64_t marked = 0;
 	if (r == 0)
-		r = store_pragma(db, "SELECT count(*) FROM temp.live_page", &marked, e);
-	/* A read that failed midway must not look like "no longer used". */
-	if (r == 0 && marked != pages)
-		r = err_set(e, EIO, "catalog: a page is missing or unreadable; nothing was freed");
+		r = sweep_each_extent(db, sweep_mark_pack, &s, e);
+	sqlite3_finalize(s.pack);
 	return r;
 }
 
@@ -144,32 +222,45 @@ int store_sweep(struct catalog *c, struct err *e)
 	/* Writers hold the lock shared while what they store is not yet named by a snapshot. */
 	_cleanup_close_ int fd = store_lock(c, STORE_LOCK_WRITERS, true, NULL);
 	if (fd < 0)
-		return 0;
+		return 1;
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	int r = sqlite3_exec(db->h,
 			     "DELETE FROM version WHERE id NOT IN (SELECT version_id FROM snapshot_table);"
 			     "DELETE FROM schema_text WHERE id NOT IN (SELECT schema_id FROM snapshot);"
-			     "CREATE TEMP TABLE IF NOT EXISTS live_page(id INTEGER PRIMARY KEY);"
-			     "CREATE TEMP TABLE IF NOT EXISTS live_pack(id INTEGER PRIMARY KEY);"
-			     "DELETE FROM temp.live_page; DELETE FROM temp.live_pack;",
+			     "DELETE FROM mark WHERE snapshot_id NOT IN (SELECT id FROM snapshot)",
 			     NULL, NULL, NULL) == SQLITE_OK
 		    ? 0
 		    : store_error(db, "sweeping", e);
 	if (r == 0)
 		r = sweep_mark(db, e);
-	if (r == 0 && sqlite3_exec(db->h,
-				   "DELETE FROM page WHERE id NOT IN (SELECT id FROM temp.live_page);"
-				   "DELETE FROM pack WHERE id NOT IN (SELECT id FROM temp.live_pack);"
-				   "DELETE FROM temp.live_page; DELETE FROM temp.live_pack;",
-				   NULL, NULL, NULL) != SQLITE_OK)
+	/* Other processes keep dictionaries and descriptions by number. The last one of each stays, used or not,
+	 * because SQLite gives a new row the highest number there is and one: so none is given twice. */
+	if (r == 0 &&
+	    sqlite3_exec(
+		db->h,
+		"DELETE FROM page WHERE id NOT IN (SELECT id FROM temp.live_page);"
+		"DELETE FROM pack WHERE id NOT IN (SELECT id FROM temp.live_pack);"
+		"DELETE FROM temp.live_page; DELETE FROM temp.live_pack;"
+		"DELETE FROM dict WHERE id NOT IN (SELECT dict_id FROM pack) AND id<(SELECT max(id) FROM dict);"
+		"DELETE FROM codec WHERE id NOT IN (SELECT codec_id FROM version UNION SELECT codec_id FROM pack"
+		" UNION SELECT codec_id FROM dict) AND id<(SELECT max(id) FROM codec)",
+		NULL, NULL, NULL) != SQLITE_OK)
 		r = store_error(db, "sweeping", e);
-	r = store_write_end(c, db, r, e);
-	if (r == 0) {
+	return store_write_end(c, db, r, e);
+}
+
+void store_shrink(struct catalog *c)
+{
+	/* What fails here is done by the next one: the space is free for new snapshots meanwhile. */
+	for (int64_t before = INT64_MAX, left = 0;; before = left) {
 		MUTEX_GUARD(&c->write_mutex);
-		(void)sqlite3_exec(c->writer->h, "PRAGMA incremental_vacuum", NULL, NULL, NULL);
-		(void)sqlite3_wal_checkpoint_v2(c->writer->h, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+		_cleanup_free_ char *vacuum = xasprintf("PRAGMA incremental_vacuum(%d)", SHRINK_PAGES);
+		if (store_pragma(c->writer, "PRAGMA freelist_count", &left, NULL) < 0 || left == 0 || left >= before)
+			break;
+		(void)sqlite3_exec(c->writer->h, vacuum, NULL, NULL, NULL);
 	}
-	return r;
+	MUTEX_GUARD(&c->write_mutex);
+	(void)sqlite3_wal_checkpoint_v2(c->writer->h, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 }

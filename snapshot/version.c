@@ -405,7 +405,7 @@ enum seek { SEEK_ROW, SEEK_BYTE, SEEK_KEY };
 
 /*
  * Finds the extent that holds row `n`, byte `n` or (the last one that can hold) the key. 1: found, 0: behind the end.
- * Linear over the version's page entries and one page: both are short (64 extents a page on average) and in one blob.
+ * Linear over the version's page entries and one page: both are short (16 extents a page on average) and in one blob.
  */
 static int version_seek(struct catalog *c, const struct blob *vb, enum seek how, uint64_t n, const void *key,
 			size_t key_len, struct place *pl, struct err *e)
@@ -514,6 +514,9 @@ static int stored_row_fill(struct pack *p, uint32_t index, uint64_t number, stru
 				   .codec = p->codec,
 				   .pack = p};
 	ret->line = pack_line(p, index, &ret->line_len);
+	if (!ret->line_len) /* UINT64_MAX: by a number that outlived its snapshots, as that of a pack that is gone */
+		return err_set(e, number == UINT64_MAX ? ENOENT : EIO, "row %u of pack %" PRId64 " was dropped", index,
+			       p->id);
 	return 0;
 }
 

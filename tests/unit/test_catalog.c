@@ -1,6 +1,7 @@
 /*
  * tests/unit/test_catalog.c - the catalog against a model in memory: random tables changed at random, many versions,
- * every row by number, name and byte offset; sweeps after removals; damage found and contained; locks; names.
+ * every row by number, name and byte offset; sweeps after removals, rows dropped from packs; damage found and
+ * contained; locks; names.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -598,7 +599,7 @@ static void damage_frees_nothing(void **state)
 	size_t key[1];
 	struct db_table t = test_table(false, columns, key);
 	static struct model_row rows[MAX_ROWS];
-	for (int which = 0; which < 3; which++) {
+	for (int which = 0; which < 4; which++) {
 		char *dir = test_dir();
 		struct catalog *c = test_open(dir);
 		for (size_t i = 0; i < MAX_ROWS; i++)
@@ -612,14 +613,19 @@ static void damage_frees_nothing(void **state)
 			break_first_version(dir);
 		else if (which == 1) /* another pack, but a page all the same */
 			alter(dir, "UPDATE page SET data=CAST(x'04'||substr(data,2) AS BLOB) WHERE id=1");
-		else /* the last page is gone from the list */
+		else if (which == 2) /* the last page is gone from the list */
 			alter(dir, "UPDATE version SET pages=x'' WHERE id=1");
+		else /* another page */
+			alter(dir, "UPDATE version SET pages=CAST(x'04'||substr(pages,2) AS BLOB) WHERE id=1");
 		c = test_open(dir);
 		struct err e = ERR_INIT;
 		int64_t packs = count(c, "SELECT count(*) FROM pack");
-		if (which < 2)
-			assert_int_equal(store_sweep(c, &e), -EIO);
+		assert_int_equal(store_sweep(c, &e), -EIO);
 		assert_int_equal(count(c, "SELECT count(*) FROM pack"), packs);
+		/* nor are rows dropped, though half of the rows have no version that can be read */
+		struct repack done;
+		assert_int_equal(store_repack(c, &done, &e), -EIO);
+		assert_int_equal(done.packs, 0);
 		model_check(c, &t, rows, MAX_ROWS, b);
 		struct row_cursor *rc = NULL;
 		struct stored_row row;
@@ -657,6 +663,267 @@ static void sweep_waits_for_writers(void **state)
 	assert_int_equal(store_sweep(c, &e), 0);
 	assert_int_equal(count(c, "SELECT count(*) FROM pack"), 0);
 	catalog_close(c);
+	test_dir_remove(dir);
+}
+
+/* ---- rows dropped from packs ---- */
+
+/* Where each row of a version is, when it was first seen, what it is: nothing of it may change. */
+static void places(struct catalog *c, const struct db_table *t, int64_t snapshot, struct strbuf *out)
+{
+	struct version_info v;
+	struct row_cursor *rc;
+	struct stored_row r;
+	struct err e = ERR_INIT;
+	assert_int_equal(catalog_table(c, snapshot, t->name, &v, &e), 0);
+	strbuf_addf(out, "%" PRId64 " %" PRId64 "\n", v.id, v.since_ms);
+	assert_int_equal(row_cursor_open(&rc, c, v.id, 0, &e), 0);
+	int q;
+	while ((q = row_cursor_next(rc, &r, &e)) == 1) {
+		strbuf_addf(out, "%" PRId64 " %u %" PRId64 " ", r.ref.pack, r.ref.index, r.first_seen_ms);
+		strbuf_add(out, r.line, r.line_len);
+		strbuf_addch(out, '\n');
+	}
+	assert_int_equal(q, 0);
+	row_cursor_close(rc);
+	version_info_done(&v);
+	assert_int_equal(catalog_manifest(c, snapshot, out, &e), 0);
+	assert_int_equal(catalog_sums(c, snapshot, out, &e), 0);
+}
+
+struct waste {
+	struct {
+		int64_t id;
+		uint8_t live[PACK_MAX_ROWS];
+	} * pack[16384];
+};
+
+static int waste_mark(void *arg, const struct extent *x)
+{
+	struct waste *w = arg;
+	size_t at = (size_t)x->pack % 16384;
+	if (!w->pack[at])
+		w->pack[at] = xcalloc(1, sizeof *w->pack[at]);
+	assert_true(!w->pack[at]->id || w->pack[at]->id == x->pack);
+	w->pack[at]->id = x->pack;
+	memset(w->pack[at]->live + x->first, 1, x->count);
+	return 0;
+}
+
+/* Bytes of rows that no version names, of all bytes of rows. */
+static void waste(struct catalog *c, uint64_t *ret_dead, uint64_t *ret_all)
+{
+	struct waste *w = xcalloc(1, sizeof *w);
+	struct err e = ERR_INIT;
+	struct store_db *db = store_write_begin(c, STORE_LAZY, &e);
+	assert_non_null(db);
+	assert_int_equal(sweep_each_extent(db, waste_mark, w, &e), 0);
+	assert_int_equal(store_write_end(c, db, 0, &e), 0);
+	*ret_dead = *ret_all = 0;
+	struct hasher *h = hasher_new();
+	int64_t found = 0;
+	for (size_t k = 0; k < 16384; k++) {
+		struct pack *p;
+		uint8_t sha[ROW_SHA_LEN];
+		if (!w->pack[k])
+			continue;
+		found++;
+		assert_int_equal(pack_load_whole(c, w->pack[k]->id, h, &p, sha, NULL, &e), 0);
+		for (uint32_t i = 0; i < p->rows; i++) {
+			size_t len;
+			(void)pack_line(p, i, &len);
+			*ret_all += len;
+			*ret_dead += w->pack[k]->live[i] ? 0 : len;
+			assert_true(len || !w->pack[k]->live[i]);
+		}
+		pack_free(p);
+		free(w->pack[k]);
+	}
+	assert_int_equal(found, count(c, "SELECT count(*) FROM pack"));
+	hasher_free(h);
+	free(w);
+}
+
+#define KEPT 5
+#define REPACK_ROWS 3000
+
+static void repack_follows_a_model(void **state)
+{
+	(void)state;
+	static struct model_row rows[REPACK_ROWS], saved[KEPT][REPACK_ROWS];
+	uint64_t dead_before = 0, dead_after = 0, rewritten = 0;
+	for (int hashed = 0; hashed < 2; hashed++) {
+		char *dir = test_dir();
+		struct catalog *c = test_open(dir);
+		struct db_column columns[2];
+		size_t key[1];
+		struct db_table t = test_table(hashed, columns, key);
+		struct err e = ERR_INIT;
+		int64_t id[KEPT] = {0}, newest = 0;
+		srand(11 + (unsigned)hashed);
+		for (size_t i = 0; i < REPACK_ROWS; i++)
+			rows[i] = (struct model_row){(unsigned)i, i % 3 ? 1 + (unsigned)rand() % 5000 : 0};
+		for (int round = 0; round < 16; round++) {
+			unsigned change = round % 6 == 5 ? 2 : 20;
+			for (size_t i = 0; i < REPACK_ROWS && round; i++)
+				if ((unsigned)rand() % change == 0)
+					rows[i].value = (unsigned)rand() % 4 ? 1 + (unsigned)rand() % 5000 : 0;
+			/* over one of those that are there, but for the newest */
+			int at = 0;
+			while (at < KEPT && id[at])
+				at++;
+			if (at == KEPT)
+				do
+					at = rand() % KEPT;
+				while (id[at] == newest);
+			char name[16];
+			(void)snprintf(name, sizeof name, "s%d", round);
+			if (round == 9) /* some packs lie far behind the others */
+				alter(dir, "UPDATE meta SET value=value+200000 WHERE key='pack'");
+			int64_t mine = model_write(c, &t, rows, REPACK_ROWS, newest, 1000 + round, name);
+			if (id[at])
+				assert_int_equal(store_remove_snapshot(c, id[at], false, &e), 0);
+			memcpy(saved[at], rows, sizeof rows);
+			id[at] = newest = mine;
+			struct strbuf before[KEPT] = {0};
+			for (int k = 0; k < KEPT; k++)
+				if (id[k])
+					places(c, &t, id[k], &before[k]);
+			uint64_t dead, all;
+			struct repack done;
+			assert_int_equal(store_sweep(c, &e), 0);
+			waste(c, &dead, &all);
+			dead_before += dead;
+			/* an old reader and a new one */
+			pack_cache_limit(c->packs, round % 2 ? 0 : 32 << 20);
+			if (store_repack(c, &done, &e) < 0)
+				fail_msg("%s", e.msg);
+			assert_false(done.busy);
+			assert_int_equal(done.packs > 0, done.rows > 0);
+			rewritten += done.packs;
+			waste(c, &dead, &all);
+			dead_after += dead;
+			assert_true(dead * 6 <= all); /* a tenth, and what is too small to be worth it */
+			for (int k = 0; k < KEPT; k++) {
+				struct strbuf after = {0};
+				if (!id[k])
+					continue;
+				places(c, &t, id[k], &after);
+				assert_string_equal(before[k].data, after.data);
+				if (round % 8 == 7)
+					model_check(c, &t, saved[k], REPACK_ROWS, id[k]);
+				strbuf_done(&after);
+				strbuf_done(&before[k]);
+			}
+			/* what is done is done */
+			assert_int_equal(store_repack(c, &done, &e), 0);
+			assert_int_equal(done.packs, 0);
+		}
+		for (int k = 0; k < KEPT; k++)
+			assert_int_equal(store_remove_snapshot(c, id[k], false, &e), 0);
+		assert_int_equal(store_sweep(c, &e), 0);
+		assert_int_equal(count(c, "SELECT count(*) FROM pack"), 0);
+		assert_true(count(c, "SELECT count(*) FROM dict") <= 1);
+		assert_int_equal(count(c, "SELECT count(*) FROM codec"), 1);
+		catalog_close(c);
+		test_dir_remove(dir);
+	}
+	assert_true(rewritten > 30);
+	assert_true(dead_after < dead_before);
+}
+
+/* A row that was dropped reads as one of a pack that is gone, by the number that outlived it. */
+static void dropped_rows_are_gone(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key);
+	static struct model_row rows[MAX_ROWS];
+	struct err e = ERR_INIT;
+	for (size_t i = 0; i < MAX_ROWS; i++)
+		rows[i] = (struct model_row){(unsigned)i, 1 + (unsigned)i % 900};
+	int64_t a = model_write(c, &t, rows, MAX_ROWS, 0, 5, "a");
+	for (size_t i = 0; i < MAX_ROWS; i++)
+		rows[i].value += i % 8 ? 1000 : 0;
+	int64_t b = model_write(c, &t, rows, MAX_ROWS, a, 6, "b");
+	assert_int_equal(store_remove_snapshot(c, a, false, &e), 0);
+	assert_int_equal(store_sweep(c, &e), 0);
+	/* one damaged pack is left as it is; a writer's presence puts the work off */
+	int64_t broken = count(c, "SELECT min(id) FROM pack"), packs = count(c, "SELECT count(*) FROM pack");
+	catalog_close(c);
+	alter(dir, "UPDATE pack SET sha256=zeroblob(32) WHERE id=(SELECT min(id) FROM pack)");
+	c = test_open(dir);
+	struct snapshot_writer *w;
+	struct repack done;
+	assert_int_equal(snapshot_writer_new(&w, c, 1, 9, &e), 0);
+	assert_int_equal(store_sweep(c, &e), 1);
+	assert_int_equal(store_repack(c, &done, &e), 0);
+	assert_true(done.busy);
+	assert_int_equal(done.packs, 0);
+	snapshot_writer_free(w);
+	int64_t before = count(c, "SELECT sum(length(data)) FROM pack");
+	assert_int_equal(store_repack(c, &done, &e), -EIO);
+	assert_non_null(strstr(e.msg, "damaged"));
+	assert_true(done.packs > 10);
+	assert_int_equal(count(c, "SELECT count(*) FROM pack"), packs);
+	assert_true(count(c, "SELECT sum(length(data)) FROM pack") < before * 9 / 10);
+	assert_int_equal(count(c, "SELECT count(*) FROM pack WHERE sha256=zeroblob(32)"), 1);
+	model_check(c, &t, rows, MAX_ROWS, b);
+	struct hasher *h = hasher_new();
+	unsigned gone = 0, there = 0;
+	for (int64_t id = broken + 1; id < broken + 10; id++) {
+		assert_int_equal(pack_verify(c, id, h, &e), 0);
+		for (uint32_t i = 0; i < 5; i++) {
+			struct stored_row r;
+			int q = catalog_row_by_ref(c, (struct row_ref){id, i}, &r, &e);
+			gone += q == -ENOENT;
+			there += q == 0;
+			if (q == 0)
+				stored_row_done(&r);
+		}
+	}
+	hasher_free(h);
+	assert_true(gone > 20 && there > 0 && gone + there == 45);
+	catalog_close(c);
+	test_dir_remove(dir);
+}
+
+/* What was freed goes back to the file system. */
+static void freed_space_is_given_back(void **state)
+{
+	(void)state;
+	char *dir = test_dir(), *path = xasprintf("%s/c.db", dir), *wal = xasprintf("%s/c.db-wal", dir);
+	struct catalog *c = test_open(dir);
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key);
+	static struct model_row rows[MAX_ROWS];
+	struct err e = ERR_INIT;
+	int64_t id[20] = {0};
+	for (int s = 0; s < 20; s++) {
+		for (size_t i = 0; i < MAX_ROWS; i++)
+			rows[i] = (struct model_row){(unsigned)i, 1 + (unsigned)rand() % 900};
+		id[s] = model_write(c, &t, rows, MAX_ROWS, s ? id[s - 1] : 0, 5 + s, NULL);
+	}
+	struct stat before, after, log;
+	(void)sqlite3_wal_checkpoint_v2(c->writer->h, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	assert_int_equal(stat(path, &before), 0);
+	for (int s = 0; s < 19; s++)
+		assert_int_equal(store_remove_snapshot(c, id[s], false, &e), 0);
+	assert_int_equal(store_sweep(c, &e), 0);
+	store_shrink(c);
+	assert_int_equal(stat(path, &after), 0);
+	assert_int_equal(stat(wal, &log), 0);
+	assert_true(after.st_size < before.st_size / 8);
+	assert_int_equal(log.st_size, 0);
+	assert_int_equal(count(c, "PRAGMA freelist_count"), 0);
+	model_check(c, &t, rows, MAX_ROWS, id[19]);
+	catalog_close(c);
+	free(path);
+	free(wal);
 	test_dir_remove(dir);
 }
 
@@ -832,6 +1099,9 @@ int main(void)
 	    cmocka_unit_test(damage_is_found_and_contained),
 	    cmocka_unit_test(damage_frees_nothing),
 	    cmocka_unit_test(sweep_waits_for_writers),
+	    cmocka_unit_test(repack_follows_a_model),
+	    cmocka_unit_test(dropped_rows_are_gone),
+	    cmocka_unit_test(freed_space_is_given_back),
 	    cmocka_unit_test(snapshots_by_name),
 	    cmocka_unit_test(opening),
 	    cmocka_unit_test(full_disk),
