@@ -155,7 +155,9 @@ struct store_db *store_open(const struct catalog *c, bool create, bool query_onl
 	(void)sqlite3_busy_timeout(db->h, CATALOG_BUSY_MS);
 	const char *setup = query_only ? "PRAGMA query_only=1; PRAGMA cache_size=-2048;"
 				       : "PRAGMA synchronous=FULL; PRAGMA cache_size=-8192; PRAGMA foreign_keys=0;"
-					 "PRAGMA wal_autocheckpoint=1000; PRAGMA journal_size_limit=67108864";
+					 /* 16 MiB: a batch that does not fit on the disk must
+					  * not have been preceded by a copy of the last one. */
+					 "PRAGMA wal_autocheckpoint=8192; PRAGMA journal_size_limit=67108864";
 	if (sqlite3_exec(db->h, setup, NULL, NULL, NULL) != SQLITE_OK) {
 		(void)store_error(db, c->path, e);
 		store_close(db);

@@ -80,6 +80,7 @@ exec 3<&- 4<&- 5<&-
 step "the removed are gone, the others the same"
 assert_eq "n2 n6 n7" "$(find "$P/snapshots" -mindepth 1 -maxdepth 1 -type d -printf '%f\n' | sort | tr '\n' ' ' | sed 's/ $//')" "what is left"
 wait_for 2 "archives/ has not the removed ones any more" test ! -e "$P/archives/n1" -a ! -e "$P/archives/n5"
+wait_for 3 "the kernel forgets what was looked at" test ! -e "$P/snapshots/n3"
 assert_gone "$P/snapshots/n3"
 assert_eq n7 "$(basename "$(readlink "$P/snapshots/latest")")" latest
 state >"$CASE_DIR/after"
