@@ -132,7 +132,8 @@ static int my_infile_read(void *ptr, char *buf, unsigned int len)
 	if (!c || !c->offer)
 		return -1;
 	size_t n = c->offer->len - c->offered < len ? c->offer->len - c->offered : len;
-	memcpy(buf, c->offer->data + c->offered, n);
+	if (n > 0)
+		memcpy(buf, c->offer->data + c->offered, n);
 	c->offered += n;
 	return (int)n;
 }
