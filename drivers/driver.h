@@ -229,10 +229,16 @@ struct db_driver {
 	 * the engine can keep orphans at all: a whole snapshot is what the source held, orphans included, and must go
 	 * back as it was. */
 	int (*change_begin)(struct db_conn *c, const struct db_schema *s, struct err *e);
+	/* EIO unless each key was that of exactly one row. */
 	int (*delete_keys)(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
 			   struct err *e);
 	int (*delete_all)(struct db_conn *c, const struct db_table *t, struct err *e);
 	int (*change_end)(struct db_conn *c, struct strbuf *orphans, struct err *e);
+	/* After change_end: opens an unordered scan of those rows of t that this transaction wrote, and counts the
+	 * others. What is not in the scan is a row as it was before the transaction; so with delete_keys, which takes
+	 * away exactly the rows whose keys it is given, the scan and the count tell the whole table. A row that was not
+	 * written may be in the scan (then read the table). NULL: not by this driver. */
+	int (*scan_written)(struct db_conn *c, const struct db_table *t, uint64_t *ret_others, struct err *e);
 
 	/* Bulk insert, in both modes. load_row: the columns that are not generated, in table order; copied before it
 	 * returns. One load at a time; no scan meanwhile. load_end(c, false) abandons (the transaction must then be

@@ -836,6 +836,7 @@ const struct db_driver db_driver_postgres = {
     .delete_keys = pg_delete_keys,
     .delete_all = pg_delete_all,
     .change_end = pg_change_end,
+    .scan_written = pg_scan_written,
     .load_begin = pg_load_begin,
     .load_row = pg_load_row,
     .load_end = pg_load_end,

@@ -187,6 +187,7 @@ int pg_scan_some(struct pg_conn *c, const struct db_table *t, const char *where,
 /* Whether statements can be run now; *r = 0 or -EINVAL with words. */
 bool pg_in_transaction(const struct pg_conn *c, const char *what, struct err *e, int *r);
 int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e);
+int pg_scan_written(struct db_conn *conn, const struct db_table *t, uint64_t *ret_others, struct err *e);
 int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e);
 int pg_scan_close(struct db_conn *conn, struct err *e);
 int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e);

@@ -279,6 +279,15 @@ static int trace_change_end(struct db_conn *c, struct strbuf *orphans, struct er
 	return TRACE_CALL(c, change_end, TRACE_NOTHING, e, trace_of(c)->inner, orphans, e);
 }
 
+static int trace_scan_written(struct db_conn *c, const struct db_table *table, uint64_t *ret_others, struct err *e)
+{
+	TRACE_ERR(e);
+	struct strbuf d = {0};
+	trace_name(&d, table->name);
+	trace_start_rows(trace_of(c), table, true);
+	return TRACE_CALL(c, scan_written, d, e, trace_of(c)->inner, table, ret_others, e);
+}
+
 static int trace_load_begin(struct db_conn *c, const struct db_table *table, struct err *e)
 {
 	TRACE_ERR(e);
@@ -387,6 +396,7 @@ int db_trace_open(struct db_conn **ret, const struct db_driver *inner, const str
 	    TRACE_MEMBER(delete_keys),
 	    TRACE_MEMBER(delete_all),
 	    TRACE_MEMBER(change_end),
+	    TRACE_MEMBER(scan_written),
 	    TRACE_MEMBER(load_begin),
 	    TRACE_MEMBER(load_row),
 	    TRACE_MEMBER(load_end),
