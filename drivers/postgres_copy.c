@@ -367,6 +367,7 @@ int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e)
 	}
 	/* A table without a column of its own takes an empty line a row, and no column list. */
 	strbuf_adds(&sql, c->n_load ? ") FROM STDIN" : " FROM STDIN");
+	strbuf_adds(&sql, c->freeze ? " WITH (FREEZE)" : "");
 	r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
 	if (!r && PQresultStatus(res) != PGRES_COPY_IN)
 		r = err_set(e, EIO, "%s: the server does not take rows by COPY", t->name);
