@@ -546,7 +546,7 @@ int pg_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e)
 		keys[n] = o->keyword;
 		values[n++] = o->val;
 	}
-	const char *address = like->pg ? PQhostaddr(like->pg) : NULL;
+	const char *address = PQhostaddr(like->pg);
 	const char *const own[] = {
 	    "host",
 	    PQhost(like->pg),
