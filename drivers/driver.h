@@ -214,6 +214,30 @@ struct db_driver {
 
 	/* ---- restore: only after begin(DB_WRITE), in this order ---- */
 
+	/*
+	 * Large tables of a rebuild, made by several connections at a time where nobody looks, committed one by one,
+	 * and put in their places inside the one transaction. NULL, all: not by this driver.
+	 *
+	 * stage_begin, on the leader: leaves staged[i] true for those of the wanted tables of s that will be exactly
+	 * what rebuild_begin would make of them; none is no error. stage_open: a connection for a worker, on its own
+	 * thread from then on, which reads what stage_begin fixed in the leader and nothing else. There, for one table
+	 * after the other: stage_table, load_*, stage_end (its keys; committed). Then, on the leader: stage_hold locks
+	 * it until the end of the leader's transaction, which must see its `rows` rows (else EIO). Then, on any
+	 * workers, at the same time if need be: stage_index (committed); stage_read, and a scan and commit tell what is
+	 * in it. When all that is done, rebuild_begin takes the tables in.
+	 *
+	 * Workers go (commit or rollback, close) before rebuild_begin. What a failure leaves is for settle, after the
+	 * leader's rollback.
+	 */
+	int (*stage_begin)(struct db_conn *leader, const struct db_schema *s, const char *sql, bool *staged,
+			   struct err *e);
+	int (*stage_open)(struct db_conn **ret, struct db_conn *leader, struct err *e);
+	int (*stage_table)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
+	int (*stage_end)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
+	int (*stage_hold)(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e);
+	int (*stage_index)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
+	int (*stage_read)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
+
 	/* Rebuild: replaces the whole schema by `sql` (from schema_sql), data-independent part. The tables that s names
 	 * can be loaded and scanned from then on; others of the old schema that p->exclude does not match are gone at
 	 * commit. Old tables stay untouched until commit (one transaction, or shadow tables and one RENAME). *warnings
@@ -229,10 +253,16 @@ struct db_driver {
 	 * the engine can keep orphans at all: a whole snapshot is what the source held, orphans included, and must go
 	 * back as it was. */
 	int (*change_begin)(struct db_conn *c, const struct db_schema *s, struct err *e);
+	/* EIO unless each key was that of exactly one row. */
 	int (*delete_keys)(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
 			   struct err *e);
 	int (*delete_all)(struct db_conn *c, const struct db_table *t, struct err *e);
 	int (*change_end)(struct db_conn *c, struct strbuf *orphans, struct err *e);
+	/* After change_end: opens an unordered scan of those rows of t that this transaction wrote, and counts the
+	 * others. What is not in the scan is a row as it was before the transaction; so with delete_keys, which takes
+	 * away exactly the rows whose keys it is given, the scan and the count tell the whole table. A row that was not
+	 * written may be in the scan (then read the table). NULL: not by this driver. */
+	int (*scan_written)(struct db_conn *c, const struct db_table *t, uint64_t *ret_others, struct err *e);
 
 	/* Bulk insert, in both modes. load_row: the columns that are not generated, in table order; copied before it
 	 * returns. One load at a time; no scan meanwhile. load_end(c, false) abandons (the transaction must then be

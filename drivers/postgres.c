@@ -360,6 +360,24 @@ static void pg_drop_notice(void *arg, const char *message)
 	(void)message;
 }
 
+static int pg_connect_as(struct pg_conn *c, const char *const *keys, const char *const *values, unsigned timeout_ms,
+			 struct err *e)
+{
+	c->pg = PQconnectStartParams(keys, values, 0);
+	if (!c->pg)
+		return err_sys(e, ENOMEM, "cannot connect");
+	(void)PQsetNoticeProcessor(c->pg, pg_drop_notice, NULL);
+	/* Verbose words hold the SQLSTATE, which libpq does not give otherwise for a refused connection. */
+	(void)PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);
+	int r = pg_connect_wait(c, timeout_ms, e);
+	if (r < 0)
+		return r;
+	(void)PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
+	if (PQsetnonblocking(c->pg, 1))
+		return pg_fail(c, NULL, "cannot connect", e);
+	return 0;
+}
+
 static int pg_connect(struct pg_conn *c, const struct db_params *p, struct err *e)
 {
 	const char *keys[64], *values[64];
@@ -394,20 +412,7 @@ static int pg_connect(struct pg_conn *c, const struct db_params *p, struct err *
 		values[n++] = own[i + 1];
 	}
 	keys[n] = values[n] = NULL;
-
-	c->pg = PQconnectStartParams(keys, values, 0);
-	if (!c->pg)
-		return err_sys(e, ENOMEM, "cannot connect");
-	(void)PQsetNoticeProcessor(c->pg, pg_drop_notice, NULL);
-	/* Verbose words hold the SQLSTATE, which libpq does not give otherwise for a refused connection. */
-	(void)PQsetErrorVerbosity(c->pg, PQERRORS_VERBOSE);
-	int r = pg_connect_wait(c, p->connect_timeout_ms, e);
-	if (r < 0)
-		return r;
-	(void)PQsetErrorVerbosity(c->pg, PQERRORS_DEFAULT);
-	if (PQsetnonblocking(c->pg, 1))
-		return pg_fail(c, NULL, "cannot connect", e);
-	return 0;
+	return pg_connect_as(c, keys, values, p->connect_timeout_ms, e);
 }
 
 /* Everything that changes the text of a value, the order of rows or how long we may take; on every connection. When a
@@ -478,24 +483,26 @@ static char **pg_copy_strings(char *const *list)
 	return copy;
 }
 
-static int pg_open(struct db_conn **ret, const struct db_params *p, struct err *e)
+/* A connection's own, before it is connected. */
+static int pg_new(struct pg_conn **ret, const char *schema, char *const *exclude, struct err *e)
 {
-	*ret = NULL;
 	_cleanup_(cleanup_pg_conn) struct pg_conn *c = xcalloc(1, sizeof *c);
 	c->head.driver = &db_driver_postgres;
 	c->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (c->wake < 0)
 		return err_sys(e, errno, "eventfd");
-	c->schema = xstrdup(p->schema && *p->schema ? p->schema : "public");
-	c->exclude = pg_copy_strings(p->exclude);
+	c->schema = xstrdup(schema);
+	c->exclude = pg_copy_strings(exclude);
 	uint64_t noise = 0;
 	if (getrandom(&noise, sizeof noise, 0) != sizeof noise)
 		return err_sys(e, errno, "getrandom");
 	c->token = xasprintf("%016llx", (unsigned long long)noise);
+	*ret = TAKE_PTR(c);
+	return 0;
+}
 
-	int r = pg_connect(c, p, e);
-	if (r < 0)
-		return r;
+static int pg_check_server(struct pg_conn *c, struct err *e)
+{
 	c->version_num = PQserverVersion(c->pg);
 	const char *version = PQparameterStatus(c->pg, "server_version");
 	const char *encoding = PQparameterStatus(c->pg, "server_encoding");
@@ -506,11 +513,67 @@ static int pg_open(struct db_conn **ret, const struct db_params *p, struct err *
 		return err_set(e, ENOTSUP, "the server is PostgreSQL %s: metasnap needs 12 or newer",
 			       *c->server_version ? c->server_version : "of an unknown version");
 	c->sql_ascii = encoding && !strcmp(encoding, "SQL_ASCII");
-	r = pg_apply_settings(c, e);
+	return pg_apply_settings(c, e);
+}
+
+static int pg_open(struct db_conn **ret, const struct db_params *p, struct err *e)
+{
+	_cleanup_(cleanup_pg_conn) struct pg_conn *c = NULL;
+	*ret = NULL;
+	int r = pg_new(&c, p->schema && *p->schema ? p->schema : "public", p->exclude, e);
+	if (!r)
+		r = pg_connect(c, p, e);
+	if (!r)
+		r = pg_check_server(c, e);
 	if (r < 0)
 		return r;
 	*ret = (struct db_conn *)TAKE_PTR(c);
 	return 0;
+}
+
+int pg_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e)
+{
+	_cleanup_(cleanup_pg_conn) struct pg_conn *c = NULL;
+	const char *keys[96], *values[96];
+	size_t n = 0;
+	*ret = NULL;
+	PQconninfoOption *options = PQconninfo(like->pg);
+	for (PQconninfoOption *o = options; o && o->keyword && n < 90; o++) {
+		/* Of several hosts, the one that we are on; and what a service file said is in the other options. */
+		if (!o->val || !strcmp(o->keyword, "host") || !strcmp(o->keyword, "hostaddr") ||
+		    !strcmp(o->keyword, "port") || !strcmp(o->keyword, "service") || !strcmp(o->keyword, "password"))
+			continue;
+		keys[n] = o->keyword;
+		values[n++] = o->val;
+	}
+	const char *address = PQhostaddr(like->pg);
+	const char *const own[] = {
+	    "host",
+	    PQhost(like->pg),
+	    "port",
+	    PQport(like->pg),
+	    "password",
+	    PQpass(like->pg),
+	    /* of a socket's directory there is none */
+	    "hostaddr",
+	    address && *address && *PQhost(like->pg) != '/' ? address : NULL,
+	};
+	for (size_t i = 0; i < sizeof own / sizeof own[0]; i += 2) {
+		if (!own[i + 1] || !*own[i + 1])
+			continue;
+		keys[n] = own[i];
+		values[n++] = own[i + 1];
+	}
+	keys[n] = values[n] = NULL;
+	int r = pg_new(&c, like->schema, like->exclude, e);
+	if (!r)
+		r = pg_connect_as(c, keys, values, 0, e);
+	PQconninfoFree(options);
+	if (!r)
+		r = pg_check_server(c, e);
+	if (!r)
+		*ret = TAKE_PTR(c);
+	return r;
 }
 
 /* ---- transactions ---- */
@@ -567,7 +630,7 @@ static void pg_name_blockers(struct pg_conn *c, const struct pg_listing *l, stru
 	}
 }
 
-static int pg_take_restore_lock(struct pg_conn *c, struct err *e)
+int pg_take_restore_lock(struct pg_conn *c, struct err *e)
 {
 	_cleanup_result_ PGresult *res = NULL;
 	const char *params[] = {c->token, c->schema};
@@ -588,6 +651,17 @@ static int pg_take_restore_lock(struct pg_conn *c, struct err *e)
 	return 0;
 }
 
+void pg_free_restore_lock(struct pg_conn *c)
+{
+	const char *params[] = {c->schema};
+	if (c->advisory && !c->broken)
+		(void)pg_query(
+		    c, NULL, "cannot free the restore lock",
+		    "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('metasnap:' || $1, 0))", 1,
+		    params, NULL);
+	c->advisory = false;
+}
+
 static int pg_end(struct pg_conn *c, const char *sql, struct err *e)
 {
 	_cleanup_result_ PGresult *res = NULL;
@@ -599,15 +673,9 @@ static int pg_end(struct pg_conn *c, const char *sql, struct err *e)
 	/* COMMIT of a failed transaction "succeeds" with the tag ROLLBACK. */
 	if (!r && strcmp(PQcmdStatus(res), sql))
 		r = err_set(e, EIO, "%s: the server rolled the transaction back", sql);
-	if (c->advisory && !c->broken) {
+	if (!c->broken)
 		c->deadline_ms = pg_now_ms() + PG_CANCEL_TIMEOUT_MS;
-		const char *params[] = {c->schema};
-		(void)pg_query(
-		    c, NULL, "cannot free the restore lock",
-		    "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('metasnap:' || $1, 0))", 1,
-		    params, NULL);
-	}
-	c->advisory = false;
+	pg_free_restore_lock(c);
 	c->deadline_ms = 0;
 	c->shielded = false;
 	c->active = false;
@@ -615,6 +683,7 @@ static int pg_end(struct pg_conn *c, const char *sql, struct err *e)
 	pg_listing_done(&c->listing);
 	pg_marks_done(c);
 	pg_change_done(c);
+	pg_stage_done(c);
 	pg_script_done(&c->script);
 	return r;
 }
@@ -775,14 +844,6 @@ static int pg_begin_like(struct db_conn *conn, struct db_conn *leader_conn, cons
 	return r;
 }
 
-static int pg_settle(struct db_conn *conn, struct err *e)
-{
-	/* A restore is one transaction: whatever ended it, the server left nothing behind. */
-	(void)conn;
-	(void)e;
-	return 0;
-}
-
 static void pg_close(struct db_conn *conn)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
@@ -798,6 +859,7 @@ static void pg_close(struct db_conn *conn)
 	pg_listing_done(&c->listing);
 	pg_marks_done(c);
 	pg_change_done(c);
+	pg_stage_done(c);
 	pg_script_done(&c->script);
 	free(c->scan_table);
 	PQfreemem(c->line);
@@ -830,12 +892,20 @@ const struct db_driver db_driver_postgres = {
     .mark = pg_mark,
     .scan_changed = pg_scan_changed,
     .finish = pg_finish,
+    .stage_begin = pg_stage_begin,
+    .stage_open = pg_stage_open,
+    .stage_table = pg_stage_table,
+    .stage_end = pg_stage_end,
+    .stage_hold = pg_stage_hold,
+    .stage_index = pg_stage_index,
+    .stage_read = pg_stage_read,
     .rebuild_begin = pg_rebuild_begin,
     .rebuild_end = pg_rebuild_end,
     .change_begin = pg_change_begin,
     .delete_keys = pg_delete_keys,
     .delete_all = pg_delete_all,
     .change_end = pg_change_end,
+    .scan_written = pg_scan_written,
     .load_begin = pg_load_begin,
     .load_row = pg_load_row,
     .load_end = pg_load_end,

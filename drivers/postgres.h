@@ -7,6 +7,7 @@
  * postgres_mark.c      marks, and which rows are newer than one
  * postgres_dump.c      schema text by pg_dump, and its way back into statements
  * postgres_rebuild.c   restore that replaces the schema
+ * postgres_stage.c     its large tables, made by several connections beside the schema
  * postgres_change.c    restore that changes rows, foreign keys and triggers off; sequences
  *
  * A struct pg_conn belongs to one thread at a time, but for `cancelled` and `wake`, which pg_cancel sets from any.
@@ -74,6 +75,24 @@ struct pg_marks {
 	size_t n_tables;
 };
 
+/* A table that takes shape in the staging schema; indexes into the script's statements. */
+struct pg_staged {
+	char *name;
+	char *relation; /* as the text spells it, with the schema */
+	size_t create;
+	size_t *after; /* its own indexes and keys */
+	size_t n_after;
+};
+
+/* Of a leader, fixed by stage_begin: from then on other connections' threads read it. */
+struct pg_stage {
+	char *schema; /* NULL: nothing is staged */
+	char *target; /* the schema, as the text spells it */
+	struct pg_script script;
+	struct pg_staged *tables;
+	size_t n_tables;
+};
+
 struct pg_conn {
 	struct db_conn_head head;
 	PGconn *pg;
@@ -125,6 +144,8 @@ struct pg_conn {
 	struct pg_undo *undo;    /* newest first */
 	struct pg_script script; /* of rebuild_begin, whose rest rebuild_end runs */
 	size_t script_next;
+	struct pg_stage stage;
+	bool freeze; /* the load is into a table that this transaction made and nobody knows */
 };
 
 /* ---- postgres.c ---- */
@@ -166,6 +187,12 @@ static inline void pg_clear_result(PGresult **r)
 }
 #define _cleanup_result_ _cleanup_(pg_clear_result)
 
+/* Another connection to the same server, database and schema. */
+int pg_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e);
+/* One restore into a schema at a time: EBUSY. Held by the session. */
+int pg_take_restore_lock(struct pg_conn *c, struct err *e);
+void pg_free_restore_lock(struct pg_conn *c);
+
 /* ---- postgres_describe.c ---- */
 
 void pg_listing_done(struct pg_listing *l);
@@ -187,6 +214,7 @@ int pg_scan_some(struct pg_conn *c, const struct db_table *t, const char *where,
 /* Whether statements can be run now; *r = 0 or -EINVAL with words. */
 bool pg_in_transaction(const struct pg_conn *c, const char *what, struct err *e, int *r);
 int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e);
+int pg_scan_written(struct db_conn *conn, const struct db_table *t, uint64_t *ret_others, struct err *e);
 int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e);
 int pg_scan_close(struct db_conn *conn, struct err *e);
 int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e);
@@ -217,6 +245,23 @@ void pg_script_done(struct pg_script *s);
 int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, struct strbuf *warnings,
 		     struct err *e);
 int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e);
+
+/* ---- postgres_stage.c ---- */
+
+int pg_stage_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, bool *staged, struct err *e);
+int pg_stage_open(struct db_conn **ret, struct db_conn *leader, struct err *e);
+int pg_stage_table(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+int pg_stage_end(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+int pg_stage_index(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+int pg_stage_hold(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e);
+int pg_stage_read(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+void pg_stage_done(struct pg_conn *c);
+/* Whether statement i of the script was run on a staged table; *move (may be NULL) is then what takes its place, the
+ * caller's, NULL for nothing. */
+bool pg_stage_has(const struct pg_conn *c, size_t i, char **move);
+/* Inside the rebuild's transaction, when every staged table has moved. */
+int pg_stage_drop_empty(struct pg_conn *c, struct err *e);
+int pg_settle(struct db_conn *conn, struct err *e);
 
 /* ---- postgres_change.c ---- */
 

@@ -316,10 +316,10 @@ static void pg_add_delete(struct strbuf *sql, struct pg_conn *c, const struct db
 	strbuf_adds(sql, " AS t USING ROWS FROM (");
 	for (size_t k = 0; k < t->n_key; k++)
 		strbuf_addf(sql, "%spg_catalog.unnest($%zu::pg_catalog.text[])", k ? ", " : "", k + 1);
-	strbuf_adds(sql, ") AS k(");
+	strbuf_adds(sql, ") WITH ORDINALITY AS k(");
 	for (size_t k = 0; k < t->n_key; k++)
-		strbuf_addf(sql, "%sk%zu", k ? ", " : "", k + 1);
-	strbuf_adds(sql, ") WHERE ");
+		strbuf_addf(sql, "k%zu, ", k + 1);
+	strbuf_adds(sql, "n) WHERE ");
 	for (size_t k = 0; k < t->n_key; k++) {
 		const struct db_column *column = &t->columns[t->key[k]];
 		strbuf_adds(sql, k ? " AND t." : "t.");
@@ -327,6 +327,44 @@ static void pg_add_delete(struct strbuf *sql, struct pg_conn *c, const struct db
 		/* The value came from this column, so the cast to its type, length included, gives it exactly. */
 		strbuf_addf(sql, " = k.k%zu::%s", k + 1, column->type);
 	}
+	strbuf_adds(sql, " RETURNING k.n");
+	for (size_t k = 0; k < t->n_key; k++) {
+		strbuf_adds(sql, ", t.");
+		pg_add_ident(sql, t->columns[t->key[k]].name);
+	}
+}
+
+/* Whether what the server deleted (by RETURNING) is what was asked for: `=` of a type may hold for values that differ,
+ * and a comparison of counts would not tell. */
+static int pg_check_deleted(const PGresult *res, const struct db_table *t, const struct db_value *keys, size_t n,
+			    struct err *e)
+{
+	_cleanup_free_ bool *seen = xcalloc(n, sizeof *seen);
+	_cleanup_strbuf_ struct strbuf hex = {0};
+	if ((size_t)PQntuples(res) != n)
+		return err_set(e, EIO, "%s: %zu rows were to be deleted by key, the server deleted %d", t->name, n,
+			       PQntuples(res));
+	for (int i = 0; i < PQntuples(res); i++) {
+		unsigned long long at = strtoull(PQgetvalue(res, i, 0), NULL, 10);
+		bool exact = at >= 1 && at <= n && !seen[at - 1];
+		for (size_t k = 0; exact && k < t->n_key; k++) {
+			const struct db_value *v = &keys[(at - 1) * t->n_key + k];
+			const char *data = v->data, *got = PQgetvalue(res, i, (int)k + 1);
+			size_t len = v->len, got_len = (size_t)PQgetlength(res, i, (int)k + 1);
+			if (t->columns[t->key[k]].form == DB_FORM_BINARY) {
+				strbuf_clear(&hex);
+				strbuf_adds(&hex, "\\x");
+				pg_add_hex(&hex, v->data, v->len);
+				data = strbuf_str(&hex);
+				len = hex.len;
+			}
+			exact = v->data && got_len == len && !memcmp(got, data, len);
+		}
+		if (!exact)
+			return err_set(e, EIO, "%s: the server deleted another row than the one asked for", t->name);
+		seen[at - 1] = true;
+	}
+	return 0;
 }
 
 int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
@@ -360,9 +398,8 @@ int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct 
 			params[k] = strbuf_str(&arrays[k]);
 		}
 		r = pg_query(c, &res, t->name, strbuf_str(&sql), (int)t->n_key, params, e);
-		if (!r && strtoull(PQcmdTuples(res), NULL, 10) != row - first)
-			r = err_set(e, EIO, "%s: %zu rows were to be deleted by key, the server deleted %s", t->name,
-				    row - first, PQcmdTuples(res));
+		if (!r)
+			r = pg_check_deleted(res, t, keys + first * t->n_key, row - first, e);
 	}
 	for (size_t k = 0; k < t->n_key; k++)
 		strbuf_done(&arrays[k]);

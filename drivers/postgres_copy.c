@@ -34,6 +34,11 @@ bool pg_in_transaction(const struct pg_conn *c, const char *what, struct err *e,
 	return !*r;
 }
 
+/* Rows that this transaction wrote, and perhaps very old ones. Its subtransactions have later numbers, which age()
+ * gives as negative; nobody else has written to the table since it was locked, before we had a number. A frozen row
+ * keeps the number that once wrote it, which after two billion others looks like a later one. */
+#define PG_WRITTEN "pg_catalog.age(t.xmin) <= 0"
+
 /* where: NULL, or a condition on table t. tids: it is on ctid. */
 static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const struct db_table *t, enum db_scan how,
 				  const char *where, bool tids)
@@ -138,6 +143,26 @@ int pg_scan_some(struct pg_conn *c, const struct db_table *t, const char *where,
 	}
 	pg_add_scan_statement(&sql, c, t, DB_SCAN_ORDERED, where, tids);
 	return pg_start_scan(c, t, strbuf_str(&sql), n_rows, e);
+}
+
+int pg_scan_written(struct db_conn *conn, const struct db_table *t, uint64_t *ret_others, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	_cleanup_result_ PGresult *res = NULL;
+	int r;
+	if (!pg_in_transaction(c, t->name, e, &r))
+		return r;
+	strbuf_adds(&sql, "SELECT pg_catalog.count(*) FROM ONLY ");
+	pg_add_relation(&sql, c, t->name);
+	strbuf_adds(&sql, " AS t WHERE NOT " PG_WRITTEN);
+	r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
+	if (r < 0)
+		return r;
+	*ret_others = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+	strbuf_clear(&sql);
+	pg_add_scan_statement(&sql, c, t, DB_SCAN_UNORDERED, PG_WRITTEN, false);
+	return pg_start_scan(c, t, strbuf_str(&sql), UINT64_MAX, e);
 }
 
 /* Replaces field[0..len) by what it stands for; returns the new length. */
@@ -342,6 +367,7 @@ int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e)
 	}
 	/* A table without a column of its own takes an empty line a row, and no column list. */
 	strbuf_adds(&sql, c->n_load ? ") FROM STDIN" : " FROM STDIN");
+	strbuf_adds(&sql, c->freeze ? " WITH (FREEZE)" : "");
 	r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
 	if (!r && PQresultStatus(res) != PGRES_COPY_IN)
 		r = err_set(e, EIO, "%s: the server does not take rows by COPY", t->name);

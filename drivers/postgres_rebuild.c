@@ -329,6 +329,15 @@ static int pg_run_statement(struct pg_conn *c, const struct pg_statement *s, con
 	return r;
 }
 
+static int pg_run_next(struct pg_conn *c, const char *user, struct strbuf *warnings, struct err *e)
+{
+	size_t i = c->script_next++;
+	_cleanup_free_ char *move = NULL;
+	if (!pg_stage_has(c, i, &move))
+		return pg_run_statement(c, &c->script.statements[i], user, warnings, e);
+	return move ? pg_query(c, NULL, c->script.statements[i].entry, move, 0, NULL, e) : 0;
+}
+
 static int pg_current_user(struct pg_conn *c, char **ret, struct err *e)
 {
 	_cleanup_result_ PGresult *res = NULL;
@@ -398,6 +407,8 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 			       c->schema);
 	pg_script_done(&c->script);
 	int r = pg_script_parse(&c->script, sql, e);
+	if (!r && c->stage.schema && c->script.n_statements != c->stage.script.n_statements)
+		r = err_set(e, EINVAL, "the tables were staged from another text");
 	if (!r)
 		r = pg_current_user(c, &user, e);
 	if (!r)
@@ -408,7 +419,9 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 	c->script_next = 0;
 	while (!r && c->script_next < c->script.n_statements &&
 	       !pg_is_post_data(c->script.statements[c->script_next].type))
-		r = pg_run_statement(c, &c->script.statements[c->script_next++], user, warnings, e);
+		r = pg_run_next(c, user, warnings, e);
+	if (!r)
+		r = pg_stage_drop_empty(c, e);
 	return r ? r : pg_grant_public(c, warnings, e);
 }
 
@@ -444,7 +457,7 @@ int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e)
 			     " WHERE s.name = 'maintenance_work_mem' AND s.setting::pg_catalog.int8 < 262144",
 			     0, NULL, e);
 	while (!r && c->script_next < c->script.n_statements)
-		r = pg_run_statement(c, &c->script.statements[c->script_next++], user, warnings, e);
+		r = pg_run_next(c, user, warnings, e);
 	if (!r)
 		r = pg_refresh_views(c, e);
 	pg_script_done(&c->script);

@@ -234,6 +234,74 @@ static int trace_finish(struct db_conn *c, struct db_schema *s, struct err *e)
 	return TRACE_CALL(c, finish, trace_schema(s), e, trace_of(c)->inner, s, e);
 }
 
+static struct strbuf trace_table(const struct db_table *t)
+{
+	struct strbuf sb = {0};
+	trace_name(&sb, t->name);
+	return sb;
+}
+
+static int trace_stage_begin(struct db_conn *c, const struct db_schema *s, const char *sql, bool *staged, struct err *e)
+{
+	TRACE_ERR(e);
+	return TRACE_CALL(c, stage_begin, trace_schema(s), e, trace_of(c)->inner, s, sql, staged, e);
+}
+
+static struct trace_conn *trace_new(const struct db_driver *inner, int fd);
+
+static int trace_stage_open(struct db_conn **ret, struct db_conn *leader, struct err *e)
+{
+	TRACE_ERR(e);
+	struct db_conn *inner = NULL;
+	*ret = NULL;
+	int fd = fcntl(trace_of(leader)->fd, F_DUPFD_CLOEXEC, 0);
+	if (fd < 0)
+		return err_sys(e, errno, "METASNAP_TRACE");
+	int r = TRACE_CALL(leader, stage_open, TRACE_NOTHING, e, &inner, trace_of(leader)->inner, e);
+	if (r < 0) {
+		(void)close(fd);
+		return r;
+	}
+	struct trace_conn *t = trace_new(trace_driver(leader), fd);
+	t->inner = inner;
+	*ret = (struct db_conn *)t;
+	return 0;
+}
+
+static int trace_stage_table(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
+{
+	TRACE_ERR(e);
+	return TRACE_CALL(c, stage_table, trace_table(t), e, trace_of(c)->inner,
+			  ((const struct trace_conn *)leader)->inner, t, e);
+}
+
+static int trace_stage_end(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
+{
+	TRACE_ERR(e);
+	return TRACE_CALL(c, stage_end, trace_table(t), e, trace_of(c)->inner,
+			  ((const struct trace_conn *)leader)->inner, t, e);
+}
+
+static int trace_stage_index(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
+{
+	TRACE_ERR(e);
+	return TRACE_CALL(c, stage_index, trace_table(t), e, trace_of(c)->inner,
+			  ((const struct trace_conn *)leader)->inner, t, e);
+}
+
+static int trace_stage_hold(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e)
+{
+	TRACE_ERR(e);
+	return TRACE_CALL(leader, stage_hold, trace_table(t), e, trace_of(leader)->inner, t, rows, e);
+}
+
+static int trace_stage_read(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
+{
+	TRACE_ERR(e);
+	return TRACE_CALL(c, stage_read, trace_table(t), e, trace_of(c)->inner,
+			  ((const struct trace_conn *)leader)->inner, t, e);
+}
+
 static int trace_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
 			       struct err *e)
 {
@@ -277,6 +345,15 @@ static int trace_change_end(struct db_conn *c, struct strbuf *orphans, struct er
 {
 	TRACE_ERR(e);
 	return TRACE_CALL(c, change_end, TRACE_NOTHING, e, trace_of(c)->inner, orphans, e);
+}
+
+static int trace_scan_written(struct db_conn *c, const struct db_table *table, uint64_t *ret_others, struct err *e)
+{
+	TRACE_ERR(e);
+	struct strbuf d = {0};
+	trace_name(&d, table->name);
+	trace_start_rows(trace_of(c), table, true);
+	return TRACE_CALL(c, scan_written, d, e, trace_of(c)->inner, table, ret_others, e);
 }
 
 static int trace_load_begin(struct db_conn *c, const struct db_table *table, struct err *e)
@@ -360,14 +437,8 @@ static void trace_close(struct db_conn *c)
 /* Forwarded only where the inner driver has it, as callers look at NULL. */
 #define TRACE_MEMBER(name) .name = inner->name ? trace_##name : NULL
 
-int db_trace_open(struct db_conn **ret, const struct db_driver *inner, const struct db_params *p, const char *path,
-		  struct err *e)
+static struct trace_conn *trace_new(const struct db_driver *inner, int fd)
 {
-	TRACE_ERR(e);
-	*ret = NULL;
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_sys(e, errno, "METASNAP_TRACE: %s", path);
 	struct trace_conn *t = xcalloc(1, sizeof *t);
 	t->fd = fd;
 	t->driver = (struct db_driver){
@@ -381,12 +452,20 @@ int db_trace_open(struct db_conn **ret, const struct db_driver *inner, const str
 	    TRACE_MEMBER(mark),
 	    TRACE_MEMBER(scan_changed),
 	    TRACE_MEMBER(finish),
+	    TRACE_MEMBER(stage_begin),
+	    TRACE_MEMBER(stage_open),
+	    TRACE_MEMBER(stage_table),
+	    TRACE_MEMBER(stage_end),
+	    TRACE_MEMBER(stage_hold),
+	    TRACE_MEMBER(stage_index),
+	    TRACE_MEMBER(stage_read),
 	    TRACE_MEMBER(rebuild_begin),
 	    TRACE_MEMBER(rebuild_end),
 	    TRACE_MEMBER(change_begin),
 	    TRACE_MEMBER(delete_keys),
 	    TRACE_MEMBER(delete_all),
 	    TRACE_MEMBER(change_end),
+	    TRACE_MEMBER(scan_written),
 	    TRACE_MEMBER(load_begin),
 	    TRACE_MEMBER(load_row),
 	    TRACE_MEMBER(load_end),
@@ -398,6 +477,18 @@ int db_trace_open(struct db_conn **ret, const struct db_driver *inner, const str
 	    .close = trace_close,
 	};
 	t->head.driver = &t->driver;
+	return t;
+}
+
+int db_trace_open(struct db_conn **ret, const struct db_driver *inner, const struct db_params *p, const char *path,
+		  struct err *e)
+{
+	TRACE_ERR(e);
+	*ret = NULL;
+	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return err_sys(e, errno, "METASNAP_TRACE: %s", path);
+	struct trace_conn *t = trace_new(inner, fd);
 	uint64_t start = trace_now();
 	int r = inner->open(&t->inner, p, e);
 	struct strbuf d = {0};

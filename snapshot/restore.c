@@ -2,8 +2,10 @@
  * snapshot/restore.c - restore: the plan is the diff of the safety snapshot and the target, both in the catalog; what
  * is applied is read back and compared with the target's digests before COMMIT.
  *
- * Runs on the job's thread with one server connection. The tables are locked against other writers from the safety
- * snapshot on, so the difference is exact until the end.
+ * Runs on the job's thread with one server connection, on which everything is committed at once. The tables are locked
+ * against other writers from the safety snapshot on, so the difference is exact until the end. Where the driver can
+ * make tables beside the schema (stage_*), a rebuild has some more threads with a connection each, gone before the rest
+ * goes on; struct stage says what its mutex guards.
  */
 #include "snapshot/restore.h"
 
@@ -13,6 +15,8 @@
 #include "snapshot/capture.h"
 
 #define RESTORE_KEY_BATCH 1000U
+#define RESTORE_WORKERS_MAX 4
+#define RESTORE_STAGE_BYTES (1U << 20) /* of lines: smaller tables are not worth a transaction of their own */
 
 /* ---- the target ---- */
 
@@ -351,8 +355,15 @@ static int check_tables(char *const *tables, const struct db_schema *live, const
 
 /* ---- applying ---- */
 
+/* What a difference did to one table: what must then be found in it. */
+struct change {
+	struct digest deleted, loaded;
+	bool whole; /* all rows were replaced */
+};
+
 struct apply {
 	struct restore *rs;
+	struct db_conn *conn;
 	const struct db_driver *driver;
 	const struct db_table *table;
 	const struct row_codec *codec;
@@ -361,7 +372,8 @@ struct apply {
 	struct db_value *key;
 	size_t *key_at;
 	size_t n_keys;
-	bool deleting;
+	struct change *change; /* NULL: nobody asks */
+	struct hasher *hasher;
 };
 
 static void apply_done(struct apply *a)
@@ -370,6 +382,14 @@ static void apply_done(struct apply *a)
 	strbuf_done(&a->keys);
 	free(a->key);
 	free(a->key_at);
+	hasher_free(a->hasher);
+}
+
+static void apply_count(struct apply *a, struct digest *d, const struct stream_row *row)
+{
+	uint8_t sha[ROW_SHA_LEN];
+	hasher_sha256(a->hasher, row->line, row->line_len, sha);
+	digest_add(d, sha);
 }
 
 static int apply_step(struct apply *a, size_t bytes, struct err *e)
@@ -390,7 +410,7 @@ static int apply_flush_keys(struct apply *a, struct err *e)
 	for (size_t i = 0; i < n; i++)
 		if (a->key[i].data)
 			a->key[i].data = strbuf_str(&a->keys) + a->key_at[i];
-	int r = a->driver->delete_keys(a->rs->conn, a->table, a->key, a->n_keys, e);
+	int r = a->driver->delete_keys(a->conn, a->table, a->key, a->n_keys, e);
 	a->n_keys = 0;
 	strbuf_clear(&a->keys);
 	return r;
@@ -404,6 +424,8 @@ static int apply_delete(void *arg, const struct stream_row *l, struct err *e)
 		r = row_decode(a->codec, l->line, l->line_len, &a->values, e);
 	if (r < 0)
 		return r;
+	if (a->change)
+		apply_count(a, &a->change->deleted, l);
 	const struct db_value *key = a->values.v + row_codec_columns(a->codec);
 	for (size_t i = 0; i < a->table->n_key; i++) {
 		size_t at = a->n_keys * a->table->n_key + i;
@@ -427,7 +449,9 @@ static int apply_load(void *arg, const struct stream_row *r, struct err *e)
 	int q = apply_step(a, r->line_len, e);
 	if (q == 0)
 		q = row_decode(a->codec, r->line, r->line_len, &a->values, e);
-	return q == 0 ? a->driver->load_row(a->rs->conn, a->values.v, e) : q;
+	if (q == 0 && a->change)
+		apply_count(a, &a->change->loaded, r);
+	return q == 0 ? a->driver->load_row(a->conn, a->values.v, e) : q;
 }
 
 static int apply_load_changed(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e)
@@ -449,17 +473,19 @@ static int apply_merge(struct apply *a, int64_t live_version, int64_t target_ver
 static int apply_loads(struct apply *a, int64_t live_version, int64_t target_version, struct err *e)
 {
 	struct merge_sink sink = {a, NULL, apply_load, NULL, apply_load_changed};
-	int r = a->driver->load_begin(a->rs->conn, a->table, e);
+	int r = a->driver->load_begin(a->conn, a->table, e);
 	if (r < 0)
 		return r;
 	r = apply_merge(a, live_version, target_version, &sink, e);
-	int q = a->driver->load_end(a->rs->conn, r == 0, r == 0 ? e : NULL);
+	int q = a->driver->load_end(a->conn, r == 0, r == 0 ? e : NULL);
 	return r < 0 ? r : q;
 }
 
-static int apply_init(struct apply *a, struct restore *rs, const struct db_table *t, int64_t codec_id, struct err *e)
+static int apply_init(struct apply *a, struct restore *rs, struct db_conn *conn, const struct db_table *t,
+		      int64_t codec_id, struct change *change, struct err *e)
 {
-	*a = (struct apply){.rs = rs, .driver = db_driver_of(rs->conn), .table = t};
+	*a = (struct apply){.rs = rs, .conn = conn, .driver = db_driver_of(conn), .table = t, .change = change};
+	a->hasher = change ? hasher_new() : NULL;
 	int r = catalog_codec(rs->catalog, codec_id, &a->codec, e);
 	if (r < 0)
 		return r;
@@ -471,15 +497,16 @@ static int apply_init(struct apply *a, struct restore *rs, const struct db_table
 
 /* Makes the live table t (as the safety snapshot has it in `live`) the target version. */
 static int apply_table(struct restore *rs, const struct db_table *t, const struct version_info *live,
-		       const struct version_info *target, struct err *e)
+		       const struct version_info *target, struct change *change, struct err *e)
 {
 	_cleanup_(apply_done) struct apply a;
-	int r = apply_init(&a, rs, t, target->codec_id, e);
+	int r = apply_init(&a, rs, rs->conn, t, target->codec_id, change, e);
 	if (r < 0)
 		return r;
 	job_ctl_say(rs->job, "restore: %s", t->name);
 	/* Rows without a key of their own cannot be named one by one. */
 	if (t->key_kind != DB_KEY_UNIQUE || !live || live->codec_id != target->codec_id) {
+		change->whole = true;
 		r = a.driver->delete_all(rs->conn, t, e);
 		return r == 0 ? apply_loads(&a, 0, target->id, e) : r;
 	}
@@ -490,23 +517,17 @@ static int apply_table(struct restore *rs, const struct db_table *t, const struc
 	return r == 0 ? apply_loads(&a, live->id, target->id, e) : r;
 }
 
-/* Reads the table back through the same code and compares digests. */
-static int verify_table(struct restore *rs, const struct db_table *t, const struct version_info *target, struct err *e)
+/* The digest of the scan that is open on conn, read through the code that captures. */
+static int digest_scan(struct restore *rs, struct db_conn *conn, const struct row_codec *codec, struct digest *ret,
+		       struct err *e)
 {
-	const struct db_driver *d = db_driver_of(rs->conn);
-	const struct row_codec *codec;
-	int r = catalog_codec(rs->catalog, target->codec_id, &codec, e);
-	if (r < 0)
-		return r;
-	job_ctl_say(rs->job, "verify: %s", t->name);
+	const struct db_driver *d = db_driver_of(conn);
 	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
 	_cleanup_strbuf_ struct strbuf line = {0};
-	struct digest digest = {0};
-	r = d->scan_open(rs->conn, t, DB_SCAN_UNORDERED, e);
-	if (r < 0)
-		return r;
 	const struct db_value *values;
-	while ((r = d->scan_next(rs->conn, &values, e)) == 1) {
+	int r;
+	*ret = (struct digest){0};
+	while ((r = d->scan_next(conn, &values, e)) == 1) {
 		strbuf_clear(&line);
 		r = row_encode(codec, values, &line, e);
 		if (r == 0 && atomic_load_explicit(&rs->job->cancelled, memory_order_relaxed))
@@ -515,17 +536,297 @@ static int verify_table(struct restore *rs, const struct db_table *t, const stru
 			break;
 		uint8_t sha[ROW_SHA_LEN];
 		hasher_sha256(h, line.data, line.len, sha);
-		digest_add(&digest, sha);
+		digest_add(ret, sha);
 	}
-	int q = d->scan_close(rs->conn, r == 0 ? e : NULL);
-	if (r < 0 || q < 0)
-		return r < 0 ? r : q;
-	if (!digest_equal(&digest, &target->digest))
-		return err_set(e, EIO,
-			       "table %s: after the restore it holds %" PRIu64
-			       " rows that differ from the snapshot's %" PRIu64 "; rolled back",
-			       t->name, digest.count, target->rows);
-	return 0;
+	int q = d->scan_close(conn, r == 0 ? e : NULL);
+	return r < 0 ? r : q;
+}
+
+/* Reads the whole table back. */
+static int verify_whole(struct restore *rs, struct db_conn *conn, const struct db_table *t,
+			const struct row_codec *codec, const struct version_info *target, struct err *e)
+{
+	struct digest digest;
+	int r = db_driver_of(conn)->scan_open(conn, t, DB_SCAN_UNORDERED, e);
+	if (r == 0)
+		r = digest_scan(rs, conn, codec, &digest, e);
+	if (r == 0 && !digest_equal(&digest, &target->digest))
+		r = err_set(e, EIO,
+			    "table %s: after the restore it holds %" PRIu64
+			    " rows that differ from the snapshot's %" PRIu64 "; rolled back",
+			    t->name, digest.count, target->rows);
+	return r;
+}
+
+/*
+ * Proves the table without reading what was not written. `was` is what it held when it was locked. The rows that were
+ * not written are some of those; as many as `was` less the deleted ones are left; and the deleted ones, of unique keys
+ * that the driver compared, are not among them: so it is all others, unchanged. With the written ones, which are read
+ * back, they must add up to the target. 1: proven; 0: not, which only reading all of it can decide.
+ */
+static int verify_written(struct restore *rs, const struct db_table *t, const struct row_codec *codec,
+			  const struct change *change, const struct version_info *was,
+			  const struct version_info *target, struct err *e)
+{
+	struct digest written, sum = was->digest;
+	uint64_t others = 0;
+	digest_merge(&sum, &change->deleted, true);
+	uint64_t kept = sum.count;
+	digest_merge(&sum, &change->loaded, false);
+	if (!digest_equal(&sum, &target->digest))
+		return 0;
+	int r = db_driver_of(rs->conn)->scan_written(rs->conn, t, &others, e);
+	if (r == 0)
+		r = digest_scan(rs, rs->conn, codec, &written, e);
+	return r < 0 ? r : others == kept && digest_equal(&written, &change->loaded);
+}
+
+/* change, was: NULL when the table was made anew. */
+static int verify_table(struct restore *rs, struct db_conn *conn, const struct db_table *t, const struct change *change,
+			const struct version_info *was, const struct version_info *target, struct err *e)
+{
+	const struct row_codec *codec;
+	int r = catalog_codec(rs->catalog, target->codec_id, &codec, e);
+	if (r < 0)
+		return r;
+	job_ctl_say(rs->job, "verify: %s", t->name);
+	if (change && !change->whole && was && db_driver_of(conn)->scan_written)
+		r = verify_written(rs, t, codec, change, was, target, e);
+	return r == 0 ? verify_whole(rs, conn, t, codec, target, e) : r < 0 ? r : 0;
+}
+
+/* ---- a rebuild's large tables, on several connections ---- */
+
+enum stage_state { STAGE_NONE, STAGE_WAITING, STAGE_LOADING, STAGE_LOADED, STAGE_HELD };
+enum stage_job { STAGE_INDEX, STAGE_LOAD, STAGE_READ }; /* in the order of urgency */
+
+struct stage {
+	struct restore *rs;
+	const struct target *target;
+	pthread_mutex_t mutex; /* of all below */
+	pthread_cond_t changed;
+	struct stage_table {
+		enum stage_state state;
+		bool due[STAGE_READ + 1]; /* jobs that nobody has taken */
+	} * table;                        /* as the target's versions */
+	struct stage_worker {
+		struct stage *stage;
+		struct db_conn *conn; /* used by the worker's thread; cancel from the leader's */
+		pthread_t thread;
+		bool done;
+	} worker[RESTORE_WORKERS_MAX];
+	size_t n_workers;
+	int failed; /* the first failure, and its words */
+	struct err why;
+};
+
+static void stage_fail(struct stage *st, int r, const struct err *why)
+{
+	MUTEX_GUARD(&st->mutex);
+	if (!st->failed) {
+		st->failed = r;
+		st->why = *why;
+	}
+	(void)pthread_cond_broadcast(&st->changed);
+}
+
+/* The most urgent job, of the largest table that has one. False: there will be none. Waits while there may be. */
+static bool stage_take(struct stage *st, size_t *ret, enum stage_job *ret_job)
+{
+	const struct version_list *l = &st->target->versions;
+	MUTEX_GUARD(&st->mutex);
+	while (!st->failed) {
+		bool found = false, coming = false;
+		for (int job = STAGE_INDEX; job <= STAGE_READ && !found; job++)
+			for (size_t i = 0; i < l->n; i++)
+				if (st->table[i].due[job] && (!found || l->v[i].line_bytes > l->v[*ret].line_bytes)) {
+					*ret = i;
+					*ret_job = (enum stage_job)job;
+					found = true;
+				}
+		if (found) {
+			st->table[*ret].due[*ret_job] = false;
+			if (*ret_job == STAGE_LOAD)
+				st->table[*ret].state = STAGE_LOADING;
+			return true;
+		}
+		for (size_t i = 0; i < l->n; i++)
+			coming |= st->table[i].state == STAGE_LOADING || st->table[i].state == STAGE_LOADED;
+		if (!coming)
+			return false;
+		(void)pthread_cond_wait(&st->changed, &st->mutex);
+	}
+	return false;
+}
+
+static void stage_set(struct stage *st, size_t i, enum stage_state state)
+{
+	MUTEX_GUARD(&st->mutex);
+	st->table[i].state = state;
+	/* The leader's transaction holds the table before it is read back: what is read is what will be committed. */
+	st->table[i].due[STAGE_INDEX] = st->table[i].due[STAGE_READ] = state == STAGE_HELD;
+	(void)pthread_cond_broadcast(&st->changed);
+}
+
+static int stage_do(struct stage_worker *w, size_t i, enum stage_job job, struct err *e)
+{
+	struct restore *rs = w->stage->rs;
+	const struct db_driver *d = db_driver_of(w->conn);
+	const struct db_table *t = &w->stage->target->schema->tables[i];
+	const struct version_info *v = &w->stage->target->versions.v[i];
+	if (job == STAGE_INDEX)
+		return d->stage_index(w->conn, rs->conn, t, e);
+	if (job == STAGE_READ) {
+		int r = d->stage_read(w->conn, rs->conn, t, e);
+		if (r == 0)
+			r = verify_table(rs, w->conn, t, NULL, NULL, v, e);
+		return r == 0 ? d->commit(w->conn, e) : r;
+	}
+	_cleanup_(apply_done) struct apply a;
+	job_ctl_say(rs->job, "restore: %s", t->name);
+	int r = apply_init(&a, rs, w->conn, t, v->codec_id, NULL, e);
+	if (r == 0)
+		r = d->stage_table(w->conn, rs->conn, t, e);
+	if (r == 0)
+		r = apply_loads(&a, 0, v->id, e);
+	if (r == 0)
+		r = d->stage_end(w->conn, rs->conn, t, e);
+	if (r == 0)
+		stage_set(w->stage, i, STAGE_LOADED);
+	return r;
+}
+
+static void *stage_work(void *arg)
+{
+	struct stage_worker *w = arg;
+	struct stage *st = w->stage;
+	struct err why = ERR_INIT;
+	enum stage_job job = STAGE_LOAD;
+	size_t i = 0;
+	int r = 0;
+	while (r == 0 && stage_take(st, &i, &job)) {
+		r = stage_do(w, i, job, &why);
+		if (r < 0)
+			err_prefix(&why, "table %s", st->target->versions.v[i].name);
+	}
+	if (r < 0)
+		stage_fail(st, r, &why);
+	MUTEX_GUARD(&st->mutex);
+	w->done = true;
+	(void)pthread_cond_broadcast(&st->changed);
+	return NULL;
+}
+
+/* Whether a worker still runs; *ret is a table that one waits to have held (the number of tables: none). */
+static bool stage_wait(struct stage *st, size_t *ret)
+{
+	struct timespec until;
+	(void)clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += 100000000;
+	until.tv_sec += until.tv_nsec / 1000000000;
+	until.tv_nsec %= 1000000000;
+	MUTEX_GUARD(&st->mutex);
+	for (bool waited = false;; waited = true) {
+		bool running = false;
+		for (size_t k = 0; k < st->n_workers; k++)
+			running |= !st->worker[k].done;
+		size_t i = 0;
+		while (i < st->target->versions.n && (st->failed || st->table[i].state != STAGE_LOADED))
+			i++;
+		*ret = i;
+		if (!running || i < st->target->versions.n || waited)
+			return running;
+		/* Not for ever: a cancelled job sets a flag and wakes nobody here. */
+		(void)pthread_cond_timedwait(&st->changed, &st->mutex, &until);
+	}
+}
+
+static void stage_lead(struct stage *st)
+{
+	struct restore *rs = st->rs;
+	const struct db_driver *d = db_driver_of(rs->conn);
+	struct err why = ERR_INIT;
+	bool stopped = false;
+	size_t i;
+	while (stage_wait(st, &i)) {
+		int r = 0;
+		if (atomic_load(&rs->job->cancelled))
+			r = err_set(&why, EINTR, "cancelled");
+		else if (i < st->target->versions.n)
+			r = d->stage_hold(rs->conn, &st->target->schema->tables[i], st->target->versions.v[i].rows,
+					  &why);
+		if (r < 0)
+			stage_fail(st, r, &why);
+		else if (i < st->target->versions.n)
+			stage_set(st, i, STAGE_HELD);
+		MUTEX_GUARD(&st->mutex);
+		for (size_t k = 0; st->failed && !stopped && k < st->n_workers; k++)
+			d->cancel(st->worker[k].conn);
+		stopped = st->failed != 0;
+	}
+}
+
+/* Makes the tables that are worth it and fit for it; which, is between the driver's stage_begin and rebuild_begin.
+ * staged[i]: table i of the target is loaded and has been read back. */
+static int apply_stage(struct restore *rs, const struct target *t, bool *staged, struct err *e)
+{
+	const struct db_driver *d = db_driver_of(rs->conn);
+	size_t n = 0;
+	for (size_t i = 0; d->stage_begin && i < t->versions.n; i++)
+		n += staged[i] = t->versions.v[i].line_bytes >= RESTORE_STAGE_BYTES;
+	int r = n > 1 ? d->stage_begin(rs->conn, t->schema, strbuf_str(&t->sql), staged, e) : 0;
+	struct stage st = {.rs = rs,
+			   .target = t,
+			   .mutex = PTHREAD_MUTEX_INITIALIZER,
+			   .changed = PTHREAD_COND_INITIALIZER,
+			   .table = xcalloc(t->versions.n, sizeof *st.table)};
+	/* More than the server has processors would only keep the largest table, which ends last, from its own. How
+	 * many it has is not known: as many as here, it is assumed. */
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	size_t most = processors <= 2                     ? 2
+		      : processors >= RESTORE_WORKERS_MAX ? RESTORE_WORKERS_MAX
+							  : (size_t)processors;
+	size_t wanted_workers = 0;
+	for (size_t i = 0; i < t->versions.n; i++) {
+		staged[i] = staged[i] && n > 1 && r == 0;
+		st.table[i].state = staged[i] ? STAGE_WAITING : STAGE_NONE;
+		st.table[i].due[STAGE_LOAD] = staged[i];
+		wanted_workers += staged[i];
+	}
+	for (size_t k = 0; r == 0 && k < wanted_workers && k < most; k++) {
+		struct stage_worker *w = &st.worker[k];
+		struct err why = ERR_INIT;
+		w->stage = &st;
+		r = d->stage_open(&w->conn, rs->conn, &why);
+		int q = r == 0 ? pthread_create(&w->thread, NULL, stage_work, w) : 0;
+		if (q)
+			r = err_sys(&why, q, "cannot start a thread");
+		if (r == 0) {
+			MUTEX_GUARD(&st.mutex);
+			st.n_workers++;
+			continue;
+		}
+		db_close(TAKE_PTR(w->conn));
+		/* One is enough to do it. */
+		if (k > 0) {
+			r = 0;
+			break;
+		}
+		if (e)
+			*e = why;
+	}
+	stage_lead(&st);
+	for (size_t k = 0; k < st.n_workers; k++) {
+		(void)pthread_join(st.worker[k].thread, NULL);
+		db_close(st.worker[k].conn);
+	}
+	free(st.table);
+	if (r == 0 && st.failed) {
+		r = st.failed;
+		if (e)
+			*e = st.why;
+	}
+	return r;
 }
 
 /* Description to scan and load with: the target's own, which is what its codec encodes. */
@@ -533,11 +834,16 @@ static int apply_rebuild(struct restore *rs, const struct target *t, struct err 
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	_cleanup_strbuf_ struct strbuf warnings = {0};
-	int r = d->rebuild_begin(rs->conn, t->schema, strbuf_str(&t->sql), &warnings, e);
+	_cleanup_free_ bool *staged = xcalloc(t->versions.n, sizeof *staged);
+	int r = apply_stage(rs, t, staged, e);
+	if (r == 0)
+		r = d->rebuild_begin(rs->conn, t->schema, strbuf_str(&t->sql), &warnings, e);
 	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
+		if (staged[i])
+			continue;
 		_cleanup_(apply_done) struct apply a;
 		job_ctl_say(rs->job, "restore: %s", t->versions.v[i].name);
-		r = apply_init(&a, rs, &t->schema->tables[i], t->versions.v[i].codec_id, e);
+		r = apply_init(&a, rs, rs->conn, &t->schema->tables[i], t->versions.v[i].codec_id, NULL, e);
 		if (r == 0)
 			r = apply_loads(&a, 0, t->versions.v[i].id, e);
 		if (r < 0)
@@ -552,7 +858,8 @@ static int apply_rebuild(struct restore *rs, const struct target *t, struct err 
 	if (r == 0)
 		r = d->set_sequences(rs->conn, t->schema, e);
 	for (size_t i = 0; r == 0 && i < t->versions.n; i++)
-		r = verify_table(rs, &t->schema->tables[i], &t->versions.v[i], e);
+		if (!staged[i])
+			r = verify_table(rs, rs->conn, &t->schema->tables[i], NULL, NULL, &t->versions.v[i], e);
 	return r;
 }
 
@@ -593,12 +900,13 @@ static int apply_difference(struct restore *rs, const struct version_list *safet
 			    const bool *touched, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
+	_cleanup_free_ struct change *changes = xcalloc(t->versions.n, sizeof *changes);
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
 		if (!touched[i])
 			continue;
 		r = apply_table(rs, &t->schema->tables[i], version_of(safety, t->versions.v[i].name), &t->versions.v[i],
-				e);
+				&changes[i], e);
 		if (r < 0)
 			err_prefix(e, "table %s", t->versions.v[i].name);
 	}
@@ -613,7 +921,8 @@ static int apply_difference(struct restore *rs, const struct version_list *safet
 		r = d->set_sequences(rs->conn, t->schema, e);
 	for (size_t i = 0; r == 0 && i < t->versions.n; i++)
 		if (touched[i])
-			r = verify_table(rs, &t->schema->tables[i], &t->versions.v[i], e);
+			r = verify_table(rs, rs->conn, &t->schema->tables[i], &changes[i],
+					 version_of(safety, t->versions.v[i].name), &t->versions.v[i], e);
 	return r;
 }
 
@@ -748,6 +1057,9 @@ int restore_run(struct restore *rs, struct err *e)
 			restore_plan_done(&plan);
 		if (r < 0 || rs->dry_run)
 			d->rollback(rs->conn);
+		/* What a rebuild leaves beside the schema. If it cannot go now, it goes before the next restore. */
+		if (r < 0 && rs->begun && !rs->uncertain && d->stage_begin)
+			(void)d->settle(rs->conn, NULL);
 	}
 	if (rs->tables == one)
 		rs->tables = NULL;
@@ -766,12 +1078,13 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 	if (r == 0)
 		r = catalog_table(rs->catalog, rs->safety_id, table, &v, e);
 	_cleanup_(apply_done) struct apply a = {0};
+	struct change change = {0};
 	const struct db_table *t = NULL;
 	if (r == 0)
 		r = catalog_codec(rs->catalog, v.codec_id, &a.codec, e);
 	if (r == 0) {
 		t = row_codec_table(a.codec);
-		r = apply_init(&a, rs, t, v.codec_id, e);
+		r = apply_init(&a, rs, rs->conn, t, v.codec_id, &change, e);
 	}
 	if (r == 0 && t->key_kind != DB_KEY_UNIQUE)
 		r = err_set(e, ENOTSUP,
@@ -831,10 +1144,11 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 	}
 	if (r == 0)
 		r = d->change_end(rs->conn, NULL, e);
-	v.digest = want;
-	v.rows = want.count;
+	struct version_info after = v;
+	after.digest = want;
+	after.rows = want.count;
 	if (r == 0)
-		r = verify_table(rs, t, &v, e);
+		r = verify_table(rs, rs->conn, t, &change, &v, &after, e);
 	stored_row_done(&old);
 	version_info_done(&v);
 	return r == 0 ? commit_target(rs, e) : r;

@@ -1457,6 +1457,17 @@ void digest_sub(struct digest *d, const uint8_t sha[ROW_SHA_LEN])
 	d->count--;
 }
 
+void digest_merge(struct digest *d, const struct digest *b, bool out)
+{
+	if (out) {
+		digest_sub(d, b->sum);
+		d->count -= b->count - 1;
+	} else {
+		digest_add(d, b->sum);
+		d->count += b->count - 1;
+	}
+}
+
 bool digest_equal(const struct digest *a, const struct digest *b)
 {
 	return a->count == b->count && !memcmp(a->sum, b->sum, ROW_SHA_LEN);

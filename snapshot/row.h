@@ -99,4 +99,6 @@ struct digest {
 };
 void digest_add(struct digest *d, const uint8_t sha[ROW_SHA_LEN]);
 void digest_sub(struct digest *d, const uint8_t sha[ROW_SHA_LEN]);
+/* Adds all rows of b at once, or takes them out. */
+void digest_merge(struct digest *d, const struct digest *b, bool out);
 bool digest_equal(const struct digest *a, const struct digest *b);

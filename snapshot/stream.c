@@ -49,6 +49,15 @@ static void version_stream_close(struct row_stream *s)
 	free(s);
 }
 
+/* Where nobody asks for the rows that are the same, those that two versions share are not read at all. */
+static int skip_shared(struct row_stream *left, struct row_stream *right, const struct merge_sink *sink, struct err *e)
+{
+	if (sink->same || left->next != version_stream_next || right->next != version_stream_next)
+		return 0;
+	struct row_cursor *l = ((struct version_stream *)left)->cursor, *r = ((struct version_stream *)right)->cursor;
+	return l && r ? row_cursor_skip_shared(l, r, e) : 0;
+}
+
 int stream_version(struct row_stream **ret, struct catalog *c, int64_t version_id, struct err *e)
 {
 	_cleanup_(cleanup_row_cursor) struct row_cursor *cursor = NULL;
@@ -310,8 +319,10 @@ int stream_changed(struct row_stream **ret, struct db_conn *conn, const struct d
 int merge_streams(struct row_stream *left, struct row_stream *right, const struct merge_sink *sink, struct err *e)
 {
 	struct stream_row l, r;
+	int q = skip_shared(left, right, sink, e);
+	if (q < 0)
+		return q;
 	int nl = left->next(left, &l, e), nr = nl < 0 ? 0 : right->next(right, &r, e);
-	int q = 0;
 	while (q == 0 && nl >= 0 && nr >= 0 && (nl || nr)) {
 		int order = !nl ? 1 : !nr ? -1 : key_compare(l.key, l.key_len, r.key, r.key_len);
 		if (order < 0)
@@ -322,6 +333,8 @@ int merge_streams(struct row_stream *left, struct row_stream *right, const struc
 			q = sink->same ? sink->same(sink->arg, &l, &r, e) : 0;
 		else
 			q = sink->changed ? sink->changed(sink->arg, &l, &r, e) : 0;
+		if (q == 0 && order == 0)
+			q = skip_shared(left, right, sink, e);
 		if (q == 0 && order <= 0)
 			nl = left->next(left, &l, e);
 		if (q == 0 && nl >= 0 && order >= 0)

@@ -599,40 +599,63 @@ int row_cursor_open(struct row_cursor **ret, struct catalog *c, int64_t version_
 	return cursor_open(ret, c, version_id, SEEK_ROW, first, NULL, 0, e);
 }
 
-int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e)
+/* At the extent of the next row: 1, or 0 at the end. */
+static int cursor_settle(struct row_cursor *rc, struct err *e)
 {
-	if (rc->end)
-		return 0;
-	if (rc->at == rc->place.extent.count) {
+	while (!rc->end && rc->at == rc->place.extent.count) {
 		int r = place_advance(rc->catalog, rc->version, &rc->place, e);
 		if (r == 0 && rc->place.row != rc->version->rows)
 			r = err_set(e, EIO,
 				    "catalog: a table version is damaged: it ends after %" PRIu64 " of its %" PRIu64
 				    " rows",
 				    rc->place.row, rc->version->rows);
-		if (r <= 0) {
-			rc->end = r == 0;
+		if (r < 0)
 			return r;
-		}
+		rc->end = r == 0;
 		rc->at = 0;
 	}
+	return !rc->end;
+}
+
+int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e)
+{
+	int r = cursor_settle(rc, e);
+	if (r <= 0)
+		return r;
 	if (!rc->pack || rc->pack->id != rc->place.extent.pack) {
 		pack_put(rc->pack);
 		rc->pack = NULL;
-		int r = pack_get(rc->catalog, rc->place.extent.pack, &rc->pack, e);
+		r = pack_get(rc->catalog, rc->place.extent.pack, &rc->pack, e);
 		if (r < 0)
 			/* A page names it: its absence is damage, not "no such row". */
 			return r == -ENOENT
 				   ? err_set(e, EIO, "catalog: pack %" PRId64 " is missing", rc->place.extent.pack)
 				   : r;
 	}
-	int r = stored_row_fill(rc->pack, rc->place.extent.first + rc->at, rc->place.row + rc->at, ret, e);
+	r = stored_row_fill(rc->pack, rc->place.extent.first + rc->at, rc->place.row + rc->at, ret, e);
 	if (r == 0)
 		r = stored_row_key(ret, e);
 	if (r < 0)
 		return r;
 	rc->at++;
 	return 1;
+}
+
+int row_cursor_skip_shared(struct row_cursor *a, struct row_cursor *b, struct err *e)
+{
+	for (;;) {
+		int r = cursor_settle(a, e);
+		if (r > 0)
+			r = cursor_settle(b, e);
+		if (r <= 0)
+			return r;
+		const struct extent *x = &a->place.extent, *y = &b->place.extent;
+		if (x->pack != y->pack || x->first + a->at != y->first + b->at)
+			return 0;
+		uint32_t left = x->count - a->at, right = y->count - b->at, n = left < right ? left : right;
+		a->at += n;
+		b->at += n;
+	}
 }
 
 /* ---- extents ---- */

@@ -270,15 +270,49 @@ static void load_table(struct db_conn *c, const struct db_table *t, const struct
 	ok(D->load_end(c, true, &e));
 }
 
-/* Everything but the commit. */
-static void rebuild(struct db_conn *c, const struct copy *copy, struct strbuf *warnings)
+/* Makes every table that can be made beside the schema; returns how many. */
+static size_t stage(struct db_conn *c, const struct copy *copy, bool *staged)
 {
+	struct db_conn *worker = NULL;
+	size_t n = 0;
+	for (size_t i = 0; i < copy->schema->n_tables; i++)
+		staged[i] = true;
+	ok(D->stage_begin(c, copy->schema, strbuf_str(&copy->sql), staged, &e));
+	for (size_t i = 0; i < copy->schema->n_tables; i++) {
+		const struct db_table *t = &copy->schema->tables[i];
+		if (!staged[i])
+			continue;
+		if (!n++)
+			ok(D->stage_open(&worker, c, &e));
+		ok(D->stage_table(worker, c, t, &e));
+		load_table(worker, t, &copy->tables[i]);
+		ok(D->stage_end(worker, c, t, &e));
+		ok(D->stage_hold(c, t, copy->tables[i].n, &e));
+		ok(D->stage_index(worker, c, t, &e));
+		ok(D->stage_read(worker, c, t, &e));
+		struct rows rows = read_table(worker, t, false);
+		assert_int_equal(rows.n, copy->tables[i].n);
+		free_rows(&rows);
+		ok(D->commit(worker, &e));
+	}
+	if (worker)
+		D->close(worker);
+	return n;
+}
+
+/* Everything but the commit. */
+static size_t rebuild(struct db_conn *c, const struct copy *copy, bool beside, struct strbuf *warnings)
+{
+	_cleanup_free_ bool *staged = xcalloc(copy->schema->n_tables, sizeof *staged);
 	db_schema_free(begin(c, DB_WRITE));
+	size_t n = beside ? stage(c, copy, staged) : 0;
 	ok(D->rebuild_begin(c, copy->schema, strbuf_str(&copy->sql), warnings, &e));
 	for (size_t i = 0; i < copy->schema->n_tables; i++)
-		load_table(c, &copy->schema->tables[i], &copy->tables[i]);
+		if (!staged[i])
+			load_table(c, &copy->schema->tables[i], &copy->tables[i]);
 	ok(D->rebuild_end(c, warnings, &e));
 	ok(D->set_sequences(c, copy->schema, &e));
+	return n;
 }
 
 static const struct db_value *find_row(const struct rows *rows, size_t column, const char *text)
@@ -546,7 +580,7 @@ static void test_values_are_exact(void **state)
 
 	/* and the way back */
 	_cleanup_strbuf_ struct strbuf warnings = {0};
-	rebuild(c, &copy, &warnings);
+	rebuild(c, &copy, false, &warnings);
 	ok(D->commit(c, &e));
 	assert_string_equal(strbuf_str(&warnings), "");
 	_cleanup_free_ char *after = dump("ms_values", "--data-only");
@@ -1043,13 +1077,16 @@ static void test_rebuild(void **state)
 	struct db_conn *c = open_db("ms_source");
 	struct copy copy = take_copy(c);
 	D->close(c);
-	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++) {
-		print_message("  %s\n", targets[i].what);
-		sql_do("ms_source", targets[i].sql);
+	for (size_t i = 0; i < 2 * sizeof targets / sizeof targets[0]; i++) {
+		bool beside = i % 2;
+		print_message("  %s%s\n", targets[i / 2].what, beside ? ", tables made beside" : "");
+		sql_do("ms_source", targets[i / 2].sql);
 		_cleanup_strbuf_ struct strbuf warnings = {0};
 		c = open_db("ms_source");
-		rebuild(c, &copy, &warnings);
+		size_t n = rebuild(c, &copy, beside, &warnings);
+		assert_true(beside ? n >= 5 && n < copy.schema->n_tables : n == 0);
 		ok(D->commit(c, &e));
+		assert_sql("ms_source", "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'metasnap%'", "0");
 		assert_string_equal(strbuf_str(&warnings), "");
 		_cleanup_free_ char *after = dump("ms_source", "");
 		assert_same_text(before, after);
@@ -1069,7 +1106,7 @@ static void test_rebuild(void **state)
 	make_database("ms_target");
 	_cleanup_strbuf_ struct strbuf warnings = {0};
 	c = open_db("ms_target");
-	rebuild(c, &copy, &warnings);
+	rebuild(c, &copy, true, &warnings);
 	ok(D->commit(c, &e));
 	D->close(c);
 	_cleanup_free_ char *after = dump("ms_target", "");
@@ -1090,10 +1127,51 @@ static void test_rebuild_undone(void **state)
 			  "SELECT nextval('untouched')");
 	_cleanup_free_ char *before = dump("ms_undo", "");
 	_cleanup_strbuf_ struct strbuf warnings = {0};
-	rebuild(c, &copy, &warnings);
+	rebuild(c, &copy, false, &warnings);
 	D->rollback(c);
 	_cleanup_free_ char *after = dump("ms_undo", "");
 	assert_same_text(before, after);
+
+	/* tables made beside the schema stay behind until settle; what only looks like ours stays */
+	rebuild(c, &copy, true, &warnings);
+	D->rollback(c);
+	assert_sql("ms_undo", "SELECT count(*) FROM pg_namespace WHERE nspname = 'metasnap_restore_public'", "1");
+	ok(D->settle(c, &e));
+	_cleanup_free_ char *settled = dump("ms_undo", "");
+	assert_same_text(before, settled);
+	sql_do("ms_undo", "CREATE SCHEMA metasnap_restore_public; CREATE TABLE metasnap_restore_public.t (a int)");
+	ok(D->settle(c, &e));
+	assert_int_equal(rebuild(c, &copy, true, &warnings), 0);
+	D->rollback(c);
+	assert_sql("ms_undo", "SELECT count(*) FROM metasnap_restore_public.t", "0");
+	sql_do("ms_undo", "DROP SCHEMA metasnap_restore_public CASCADE");
+
+	/* another writer got at a table before it was held, or reads it only afterwards */
+	bool *staged = xcalloc(copy.schema->n_tables, sizeof *staged);
+	const struct db_table *relation = table_of(copy.schema, "entity_relationship");
+	size_t at = (size_t)(relation - copy.schema->tables);
+	struct db_conn *worker = NULL;
+	staged[at] = true;
+	db_schema_free(begin(c, DB_WRITE));
+	ok(D->stage_begin(c, copy.schema, strbuf_str(&copy.sql), staged, &e));
+	assert_true(staged[at]);
+	ok(D->stage_open(&worker, c, &e));
+	ok(D->stage_table(worker, c, relation, &e));
+	load_table(worker, relation, &copy.tables[at]);
+	ok(D->stage_end(worker, c, relation, &e));
+	refused(D->stage_hold(c, relation, copy.tables[at].n + 1, &e), EIO, "sees 1000 of the 1001");
+	PGconn *pg = sql_connect("ms_undo");
+	sql_on(pg, "SET lock_timeout = 100");
+	assert_string_equal(sql_state(pg, "DELETE FROM metasnap_restore_public.entity_relationship"), "55P03");
+	PQfinish(pg);
+	struct db_conn *other = open_db("ms_undo");
+	ok(D->settle(other, &e)); /* not of a restore that runs */
+	D->close(other);
+	assert_sql("ms_undo", "SELECT count(*) FROM metasnap_restore_public.entity_relationship", "1000");
+	D->close(worker);
+	D->rollback(c);
+	ok(D->settle(c, &e));
+	free(staged);
 
 	/* the connection lost half-way */
 	db_schema_free(begin(c, DB_WRITE));
@@ -1140,7 +1218,7 @@ static void test_rebuild_leaves_excluded(void **state)
 	_cleanup_free_ char *before = dump("ms_excluded", "");
 	sql_do("ms_excluded", "DELETE FROM t; ALTER TABLE t ADD COLUMN c int");
 	_cleanup_strbuf_ struct strbuf warnings = {0};
-	rebuild(c, &copy, &warnings);
+	rebuild(c, &copy, false, &warnings);
 	ok(D->commit(c, &e));
 	_cleanup_free_ char *after = dump("ms_excluded", "");
 	assert_same_text(before, after);
@@ -1268,6 +1346,76 @@ static void test_change(void **state)
 	drop_database("ms_change");
 }
 
+/* What a restore of a difference may conclude from scan_written and from a deletion by keys. */
+static void test_written(void **state)
+{
+	(void)state;
+	make_database("ms_written");
+	sql_do(
+	    "ms_written",
+	    "CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT i, 'x' FROM generate_series(1, 1000) i;"
+	    "CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);"
+	    "CREATE TABLE ci (k text COLLATE nocase PRIMARY KEY); INSERT INTO ci VALUES ('Straße'), ('b');"
+	    "CREATE TABLE by (k bytea PRIMARY KEY); INSERT INTO by VALUES ('\\x00ff'), ('\\x');"
+	    /* one that cannot be put away: a function of the type's, here of a constraint's */
+	    "CREATE FUNCTION meddle(int) RETURNS bool LANGUAGE plpgsql AS $$ BEGIN IF $1 = 2000 THEN BEGIN UPDATE "
+	    "public.t SET b = 'meddled' WHERE a = 7; EXCEPTION WHEN division_by_zero THEN END; END IF; RETURN true;"
+	    " END $$; ALTER TABLE t ADD CHECK (meddle(a))");
+	struct db_conn *c = open_db("ms_written");
+	struct db_schema *s = begin(c, DB_WRITE);
+	const struct db_table *t = table_of(s, "t");
+	ok(D->change_begin(c, s, &e));
+	struct db_value key = {.data = "5", .len = 1};
+	ok(D->delete_keys(c, t, &key, 1, &e));
+	struct db_value five[] = {{.data = "5", .len = 1}, {.data = "new", .len = 3}};
+	ok(D->load_begin(c, t, &e));
+	ok(D->load_row(c, five, &e));
+	ok(D->load_end(c, true, &e));
+	ok(D->change_end(c, NULL, &e));
+	uint64_t others = 0;
+	const struct db_value *v;
+	ok(D->scan_written(c, t, &others, &e));
+	assert_int_equal(others, 999);
+	ok(D->scan_next(c, &v, &e));
+	assert_value(&v[1], "new", 3);
+	ok(D->scan_next(c, &v, &e));
+	assert_null(v);
+	ok(D->scan_close(c, &e));
+	D->rollback(c);
+	db_schema_free(s);
+
+	/* a row that somebody changed in a subtransaction of ours is one of those written */
+	s = begin(c, DB_WRITE);
+	t = table_of(s, "t");
+	struct db_value more[] = {{.data = "2000", .len = 4}, {.data = "new", .len = 3}};
+	ok(D->change_begin(c, s, &e));
+	ok(D->load_begin(c, t, &e));
+	ok(D->load_row(c, more, &e));
+	ok(D->load_end(c, true, &e));
+	ok(D->change_end(c, NULL, &e));
+	ok(D->scan_written(c, t, &others, &e));
+	assert_int_equal(others, 999);
+	int written = 0;
+	for (v = more; v; written += v != NULL)
+		ok(D->scan_next(c, &v, &e));
+	assert_int_equal(written, 2);
+	ok(D->scan_close(c, &e));
+
+	/* equal, but not the same */
+	struct db_value other = {.data = "STRA\xc3\x9f"
+					 "E",
+				 .len = 7},
+			same = {.data = "b", .len = 1};
+	struct db_value bytes[] = {{.data = "\0\xff", .len = 2}, {.data = "", .len = 0}};
+	ok(D->delete_keys(c, table_of(s, "by"), bytes, 2, &e));
+	ok(D->delete_keys(c, table_of(s, "ci"), &same, 1, &e));
+	refused(D->delete_keys(c, table_of(s, "ci"), &other, 1, &e), EIO, "another row");
+	D->rollback(c);
+	db_schema_free(s);
+	D->close(c);
+	drop_database("ms_written");
+}
+
 static void test_without_superuser(void **state)
 {
 	(void)state;
@@ -1295,7 +1443,7 @@ static void test_without_superuser(void **state)
 
 	sql_do("ms_owner", "DROP TABLE node CASCADE; CREATE TABLE more (a int); ALTER TABLE more OWNER TO ms_plain");
 	_cleanup_strbuf_ struct strbuf warnings = {0};
-	rebuild(c, &copy, &warnings);
+	rebuild(c, &copy, false, &warnings);
 	ok(D->commit(c, &e));
 	_cleanup_free_ char *after = dump("ms_owner", "");
 	assert_same_text(before, after);
@@ -1317,7 +1465,7 @@ static void test_without_superuser(void **state)
 	copy = take_copy(super);
 	D->close(super);
 	sql_do("ms_owner", "DROP TABLE foreign_owned");
-	rebuild(c, &copy, &warnings);
+	rebuild(c, &copy, false, &warnings);
 	ok(D->commit(c, &e));
 	assert_non_null(strstr(strbuf_str(&warnings), "OWNER TO"));
 	sql_do("ms_owner", "CREATE TABLE secret (a int)");
@@ -1361,6 +1509,7 @@ int main(void)
 	    cmocka_unit_test(test_rebuild_undone),
 	    cmocka_unit_test(test_rebuild_leaves_excluded),
 	    cmocka_unit_test(test_change),
+	    cmocka_unit_test(test_written),
 	    cmocka_unit_test(test_without_superuser),
 	};
 	const char *url = getenv("SERVER_URL");
