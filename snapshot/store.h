@@ -343,8 +343,10 @@ struct blob_cache *blob_cache_new(size_t bytes);
 void blob_cache_free(struct blob_cache *bc);
 void blob_cache_limit(struct blob_cache *bc, size_t bytes);
 
-/* True when a stored page is what its SHA-256 says. */
-bool page_is_whole(struct hasher *h, const void *data, size_t len, const void *sha, size_t sha_len);
+/* A page is stored compressed where that is smaller; its SHA-256 is of what it says. The stored form: */
+void page_pack(const struct strbuf *page, struct strbuf *out);
+/* Back again; false when it is not what its SHA-256 says. */
+bool page_unpack(struct hasher *h, const void *data, size_t len, const void *sha, size_t sha_len, struct strbuf *out);
 
 /* Frees packs, pages, versions, texts, descriptions, dictionaries and marks that no snapshot uses. 1: nothing was done,
  * because a writer is active (the next sweep does it). */

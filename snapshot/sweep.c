@@ -128,16 +128,15 @@ static int sweep_versions(struct store_db *db, struct err *e)
 }
 
 /* One live page: (data, sha256, lines, id). */
-static int sweep_page(struct hasher *h, sqlite3_stmt *st, int (*each)(void *arg, const struct extent *x), void *arg,
-		      struct err *e)
+static int sweep_page(struct hasher *h, struct strbuf *page, sqlite3_stmt *st,
+		      int (*each)(void *arg, const struct extent *x), void *arg, struct err *e)
 {
-	const uint8_t *p = sqlite3_column_blob(st, 0);
-	size_t n = (size_t)sqlite3_column_bytes(st, 0);
-	const uint8_t *end = p + n;
 	int64_t pack = 0, lines = 0;
 	int r = 0;
 	/* Damage can still parse, and then names other packs than the page's own. */
-	bool whole = page_is_whole(h, p, n, sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1));
+	bool whole = page_unpack(h, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0),
+				 sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1), page);
+	const uint8_t *p = (const uint8_t *)page->data, *end = p + page->len;
 	while (whole && r == 0 && p < end) {
 		struct extent x;
 		whole = extent_next(&p, end, &pack, &x, NULL) == 0;
@@ -160,6 +159,7 @@ int sweep_each_extent(struct store_db *db, int (*each)(void *arg, const struct e
 	if (r < 0)
 		return r;
 	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+	_cleanup_strbuf_ struct strbuf page = {0};
 	int step = SQLITE_ERROR;
 	if (sqlite3_prepare_v2(db->h,
 			       "SELECT p.data, p.sha256, l.lines, p.id FROM temp.live_page l JOIN page p ON p.id=l.id"
@@ -167,7 +167,7 @@ int sweep_each_extent(struct store_db *db, int (*each)(void *arg, const struct e
 			       -1, &st, NULL) == SQLITE_OK)
 		while ((step = sqlite3_step(st)) == SQLITE_ROW && r == 0) {
 			pages++;
-			r = sweep_page(h, st, each, arg, e);
+			r = sweep_page(h, &page, st, each, arg, e);
 		}
 	if (r == 0 && step != SQLITE_DONE)
 		r = store_error(db, "sweeping (nothing was freed)", e);
