@@ -122,6 +122,7 @@ struct pg_conn {
 	bool scanning;
 	bool scan_done;
 	bool scan_saved;    /* a savepoint to go back to */
+	bool scan_sorts;    /* the server sorts for the open scan: it can run out of room */
 	uint64_t scan_left; /* rows still to come; UINT64_MAX: not known */
 	char *scan_table;
 	char *line; /* libpq's buffer of the current row */

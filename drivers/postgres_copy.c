@@ -9,6 +9,8 @@
 
 #include <errno.h>
 
+#define PG_WORTH_ASKING 20000 /* rows: a smaller table is in the cache, or soon is */
+
 #define PG_LOAD_BUFFER 131072
 
 static const char pg_hex_digits[] = "0123456789abcdef";
@@ -79,6 +81,9 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 		/* To look each row up is not what the planner would choose for thousands of them. */
 		strbuf_adds(sql, "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off;"
 				 " SET LOCAL enable_bitmapscan = off; ");
+	else if (c->scan_sorts)
+		strbuf_adds(sql, "SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off;"
+				 " SET LOCAL max_parallel_workers_per_gather = 0; ");
 	else if (ordered && !where)
 		/* The key has an index: walking it needs no temporary files on the server. */
 		strbuf_adds(sql, "SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off; ");
@@ -96,7 +101,7 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 
 static void pg_forget_scan(struct pg_conn *c)
 {
-	c->scanning = c->scan_done = c->scan_saved = false;
+	c->scanning = c->scan_done = c->scan_saved = c->scan_sorts = false;
 	PQfreemem(TAKE_PTR(c->line));
 	free(TAKE_PTR(c->scan_table));
 	free(TAKE_PTR(c->values));
@@ -119,6 +124,23 @@ static int pg_start_scan(struct pg_conn *c, const struct db_table *t, const char
 	return 0;
 }
 
+/* Rows lie in no order of a random key: walking the index of a table that the server's cache does not hold reads a page
+ * for each row. Sorting 341 MB with 128 MiB of shared_buffers took 60 % of the time, all of it in the system's cache;
+ * from a disk there is no comparison. 1: sort. */
+static int pg_scan_should_sort(struct pg_conn *c, const struct db_table *t, struct err *e)
+{
+	_cleanup_result_ PGresult *res = NULL;
+	const char *params[] = {c->schema, t->name};
+	if (t->estimated_rows >= 0 && t->estimated_rows < PG_WORTH_ASKING)
+		return 0;
+	int r = pg_query(c, &res, t->name,
+			 "SELECT pg_catalog.pg_relation_size(c.oid) > pg_catalog.pg_size_bytes("
+			 "pg_catalog.current_setting('shared_buffers')) FROM pg_catalog.pg_class c JOIN"
+			 " pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
+			 2, params, e);
+	return r < 0 ? r : PQntuples(res) == 1 && *PQgetvalue(res, 0, 0) == 't';
+}
+
 int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
@@ -128,6 +150,12 @@ int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan ho
 		return r;
 	if (how == DB_SCAN_KEYS && !t->n_key)
 		return err_set(e, EOPNOTSUPP, "%s: the table has no key", t->name);
+	if (how == DB_SCAN_ORDERED && t->n_key) {
+		r = pg_scan_should_sort(c, t, e);
+		if (r < 0)
+			return r;
+		c->scan_sorts = r == 1;
+	}
 	pg_add_scan_statement(&sql, c, t, how, NULL, false);
 	return pg_start_scan(c, t, strbuf_str(&sql), UINT64_MAX, e);
 }
@@ -255,7 +283,7 @@ static int pg_split_line(struct pg_conn *c, char *line, size_t len, struct err *
 	return 0;
 }
 
-int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e)
+static int pg_next_row(struct db_conn *conn, const struct db_value **ret, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	*ret = NULL;
@@ -324,6 +352,21 @@ void pg_release_scan(struct pg_conn *c)
 	if (PQtransactionStatus(c->pg) == PQTRANS_ACTIVE && !c->broken)
 		pg_stop_copy_out(c);
 	pg_forget_scan(c);
+}
+
+int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e)
+{
+	const struct pg_conn *c = (const struct pg_conn *)conn;
+	struct err why = ERR_INIT;
+	int r = pg_next_row(conn, ret, &why);
+	if (r >= 0)
+		return r;
+	/* Disk full, or temp_file_limit: our caller can sort elsewhere. */
+	if (c->scan_sorts && (!strcmp(why.sqlstate, "53100") || !strcmp(why.sqlstate, "53400")))
+		r = err_set(&why, EOPNOTSUPP, "%s: the server has no room to sort it", c->scan_table);
+	if (e)
+		*e = why;
+	return r;
 }
 
 int pg_scan_close(struct db_conn *conn, struct err *e)

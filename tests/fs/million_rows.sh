@@ -66,3 +66,12 @@ wait "${readers[@]}"
 for i in 1 2 3 4; do assert_eq $((N + 3)) "$(wc -l <"$CASE_DIR/n$i")" "listing $i of four at once"; done
 memory "four readers"
 umount_fs
+
+step "a server without room to sort the table: the same rows"
+db_sql "ALTER DATABASE $DB_NAME SET temp_file_limit = '4MB';"
+CATALOG=$CASE_DIR/second.db
+write_config
+METASNAP_TRACE=$CASE_DIR/trace ms snapshot prod again >/dev/null
+grep -q 'no room to sort' "$CASE_DIR/trace" || fail "the server sorted 100 MB with 4 MB of files, or was not asked to"
+assert_eq "$(sqlite3 "$CASE_DIR/catalog/catalog.db" "SELECT rows, hex(digest) FROM version")" \
+	"$(sqlite3 "$CATALOG" "SELECT rows, hex(digest) FROM version")" "rows and digest"
