@@ -121,6 +121,13 @@ static void gone_next(struct gone *g)
 	g->at = (size_t)(p + len - (const uint8_t *)g->keys.data);
 }
 
+/* What of the base cannot be read is no failure of the capture: the table is then stored whole. */
+static int base_next(struct row_cursor *rows, struct stored_row *ret, struct err *e)
+{
+	int r = row_cursor_next(rows, ret, e);
+	return r == -EIO ? err_set(e, EUCLEAN, "%s", e ? e->msg : "") : r;
+}
+
 /* The keys that the base has and the live table has not. 1: found `want` of them; 0: not this way. */
 static int capture_find_gone(struct capture *cp, const struct db_table *t, const struct row_codec *codec,
 			     const struct version_info *base, uint64_t want, struct gone *ret, struct err *e)
@@ -139,7 +146,7 @@ static int capture_find_gone(struct capture *cp, const struct db_table *t, const
 	struct stored_row row;
 	const struct db_value *values;
 	uint64_t found = 0;
-	int base_has = row_cursor_next(rows, &row, e), live_has = 0;
+	int base_has = base_next(rows, &row, e), live_has = 0;
 	for (r = base_has < 0 ? base_has : 0; r == 0 && base_has;) {
 		live_has = d->scan_next(cp->conn, &values, e);
 		if (live_has < 0) {
@@ -154,11 +161,11 @@ static int capture_find_gone(struct capture *cp, const struct db_table *t, const
 			found++;
 			varint_put(&ret->keys, row.key_len);
 			strbuf_add(&ret->keys, row.key, row.key_len);
-			base_has = found > want || ret->keys.len > GONE_BYTES_MAX ? 0 : row_cursor_next(rows, &row, e);
+			base_has = found > want || ret->keys.len > GONE_BYTES_MAX ? 0 : base_next(rows, &row, e);
 			r = base_has < 0 ? base_has : 0;
 		}
 		if (r == 0 && base_has && key_compare(row.key, row.key_len, key.data, key.len) == 0) {
-			base_has = row_cursor_next(rows, &row, e);
+			base_has = base_next(rows, &row, e);
 			r = base_has < 0 ? base_has : 0;
 		}
 	}

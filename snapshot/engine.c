@@ -426,6 +426,8 @@ static void snapshot_connect_more(struct job *j)
 		}
 		MUTEX_GUARD(&j->conn_mutex);
 		j->more[j->n_more++] = conn;
+		if (atomic_load(&j->ctl.cancelled)) /* perhaps before this one could be told */
+			d->cancel(conn);
 	}
 }
 

@@ -207,7 +207,11 @@ static struct raw_pack *packing_take(struct packing *p)
 	while (!raw->learn && !raw->table->ready && !p->stop && !p->error.code)
 		(void)pthread_cond_wait(&p->changed, &p->mutex);
 	(void)pthread_cond_broadcast(&p->changed);
-	return raw;
+	if (!p->stop)
+		return raw;
+	/* The table may still be learned from on another thread. */
+	raw_pack_free(raw);
+	return NULL;
 }
 
 static void *packing_thread(void *arg)
