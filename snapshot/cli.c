@@ -47,7 +47,7 @@ static const struct cli_command cli_commands[] = {
 	 .help = "Takes a snapshot and waits until it is complete; prints its name. Without NAME it is\n"
 		 "called by its moment, 20261122T081530Z. An interrupted one is not kept.\n"},
 	{.name = "restore", .args = "SOURCE SNAPSHOT|DIR [--table T]... [--dry-run] [--yes] [--force]",
-	 .min_args = 2, .max_args = 2, .options = "tnyf", .connects = true, .creates = true, .run = cli_restore,
+	 .min_args = 2, .max_args = 2, .options = "tnyfOI", .connects = true, .creates = true, .run = cli_restore,
 	 .help = "Brings the database back, in one transaction: a snapshot of what is there is taken first,\n"
 		 "then what differs is changed. Asks before it does; --yes answers. --dry-run only says what\n"
 		 "would change. DIR is a backup: a copy of snapshots/NAME, archives/NAME or of one table.\n"
@@ -197,19 +197,27 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 	    {"keep-monthly", required_argument, NULL, 'k'},
 	    {"keep-yearly", required_argument, NULL, 'k'},
 	    {"keep-within", required_argument, NULL, 'k'},
+	    CLI_OLD_LONG,
 	    {0},
 	};
-	char given[16] = ""; /* letters of the options that only some commands take */
+	char given[32] = ""; /* letters of the options that only some commands take */
 	bool help = false;
 	opterr = 0;
-	for (int o, which = 0; (o = getopt_long(argc, argv, ":c:vhVt:ny", options, &which)) != -1;) {
+	for (int o, which = 0; (o = getopt_long(argc, argv, ":c:vhVt:ny" CLI_OLD_SHORT, options, &which)) != -1;) {
 		if (o == ':' || o == '?') {
 			_cleanup_free_ char *why =
 			    xasprintf("%s %s", argv[optind - 1], o == ':' ? "lacks its value" : "is not an option");
 			return cli_usage(NULL, why);
 		}
-		if (strchr("tnyfjlk", o) && !strchr(given, o))
-			given[strlen(given)] = (char)o;
+		struct err e = ERR_INIT;
+		int old = cli_old_take(&c->old, o, optarg, argc, argv, &optind, &e);
+		if (old < 0)
+			return cli_usage(NULL, e.msg);
+		int letter = old ? old : o;
+		if (strchr("tnyfjlkOID", letter) && !strchr(given, letter))
+			given[strlen(given)] = (char)letter;
+		if (old)
+			continue;
 		c->config_path = o == 'c' ? optarg : c->config_path;
 		c->catalog_path = o == 'C' ? optarg : c->catalog_path;
 		c->verbose |= o == 'v';
@@ -221,7 +229,6 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 		help |= o == 'h';
 		if (o == 't')
 			cli_add_table(c, optarg);
-		struct err e = ERR_INIT;
 		c->keep_given |= o == 'k';
 		if (o == 'k' && keep_set(&c->keep, options[which].name + strlen("keep-"), optarg, &e) < 0)
 			return cli_usage(NULL, e.msg);
@@ -251,11 +258,22 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 	}
 	c->args = argv + optind + 1;
 	c->n_args = argc - optind - 1;
+	const char *takes = c->command->options ? c->command->options : "";
+	if (given[strspn(given, takes)])
+		return cli_usage(c->command, "it does not take all of these options");
+	if (strchr(given, CLI_OLD_CONNECTION) || strchr(given, CLI_OLD_INPUT)) {
+		struct err e = ERR_INIT;
+		if (c->n_args)
+			return cli_usage(c->command, "-H, -u and -d take the place of all words");
+		if (cli_old_arguments(&c->old, &e) < 0)
+			return cli_usage(c->command, e.msg);
+		c->args = c->old.args;
+		c->n_args = c->old.args[1] ? 2 : 1;
+		c->yes = true; /* scripts have it, and it never asked */
+	}
 	if (c->n_args < c->command->min_args || c->n_args > c->command->max_args)
 		return cli_usage(c->command,
 				 c->n_args < c->command->min_args ? "something is missing" : "too many words");
-	if (given[strspn(given, c->command->options ? c->command->options : "")])
-		return cli_usage(c->command, "it does not take all of these options");
 	if (c->config_path && c->catalog_path)
 		return cli_usage(NULL, "-c and --catalog do not go together");
 	return -1;
@@ -429,6 +447,7 @@ int main(int argc, char **argv)
 		config_done(&c.config);
 	}
 	free(c.tables);
+	cli_old_done(&c.old);
 	if (fflush(stdout) || ferror(stdout)) {
 		if (errno != EPIPE) /* who reads has gone and knows */
 			log_error("writing the output: %s", strerror(errno));
