@@ -31,10 +31,9 @@ static int capture_gone(void *arg, const struct stream_row *r, struct err *e)
 {
 	struct capture_sink *s = arg;
 	uint8_t sha[ROW_SHA_LEN];
-	(void)e;
 	hasher_sha256(s->hasher, r->line, r->line_len, sha);
 	digest_sub(&s->digest, sha);
-	return 0;
+	return version_writer_gone(s->v, r->key, r->key_len, r->line, r->line_len, e);
 }
 
 static int capture_same(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e)
@@ -420,6 +419,7 @@ int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e
 {
 	const struct db_driver *driver = db_driver_of(cp->conn);
 	struct version_list base = {0};
+	snapshot_writer_set_base(cp->writer, cp->base_id);
 	struct mark_list old = {0}, marks = {.n = cp->schema->n_tables};
 	int r = cp->base_id ? catalog_tables(cp->catalog, cp->base_id, &base, e) : 0;
 	if (r == 0 && cp->base_id && !cp->whole)

@@ -16,10 +16,15 @@
 #include <sys/vfs.h>
 #include <time.h>
 
-#define CATALOG_FORMAT 2
+#define CATALOG_FORMAT 3
 #define CATALOG_APPLICATION_ID 0x6d736e70 /* "msnp" */
 
 #define CATALOG_CACHE_DEFAULT (32U << 20)
+
+/* Since format 3. */
+#define CATALOG_NAMES                                                                                                  \
+	"CREATE TABLE snapshot_names(snapshot_id INTEGER PRIMARY KEY REFERENCES snapshot,"                             \
+	" version_id INTEGER NOT NULL REFERENCES version);"
 
 static const char catalog_schema[] =
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
@@ -42,7 +47,7 @@ static const char catalog_schema[] =
     "NOT NULL,"
     " version_id INTEGER NOT NULL REFERENCES version, PRIMARY KEY(snapshot_id, ordinal)) WITHOUT ROWID;"
     "CREATE UNIQUE INDEX snapshot_table_name ON snapshot_table(snapshot_id, name);"
-    "CREATE INDEX snapshot_table_version ON snapshot_table(version_id);"
+    "CREATE INDEX snapshot_table_version ON snapshot_table(version_id);" CATALOG_NAMES
     "CREATE TABLE mark(source_id INTEGER NOT NULL REFERENCES source, name TEXT NOT NULL, snapshot_id INTEGER NOT NULL,"
     " age INTEGER NOT NULL, mark TEXT NOT NULL, PRIMARY KEY(source_id, name)) WITHOUT ROWID;"
     "CREATE TABLE page(id INTEGER PRIMARY KEY AUTOINCREMENT, sha256 BLOB NOT NULL UNIQUE, data BLOB NOT NULL);"
@@ -150,6 +155,21 @@ static int catalog_create(struct catalog *c, struct store_db *db, struct err *e)
 	return r;
 }
 
+/* From format 2: its snapshots get their index of names when somebody asks for it. */
+static int catalog_add_names(struct store_db *db, struct err *e)
+{
+	int64_t version = 0;
+	int r = catalog_exec(db, "BEGIN IMMEDIATE", e);
+	if (r == 0)
+		r = store_pragma(db, "PRAGMA user_version", &version, e);
+	if (r == 0 && version == 2)
+		r = catalog_exec(db, CATALOG_NAMES "PRAGMA user_version=3", e);
+	if (r == 0)
+		return catalog_exec(db, "COMMIT", e);
+	(void)sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
+	return r;
+}
+
 static int catalog_check_format(struct catalog *c, struct store_db *db, struct err *e)
 {
 	int64_t app = 0, version = 0;
@@ -163,7 +183,12 @@ static int catalog_check_format(struct catalog *c, struct store_db *db, struct e
 	if (version > CATALOG_FORMAT)
 		return err_set(e, ENOTSUP, "catalog %s: format %" PRId64 " is newer than this program knows (%d)",
 			       c->path, version, CATALOG_FORMAT);
-	if (version < CATALOG_FORMAT)
+	/* What only reads asks for no names. */
+	if (version == 2 && c->mode == CATALOG_WRITE)
+		r = catalog_add_names(db, e);
+	if (r < 0)
+		return r;
+	if (version < 2)
 		return err_set(e, ENOTSUP,
 			       "catalog %s: format %" PRId64 " is from before the first release (export its snapshots "
 			       "with the program that made it, and import them into a new catalog)",

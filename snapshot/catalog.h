@@ -129,6 +129,9 @@ int64_t stored_row_mtime_ms(const struct stored_row *r);
  * *ret is valid until the next call. A cursor belongs to one thread at a time. */
 struct row_cursor;
 int row_cursor_open(struct row_cursor **ret, struct catalog *c, int64_t version_id, uint64_t first, struct err *e);
+/* From the first row whose key is not below this one. */
+int row_cursor_seek(struct row_cursor **ret, struct catalog *c, int64_t version_id, const void *key, size_t key_len,
+		    struct err *e);
 int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e);
 /* Leaves out the rows that come next in both and are stored in the same place: those are the same rows, unread. */
 int row_cursor_skip_shared(struct row_cursor *a, struct row_cursor *b, struct err *e);

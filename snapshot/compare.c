@@ -113,6 +113,12 @@ static int verify_snapshot(struct catalog *c, int64_t snapshot_id, const char *l
 		}
 	}
 	version_list_done(&tables);
+	_cleanup_(version_info_done) struct version_info names = {0};
+	struct err why = ERR_INIT;
+	if (r == 0 && names_version(c, snapshot_id, &names, &why) == 0 && verify_version(c, &names, h, &why) < 0) {
+		bad++;
+		strbuf_addf(report, "%s%sthe index of entities: %s\n", label, *label ? ": " : "", why.msg);
+	}
 	_cleanup_strbuf_ struct strbuf schema = {0};
 	struct manifest m = {0};
 	if (r == 0)

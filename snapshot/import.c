@@ -319,13 +319,10 @@ static int import_table(struct import *im, const struct db_table *t, const struc
 	    .im = im, .codec = version_writer_codec(v), .dir = path, .hasher = hasher_new()};
 	row_values_init(&ti.values, ti.codec);
 	ti.encodable = xcalloc(row_codec_scan_values(ti.codec), sizeof *ti.encodable);
-	r = sorter_new(&ti.sorter, ti.codec, e);
+	ti.sorter = sorter_new(ti.codec, SORTER_MEMORY);
 	struct err why = ERR_INIT;
-	if (r == 0) {
-		struct file_visit fv = {&ti, &why};
-		r = im->archive ? import_lines(&ti, path, &why)
-				: im->tree->list(im->tree, path, import_row_file, &fv, &why);
-	}
+	struct file_visit fv = {&ti, &why};
+	r = im->archive ? import_lines(&ti, path, &why) : im->tree->list(im->tree, path, import_row_file, &fv, &why);
 	if (r == -EBADMSG || r == -ENOENT) {
 		import_say(im, "table %s: %s", want->name, why.msg);
 		return 0;
@@ -490,6 +487,7 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 	struct version_list base = {0};
 	struct manifest m = {0};
 	_cleanup_strbuf_ struct strbuf manifest = {0}, schema = {0};
+	snapshot_writer_set_base(w, base_id);
 	r = base_id ? catalog_tables(c, base_id, &base, e) : 0;
 	if (r == 0 && st.kind == BACKUP_TABLE)
 		r = import_one_table(&im, &base, &m, e);

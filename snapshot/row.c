@@ -880,6 +880,12 @@ static void row_key_put_bytes(struct strbuf *key, uint8_t tag, const char *data,
 	strbuf_addch(key, '\0');
 }
 
+void row_key_text_prefix(const char *text, size_t len, struct strbuf *key)
+{
+	row_key_put_bytes(key, KEY_TEXT, text, len);
+	key->data[--key->len] = '\0'; /* without the end */
+}
+
 static void row_key_put_integer(struct strbuf *key, bool negative, uint64_t n)
 {
 	bool large = !negative && n >> 63;

@@ -61,6 +61,8 @@ int row_key(const struct row_codec *c, const char *line, size_t len, const uint8
 bool row_key_has_values(const struct row_codec *c);
 int row_key_of_values(const struct row_codec *c, const struct db_value *values, struct strbuf *key, struct err *e);
 int row_key_of_scan(const struct row_codec *c, const struct db_value *values, struct strbuf *key, struct err *e);
+/* Appends what the keys begin with whose first column is text that begins with this one. */
+void row_key_text_prefix(const char *text, size_t len, struct strbuf *key);
 /* True when two lines of this table need SHA and number in their keys. */
 bool row_key_is_hashed(const struct row_codec *c);
 

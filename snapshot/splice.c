@@ -134,12 +134,13 @@ static int splice_seek(struct splice *s, const void *key, size_t key_len, uint32
 	return equal;
 }
 
-static void splice_drop(struct splice *s, const char *line, size_t len)
+static int splice_drop(struct splice *s, const void *key, size_t key_len, const char *line, size_t len, struct err *e)
 {
 	uint8_t sha[ROW_SHA_LEN];
 	hasher_sha256(s->hasher, line, len, sha);
 	digest_sub(&s->digest, sha);
 	s->at++;
+	return version_writer_gone(s->v, key, key_len, line, len, e);
 }
 
 int splice_put(struct splice *s, const struct stream_row *row, struct err *e)
@@ -160,7 +161,9 @@ int splice_put(struct splice *s, const struct stream_row *row, struct err *e)
 	if (r < 0)
 		return r;
 	if (old)
-		splice_drop(s, old, old_len);
+		r = splice_drop(s, row->key, row->key_len, old, old_len, e);
+	if (r < 0)
+		return r;
 	uint8_t sha[ROW_SHA_LEN];
 	hasher_sha256(s->hasher, row->line, row->line_len, sha);
 	digest_add(&s->digest, sha);
@@ -206,8 +209,7 @@ int splice_delete(struct splice *s, const void *key, size_t key_len, struct err 
 		return r;
 	size_t len;
 	const char *line = pack_line(s->pack, s->cur.first + place, &len);
-	splice_drop(s, line, len);
-	return 0;
+	return splice_drop(s, key, key_len, line, len, e);
 }
 
 uint64_t splice_found(const struct splice *s)

@@ -42,6 +42,10 @@ static const char *const stmt_sql[STMT_MAX] = {
     [STMT_SNAPSHOT_TABLE_AT] = "SELECT " VERSION_COLUMNS " FROM snapshot_table t JOIN version v ON v.id=t.version_id"
 			       " WHERE t.snapshot_id=?1 AND t.ordinal=?2",
     [STMT_SNAPSHOT_TABLE_INSERT] = "INSERT INTO snapshot_table VALUES(?1, ?2, ?3, ?4)",
+    [STMT_NAMES] = "SELECT " VERSION_COLUMNS " FROM (SELECT version_id, 0 AS ordinal, 'entities' AS name"
+		   " FROM snapshot_names WHERE snapshot_id=?1) t JOIN version v ON v.id=t.version_id",
+    /* Another process may have made the same one, or have removed the snapshot. */
+    [STMT_NAMES_INSERT] = "INSERT OR REPLACE INTO snapshot_names SELECT id, ?2 FROM snapshot WHERE id=?1",
     [STMT_MARKS] = "SELECT name, age, mark FROM mark WHERE source_id=?1 AND snapshot_id=?2 ORDER BY name",
     [STMT_MARKS_DELETE] = "DELETE FROM mark WHERE source_id=?1",
     [STMT_MARK_INSERT] = "INSERT INTO mark(source_id, name, snapshot_id, age, mark) VALUES(?1, ?2, ?3, ?4, ?5)",

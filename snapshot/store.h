@@ -12,6 +12,7 @@
 
 #include "snapshot/catalog.h"
 #include "snapshot/manifest.h"
+#include "snapshot/names.h"
 
 /* ---- varints: 7 bits a byte, low first ---- */
 void varint_put(struct strbuf *sb, uint64_t v);
@@ -40,6 +41,8 @@ enum stmt {
 	STMT_SNAPSHOT_TABLE,
 	STMT_SNAPSHOT_TABLE_AT,
 	STMT_SNAPSHOT_TABLE_INSERT,
+	STMT_NAMES,
+	STMT_NAMES_INSERT,
 	STMT_MARKS,
 	STMT_MARKS_DELETE,
 	STMT_MARK_INSERT,
@@ -294,6 +297,9 @@ int version_writer_keep_rows(struct version_writer *v, const struct pack *p, uin
 /* sha: the line's. */
 int version_writer_new_row(struct version_writer *v, const void *key, size_t key_len, uint64_t number, const char *line,
 			   size_t line_len, const uint8_t sha[ROW_SHA_LEN], struct err *e);
+/* A row of the base version that the new one has not, or not as it was. */
+int version_writer_gone(struct version_writer *v, const void *key, size_t key_len, const char *line, size_t line_len,
+			struct err *e);
 /* Ends the table. *d is its digest. The version is `base` (NULL: none), which kept rows are of, itself when all of its
  * rows were kept and none is new. since_ms: when a backup says since when its rows are these; 0: since the base, or
  * now. */
@@ -301,9 +307,6 @@ int version_writer_finish(struct version_writer *v, const struct digest *d, cons
 			  int64_t since_ms, struct err *e);
 void version_writer_free(struct version_writer *v);
 DEFINE_CLEANUP(cleanup_version_writer, struct version_writer, version_writer_free);
-
-/* The table is the same as in another snapshot: nothing is read. */
-int snapshot_writer_same(struct snapshot_writer *w, const struct version_info *v, struct err *e);
 
 /* What a later capture needs to read only what changed in a table: a driver's mark (see db_driver.mark), made in the
  * transaction of this snapshot; age: how many snapshots in a row have read only changes. One set for each source, of
@@ -331,6 +334,11 @@ struct manifest_table *snapshot_writer_find(struct snapshot_writer *w, const cha
  * from what was written and from `schema_sql`; schema_since_ms 0: now. */
 int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct manifest *m, const char *schema_sql,
 			   size_t schema_len, struct err *e);
+/* The snapshot whose tables are the base of these (0: none): its index of names becomes this one's. */
+void snapshot_writer_set_base(struct snapshot_writer *w, int64_t snapshot_id);
+/* Instead of a snapshot: the index of one that has none. */
+int snapshot_writer_commit_names(struct snapshot_writer *w, int64_t snapshot_id, const struct names_table *t, size_t n,
+				 struct err *e);
 uint64_t snapshot_writer_bytes(struct snapshot_writer *w); /* stored so far, compressed */
 
 /* The snapshot's manifest as stored (tables without their columns), and the text with the columns of these codecs. */

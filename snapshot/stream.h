@@ -58,9 +58,13 @@ int stream_changed(struct row_stream **ret, struct db_conn *conn, const struct d
 		   const struct row_codec *codec, const char *mark, bool ordered, uint64_t *ret_unchanged,
 		   struct job_ctl *job, struct err *e);
 
-/* Sorts lines by key; then streams them, giving equal rows of hashed tables their numbers. Two equal keys: -EEXIST. */
+/* Sorts lines by key; then streams them, giving equal rows of hashed tables their numbers. Two equal keys: -EEXIST.
+ * memory: bytes that are kept in it; more goes to an unnamed SQLite file in the temporary folder, with a cache as
+ * large.
+ */
+#define SORTER_MEMORY (16U << 20)
 struct sorter;
-int sorter_new(struct sorter **ret, const struct row_codec *codec, struct err *e);
+struct sorter *sorter_new(const struct row_codec *codec, size_t memory);
 int sorter_add(struct sorter *s, const char *line, size_t len, struct err *e);
 int sorter_stream(struct row_stream **ret, struct sorter *s, struct err *e); /* takes the sorter */
 void sorter_free(struct sorter *s);

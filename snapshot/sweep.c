@@ -14,7 +14,9 @@
 
 int store_delete_snapshot(struct store_db *db, int64_t snapshot_id, bool even_held, struct err *e)
 {
-	_cleanup_free_ char *tables = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64, snapshot_id);
+	_cleanup_free_ char *tables = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64
+						"; DELETE FROM snapshot_names WHERE snapshot_id=%" PRId64,
+						snapshot_id, snapshot_id);
 	_cleanup_free_ char *snapshot =
 	    xasprintf("DELETE FROM snapshot WHERE id=%" PRId64 "%s", snapshot_id, even_held ? "" : " AND held=0");
 	if (sqlite3_exec(db->h, snapshot, NULL, NULL, NULL) != SQLITE_OK)
@@ -68,6 +70,7 @@ int store_remove_unlisted(struct catalog *c, struct err *e)
 			 "INSERT INTO temp.unlisted SELECT id FROM snapshot WHERE name IS NULL AND id NOT IN"
 			 " (SELECT target_id FROM journal WHERE finished_ms IS NULL AND target_id IS NOT NULL);"
 			 "DELETE FROM snapshot_table WHERE snapshot_id IN (SELECT id FROM temp.unlisted);"
+			 "DELETE FROM snapshot_names WHERE snapshot_id IN (SELECT id FROM temp.unlisted);"
 			 "DELETE FROM snapshot WHERE id IN (SELECT id FROM temp.unlisted)",
 			 NULL, NULL, NULL) == SQLITE_OK
 		? 0
@@ -227,7 +230,8 @@ int store_sweep(struct catalog *c, struct err *e)
 	if (!db)
 		return err_code(e);
 	int r = sqlite3_exec(db->h,
-			     "DELETE FROM version WHERE id NOT IN (SELECT version_id FROM snapshot_table);"
+			     "DELETE FROM version WHERE id NOT IN (SELECT version_id FROM snapshot_table"
+			     " UNION SELECT version_id FROM snapshot_names);"
 			     "DELETE FROM schema_text WHERE id NOT IN (SELECT schema_id FROM snapshot);"
 			     "DELETE FROM mark WHERE snapshot_id NOT IN (SELECT id FROM snapshot)",
 			     NULL, NULL, NULL) == SQLITE_OK

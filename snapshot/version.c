@@ -82,21 +82,21 @@ int catalog_tables(struct catalog *c, int64_t snapshot_id, struct version_list *
 	return r;
 }
 
-static int version_one(struct catalog *c, int64_t snapshot_id, const char *table, size_t ordinal,
+static int version_one(struct catalog *c, enum stmt which, int64_t snapshot_id, const char *table, size_t ordinal,
 		       struct version_info *ret, struct err *e)
 {
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
 		return err_code(e);
 	int r;
-	sqlite3_stmt *st = store_stmt(db, table ? STMT_SNAPSHOT_TABLE : STMT_SNAPSHOT_TABLE_AT, e);
+	sqlite3_stmt *st = store_stmt(db, which, e);
 	if (!st) {
 		r = err_code(e);
 	} else {
 		sqlite3_bind_int64(st, 1, snapshot_id);
-		if (table)
+		if (which == STMT_SNAPSHOT_TABLE)
 			sqlite3_bind_text(st, 2, table, -1, SQLITE_STATIC);
-		else
+		else if (which == STMT_SNAPSHOT_TABLE_AT)
 			sqlite3_bind_int64(st, 2, (int64_t)ordinal);
 		int step = sqlite3_step(st);
 		if (step == SQLITE_ROW)
@@ -113,12 +113,17 @@ static int version_one(struct catalog *c, int64_t snapshot_id, const char *table
 
 int catalog_table(struct catalog *c, int64_t snapshot_id, const char *table, struct version_info *ret, struct err *e)
 {
-	return version_one(c, snapshot_id, table, 0, ret, e);
+	return version_one(c, STMT_SNAPSHOT_TABLE, snapshot_id, table, 0, ret, e);
 }
 
 int catalog_table_at(struct catalog *c, int64_t snapshot_id, size_t ordinal, struct version_info *ret, struct err *e)
 {
-	return version_one(c, snapshot_id, NULL, ordinal, ret, e);
+	return version_one(c, STMT_SNAPSHOT_TABLE_AT, snapshot_id, NULL, ordinal, ret, e);
+}
+
+int names_version(struct catalog *c, int64_t snapshot_id, struct version_info *ret, struct err *e)
+{
+	return version_one(c, STMT_NAMES, snapshot_id, "of entities", 0, ret, e);
 }
 
 /* ---- blobs, and the cache of those read last ---- */
@@ -767,6 +772,22 @@ static int cursor_lower_bound(struct row_cursor *rc, const void *key, size_t key
 		}
 		rc->at = low;
 	}
+}
+
+int row_cursor_seek(struct row_cursor **ret, struct catalog *c, int64_t version_id, const void *key, size_t key_len,
+		    struct err *e)
+{
+	_cleanup_(cleanup_row_cursor) struct row_cursor *rc = NULL;
+	struct stored_row row;
+	int r = cursor_open(&rc, c, version_id, SEEK_KEY, 0, key, key_len, e);
+	if (r == 0)
+		r = cursor_lower_bound(rc, key, key_len, &row, e);
+	if (r < 0)
+		return r;
+	if (r == 1)
+		rc->at--; /* it comes next */
+	*ret = TAKE_PTR(rc);
+	return 0;
 }
 
 /* The row with exactly this key: one page, one pack, and the keys of log2 of the pack's rows. */

@@ -22,6 +22,8 @@ struct written_table {
 	int64_t codec_id;
 	struct written_page *page;
 	size_t n_pages;
+	struct names_changes *names; /* NULL: its rows are no entities */
+	bool whole;                  /* there was no base: they tell all of them */
 };
 
 struct written_page {
@@ -41,6 +43,8 @@ struct snapshot_writer {
 	size_t n_tables, cap_tables;
 	struct mark_list marks;
 	bool has_marks;
+	int64_t base_id;            /* 0: none */
+	struct written_table names; /* the index; no name: not written */
 };
 
 struct version_writer {
@@ -62,7 +66,7 @@ struct version_writer {
 	uint32_t page_extents;
 	int64_t page_pack; /* delta base */
 	uint64_t page_rows, page_line_bytes, page_file_bytes;
-	struct written_table out;
+	struct written_table out, *into; /* into: NULL, or the place that is not among the tables */
 	uint64_t rows, new_rows, line_bytes, file_bytes;
 };
 
@@ -110,6 +114,11 @@ void snapshot_writer_set_marks(struct snapshot_writer *w, struct mark_list *m)
 	w->has_marks = true;
 }
 
+void snapshot_writer_set_base(struct snapshot_writer *w, int64_t snapshot_id)
+{
+	w->base_id = snapshot_id;
+}
+
 uint64_t snapshot_writer_bytes(struct snapshot_writer *w)
 {
 	return packing_bytes(w->packing);
@@ -118,6 +127,7 @@ uint64_t snapshot_writer_bytes(struct snapshot_writer *w)
 static void written_table_done(struct written_table *t)
 {
 	free(t->m.name);
+	names_changes_free(t->names);
 	for (size_t i = 0; i < t->n_pages; i++) {
 		strbuf_done(&t->page[i].data);
 		strbuf_done(&t->page[i].sep);
@@ -134,6 +144,7 @@ void snapshot_writer_free(struct snapshot_writer *w)
 	for (size_t i = 0; i < w->n_tables; i++)
 		written_table_done(&w->table[i]);
 	free(w->table);
+	written_table_done(&w->names);
 	mark_list_done(&w->marks);
 	(void)pthread_mutex_destroy(&w->mutex);
 	if (w->lock_fd >= 0)
@@ -355,7 +366,13 @@ int version_writer_new_row(struct version_writer *v, const void *key, size_t key
 	strbuf_addch(&v->lines, '\n');
 	strbuf_add(&v->shas, sha, ROW_SHA_LEN);
 	v->pack_rows++;
-	return 0;
+	return names_changes_add(v->out.names, key, key_len, line, line_len, e);
+}
+
+int version_writer_gone(struct version_writer *v, const void *key, size_t key_len, const char *line, size_t line_len,
+			struct err *e)
+{
+	return names_changes_remove(v->out.names, key, key_len, line, line_len, e);
 }
 
 /* ---- tables ---- */
@@ -383,6 +400,8 @@ int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, s
 	int r = store_codec_id(w->catalog, t, &v->codec_id, e);
 	if (r == 0)
 		r = catalog_codec(w->catalog, v->codec_id, &v->codec, e);
+	if (r == 0)
+		r = names_changes_new(&v->out.names, w->catalog, v->codec, e);
 	if (r == 0)
 		r = packing_table(&v->packing, w->packing, v->codec_id, e);
 	if (r < 0)
@@ -430,7 +449,13 @@ int version_writer_finish(struct version_writer *v, const struct digest *d, cons
 		v->out.version_id = base->id;
 		v->out.m.since_ms = base->since_ms;
 	}
-	writer_add_table(v->w, &v->out);
+	v->out.whole = !base;
+	if (v->into) {
+		*v->into = v->out;
+		v->out = (struct written_table){0};
+	} else {
+		writer_add_table(v->w, &v->out);
+	}
 	return 0;
 }
 
@@ -450,29 +475,38 @@ void version_writer_free(struct version_writer *v)
 	free(v);
 }
 
-int snapshot_writer_same(struct snapshot_writer *w, const struct version_info *v, struct err *e)
-{
-	(void)e;
-	struct written_table t = {
-	    .m = {.name = xstrdup(v->name),
-		  .rows = v->rows,
-		  .line_bytes = v->line_bytes,
-		  .file_bytes = v->file_bytes,
-		  .since_ms = v->since_ms},
-	    .version_id = v->id,
-	    .codec_id = v->codec_id,
-	};
-	memcpy(t.m.digest, v->digest.sum, sizeof t.m.digest);
-	writer_add_table(w, &t);
-	return 0;
-}
-
 struct manifest_table *snapshot_writer_find(struct snapshot_writer *w, const char *table)
 {
 	for (size_t i = 0; i < w->n_tables; i++)
 		if (!strcmp(w->table[i].m.name, table))
 			return &w->table[i].m;
 	return NULL;
+}
+
+/* ---- the index of names ---- */
+
+static int writer_names(struct snapshot_writer *w, const struct names_table *t, size_t n, struct err *e)
+{
+	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
+	struct version_info same = {0};
+	int r = snapshot_writer_table(w, names_description(), &v, e);
+	if (r < 0)
+		return r;
+	v->into = &w->names;
+	r = names_write(w->catalog, w->base_id, t, n, v, &same, e);
+	if (r == 2) {
+		w->names = (struct written_table){.m.name = TAKE_PTR(same.name), .version_id = same.id};
+		version_info_done(&same);
+	}
+	return r < 0 ? r : 0;
+}
+
+static int writer_table_names(struct snapshot_writer *w, struct err *e)
+{
+	_cleanup_free_ struct names_table *t = xcalloc(w->n_tables + 1, sizeof *t);
+	for (size_t i = 0; i < w->n_tables; i++)
+		t[i] = (struct names_table){w->table[i].m.name, w->table[i].names, w->table[i].whole};
+	return writer_names(w, t, w->n_tables, e);
 }
 
 /* ---- the snapshot ---- */
@@ -585,6 +619,19 @@ static int commit_marks(struct snapshot_writer *w, struct store_db *db, struct e
 	return r;
 }
 
+static int commit_names(struct snapshot_writer *w, struct store_db *db, int64_t snapshot_id, struct err *e)
+{
+	int r = w->names.m.name && !w->names.version_id ? commit_version(db, &w->names, e) : 0;
+	if (r < 0 || !w->names.m.name)
+		return r;
+	sqlite3_stmt *st = store_stmt(db, STMT_NAMES_INSERT, e);
+	if (!st)
+		return err_code(e);
+	sqlite3_bind_int64(st, 1, snapshot_id);
+	sqlite3_bind_int64(st, 2, w->names.version_id);
+	return store_run(db, st, "storing the index of entities", e);
+}
+
 static int commit_in(struct snapshot_writer *w, struct store_db *db, const char *name, struct manifest *m,
 		     size_t manifest_len, const char *schema_sql, size_t schema_len, struct err *e)
 {
@@ -636,6 +683,8 @@ static int commit_in(struct snapshot_writer *w, struct store_db *db, const char 
 		sqlite3_bind_int64(st, 4, w->table[i].version_id);
 		r = store_run(db, st, "storing the snapshot", e);
 	}
+	if (r == 0)
+		r = commit_names(w, db, w->id, e);
 	if (r == 0 && w->has_marks)
 		r = commit_marks(w, db, e);
 	return r;
@@ -670,11 +719,30 @@ int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct m
 	int r = store_manifest_full(w->catalog, m, codec_ids, &full, e);
 	if (r < 0)
 		return r;
-	r = packing_wait(w->packing, e);
+	r = writer_table_names(w, e);
+	if (r == 0)
+		r = packing_wait(w->packing, e);
 	if (r < 0)
 		return r;
 	struct store_db *db = store_write_begin(w->catalog, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
 	return store_write_end(w->catalog, db, commit_in(w, db, name, m, full.len, schema_sql, schema_len, e), e);
+}
+
+int snapshot_writer_commit_names(struct snapshot_writer *w, int64_t snapshot_id, const struct names_table *t, size_t n,
+				 struct err *e)
+{
+	int r = writer_names(w, t, n, e);
+	if (r == 0)
+		r = packing_wait(w->packing, e);
+	if (r < 0)
+		return r;
+	struct store_db *db = store_write_begin(w->catalog, STORE_DURABLE, e);
+	if (!db)
+		return err_code(e);
+	r = packing_store(w->packing, db, e);
+	if (r == 0)
+		r = commit_names(w, db, snapshot_id, e);
+	return store_write_end(w->catalog, db, r, e);
 }

@@ -97,7 +97,7 @@ static int64_t model_write(struct catalog *c, const struct db_table *t, const st
 	assert_int_equal(snapshot_writer_new(&w, c, source, at, &e), 0);
 	assert_int_equal(snapshot_writer_table(w, t, &v, &e), 0);
 	struct sorter *sorter;
-	assert_int_equal(sorter_new(&sorter, version_writer_codec(v), &e), 0);
+	sorter = sorter_new(version_writer_codec(v), SORTER_MEMORY);
 	struct strbuf line = {0};
 	for (size_t i = n; i-- > 0;) {
 		if (!rows[i].value)
@@ -315,7 +315,7 @@ static int64_t model_splice(struct catalog *c, const struct db_table *t, const s
 	struct strbuf line = {0}, *gone = xcalloc(n + 1, sizeof *gone);
 	size_t n_gone = 0;
 	uint64_t found = 0;
-	assert_int_equal(sorter_new(&sorter, version_writer_codec(v), &e), 0);
+	sorter = sorter_new(version_writer_codec(v), SORTER_MEMORY);
 	for (size_t i = 0; i < n; i++) {
 		if (rows[i].value && (rows[i].value != old[i].value || rand() % 20 == 0)) {
 			model_line(&rows[i], false, &line);
@@ -438,7 +438,7 @@ static void splices_add_equal_rows(void **state)
 		assert_int_equal(snapshot_writer_table(w, &t, &v, &e), 0);
 		assert_int_equal(catalog_table(c, id, t.name, &base, &e), 0);
 		assert_int_equal(splice_new(&s, c, &base, v, &e), 0);
-		assert_int_equal(sorter_new(&sorter, version_writer_codec(v), &e), 0);
+		sorter = sorter_new(version_writer_codec(v), SORTER_MEMORY);
 		for (; n < more; n++) {
 			model_line(&rows[n], true, &line);
 			assert_int_equal(sorter_add(sorter, line.data, line.len, &e), 0);
@@ -824,7 +824,7 @@ static void repack_follows_a_model(void **state)
 		assert_int_equal(store_sweep(c, &e), 0);
 		assert_int_equal(count(c, "SELECT count(*) FROM pack"), 0);
 		assert_true(count(c, "SELECT count(*) FROM dict") <= 1);
-		assert_int_equal(count(c, "SELECT count(*) FROM codec"), 1);
+		assert_true(count(c, "SELECT count(*) FROM codec") <= 2); /* the rows' and the names' */
 		catalog_close(c);
 		test_dir_remove(dir);
 	}
