@@ -17,11 +17,11 @@
 
 const char *const my_object_words[MY_N_OBJECTS] = {"table", "function", "procedure", "view", "trigger", "event"};
 
-static const char my_ddl_head[] = "-- metasnap: definitions of a MySQL or MariaDB database\n"
-				  "SET NAMES utf8mb4;\n"
-				  "SET FOREIGN_KEY_CHECKS = 0;\n"
-				  "SET SQL_MODE = 'NO_AUTO_VALUE_ON_ZERO';\n"
-				  "SET TIME_ZONE = '+00:00';\n";
+const char my_ddl_head[] = "-- metasnap: definitions of a MySQL or MariaDB database\n"
+			   "SET NAMES utf8mb4;\n"
+			   "SET FOREIGN_KEY_CHECKS = 0;\n"
+			   "SET SQL_MODE = 'NO_AUTO_VALUE_ON_ZERO';\n"
+			   "SET TIME_ZONE = '+00:00';\n";
 
 void my_script_done(struct my_script *s)
 {
@@ -297,7 +297,7 @@ static void my_add_name(struct strbuf *out, const char *name)
 	}
 }
 
-static void my_add_statement(struct strbuf *out, const struct my_statement *s)
+void my_script_print(struct strbuf *out, const struct my_statement *s)
 {
 	bool body = s->kind != MY_TABLE && s->kind != MY_VIEW;
 
@@ -332,7 +332,7 @@ int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *
 		return r;
 	strbuf_adds(out, my_ddl_head);
 	for (size_t i = 0; i < script.n; i++)
-		my_add_statement(out, &script.statements[i]);
+		my_script_print(out, &script.statements[i]);
 	return 0;
 }
 

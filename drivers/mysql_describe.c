@@ -145,8 +145,8 @@ static bool my_type_is(const char *type, const char *const *list)
 	return false;
 }
 
-/* Does enum('a','','b') have the member ''? Quotes inside of members are doubled. */
-static bool my_has_empty_member(const char *column_type)
+/* Quotes inside of members are doubled. */
+bool my_has_empty_member(const char *column_type)
 {
 	const char *p = strchr(column_type, '(');
 

@@ -3,7 +3,8 @@
  *
  * mysql.c owns the connection and the transaction, mysql_query.c the errors and the SQL text, mysql_describe.c the
  * description, mysql_scan.c reading, mysql_ddl.c definitions out and apart, mysql_load.c row changes,
- * mysql_rebuild.c the swap of a whole schema, mysql_pool.c its loads on several connections.
+ * mysql_sql.c text for the client program, mysql_rebuild.c the swap of a whole schema, mysql_pool.c its loads on
+ * several connections.
  */
 #pragma once
 
@@ -245,6 +246,8 @@ void my_names_done(struct my_names *n);
 #define _cleanup_names_ _cleanup_(my_names_done)
 /* Tables of a database that are not excluded, ascending bytewise. ENOTSUP names those that cannot be kept. */
 int my_list_tables(struct my_conn *c, const char *database, struct my_names *ret, struct err *e);
+/* Whether '' is a member of the type enum('a','','b') or set(...). */
+bool my_has_empty_member(const char *column_type);
 /* *ret may be NULL when only the catalog is wanted. */
 int my_describe(struct my_conn *c, const char *database, struct my_catalog *cat, struct db_schema **ret, struct err *e);
 int my_read_auto_increment(struct my_conn *c, const char *database, struct db_schema *s, struct err *e);
@@ -285,6 +288,9 @@ int my_show_create(struct my_conn *c, const char *database, enum my_object kind,
 int my_show_tables(struct my_conn *c, const char *database, char *const *names, size_t n, struct my_script *ret,
 		   struct err *e);
 int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
+/* One statement, and the lines before them all, as my_schema_sql has them. */
+void my_script_print(struct strbuf *out, const struct my_statement *s);
+extern const char my_ddl_head[];
 /* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
 int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
 /* Definitions of one kind in a database, not excluded ones left out. tables: only triggers of these (NULL: all). */

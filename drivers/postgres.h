@@ -8,6 +8,7 @@
  * postgres_dump.c      schema text by pg_dump, and its way back into statements
  * postgres_rebuild.c   restore that replaces the schema
  * postgres_stage.c     its large tables, made by several connections beside the schema
+ * postgres_sql.c       text for psql: the schema with its rows
  * postgres_change.c    restore that changes rows, foreign keys and triggers off; sequences
  *
  * A struct pg_conn belongs to one thread at a time, but for `cancelled` and `wake`, which pg_cancel sets from any.
@@ -52,6 +53,8 @@ struct pg_statement {
 	char *sql;
 	char *entry; /* "TABLE t": pg_dump's own comment above it; "" in the header */
 	char *type;  /* "TABLE" */
+	size_t at;   /* in the text */
+	size_t end;
 };
 
 struct pg_script {
@@ -222,6 +225,8 @@ int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e)
 int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e);
 int pg_load_end(struct db_conn *conn, bool ok, struct err *e);
 void pg_add_hex(struct strbuf *sb, const char *data, size_t n);
+/* A row of COPY's text format, with its end; binary[i]: value i is bytea. */
+void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const bool *binary, size_t n);
 
 /* ---- postgres_mark.c ---- */
 
@@ -246,6 +251,12 @@ void pg_script_done(struct pg_script *s);
 int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, struct strbuf *warnings,
 		     struct err *e);
 int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e);
+/* The first statement whose type is one of these comes after the rows, and so do all behind it. */
+bool pg_is_post_data(const char *type);
+/* What a target may refuse without a row or a definition being lost. */
+bool pg_is_optional(const struct pg_statement *s);
+/* The name in CREATE MATERIALIZED VIEW, as the statement spells it; NULL: it is another one. */
+const char *pg_matview_of(const struct pg_statement *s, size_t *len);
 
 /* ---- postgres_stage.c ---- */
 

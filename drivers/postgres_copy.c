@@ -463,18 +463,14 @@ static void pg_add_escaped(struct strbuf *sb, const char *p, size_t n)
 	strbuf_add(sb, p + start, n - start);
 }
 
-int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e)
+void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const bool *binary, size_t n)
 {
-	struct pg_conn *c = (struct pg_conn *)conn;
-	struct strbuf *sb = &c->load_buffer;
-	if (!c->loading)
-		return err_set(e, EINVAL, "no load is open");
-	for (size_t i = 0; i < c->n_load; i++) {
+	for (size_t i = 0; i < n; i++) {
 		if (i)
 			strbuf_addch(sb, '\t');
 		if (!values[i].data) {
 			strbuf_add(sb, "\\N", 2);
-		} else if (c->load_binary[i]) {
+		} else if (binary[i]) {
 			strbuf_add(sb, "\\\\x", 3);
 			pg_add_hex(sb, values[i].data, values[i].len);
 		} else {
@@ -482,6 +478,15 @@ int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err 
 		}
 	}
 	strbuf_addch(sb, '\n');
+}
+
+int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	struct strbuf *sb = &c->load_buffer;
+	if (!c->loading)
+		return err_set(e, EINVAL, "no load is open");
+	pg_add_copy_row(sb, values, c->load_binary, c->n_load);
 	return sb->len >= PG_LOAD_BUFFER ? pg_load_flush(c, e) : 0;
 }
 

@@ -596,6 +596,8 @@ int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e)
 		    .sql = xmemdup0(start, (size_t)(end - start)),
 		    .entry = xstrdup(k.entry),
 		    .type = xstrdup(k.type),
+		    .at = (size_t)(start - sql),
+		    .end = (size_t)(end - sql),
 		};
 		k.p = end;
 	}

@@ -238,7 +238,7 @@ static const char *pg_owner_of(const char *sql, size_t *len)
 
 /* What a target may refuse without a row or a definition being lost: who owns and who may, and what stands outside of
  * the schema (tablespaces, publications, the comments of what only a superuser owns). */
-static bool pg_is_optional(const struct pg_statement *s)
+bool pg_is_optional(const struct pg_statement *s)
 {
 	static const char *const beginnings[] = {
 	    "GRANT ",
@@ -347,7 +347,7 @@ static int pg_current_user(struct pg_conn *c, char **ret, struct err *e)
 	return r;
 }
 
-static bool pg_is_post_data(const char *type)
+bool pg_is_post_data(const char *type)
 {
 	/* pg_dump writes all of the first part before any of the second: the first such entry is the border. */
 	static const char *const types[] = {
@@ -425,19 +425,27 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 	return r ? r : pg_grant_public(c, warnings, e);
 }
 
+const char *pg_matview_of(const struct pg_statement *s, size_t *len)
+{
+	static const char create[] = "CREATE MATERIALIZED VIEW ";
+	if (!pg_begins(s->sql, create))
+		return NULL;
+	const char *name = s->sql + sizeof create - 1, *end = name;
+	for (bool quoted = false; *end && (quoted || !isspace((unsigned char)*end)); end++)
+		quoted ^= *end == '"';
+	*len = (size_t)(end - name);
+	return name;
+}
+
 /* Matviews hold no rows of their own: filled from the tables, in the order they were created in. */
 static int pg_refresh_views(struct pg_conn *c, struct err *e)
 {
-	static const char create[] = "CREATE MATERIALIZED VIEW ";
 	for (size_t i = 0; i < c->script.n_statements; i++) {
-		const char *sql = c->script.statements[i].sql;
-		if (!pg_begins(sql, create))
+		size_t len = 0;
+		const char *name = pg_matview_of(&c->script.statements[i], &len);
+		if (!name)
 			continue;
-		const char *name = sql + sizeof create - 1, *end = name;
-		for (bool quoted = false; *end && (quoted || !isspace((unsigned char)*end)); end++)
-			quoted ^= *end == '"';
-		int r = pg_do(c, e, c->script.statements[i].entry, "REFRESH MATERIALIZED VIEW %.*s", (int)(end - name),
-			      name);
+		int r = pg_do(c, e, c->script.statements[i].entry, "REFRESH MATERIALIZED VIEW %.*s", (int)len, name);
 		if (r < 0)
 			return r;
 	}

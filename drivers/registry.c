@@ -5,7 +5,9 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "drivers/sql_text.h"
 #include "drivers/wrap.h"
 
 static const struct db_driver *const registry_drivers[] = {
@@ -16,6 +18,15 @@ static const struct db_driver *const registry_drivers[] = {
     &db_driver_fake,
 #endif
 };
+
+const struct sql_dialect *sql_dialect_of(const char *engine)
+{
+	if (!strcmp(engine, "postgresql"))
+		return &sql_dialect_postgres;
+	if (!strcmp(engine, "mysql") || !strcmp(engine, "mariadb"))
+		return &sql_dialect_mysql;
+	return !strcmp(engine, "sqlite") ? &sql_dialect_sqlite : NULL;
+}
 
 int db_open(struct db_conn **ret, const struct db_params *p, struct err *e)
 {

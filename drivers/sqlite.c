@@ -200,18 +200,6 @@ static int sqlite_ask(const struct sqlite_conn *c, sqlite3 *db, const char *sql,
 	return r < 0 ? r : 0;
 }
 
-/* "name", doubled where needed */
-static void sqlite_quote(struct strbuf *sql, const char *name)
-{
-	strbuf_addch(sql, '"');
-	for (const char *s = name; *s; s++) {
-		if (*s == '"')
-			strbuf_addch(sql, '"');
-		strbuf_addch(sql, *s);
-	}
-	strbuf_addch(sql, '"');
-}
-
 /* "table"."column": a bare "column" would turn into a string if SQLite knew no such column. */
 static void sqlite_quote_column(struct strbuf *sql, const struct db_table *t, size_t column)
 {

@@ -8,8 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "base/strbuf.h"
-
 enum ddl_type { DDL_END, DDL_WORD, DDL_QUOTED, DDL_PUNCT };
 
 struct ddl_token {
@@ -100,6 +98,17 @@ bool sqlite_ddl_has_word(const char *sql, const char *word)
 		if (ddl_is_word(&t, word))
 			return true;
 	return false;
+}
+
+void sqlite_quote(struct strbuf *sql, const char *name)
+{
+	strbuf_addch(sql, '"');
+	for (const char *s = name; *s; s++) {
+		if (*s == '"')
+			strbuf_addch(sql, '"');
+		strbuf_addch(sql, *s);
+	}
+	strbuf_addch(sql, '"');
 }
 
 enum sqlite_ddl_kind sqlite_ddl_next(const char **script, const char **ret_start, size_t *ret_len)

@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/strbuf.h"
+
 enum sqlite_ddl_kind {
 	SQLITE_DDL_END, /* nothing but white space and comments is left */
 	SQLITE_DDL_TABLE,
@@ -18,5 +20,7 @@ enum sqlite_ddl_kind {
 enum sqlite_ddl_kind sqlite_ddl_next(const char **script, const char **ret_start, size_t *ret_len);
 /* The text in the AS ( ... ) of a column in a CREATE TABLE statement; NULL when it has none. The caller frees. */
 char *sqlite_ddl_generated(const char *create_table, const char *column);
+/* "name", its quotes doubled. */
+void sqlite_quote(struct strbuf *sql, const char *name);
 /* Whether a word stands in the statement outside of quotes and comments; any case. */
 bool sqlite_ddl_has_word(const char *sql, const char *word);

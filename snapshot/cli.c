@@ -29,6 +29,7 @@ static const char cli_help[] = "metasnap - consistent snapshots of databases\n"
 			       "  verify [SOURCE [SNAPSHOT]]     read every row and compare with its digest;\n"
 			       "          [--live]               the database itself with the snapshot\n"
 			       "  export SOURCE SNAPSHOT DIR     write it to a new directory, with SHA256SUMS\n"
+			       "  export SOURCE SNAPSHOT FILE.sql   as SQL for psql, mysql or sqlite3\n"
 			       "  import SOURCE DIR [NAME]       keep a backup as a snapshot; prints its name\n"
 			       "  remove | hold | release SOURCE SNAPSHOT\n"
 			       "  prune [SOURCE] [--keep-RULE N]... [--dry-run]   remove old ones, free their space\n"
@@ -66,9 +67,11 @@ static const struct cli_command cli_commands[] = {
 	 .help = "Reads every row of one snapshot, of all of a source, or of all, and compares with the\n"
 		 "digests. --live: the database now against the snapshot (the newest when none is named);\n"
 		 "prints what a restore would do. Exit status: 0 all well, 1 damaged, differs or failed.\n"},
-	{.name = "export", .args = "SOURCE SNAPSHOT DIR", .min_args = 3, .max_args = 3, .run = cli_export,
+	{.name = "export", .args = "SOURCE SNAPSHOT DIR|FILE.sql", .min_args = 3, .max_args = 3, .run = cli_export,
 	 .help = "Writes MANIFEST.json, SHA256SUMS, schema.sql and tables/T.jsonl to DIR, which must not exist\n"
-		 "or be empty. DIR is whole or not there; `sha256sum -c SHA256SUMS` passes in any copy of it.\n"},
+		 "or be empty. DIR is whole or not there; `sha256sum -c SHA256SUMS` passes in any copy of it.\n"
+		 "FILE.sql: one file, schema and rows in the SQL of the snapshot's engine, for an empty database:\n"
+		 "psql -v ON_ERROR_STOP=1 -1 -f FILE.sql DB, mysql --binary-mode DB < FILE.sql, sqlite3 NEW < FILE.sql\n"},
 	{.name = "import", .args = "SOURCE DIR [NAME]", .min_args = 2, .max_args = 3, .creates = true,
 	 .run = cli_import,
 	 .help = "Verifies a backup and keeps it as a snapshot; prints its name. Without NAME it is called\n"

@@ -218,7 +218,9 @@ int cli_export(struct cli *c)
 	int r = cli_find_snapshot(c, c->source, c->args[1], &s, &e);
 	if (r >= 0) {
 		cli_watch_leave_signals(c->watch);
-		r = engine_export(c->g, s.id, c->args[2], &e);
+		size_t n = strlen(c->args[2]);
+		bool sql = n > 4 && !strcmp(c->args[2] + n - 4, ".sql");
+		r = (sql ? engine_export_sql : engine_export)(c->g, s.id, c->args[2], &e);
 		snapshot_info_done(&s);
 	}
 	return r < 0 ? cli_fail(&e, "export %s %s", cli_source_name(c, c->source), c->args[1]) : CLI_DONE;

@@ -143,3 +143,5 @@ int engine_verify_live(struct engine *g, size_t source, int64_t snapshot_id, str
 int engine_check(struct engine *g, struct strbuf *report, struct err *e);
 /* Writes snapshot `id` to directory `path` (made; must not exist or be empty) in the archive's shape, fsynced. */
 int engine_export(struct engine *g, int64_t id, const char *path, struct err *e);
+/* Writes it to file `path` (must not exist) as SQL for the client program of its engine. */
+int engine_export_sql(struct engine *g, int64_t id, const char *path, struct err *e);

@@ -12,10 +12,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
-#include <signal.h>
 #include <sys/stat.h>
 
 #include "snapshot/manifest.h"
+#include "snapshot/out_file.h"
 
 #define EXPORT_CHUNK (1U << 20)
 
@@ -139,14 +139,6 @@ static int export_begin(struct export *x, const char *path, struct err *e)
 
 /* ---- files ---- */
 
-static int export_interrupted(struct err *e)
-{
-	sigset_t set;
-	if (!sigpending(&set) && (sigismember(&set, SIGINT) || sigismember(&set, SIGTERM) || sigismember(&set, SIGHUP)))
-		return err_set(e, EINTR, "interrupted, nothing is left of it");
-	return 0;
-}
-
 static int export_fail(const struct export *x, const char *name, int code, struct err *e)
 {
 	if (code == ENOSPC || code == EDQUOT)
@@ -166,7 +158,7 @@ static int export_write(const struct export *x, int fd, const char *name, const 
 		data += done;
 		n -= (size_t)done;
 	}
-	return export_interrupted(e);
+	return out_interrupted(e);
 }
 
 /* All of a snapshot has the snapshot's time, as in the mounted tree: a copy of a copy is the same. */

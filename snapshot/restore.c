@@ -20,14 +20,7 @@
 
 /* ---- the target ---- */
 
-struct target {
-	struct db_schema
-	    *schema; /* tables as the codecs describe them, sequences and auto_increment from the manifest */
-	struct version_list versions; /* same order as schema->tables */
-	struct strbuf sql;
-};
-
-static void target_done(struct target *t)
+void target_done(struct target *t)
 {
 	db_schema_free(t->schema);
 	version_list_done(&t->versions);
@@ -42,7 +35,7 @@ static int target_copy_table(const struct db_table *from, struct db_table *ret, 
 	return table_json_parse(ret, NULL, text.data, text.len, e);
 }
 
-static int target_load(struct catalog *c, int64_t snapshot_id, struct target *ret, struct err *e)
+int target_load(struct catalog *c, int64_t snapshot_id, struct target *ret, struct err *e)
 {
 	struct manifest m;
 	int r = store_manifest(c, snapshot_id, &m, e);

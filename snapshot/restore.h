@@ -7,6 +7,16 @@
 #include "snapshot/engine.h"
 #include "snapshot/stream.h"
 
+/* A snapshot of the catalog as what to make a database of. */
+struct target {
+	struct db_schema
+	    *schema; /* tables as the codecs describe them, sequences and auto_increment from the manifest */
+	struct version_list versions; /* same order as schema->tables */
+	struct strbuf sql;
+};
+int target_load(struct catalog *c, int64_t snapshot_id, struct target *ret, struct err *e);
+void target_done(struct target *t);
+
 /* One restore; the members are borrowed unless said otherwise. */
 struct restore {
 	struct catalog *catalog;
