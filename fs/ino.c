@@ -6,10 +6,20 @@
 #define INO_KIND_SHIFT 57
 #define INO_ORDINAL_BITS 17
 #define INO_INDEX_BITS 16
+#define INO_NAMES_ENTRY_BITS 27
+#define INO_NAMES_DEPTH_BITS 6
 #define INO_NOW_TAG (UINT64_C(3) << 61)
 
 /* How the payload of a kind is laid out. */
-enum ino_shape { INO_SHAPE_NONE, INO_SHAPE_ID, INO_SHAPE_SNAPSHOT, INO_SHAPE_TABLE, INO_SHAPE_ROW, INO_SHAPE_BAD };
+enum ino_shape {
+	INO_SHAPE_NONE,
+	INO_SHAPE_ID,
+	INO_SHAPE_SNAPSHOT,
+	INO_SHAPE_TABLE,
+	INO_SHAPE_ROW,
+	INO_SHAPE_NAMES,
+	INO_SHAPE_BAD
+};
 
 static enum ino_shape ino_shape_of(unsigned kind)
 {
@@ -23,6 +33,9 @@ static enum ino_shape ino_shape_of(unsigned kind)
 	case INO_ARCHIVES:
 	case INO_SNAPSHOTS_LATEST:
 	case INO_ARCHIVES_LATEST:
+	case INO_ENTITIES:
+	case INO_ENTITIES_LATEST:
+	case INO_HISTORY:
 	case INO_RESTORE:
 	case INO_STATUS:
 	case INO_JOURNAL:
@@ -41,7 +54,12 @@ static enum ino_shape ino_shape_of(unsigned kind)
 	case INO_NOW_MANIFEST:
 	case INO_NOW_SCHEMA:
 	case INO_NOW_TABLES:
+	case INO_ENTITIES_OF:
 		return INO_SHAPE_SNAPSHOT;
+	case INO_ENTITY_DIR:
+	case INO_ENTITY_LINK:
+	case INO_HISTORY_DIR:
+		return INO_SHAPE_NAMES;
 	case INO_TABLE:
 	case INO_TABLE_JSON:
 	case INO_ARCHIVE_TABLE:
@@ -81,6 +99,11 @@ uint64_t ino_encode(const struct ino *i)
 		if (i->id > INO_PACK_MAX || i->sub > INO_INDEX_MAX)
 			return 0;
 		return kind | (i->id << INO_INDEX_BITS) | i->sub;
+	case INO_SHAPE_NAMES:
+		if (i->id > INO_NAMES_SNAPSHOT_MAX || i->other > INO_NAMES_ENTRY_MAX || i->sub > INO_NAMES_DEPTH_MAX)
+			return 0;
+		return kind | (i->id << (INO_NAMES_ENTRY_BITS + INO_NAMES_DEPTH_BITS)) |
+		       ((uint64_t)i->other << INO_NAMES_DEPTH_BITS) | i->sub;
 	case INO_SHAPE_BAD:
 		break;
 	}
@@ -128,6 +151,11 @@ bool ino_decode(uint64_t number, struct ino *ret)
 	case INO_SHAPE_ROW:
 		i.id = payload >> INO_INDEX_BITS;
 		i.sub = (uint32_t)payload & INO_INDEX_MAX;
+		break;
+	case INO_SHAPE_NAMES:
+		i.id = payload >> (INO_NAMES_ENTRY_BITS + INO_NAMES_DEPTH_BITS);
+		i.other = (uint32_t)(payload >> INO_NAMES_DEPTH_BITS) & INO_NAMES_ENTRY_MAX;
+		i.sub = (uint32_t)payload & INO_NAMES_DEPTH_MAX;
 		break;
 	case INO_SHAPE_BAD:
 		return false;

@@ -22,6 +22,9 @@ enum ino_kind {
 	INO_ARCHIVES,
 	INO_SNAPSHOTS_LATEST,
 	INO_ARCHIVES_LATEST,
+	INO_ENTITIES,
+	INO_ENTITIES_LATEST,
+	INO_HISTORY,
 	INO_RESTORE,
 	INO_STATUS,
 	INO_JOURNAL,
@@ -38,6 +41,11 @@ enum ino_kind {
 	INO_NOW_MANIFEST,
 	INO_NOW_SCHEMA,
 	INO_NOW_TABLES,
+	INO_ENTITIES_OF,
+	/* id: snapshot, other: number of an entry in its index of entities, sub: how many parts of its path */
+	INO_ENTITY_DIR,
+	INO_ENTITY_LINK, /* sub: 0 */
+	INO_HISTORY_DIR,
 	/* id: snapshot, sub: ordinal of the table */
 	INO_TABLE,
 	INO_TABLE_JSON,
@@ -59,6 +67,7 @@ struct ino {
 	enum ino_kind kind;
 	uint64_t id;
 	uint32_t sub;
+	uint32_t other;  /* a second id */
 	uint32_t source; /* INO_NOW_ROW only */
 };
 
@@ -66,6 +75,9 @@ struct ino {
 #define INO_ORDINAL_MAX ((UINT32_C(1) << 17) - 1)
 #define INO_PACK_MAX ((UINT64_C(1) << 41) - 1)
 #define INO_INDEX_MAX UINT32_C(0xffff)
+#define INO_NAMES_SNAPSHOT_MAX ((UINT64_C(1) << 24) - 1)
+#define INO_NAMES_ENTRY_MAX ((UINT32_C(1) << 27) - 1)
+#define INO_NAMES_DEPTH_MAX UINT32_C(63)
 #define INO_ID_MAX ((UINT64_C(1) << 57) - 1)
 #define INO_NOW_PACK_MAX ((UINT64_C(1) << 35) - 1)
 #define INO_NOW_SOURCE_MAX UINT32_C(0x3ff)

@@ -7,39 +7,19 @@
  * version, so that another process's changes show.
  * Threads: all. Lock: tree.mutex, never held over a call into the catalog, the engine or the staging area.
  */
-#include "fs/tree.h"
+#include "fs/tree_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <time.h>
 
-#include "snapshot/manifest.h"
-
-#define TREE_SNAPS 32
 #define TREE_PIN_ROW (1u << 20)
 #define TREE_TEXT_FRESH_MS 500
 #define TREE_STAGED_BATCH 64
 #define TREE_NOW_TOUCH_MS 250
 
 /* ---- state ---- */
-
-/* A snapshot's description: immutable but for `checked`. */
-struct snap {
-	int64_t id;
-	int64_t source_id;
-	int64_t taken_ms;
-	int64_t schema_since_ms;
-	size_t manifest_len;
-	size_t schema_len;
-	struct version_list tables; /* by name */
-	char **files;               /* their names as files */
-	size_t *by_ordinal;         /* index into tables */
-	atomic_size_t *json_len;    /* of .table.json; 0: not known yet */
-	int refs;                   /* under tree.mutex */
-	int64_t checked;            /* data version when it was last seen to exist; under tree.mutex */
-	uint64_t used;
-};
 
 /* A text that changes: rendered once, shared by those who opened it. */
 struct text {
@@ -64,21 +44,6 @@ struct source_state {
 	int64_t pending_id;
 	int64_t pending_ms;
 	atomic_llong now_touched_ms; /* when now/ was last said to be in use */
-};
-
-struct tree {
-	struct engine *engine;
-	struct catalog *catalog;
-	struct staging *staging;
-	struct tree_overlay overlay;
-	uid_t uid;
-	gid_t gid;
-	int64_t created_ms;
-	pthread_mutex_t mutex;
-	struct snap *snaps[TREE_SNAPS];
-	uint64_t clock;
-	struct source_state *sources;
-	size_t n_sources;
 };
 
 static const char tree_readme[] =
@@ -193,7 +158,12 @@ void tree_set_overlay(struct tree *t, const struct tree_overlay *o)
 
 /* ---- sources ---- */
 
-static int tree_source_index(const struct tree *t, uint64_t id)
+int64_t tree_source_id(const struct tree *t, size_t source)
+{
+	return t->sources[source].id;
+}
+
+int tree_source_index(const struct tree *t, uint64_t id)
 {
 	for (size_t k = 0; k < t->n_sources; k++)
 		if ((uint64_t)t->sources[k].id == id)
@@ -201,8 +171,7 @@ static int tree_source_index(const struct tree *t, uint64_t id)
 	return -ENOENT;
 }
 
-/* Number of snapshots, moment and name of the newest. latest (256 bytes) may be NULL. */
-static int tree_summary(struct tree *t, size_t source, size_t *ret_n, int64_t *ret_ms, char *latest, struct err *e)
+int tree_summary(struct tree *t, size_t source, size_t *ret_n, int64_t *ret_ms, char *latest, struct err *e)
 {
 	struct source_state *s = &t->sources[source];
 	int64_t version = catalog_data_version(t->catalog);
@@ -269,7 +238,7 @@ static int tree_pending(struct tree *t, int64_t id, int64_t *ret_ms)
 
 /* ---- snapshots ---- */
 
-static void snap_put(struct tree *t, struct snap *s)
+void snap_put(struct tree *t, struct snap *s)
 {
 	if (!s)
 		return;
@@ -281,18 +250,6 @@ static void snap_put(struct tree *t, struct snap *s)
 	if (last)
 		snap_free(s);
 }
-
-struct snap_ref {
-	struct tree *tree;
-	struct snap *snap;
-};
-
-static void cleanup_snap_ref(struct snap_ref *r)
-{
-	snap_put(r->tree, r->snap);
-}
-
-#define _cleanup_snap_ _cleanup_(cleanup_snap_ref)
 
 static int snap_load(struct tree *t, int64_t id, struct snap **ret, struct err *e)
 {
@@ -392,8 +349,7 @@ static void snap_keep(struct tree *t, struct snap *s)
 	snap_free(out);
 }
 
-/* A complete snapshot's description; waits for an unfinished one. The caller puts it back. */
-static int snap_get(struct tree *t, int64_t id, const struct tree_wait *w, struct snap **ret, struct err *e)
+int snap_get(struct tree *t, int64_t id, const struct tree_wait *w, struct snap **ret, struct err *e)
 {
 	int64_t version = catalog_data_version(t->catalog);
 	struct snap *s = snap_cached(t, id, version);
@@ -426,13 +382,34 @@ static int snap_get(struct tree *t, int64_t id, const struct tree_wait *w, struc
 	return 0;
 }
 
-static const struct version_info *snap_table(const struct snap *s, uint32_t ordinal)
+int snap_names(struct tree *t, struct snap *s, const struct tree_wait *w, int64_t *ret, struct err *e)
+{
+	*ret = atomic_load(&s->names);
+	if (*ret)
+		return 0;
+	struct version_info index;
+	int r = names_version(t->catalog, s->id, &index, e);
+	if (r == -ENOENT && !w)
+		return TREE_MUST_WAIT;
+	if (r == -ENOENT) {
+		r = names_build(t->catalog, s->id, e);
+		if (r == 0)
+			r = names_version(t->catalog, s->id, &index, e);
+	}
+	if (r < 0)
+		return r;
+	*ret = index.id;
+	atomic_store(&s->names, index.id);
+	version_info_done(&index);
+	return 0;
+}
+
+const struct version_info *snap_table(const struct snap *s, uint32_t ordinal)
 {
 	return ordinal < s->tables.n ? &s->tables.v[s->by_ordinal[ordinal]] : NULL;
 }
 
-/* Table by the name of its folder (or, without ".jsonl", of its archive file). */
-static const struct version_info *snap_table_by_file(const struct snap *s, const char *file, size_t len)
+const struct version_info *snap_table_by_file(const struct snap *s, const char *file, size_t len)
 {
 	_cleanup_strbuf_ struct strbuf table = {0};
 	_cleanup_free_ char *name = xmemdup0(file, len);
@@ -572,8 +549,8 @@ uint64_t tree_ino_of_staged(int64_t node, int64_t source_id)
 	return node > 0 ? ino_of(INO_STAGED, (uint64_t)node) : ino_of(INO_RESTORE, (uint64_t)source_id);
 }
 
-static void tree_fill(const struct tree *t, struct tree_node *n, uint64_t ino, mode_t mode, uint32_t nlink,
-		      uint64_t size, int64_t ms)
+void tree_fill(const struct tree *t, struct tree_node *n, uint64_t ino, mode_t mode, uint32_t nlink, uint64_t size,
+	       int64_t ms)
 {
 	*n = (struct tree_node){
 	    .ino = ino,
@@ -590,13 +567,8 @@ static void tree_fill(const struct tree *t, struct tree_node *n, uint64_t ino, m
 	};
 }
 
-#define TREE_DIR_SIZE 4096
-#define TREE_FILE (S_IFREG | 0400)
-#define TREE_DIR (S_IFDIR | 0500)
-#define TREE_DIR_RW (S_IFDIR | 0700)
-
-static void tree_fill_row(const struct tree *t, const struct stored_row *row, uint64_t ino, bool writable,
-			  struct tree_node *ret)
+void tree_fill_row(const struct tree *t, const struct stored_row *row, uint64_t ino, bool writable,
+		   struct tree_node *ret)
 {
 	tree_fill(t, ret, ino, writable ? S_IFREG | 0600 : TREE_FILE, 1, row->file_size, stored_row_mtime_ms(row));
 }
@@ -664,15 +636,20 @@ static int tree_getattr_source(struct tree *t, uint64_t number, const struct ino
 		return r;
 	switch (i->kind) {
 	case INO_SOURCE:
-		tree_fill(t, ret, number, TREE_DIR, 2 + 4, TREE_DIR_SIZE, ms);
+		tree_fill(t, ret, number, TREE_DIR, 2 + 5, TREE_DIR_SIZE, ms);
 		ret->keep_attr = TREE_KEEP_SHORT;
 		return 0;
 	case INO_NOW:
 		tree_fill(t, ret, number, TREE_DIR, 2 + 1, TREE_DIR_SIZE, ms);
 		ret->keep_attr = TREE_KEEP_SHORT;
 		return 0;
+	case INO_HISTORY:
+		tree_fill(t, ret, number, TREE_DIR, 1, TREE_DIR_SIZE, ms);
+		ret->keep_attr = TREE_KEEP_SHORT;
+		return 0;
 	case INO_SNAPSHOTS:
 	case INO_ARCHIVES:
+	case INO_ENTITIES:
 		/* snapshots/ is where mkdir, rmdir and mv happen: default_permissions asks for the right to write */
 		tree_fill(t, ret, number, i->kind == INO_SNAPSHOTS ? TREE_DIR_RW : TREE_DIR, (uint32_t)(2 + n),
 			  TREE_DIR_SIZE, ms);
@@ -680,6 +657,7 @@ static int tree_getattr_source(struct tree *t, uint64_t number, const struct ino
 		return 0;
 	case INO_SNAPSHOTS_LATEST:
 	case INO_ARCHIVES_LATEST:
+	case INO_ENTITIES_LATEST:
 		if (!*latest)
 			return -ENOENT;
 		tree_fill(t, ret, number, S_IFLNK | 0777, 1, strlen(latest), ms);
@@ -727,7 +705,8 @@ static int tree_getattr_snapshot(struct tree *t, uint64_t number, const struct i
 	_cleanup_snap_ struct snap_ref ref = {.tree = t};
 	int64_t ms;
 
-	if ((i->kind == INO_SNAPSHOT || i->kind == INO_ARCHIVE) && tree_pending(t, (int64_t)i->id, &ms) >= 0) {
+	if ((i->kind == INO_SNAPSHOT || i->kind == INO_ARCHIVE || i->kind == INO_ENTITIES_OF) &&
+	    tree_pending(t, (int64_t)i->id, &ms) >= 0) {
 		tree_fill(t, ret, number, TREE_DIR, 3, TREE_DIR_SIZE, ms);
 		ret->keep_entry = ret->keep_attr = TREE_KEEP_NO;
 		return 0;
@@ -754,9 +733,10 @@ static int tree_getattr_snapshot(struct tree *t, uint64_t number, const struct i
 	switch (i->kind) {
 	case INO_SNAPSHOT:
 	case INO_ARCHIVE:
+	case INO_ENTITIES_OF:
 		mode = TREE_DIR;
-		nlink = 2 + 1;
-		keep = TREE_KEEP_SHORT; /* the name may change, also by another process */
+		nlink = i->kind == INO_ENTITIES_OF ? 1 : 2 + 1; /* 1: nobody counted */
+		keep = TREE_KEEP_SHORT;                         /* the name may change, also by another process */
 		break;
 	case INO_TABLES:
 	case INO_NOW_TABLES:
@@ -811,11 +791,26 @@ static int tree_getattr_snapshot(struct tree *t, uint64_t number, const struct i
 	return 0;
 }
 
+const struct tree_part *tree_part_of(enum ino_kind kind)
+{
+	switch (kind) {
+	case INO_ENTITIES_OF:
+	case INO_ENTITY_DIR:
+	case INO_ENTITY_LINK:
+		return &tree_part_entities;
+	default:
+		return NULL;
+	}
+}
+
 int tree_getattr(struct tree *t, uint64_t number, const struct tree_wait *w, struct tree_node *ret, struct err *e)
 {
 	struct ino i;
 	if (!ino_decode(number, &i))
 		return -ENOENT;
+	const struct tree_part *part = tree_part_of(i.kind);
+	if (part && i.kind != INO_ENTITIES_OF && i.kind != INO_HISTORY)
+		return part->getattr(t, number, &i, w, ret, e);
 	switch (i.kind) {
 	case INO_ROOT: {
 		int64_t newest = t->created_ms;
@@ -842,6 +837,9 @@ int tree_getattr(struct tree *t, uint64_t number, const struct tree_wait *w, str
 	case INO_ARCHIVES:
 	case INO_SNAPSHOTS_LATEST:
 	case INO_ARCHIVES_LATEST:
+	case INO_ENTITIES:
+	case INO_ENTITIES_LATEST:
+	case INO_HISTORY:
 	case INO_STATUS:
 	case INO_JOURNAL:
 		return tree_getattr_source(t, number, &i, ret, e);
@@ -905,9 +903,8 @@ struct tree_fixed {
 };
 
 static const struct tree_fixed tree_source_names[] = {
-    {"now", INO_NOW},         {"snapshots", INO_SNAPSHOTS}, {"archives", INO_ARCHIVES},
-    {"restore", INO_RESTORE}, {"status.txt", INO_STATUS},   {"journal.txt", INO_JOURNAL},
-    {NULL, INO_BAD},
+    {"now", INO_NOW},         {"snapshots", INO_SNAPSHOTS}, {"archives", INO_ARCHIVES},   {"entities", INO_ENTITIES},
+    {"restore", INO_RESTORE}, {"status.txt", INO_STATUS},   {"journal.txt", INO_JOURNAL}, {NULL, INO_BAD},
 };
 static const struct tree_fixed tree_snapshot_names[] = {
     {"MANIFEST.json", INO_MANIFEST},
@@ -951,10 +948,16 @@ static int tree_lookup_fixed(struct tree *t, enum ino_kind kind, uint64_t id, st
 	return 0;
 }
 
-static int tree_none(struct tree_node *ret, enum tree_keep keep)
+int tree_none(struct tree_node *ret, enum tree_keep keep)
 {
 	*ret = (struct tree_node){.keep_entry = keep};
 	return -ENOENT;
+}
+
+/* What a snapshot is in snapshots/, archives/ or entities/. */
+static enum ino_kind tree_kind_in(enum ino_kind dir)
+{
+	return dir == INO_SNAPSHOTS ? INO_SNAPSHOT : dir == INO_ARCHIVES ? INO_ARCHIVE : INO_ENTITIES_OF;
 }
 
 /* snapshots/NAME or archives/NAME: an unfinished one has its name already. */
@@ -966,8 +969,10 @@ static int tree_lookup_snapshot(struct tree *t, size_t source, enum ino_kind kin
 	struct snapshot_info info;
 
 	if (strcmp(name, "latest") == 0) {
-		uint64_t ino = ino_of(kind == INO_SNAPSHOT ? INO_SNAPSHOTS_LATEST : INO_ARCHIVES_LATEST,
-				      (uint64_t)t->sources[source].id);
+		enum ino_kind latest = kind == INO_SNAPSHOT  ? INO_SNAPSHOTS_LATEST
+				       : kind == INO_ARCHIVE ? INO_ARCHIVES_LATEST
+							     : INO_ENTITIES_LATEST;
+		uint64_t ino = ino_of(latest, (uint64_t)t->sources[source].id);
 		int r = tree_getattr(t, ino, NULL, ret, e);
 		return r == -ENOENT ? tree_none(ret, TREE_KEEP_NO) : r;
 	}
@@ -1054,6 +1059,9 @@ int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct 
 	*ret = (struct tree_node){0};
 	if (!ino_decode(parent, &i))
 		return -ENOENT;
+	const struct tree_part *part = tree_part_of(i.kind);
+	if (part)
+		return part->lookup ? part->lookup(t, parent, &i, name, w, ret, e) : -ENOTDIR;
 	switch (i.kind) {
 	case INO_ROOT:
 		if (strcmp(name, "README.txt") == 0)
@@ -1076,11 +1084,10 @@ int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct 
 		return r ? r : tree_getattr(t, ino_of(kind, (uint64_t)id), w, ret, e);
 	case INO_SNAPSHOTS:
 	case INO_ARCHIVES:
+	case INO_ENTITIES:
 		source = tree_source_index(t, i.id);
-		return source < 0
-			   ? source
-			   : tree_lookup_snapshot(t, (size_t)source,
-						  i.kind == INO_SNAPSHOTS ? INO_SNAPSHOT : INO_ARCHIVE, name, ret, e);
+		return source < 0 ? source
+				  : tree_lookup_snapshot(t, (size_t)source, tree_kind_in(i.kind), name, ret, e);
 	case INO_SNAPSHOT:
 	case INO_ARCHIVE:
 		kind = tree_fixed_kind(i.kind == INO_SNAPSHOT ? tree_snapshot_names : tree_archive_names, name);
@@ -1115,7 +1122,10 @@ int tree_readlink(struct tree *t, uint64_t number, struct strbuf *out, struct er
 		return -ENOENT;
 	if (i.kind == INO_STAGED)
 		return staging_readlink(t->staging, (int64_t)i.id, out);
-	if (i.kind != INO_SNAPSHOTS_LATEST && i.kind != INO_ARCHIVES_LATEST)
+	const struct tree_part *part = tree_part_of(i.kind);
+	if (part)
+		return part->readlink ? part->readlink(t, &i, out, e) : -EINVAL;
+	if (i.kind != INO_SNAPSHOTS_LATEST && i.kind != INO_ARCHIVES_LATEST && i.kind != INO_ENTITIES_LATEST)
 		return -EINVAL;
 	int source = tree_source_index(t, i.id);
 	size_t n;
@@ -1146,6 +1156,9 @@ static int tree_text(struct tree *t, const struct ino *i, const struct tree_wait
 {
 	_cleanup_snap_ struct snap_ref ref = {.tree = t};
 	const struct version_info *v;
+	const struct tree_part *part = tree_part_of(i->kind);
+	if (part)
+		return part->text ? part->text(t, i, w, out, e) : -EISDIR;
 	int r = snap_get(t, (int64_t)i->id, w, &ref.snap, e);
 	if (r)
 		return r;
@@ -1354,7 +1367,9 @@ struct tree_dir {
 	uint64_t number;
 	struct ino ino;
 	struct snap *snap;
-	int64_t at;
+	int64_t at, next;             /* next: where the entry that was seen last says it goes on */
+	const struct tree_part *part; /* whose directory it is, with its state; NULL: ours */
+	void *state;
 	/* rows */
 	struct row_cursor *cursor;
 	uint64_t cursor_at; /* row number that `row` is, when have_row */
@@ -1378,6 +1393,7 @@ static bool tree_dir_kind(enum ino_kind kind)
 	case INO_NOW:
 	case INO_SNAPSHOTS:
 	case INO_ARCHIVES:
+	case INO_ENTITIES:
 	case INO_RESTORE:
 	case INO_SNAPSHOT:
 	case INO_TABLES:
@@ -1402,9 +1418,19 @@ int tree_dir_open(struct tree *t, uint64_t number, const struct tree_wait *w, st
 
 	if (!ino_decode(number, &i))
 		return -ENOENT;
+	*ret_cacheable = false;
+	const struct tree_part *part = tree_part_of(i.kind);
+	if (part) {
+		void *state = NULL;
+		r = part->dir_open ? part->dir_open(t, &i, w, &state, ret_cacheable, e) : -ENOTDIR;
+		if (r)
+			return r;
+		*ret = xcalloc(1, sizeof **ret);
+		**ret = (struct tree_dir){.tree = t, .number = number, .ino = i, .part = part, .state = state};
+		return 0;
+	}
 	if (!tree_dir_kind(i.kind))
 		return -ENOTDIR;
-	*ret_cacheable = false;
 	switch (i.kind) {
 	case INO_ROOT:
 	case INO_RESTORE:
@@ -1413,6 +1439,7 @@ int tree_dir_open(struct tree *t, uint64_t number, const struct tree_wait *w, st
 	case INO_SOURCE:
 	case INO_SNAPSHOTS:
 	case INO_ARCHIVES:
+	case INO_ENTITIES:
 		if (tree_source_index(t, i.id) < 0)
 			return -ENOENT;
 		break;
@@ -1450,6 +1477,8 @@ void tree_dir_close(struct tree_dir *d)
 {
 	if (!d)
 		return;
+	if (d->part)
+		d->part->dir_close(d->state);
 	row_cursor_close(d->cursor);
 	strbuf_done(&d->name);
 	if (d->listed)
@@ -1492,7 +1521,7 @@ static int tree_dir_entry(struct tree_dir *d, const char *name, uint64_t ino, st
 		ret->node = (struct tree_node){.ino = ino, .mode = TREE_FILE};
 		return 1;
 	}
-	if (d->names_only && (i.kind == INO_SNAPSHOT || i.kind == INO_ARCHIVE)) {
+	if (d->names_only && (i.kind == INO_SNAPSHOT || i.kind == INO_ARCHIVE || i.kind == INO_ENTITIES_OF)) {
 		ret->bare = true;
 		ret->node = (struct tree_node){.ino = ino, .mode = TREE_DIR};
 		return 1;
@@ -1512,10 +1541,13 @@ static uint64_t tree_dir_parent(const struct tree_dir *d)
 {
 	const struct ino *i = &d->ino;
 	uint64_t source = d->snap ? (uint64_t)d->snap->source_id : 0;
+	if (d->part)
+		return d->part->dir_parent(d->state);
 	switch (i->kind) {
 	case INO_NOW:
 	case INO_SNAPSHOTS:
 	case INO_ARCHIVES:
+	case INO_ENTITIES:
 	case INO_RESTORE:
 		return ino_of(INO_SOURCE, i->id);
 	case INO_SNAPSHOT:
@@ -1557,7 +1589,7 @@ static int tree_dir_fixed(struct tree_dir *d, const struct tree_fixed *list, uin
 static int tree_dir_snapshots(struct tree_dir *d, struct tree_entry *ret, struct err *e)
 {
 	struct tree *t = d->tree;
-	bool archives = d->ino.kind == INO_ARCHIVES;
+	enum ino_kind kind = tree_kind_in(d->ino.kind);
 	int r;
 
 	if (!d->listed) {
@@ -1567,8 +1599,10 @@ static int tree_dir_snapshots(struct tree_dir *d, struct tree_entry *ret, struct
 		d->listed = true;
 	}
 	if (d->at == 2) {
-		r = tree_dir_entry(d, "latest",
-				   ino_of(archives ? INO_ARCHIVES_LATEST : INO_SNAPSHOTS_LATEST, d->ino.id), ret, e);
+		enum ino_kind latest = kind == INO_SNAPSHOT  ? INO_SNAPSHOTS_LATEST
+				       : kind == INO_ARCHIVE ? INO_ARCHIVES_LATEST
+							     : INO_ENTITIES_LATEST;
+		r = tree_dir_entry(d, "latest", ino_of(latest, d->ino.id), ret, e);
 		ret->next = 3;
 		if (r != -ENOENT)
 			return r;
@@ -1586,7 +1620,7 @@ static int tree_dir_snapshots(struct tree_dir *d, struct tree_entry *ret, struct
 		if (low == d->list.n)
 			return 0;
 		const struct snapshot_info *s = &d->list.v[low];
-		r = tree_dir_entry(d, s->name, ino_of(archives ? INO_ARCHIVE : INO_SNAPSHOT, (uint64_t)s->id), ret, e);
+		r = tree_dir_entry(d, s->name, ino_of(kind, (uint64_t)s->id), ret, e);
 		ret->next = s->id + 3;
 		if (r != -ENOENT)
 			return r;
@@ -1672,17 +1706,18 @@ static int tree_dir_staged(struct tree_dir *d, struct tree_entry *ret)
 	return 1;
 }
 
-int tree_dir_peek(struct tree_dir *d, struct tree_entry *ret, struct err *e)
+static int tree_dir_look(struct tree_dir *d, struct tree_entry *ret, struct err *e)
 {
 	struct tree *t = d->tree;
 
-	*ret = (struct tree_entry){.next = d->at + 1};
 	if (d->at < 2) {
 		ret->name = d->at == 0 ? "." : "..";
 		ret->node = (struct tree_node){.ino = d->at == 0 ? d->number : tree_dir_parent(d), .mode = TREE_DIR};
 		ret->bare = true;
 		return 1;
 	}
+	if (d->part)
+		return d->part->dir_peek(d->state, d->at, d->names_only, ret, e);
 	size_t at = (size_t)d->at - 2;
 	switch (d->ino.kind) {
 	case INO_ROOT:
@@ -1702,6 +1737,7 @@ int tree_dir_peek(struct tree_dir *d, struct tree_entry *ret, struct err *e)
 		return tree_dir_fixed(d, tree_archive_names, d->ino.id, at, ret, e);
 	case INO_SNAPSHOTS:
 	case INO_ARCHIVES:
+	case INO_ENTITIES:
 		return tree_dir_snapshots(d, ret, e);
 	case INO_TABLES:
 	case INO_NOW_TABLES:
@@ -1731,24 +1767,17 @@ int tree_dir_peek(struct tree_dir *d, struct tree_entry *ret, struct err *e)
 	}
 }
 
+int tree_dir_peek(struct tree_dir *d, struct tree_entry *ret, struct err *e)
+{
+	*ret = (struct tree_entry){.next = d->at + 1};
+	int r = tree_dir_look(d, ret, e);
+	d->next = ret->next;
+	return r;
+}
+
 void tree_dir_skip(struct tree_dir *d)
 {
-	struct tree_entry entry;
-	/* the entry is at hand: its cookie costs nothing */
-	switch (d->ino.kind) {
-	case INO_SNAPSHOTS:
-	case INO_ARCHIVES:
-	case INO_RESTORE:
-	case INO_STAGED:
-		if (d->at >= 2 && tree_dir_peek(d, &entry, NULL) > 0) {
-			d->at = entry.next;
-			return;
-		}
-		break;
-	default:
-		break;
-	}
-	d->at++;
+	d->at = d->next;
 }
 
 /* ---- extended attributes ---- */

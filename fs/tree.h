@@ -103,6 +103,7 @@ void tree_dir_close(struct tree_dir *d);
 int tree_dir_seek(struct tree_dir *d, int64_t cookie, bool names_only, struct err *e);
 /* 1 and the entry at the place, 0 at the end, -errno. */
 int tree_dir_peek(struct tree_dir *d, struct tree_entry *ret, struct err *e);
+/* Goes on behind the entry that was given last. */
 void tree_dir_skip(struct tree_dir *d);
 
 /* ---- extended attributes ---- */
