@@ -298,7 +298,7 @@ static int capture_table(struct capture *cp, const struct db_table *t, const str
 	free(TAKE_PTR(mark->text));
 	const struct db_driver *d = db_driver_of(cp->conn);
 	_cleanup_strbuf_ struct strbuf text = {0};
-	if (!d->mark || t == &plain)
+	if (!d->mark || t == &plain || cp->schema_sql)
 		return 0;
 	int r = d->mark(cp->conn, t, &text, e);
 	if (r == 0 && text.len)
@@ -442,7 +442,9 @@ int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e
 	_cleanup_strbuf_ struct strbuf sql = {0};
 	if (r == 0)
 		r = driver->finish(cp->conn, cp->schema, e);
-	if (r == 0)
+	if (r == 0 && cp->schema_sql)
+		strbuf_add(&sql, strbuf_str(cp->schema_sql), cp->schema_sql->len);
+	else if (r == 0)
 		r = driver->schema_sql(cp->conn, cp->schema, &sql, e);
 	if (r < 0)
 		return r;

@@ -12,9 +12,11 @@ struct capture {
 	struct db_schema *schema; /* as begin gave it; completed by the driver's `finish` */
 	struct snapshot_writer *writer;
 	struct job_ctl *job;
-	const char *name; /* NULL: unlisted */
-	int64_t base_id;  /* snapshot to merge with; 0: none */
-	bool whole;       /* read everything, whatever the base's marks promise */
+	const char *name;                /* NULL: unlisted */
+	int64_t base_id;                 /* snapshot to merge with; 0: none */
+	bool whole;                      /* read everything, whatever the base's marks promise */
+	const struct strbuf *schema_sql; /* the schema's text, in a transaction that has written rows: the driver is not
+					  * asked for it, and no marks are made. NULL: neither */
 	struct db_conn *
 	    *more; /* further connections that see the same moment (begin_like): tables are read side by side */
 	size_t n_more;

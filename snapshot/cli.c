@@ -24,7 +24,7 @@ static const char cli_help[] = "metasnap - consistent snapshots of databases\n"
 			       "  snapshot SOURCE [NAME]         take one; prints its name\n"
 			       "  list [SOURCE] [--json]         the snapshots there are, oldest first\n"
 			       "  diff SOURCE A B                rows added, removed, changed from A to B\n"
-			       "  restore SOURCE SNAPSHOT|DIR    bring the database back to it\n"
+			       "  restore SOURCE SNAPSHOT|DIR|FILE.sql   bring the database back to it\n"
 			       "          [--table T]... [--dry-run] [--yes] [--force]\n"
 			       "  verify [SOURCE [SNAPSHOT]]     read every row and compare with its digest;\n"
 			       "          [--live]               the database itself with the snapshot\n"
@@ -47,13 +47,20 @@ static const struct cli_command cli_commands[] = {
 	 .connects = true, .creates = true, .run = cli_snapshot,
 	 .help = "Takes a snapshot and waits until it is complete; prints its name. Without NAME it is\n"
 		 "called by its moment, 20261122T081530Z. An interrupted one is not kept.\n"},
-	{.name = "restore", .args = "SOURCE SNAPSHOT|DIR [--table T]... [--dry-run] [--yes] [--force]",
-	 .min_args = 2, .max_args = 2, .options = "tnyfOI", .connects = true, .creates = true, .run = cli_restore,
+	{.name = "restore", .args = "SOURCE SNAPSHOT|DIR|FILE.sql [--table T]... [--dry-run] [--yes] [--force]",
+	 .min_args = 2, .max_args = 2, .options = "tnyfOIB", .connects = true, .creates = true, .run = cli_restore,
 	 .help = "Brings the database back, in one transaction: a snapshot of what is there is taken first,\n"
 		 "then what differs is changed. Asks before it does; --yes answers. --dry-run only says what\n"
 		 "would change. DIR is a backup: a copy of snapshots/NAME, archives/NAME or of one table.\n"
 		 "--force: also from another engine or application version. A source with restore=off is\n"
-		 "never restored.\n"},
+		 "never restored.\n"
+		 "FILE.sql is one of OpenMetadata's `metadata backup`, for a database whose migrations have run;\n"
+		 "tables that it does not name stay as they are. --backslashes=plain|doubled (PostgreSQL): where\n"
+		 "nothing in it tells (doubled: OpenMetadata before 1.1). That program's own form never asks:\n"
+		 "  metasnap restore -H HOST -u USER [-p PASSWORD] -d DATABASE [--port PORT] --input FILE.sql\n"
+		 "          [-s SCHEMA] [-o OPTION]... [-a ARGUMENT]... [--dry-run]\n"
+		 "With -s it is PostgreSQL, else MySQL. The password is also taken from METASNAP_PASSWORD,\n"
+		 "PGPASSWORD or MYSQL_PWD.\n"},
 	{.name = "list", .args = "[SOURCE] [--json]", .max_args = 1, .options = "j", .run = cli_list,
 	 .help = "Oldest first. --json: an array of objects with source, name, taken, taken_ms, tables, rows,\n"
 		 "bytes (of the rows' text), stored_bytes (what it added to the catalog), held, engine,\n"
@@ -200,6 +207,7 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 	    {"keep-monthly", required_argument, NULL, 'k'},
 	    {"keep-yearly", required_argument, NULL, 'k'},
 	    {"keep-within", required_argument, NULL, 'k'},
+	    {"backslashes", required_argument, NULL, 'B'},
 	    CLI_OLD_LONG,
 	    {0},
 	};
@@ -217,7 +225,7 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 		if (old < 0)
 			return cli_usage(NULL, e.msg);
 		int letter = old ? old : o;
-		if (strchr("tnyfjlkOID", letter) && !strchr(given, letter))
+		if (strchr("tnyfjlkOIDB", letter) && !strchr(given, letter))
 			given[strlen(given)] = (char)letter;
 		if (old)
 			continue;
@@ -235,6 +243,10 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 		c->keep_given |= o == 'k';
 		if (o == 'k' && keep_set(&c->keep, options[which].name + strlen("keep-"), optarg, &e) < 0)
 			return cli_usage(NULL, e.msg);
+		if (o == 'B' && strcmp(optarg, "plain") != 0 && strcmp(optarg, "doubled") != 0)
+			return cli_usage(NULL, "--backslashes is plain or doubled");
+		if (o == 'B')
+			c->backslashes = strcmp(optarg, "plain") ? SQL_CHOICE_DOUBLED : SQL_CHOICE_PLAIN;
 		if (o == 'V') {
 			(void)printf("metasnap %s\n", METASNAP_VERSION);
 			return CLI_DONE;

@@ -39,7 +39,8 @@ struct cli {
 	size_t n_tables;
 	struct keep_rules keep; /* --keep-... */
 	bool keep_given;
-	struct cli_old old; /* the former command line's options; `output` is also of the new one */
+	enum sql_choice backslashes; /* --backslashes */
+	struct cli_old old;          /* the former command line's options; `output` is also of the new one */
 	const struct cli_command *command;
 	char **args; /* without the command's name */
 	int n_args;

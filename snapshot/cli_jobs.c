@@ -5,6 +5,7 @@
 #include "snapshot/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include "base/log.h"
@@ -48,16 +49,21 @@ int cli_snapshot(struct cli *c)
 
 /* ---- restore ---- */
 
-/* What to go back to: a snapshot by name, else a directory. */
+/* What to go back to: a snapshot by name, else a directory or a file of the former command line. */
 struct cli_target {
 	int64_t snapshot_id;
 	struct backup_tree *backup;
+	int fd; /* of such a file, where is_sql */
+	bool is_sql;
+	struct sql_file sql;
 	char *label;
 };
 
 static void cli_target_done(struct cli_target *t)
 {
 	backup_close(t->backup);
+	if (t->is_sql)
+		(void)close(t->fd);
 	free(t->label);
 }
 
@@ -81,11 +87,27 @@ static int cli_open_backup(const char *path, struct backup_tree **ret, struct er
 	return 0;
 }
 
+static int cli_open_sql(struct cli *c, const char *path, struct cli_target *ret, struct err *e)
+{
+	ret->fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (ret->fd < 0)
+		return err_sys(e, errno, "%s", path);
+	ret->is_sql = true;
+	ret->sql = (struct sql_file){
+	    .source = {sql_source_read_fd, &ret->fd},
+	    .backslashes = c->backslashes,
+	    .mysql = !strcmp(engine_source(c->g, c->source)->params.engine, "mysql"),
+	};
+	if (c->tables)
+		return err_set(e, EINVAL, "--table does not go with a .sql file");
+	return 0;
+}
+
 static int cli_find_target(struct cli *c, const char *what, struct cli_target *ret, struct err *e)
 {
 	struct snapshot_info s;
 	struct stat st;
-	if (!strchr(what, '/')) {
+	if (!strchr(what, '/') && what != c->old.input) {
 		int r = cli_find_snapshot(c, c->source, what, &s, e);
 		if (r >= 0) {
 			ret->snapshot_id = s.id;
@@ -93,10 +115,12 @@ static int cli_find_target(struct cli *c, const char *what, struct cli_target *r
 			snapshot_info_done(&s);
 			return 0;
 		}
-		if (r != -ENOENT || stat(what, &st) < 0 || !S_ISDIR(st.st_mode))
+		if (r != -ENOENT || stat(what, &st) < 0)
 			return r;
 	}
 	ret->label = xstrdup(what);
+	if (stat(what, &st) == 0 && !S_ISDIR(st.st_mode))
+		return cli_open_sql(c, what, ret, e);
 	return cli_open_backup(what, &ret->backup, e);
 }
 
@@ -108,6 +132,7 @@ static int cli_run_restore(struct cli *c, const struct cli_target *t, bool dry_r
 	struct restore_request rq = {
 	    .snapshot_id = t->snapshot_id,
 	    .backup = t->backup,
+	    .sql = t->is_sql ? &t->sql : NULL,
 	    .label = t->label,
 	    .tables = c->tables,
 	    .dry_run = dry_run,

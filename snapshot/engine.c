@@ -16,6 +16,7 @@
 #include "snapshot/import.h"
 #include "snapshot/prune.h"
 #include "snapshot/restore.h"
+#include "snapshot/sql_restore.h"
 
 #define RESULTS_KEPT 128U
 #define WORTH_CONNECTING 20000 /* rows: a connection costs some milliseconds */
@@ -776,6 +777,8 @@ static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 	int r = db_driver_of(j->conn)->settle(j->conn, e);
 	if (r == 0)
 		r = c->target_id ? restore_compare_live(g->catalog, j->conn, c->target_id, NULL, &j->ctl, NULL, e) : 1;
+	/* A target that the restore itself makes is noted before it is there, and is there before COMMIT. */
+	r = r == -ENOENT ? 1 : r;
 	if (r == 0) {
 		state = "committed";
 		words = "found complete after a crash";
@@ -988,8 +991,12 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 			     .job = &j->ctl,
 			     .report = report,
 			     .plan = ret_plan};
-	if (r == 0)
+	if (r == 0 && rq->sql)
+		r = sql_restore_run(&rs, rq->sql, &why);
+	else if (r == 0)
 		r = restore_run(&rs, &why);
+	if (rq->sql)
+		imported = rs.target_id;
 	if (r < 0 && rs.uncertain)
 		r = restore_settle(j, &rs, r, &why);
 	else if (r < 0 && atomic_load(&j->ctl.cancelled))

@@ -13,6 +13,7 @@
 #include "snapshot/backup.h"
 #include "snapshot/catalog.h"
 #include "snapshot/config.h"
+#include "snapshot/sql_read.h"
 
 struct engine;
 
@@ -91,9 +92,10 @@ void restore_plan_done(struct restore_plan *p);
 void restore_plan_text(const struct restore_plan *p, struct strbuf *out);
 
 struct restore_request {
-	/* One of the two: */
+	/* One of the three: */
 	int64_t snapshot_id;        /* of this catalog */
 	struct backup_tree *backup; /* imported first, verified against its manifest (EBADMSG) */
+	const struct sql_file *sql; /* of the former command line; `tables` and `force` mean nothing then */
 	const char *label;          /* for status and journal: "snapshots/x", "restore/x" */
 	char **tables;              /* NULL: all; else NULL-terminated names */
 	bool dry_run;               /* only the plan */

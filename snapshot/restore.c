@@ -127,7 +127,7 @@ void restore_plan_text(const struct restore_plan *p, struct strbuf *out)
 		    deletes);
 }
 
-static struct table_plan *plan_add(struct restore_plan *p, const char *table)
+struct table_plan *restore_plan_add(struct restore_plan *p, const char *table)
 {
 	if ((p->n & (p->n - 1)) == 0)
 		p->v = xrealloc(p->v, (p->n ? p->n * 2 : 1) * sizeof *p->v);
@@ -249,7 +249,7 @@ static int plan_make(struct catalog *c, struct db_conn *conn, const struct db_sc
 		const char *name = t ? t->name : v->name;
 		if (!wanted(tables, name) || (tables && !v))
 			continue;
-		struct table_plan *tp = plan_add(plan, name);
+		struct table_plan *tp = restore_plan_add(plan, name);
 		int r = 0;
 		if (!live_versions && t) {
 			job_ctl_say(job, "comparing: %s", name);
@@ -296,7 +296,7 @@ static int check_policy(const struct restore *rs, const struct db_schema *live, 
 }
 
 /* 1: some table has a row. */
-static int live_has_rows(struct db_conn *conn, const struct db_schema *live, struct err *e)
+int restore_has_rows(struct db_conn *conn, const struct db_schema *live, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(conn);
 	for (size_t i = 0; i < live->n_tables; i++) {
@@ -922,7 +922,7 @@ static int apply_difference(struct restore *rs, const struct version_list *safet
 /* ---- the whole ---- */
 
 /* The state under the lock, kept before anything is changed. */
-static int take_safety(struct restore *rs, struct db_schema *live, struct strbuf *sql, struct err *e)
+int restore_take_safety(struct restore *rs, struct db_schema *live, struct strbuf *sql, struct err *e)
 {
 	int64_t taken = now_ms();
 	_cleanup_(cleanup_snapshot_writer) struct snapshot_writer *w = NULL;
@@ -956,7 +956,7 @@ static int take_safety(struct restore *rs, struct db_schema *live, struct strbuf
 	return journal_state(rs->catalog, rs->journal_id, "safety", NULL, rs->safety_id, rs->target_id, false, e);
 }
 
-static int commit_target(struct restore *rs, struct err *e)
+int restore_commit(struct restore *rs, struct err *e)
 {
 	int r = db_driver_of(rs->conn)->commit(rs->conn, e);
 	rs->uncertain = r < 0;
@@ -968,7 +968,7 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 {
 	int r = check_policy(rs, live, t->schema, e);
 	if (r == 0 && rs->policy == RESTORE_EMPTY && live->n_tables) {
-		r = live_has_rows(rs->conn, live, e);
+		r = restore_has_rows(rs->conn, live, e);
 		if (r == 1)
 			r = err_set(
 			    e, ENOTEMPTY,
@@ -990,7 +990,7 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 		return r;
 	}
 	if (live->n_tables) {
-		r = take_safety(rs, live, &sql, e);
+		r = restore_take_safety(rs, live, &sql, e);
 		if (r == 0)
 			r = catalog_tables(rs->catalog, rs->safety_id, &safety, e);
 	}
@@ -1022,7 +1022,7 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 	version_list_done(&safety);
 	if (r == 0 && atomic_load(&rs->job->cancelled))
 		r = err_set(e, EINTR, "cancelled");
-	return r == 0 ? commit_target(rs, e) : r;
+	return r == 0 ? restore_commit(rs, e) : r;
 }
 
 int restore_run(struct restore *rs, struct err *e)
@@ -1066,7 +1066,7 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	_cleanup_strbuf_ struct strbuf line = {0}, again = {0}, key = {0}, name = {0};
-	int r = take_safety(rs, live, NULL, e);
+	int r = restore_take_safety(rs, live, NULL, e);
 	struct version_info v = {0};
 	if (r == 0)
 		r = catalog_table(rs->catalog, rs->safety_id, table, &v, e);
@@ -1144,7 +1144,7 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 		r = verify_table(rs, rs->conn, t, &change, &v, &after, e);
 	stored_row_done(&old);
 	version_info_done(&v);
-	return r == 0 ? commit_target(rs, e) : r;
+	return r == 0 ? restore_commit(rs, e) : r;
 }
 
 int restore_put_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len,

@@ -39,6 +39,16 @@ struct restore {
 };
 int restore_run(struct restore *rs, struct err *e);
 
+/* Its pieces, for what else writes to a database in one transaction (sql_restore.c). All but the first and the last
+ * inside the transaction of begin(DB_WRITE). */
+struct table_plan *restore_plan_add(struct restore_plan *p, const char *table);
+/* 1: some table of `live` has a row. */
+int restore_has_rows(struct db_conn *conn, const struct db_schema *live, struct err *e);
+/* The state under the lock as a listed snapshot, before anything is changed; sql (may be NULL) gets the schema's text.
+ */
+int restore_take_safety(struct restore *rs, struct db_schema *live, struct strbuf *sql, struct err *e);
+int restore_commit(struct restore *rs, struct err *e);
+
 /* One row: file text of table `table`, upserted. Uses catalog, conn, source_id, base_id, policy, journal_id, job of rs.
  */
 int restore_put_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len,
