@@ -15,7 +15,9 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "snapshot/entity_restore.h"
 #include "snapshot/manifest.h"
+#include "snapshot/names.h"
 
 #define RESTORES_REPORT_MAX (1u << 20)
 
@@ -530,47 +532,90 @@ int restores_run(struct restores *r, int64_t top, enum restores_why why, const s
 	}
 }
 
+/* ---- links ---- */
+
+/* What a link points to: a snapshot, and the path of one entity in its index of names (NULL: all of it). */
+static bool restores_parse_link(const char *target, char **ret_snapshot, const char **ret_entity)
+{
+	static const char *const folders[] = {"../snapshots/", "../archives/", "../entities/"};
+	for (size_t k = 0; k < 3; k++) {
+		size_t len = strlen(folders[k]);
+		if (strncmp(target, folders[k], len) != 0)
+			continue;
+		const char *name = target + len, *rest = name + strcspn(name, "/");
+		bool entity = k == 2;
+		*ret_snapshot = xmemdup0(name, (size_t)(rest - name));
+		*ret_entity = entity ? rest + 1 : NULL;
+		return rest != name && (entity ? rest[0] && rest[1] : !rest[0] || !rest[1]);
+	}
+	return false;
+}
+
+/* The snapshot called `name`, waited for when it is being taken. */
+static int restores_snapshot(struct restores *r, size_t source, const char *name, struct waiter *w, int64_t *ret,
+			     struct err *e)
+{
+	int64_t source_id = engine_source_id(r->engine, source);
+	struct snapshot_info info;
+	char pending[256];
+	if (engine_pending(r->engine, source, ret, pending) == 0 && strcmp(pending, name) == 0)
+		return engine_wait(r->engine, *ret, w, e);
+	int k = strcmp(name, "latest") == 0 ? catalog_latest(engine_catalog(r->engine), source_id, &info, e)
+					    : catalog_find(engine_catalog(r->engine), source_id, name, &info, e);
+	if (k < 0)
+		return k;
+	*ret = info.id;
+	snapshot_info_done(&info);
+	return 0;
+}
+
+/* The entity's row, and its name behind the label. */
+static int restores_entity(struct restores *r, int64_t snapshot_id, const char *path, struct strbuf *ret_row,
+			   struct strbuf *label, struct err *e)
+{
+	struct catalog *c = engine_catalog(r->engine);
+	_cleanup_strbuf_ struct strbuf table = {0}, row = {0};
+	int k = names_find_path(c, snapshot_id, path, &table, &row, e);
+	if (k < 0)
+		return k;
+	strbuf_addf(ret_row, "%s/%s", strbuf_str(&table), strbuf_str(&row));
+	strbuf_addf(label, ", entity %.*s ", (int)strcspn(path, "/"), path);
+	return entity_name(c, snapshot_id, strbuf_str(&table), strbuf_str(&row), label, e);
+}
+
 int restores_link(struct restores *r, size_t source, const char *target, const char *label, const struct requester *who,
 		  struct waiter *w, struct err *e)
 {
 	const struct source_config *c = engine_source(r->engine, source);
-	const char *name = NULL;
-	struct snapshot_info info;
+	_cleanup_free_ char *name = NULL;
+	_cleanup_strbuf_ struct strbuf report = {0}, entity = {0}, full = {0};
+	const char *path = NULL;
 	int64_t id;
-	char pending[256];
 
-	if (strncmp(target, "../snapshots/", 13) == 0)
-		name = target + 13;
-	else if (strncmp(target, "../archives/", 12) == 0)
-		name = target + 12;
-	_cleanup_free_ char *bare = name ? xstrdup(name) : NULL;
-	if (bare && *bare && bare[strlen(bare) - 1] == '/')
-		bare[strlen(bare) - 1] = '\0';
-	if (!bare || !*bare || strchr(bare, '/'))
-		return err_set(e, EINVAL, "restore/%s: only a link to ../snapshots/NAME or ../archives/NAME restores",
+	if (!restores_parse_link(target, &name, &path))
+		return err_set(e, EINVAL,
+			       "restore/%s: only a link to ../snapshots/NAME, ../archives/NAME or "
+			       "../entities/NAME/TYPE/... .json restores",
 			       label);
 	if (c->restore_confirm)
 		return err_set(e, EPERM,
 			       "restore/%s: restore_confirm is set: copy the snapshot in, read PLAN.txt, touch APPLY",
 			       label);
-	int64_t source_id = engine_source_id(r->engine, source);
-	int k;
-	if (engine_pending(r->engine, source, &id, pending) == 0 && strcmp(pending, bare) == 0) {
-		k = engine_wait(r->engine, id, w, e);
-		if (k < 0)
-			return k;
-	} else {
-		k = strcmp(bare, "latest") == 0 ? catalog_latest(engine_catalog(r->engine), source_id, &info, e)
-						: catalog_find(engine_catalog(r->engine), source_id, bare, &info, e);
-		if (k < 0)
-			return k;
-		id = info.id;
-		snapshot_info_done(&info);
-	}
-	_cleanup_strbuf_ struct strbuf report = {0};
-	_cleanup_free_ char *full = xasprintf("restore/%s (snapshots/%s)", label, bare);
+	int k = restores_snapshot(r, source, name, w, &id, e);
+	if (k < 0)
+		return k;
+	strbuf_addf(&full, "restore/%s (snapshots/%s", label, name);
+	if (path)
+		k = restores_entity(r, id, path, &entity, &full, e);
+	if (k < 0)
+		return k;
+	strbuf_addch(&full, ')');
 	struct restore_plan plan = {0};
-	struct restore_request rq = {.snapshot_id = id, .label = full, .force = c->restore_force, .policy = c->restore};
+	struct restore_request rq = {.snapshot_id = id,
+				     .entity = path ? strbuf_str(&entity) : NULL,
+				     .label = strbuf_str(&full),
+				     .force = c->restore_force,
+				     .policy = c->restore};
 	k = engine_restore(r->engine, source, &rq, who, w, &plan, &report, e);
 	restore_plan_done(&plan);
 	return k;

@@ -29,7 +29,7 @@ int64_t restores_ended(struct restores *r, const struct staged_node *n, pid_t pi
  * complete. */
 int restores_run(struct restores *r, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w,
 		 struct err *e);
-/* ln -s ../snapshots/NAME restore/LABEL. */
+/* ln -s ../snapshots/NAME restore/LABEL, ln -s ../entities/NAME/TYPE/.../NAME.json restore/LABEL (one entity). */
 int restores_link(struct restores *r, size_t source, const char *target, const char *label, const struct requester *who,
 		  struct waiter *w, struct err *e);
 

@@ -25,7 +25,7 @@ static const char cli_help[] = "metasnap - consistent snapshots of databases\n"
 			       "  list [SOURCE] [--json]         the snapshots there are, oldest first\n"
 			       "  diff SOURCE A B                rows added, removed, changed from A to B\n"
 			       "  restore SOURCE SNAPSHOT|DIR|FILE.sql   bring the database back to it\n"
-			       "          [--table T]... [--dry-run] [--yes] [--force]\n"
+			       "          [--table T]... [--entity TYPE NAME] [--dry-run] [--yes] [--force]\n"
 			       "  verify [SOURCE [SNAPSHOT]]     read every row and compare with its digest;\n"
 			       "          [--live]               the database itself with the snapshot\n"
 			       "  export SOURCE SNAPSHOT DIR     write it to a new directory, with SHA256SUMS\n"
@@ -47,11 +47,13 @@ static const struct cli_command cli_commands[] = {
 	 .connects = true, .creates = true, .run = cli_snapshot,
 	 .help = "Takes a snapshot and waits until it is complete; prints its name. Without NAME it is\n"
 		 "called by its moment, 20261122T081530Z. An interrupted one is not kept.\n"},
-	{.name = "restore", .args = "SOURCE SNAPSHOT|DIR|FILE.sql [--table T]... [--dry-run] [--yes] [--force]",
-	 .min_args = 2, .max_args = 2, .options = "tnyfOIB", .connects = true, .creates = true, .run = cli_restore,
+	{.name = "restore", .args = "SOURCE SNAPSHOT|DIR|FILE.sql [--table T]... [--entity TYPE NAME] [--dry-run] [--yes] [--force]",
+	 .min_args = 2, .max_args = 2, .options = "tnyfeOIB", .connects = true, .creates = true, .run = cli_restore,
 	 .help = "Brings the database back, in one transaction: a snapshot of what is there is taken first,\n"
 		 "then what differs is changed. Asks before it does; --yes answers. --dry-run only says what\n"
 		 "would change. DIR is a backup: a copy of snapshots/NAME, archives/NAME or of one table.\n"
+		 "--entity: only that entity, its relations, tags and extensions; TYPE and NAME (its fully-\n"
+		 "qualified one) as in --entity table 'svc.db.schema.orders'. Nothing else is touched.\n"
 		 "--force: also from another engine or application version. A source with restore=off is\n"
 		 "never restored.\n"
 		 "FILE.sql is one of OpenMetadata's `metadata backup`, for a database whose migrations have run;\n"
@@ -198,6 +200,7 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 	    {"dry-run", no_argument, NULL, 'n'},
 	    {"yes", no_argument, NULL, 'y'},
 	    {"force", no_argument, NULL, 'f'},
+	    {"entity", required_argument, NULL, 'e'},
 	    {"json", no_argument, NULL, 'j'},
 	    {"live", no_argument, NULL, 'l'},
 	    {"keep-last", required_argument, NULL, 'k'},
@@ -225,7 +228,7 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 		if (old < 0)
 			return cli_usage(NULL, e.msg);
 		int letter = old ? old : o;
-		if (strchr("tnyfjlkOIDB", letter) && !strchr(given, letter))
+		if (strchr("tnyfejlkOIDB", letter) && !strchr(given, letter))
 			given[strlen(given)] = (char)letter;
 		if (old)
 			continue;
@@ -240,6 +243,12 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 		help |= o == 'h';
 		if (o == 't')
 			cli_add_table(c, optarg);
+		if (o == 'e' && (c->entity_type || optind >= argc))
+			return cli_usage(NULL, "--entity takes a TYPE and a NAME, once");
+		if (o == 'e') {
+			c->entity_type = optarg;
+			c->entity_name = argv[optind++];
+		}
 		c->keep_given |= o == 'k';
 		if (o == 'k' && keep_set(&c->keep, options[which].name + strlen("keep-"), optarg, &e) < 0)
 			return cli_usage(NULL, e.msg);
@@ -289,6 +298,8 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 	if (c->n_args < c->command->min_args || c->n_args > c->command->max_args)
 		return cli_usage(c->command,
 				 c->n_args < c->command->min_args ? "something is missing" : "too many words");
+	if (c->entity_type && c->tables)
+		return cli_usage(c->command, "--entity and --table do not go together");
 	if (c->config_path && c->catalog_path)
 		return cli_usage(NULL, "-c and --catalog do not go together");
 	return -1;

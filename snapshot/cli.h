@@ -37,7 +37,8 @@ struct cli {
 	bool verbose, json, dry_run, yes, force, live;
 	char **tables; /* NULL-terminated; NULL: all */
 	size_t n_tables;
-	struct keep_rules keep; /* --keep-... */
+	const char *entity_type, *entity_name; /* --entity; NULL: not given */
+	struct keep_rules keep;                /* --keep-... */
 	bool keep_given;
 	enum sql_choice backslashes; /* --backslashes */
 	struct cli_old old;          /* the former command line's options; `output` is also of the new one */
@@ -64,6 +65,9 @@ static inline const char *cli_source_name(const struct cli *c, size_t source)
 {
 	return engine_source(c->g, source)->name;
 }
+
+/* The row of --entity in a snapshot, "TABLE/ROW". ENOENT, with words on what there is instead. (cli_entity.c) */
+int cli_find_entity(struct cli *c, int64_t snapshot_id, struct strbuf *ret, struct err *e);
 
 /* ---- the watcher (cli_watch.c): one thread that takes SIGINT, SIGTERM, SIGHUP and shows progress ---- */
 

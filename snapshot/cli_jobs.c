@@ -56,6 +56,7 @@ struct cli_target {
 	int fd; /* of such a file, where is_sql */
 	bool is_sql;
 	struct sql_file sql;
+	struct strbuf entity; /* "TABLE/ROW"; empty: all */
 	char *label;
 };
 
@@ -64,6 +65,7 @@ static void cli_target_done(struct cli_target *t)
 	backup_close(t->backup);
 	if (t->is_sql)
 		(void)close(t->fd);
+	strbuf_done(&t->entity);
 	free(t->label);
 }
 
@@ -124,6 +126,21 @@ static int cli_find_target(struct cli *c, const char *what, struct cli_target *r
 	return cli_open_backup(what, &ret->backup, e);
 }
 
+/* Of the snapshot only one entity. */
+static int cli_narrow_target(struct cli *c, struct cli_target *t, struct err *e)
+{
+	if (!t->snapshot_id)
+		return err_set(e, EINVAL, "--entity takes it from a snapshot (metasnap import %s DIR makes one)",
+			       cli_source_name(c, c->source));
+	int r = cli_find_entity(c, t->snapshot_id, &t->entity, e);
+	if (r < 0)
+		return r;
+	char *of = t->label;
+	t->label = xasprintf("%s, entity %s %s", of, c->entity_type, c->entity_name);
+	free(of);
+	return 0;
+}
+
 static int cli_run_restore(struct cli *c, const struct cli_target *t, bool dry_run, struct restore_plan *plan)
 {
 	_cleanup_strbuf_ struct strbuf report = {0};
@@ -135,6 +152,7 @@ static int cli_run_restore(struct cli *c, const struct cli_target *t, bool dry_r
 	    .sql = t->is_sql ? &t->sql : NULL,
 	    .label = t->label,
 	    .tables = c->tables,
+	    .entity = t->entity.len ? strbuf_str(&t->entity) : NULL,
 	    .dry_run = dry_run,
 	    .force = c->force || source->restore_force,
 	    .policy = RESTORE_REPLACE, /* who types it means it; restore=off was looked at before */
@@ -196,7 +214,7 @@ int cli_restore(struct cli *c)
 			      "not confirmed, and no terminal to ask at (--yes, or --dry-run to see what it would do)");
 		return cli_fail(&e, "restore %s", source->name);
 	}
-	if (cli_find_target(c, c->args[1], &t, &e) < 0)
+	if (cli_find_target(c, c->args[1], &t, &e) < 0 || (c->entity_type && cli_narrow_target(c, &t, &e) < 0))
 		return cli_fail(&e, "restore %s", source->name);
 	if (ask) {
 		int status = cli_run_restore(c, &t, true, &plan);
@@ -213,6 +231,8 @@ int cli_restore(struct cli *c)
 	if (status != CLI_DONE)
 		return status;
 	restore_plan_text(&plan, &text);
+	if (c->entity_type && !c->dry_run)
+		strbuf_adds(&text, "Restart the OpenMetadata server and reindex its search.\n");
 	(void)fputs(strbuf_str(&text), stdout);
 	return CLI_DONE;
 }

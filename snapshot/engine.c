@@ -751,7 +751,13 @@ int engine_hold(struct engine *g, size_t source, const char *name, bool hold, co
 struct crashed {
 	int64_t id, safety_id, target_id;
 	bool begun, found;
+	char *entity; /* "TABLE/ROW" of a restore of one; NULL: of all */
 };
+
+static void crashed_done(struct crashed *c)
+{
+	free(c->entity);
+}
 
 static int crashed_each(void *arg, const struct journal_entry *j)
 {
@@ -763,7 +769,20 @@ static int crashed_each(void *arg, const struct journal_entry *j)
 			      .target_id = j->target_id,
 			      .found = true,
 			      .begun = !strcmp(j->state, "begun")};
+	size_t mark = strlen(RESTORE_ENTITY_MARK);
+	if (c->begun && j->detail && !strncmp(j->detail, RESTORE_ENTITY_MARK, mark))
+		c->entity = xmemdup0(j->detail + mark, strcspn(j->detail + mark, "\t"));
 	return 0;
+}
+
+/* Whether the database is as a restore was to leave it: 0, 1 it is not. entity NULL: all of the tables. */
+static int compare_restored(struct job *j, int64_t safety_id, int64_t target_id, char *const *tables,
+			    const char *entity, struct err *e)
+{
+	struct catalog *c = j->engine->catalog;
+	if (!entity)
+		return restore_compare_live(c, j->conn, target_id, tables, &j->ctl, NULL, e);
+	return restore_compare_entity(c, j->conn, safety_id, target_id, entity, &j->ctl, e);
 }
 
 /* Which of the two states the database holds after a crash in the middle of a restore; one transaction leaves no third.
@@ -776,7 +795,7 @@ static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 		       "after a crash the database holds neither the state before nor after: it was written to since";
 	int r = db_driver_of(j->conn)->settle(j->conn, e);
 	if (r == 0)
-		r = c->target_id ? restore_compare_live(g->catalog, j->conn, c->target_id, NULL, &j->ctl, NULL, e) : 1;
+		r = c->target_id ? compare_restored(j, c->safety_id, c->target_id, NULL, c->entity, e) : 1;
 	/* A target that the restore itself makes is noted before it is there, and is there before COMMIT. */
 	r = r == -ENOENT ? 1 : r;
 	if (r == 0) {
@@ -800,7 +819,7 @@ static int settle_all(struct job *j, struct err *e)
 {
 	struct engine *g = j->engine;
 	for (;;) {
-		struct crashed c = {0};
+		_cleanup_(crashed_done) struct crashed c = {0};
 		int r = journal_each(g->catalog, g->source[j->source].id, true, crashed_each, &c, e);
 		if (r < 0 || !c.found || c.id == j->journal_id)
 			return r;
@@ -915,9 +934,7 @@ static int restore_settle(struct job *j, const struct restore *rs, int commit, s
 	if (r == 0)
 		r = db_driver_of(j->conn)->settle(j->conn, &why);
 	if (r == 0)
-		r = rs->target_id
-			? restore_compare_live(rs->catalog, j->conn, rs->target_id, rs->tables, &j->ctl, NULL, &why)
-			: 1;
+		r = rs->target_id ? compare_restored(j, rs->safety_id, rs->target_id, rs->tables, rs->entity, &why) : 1;
 	if (r == 0 && commit == -ECONNRESET)
 		return 0;
 	if (r == 0) {
@@ -954,6 +971,16 @@ static void restore_finish_text(const struct restore *rs, const struct restore_p
 		       rs->safety_id ? rs->safety_name : "");
 }
 
+/* The lines of a report behind the text. */
+static void restore_report_line(const struct strbuf *report, struct strbuf *out)
+{
+	for (const char *line = strbuf_str(report); *line;) {
+		size_t n = strcspn(line, "\n");
+		strbuf_addf(out, "; %.*s", (int)n, line);
+		line += n + (line[n] == '\n');
+	}
+}
+
 int engine_restore(struct engine *g, size_t source, const struct restore_request *rq, const struct requester *who,
 		   struct waiter *w, struct restore_plan *ret_plan, struct strbuf *report, struct err *e)
 {
@@ -984,6 +1011,7 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 			     .base_id = newest_id(g, source),
 			     .target_id = target,
 			     .tables = rq->tables,
+			     .entity = rq->entity,
 			     .policy = rq->policy,
 			     .force = rq->force,
 			     .dry_run = rq->dry_run,
@@ -1003,15 +1031,23 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 		r = err_set(&why, EINTR, "cancelled; the database is unchanged");
 	char detail[256];
 	restore_finish_text(&rs, ret_plan, detail, sizeof detail);
+	/* What the journal says is all that a link's maker gets to read. */
+	_cleanup_strbuf_ struct strbuf said = {0};
+	strbuf_adds(&said, detail);
+	if (rq->entity && report)
+		restore_report_line(report, &said);
 	if (r < 0 && e)
 		*e = why;
+	/* An entry that stays open must still say which entity to look for. */
+	if (j->unsettled && rq->entity)
+		(void)err_prefix(&why, RESTORE_ENTITY_MARK "%s\t", rq->entity);
 	char safety[64];
 	int64_t safety_id = rs.safety_id;
 	(void)snprintf(safety, sizeof safety, "%s", rs.safety_name);
 	job_disconnect(j); /* before the imported target goes: nothing can need it then */
 	if (imported && !j->unsettled)
 		(void)store_remove_snapshot(g->catalog, imported, true, NULL);
-	job_end(j, r, rq->dry_run ? "done" : "committed", detail, &why);
+	job_end(j, r, rq->dry_run ? "done" : "committed", strbuf_str(&said), &why);
 	if (safety_id)
 		engine_tell(g, ENGINE_SNAPSHOTS_CHANGED, source, safety_id, safety);
 	if (imported || r < 0)

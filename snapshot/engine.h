@@ -98,8 +98,9 @@ struct restore_request {
 	const struct sql_file *sql; /* of the former command line; `tables` and `force` mean nothing then */
 	const char *label;          /* for status and journal: "snapshots/x", "restore/x" */
 	char **tables;              /* NULL: all; else NULL-terminated names */
-	bool dry_run;               /* only the plan */
-	bool force;                 /* other engine or application version */
+	const char *entity; /* "TABLE/ROW", the row's file: only this entity; NULL: all. Not with backup or tables */
+	bool dry_run;       /* only the plan */
+	bool force;         /* other engine or application version */
 	enum restore_policy policy; /* what may be done to the target */
 };
 /* Safety snapshot, difference, one transaction, verified, committed: returns the result. EPERM, ENOTEMPTY, EXDEV,

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 
 #include "snapshot/capture.h"
+#include "snapshot/entity_restore.h"
 
 #define RESTORE_KEY_BATCH 1000U
 #define RESTORE_WORKERS_MAX 4
@@ -135,45 +136,88 @@ struct table_plan *restore_plan_add(struct restore_plan *p, const char *table)
 	return &p->v[p->n++];
 }
 
+/* A restore of some of the rows of its tables. */
+struct part {
+	struct entity_part *rows;
+	struct digest *want; /* what each of the target's tables must then hold */
+};
+
+struct planning {
+	struct table_plan *plan;
+	struct digest *want; /* NULL: nobody asks */
+	struct hasher *hasher;
+};
+
+static void plan_digest(struct planning *p, const struct stream_row *row, bool out)
+{
+	uint8_t sha[ROW_SHA_LEN];
+	if (!p->want)
+		return;
+	hasher_sha256(p->hasher, row->line, row->line_len, sha);
+	if (out)
+		digest_sub(p->want, sha);
+	else
+		digest_add(p->want, sha);
+}
+
 /* left: live, right: target */
 static int plan_delete(void *arg, const struct stream_row *l, struct err *e)
 {
-	(void)l;
+	struct planning *p = arg;
 	(void)e;
-	((struct table_plan *)arg)->deletes++;
+	p->plan->deletes++;
+	plan_digest(p, l, true);
 	return 0;
 }
 
 static int plan_insert(void *arg, const struct stream_row *r, struct err *e)
 {
-	(void)r;
+	struct planning *p = arg;
 	(void)e;
-	((struct table_plan *)arg)->inserts++;
+	p->plan->inserts++;
+	plan_digest(p, r, false);
 	return 0;
 }
 
 static int plan_update(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e)
 {
-	(void)l;
-	(void)r;
+	struct planning *p = arg;
 	(void)e;
-	((struct table_plan *)arg)->updates++;
+	p->plan->updates++;
+	plan_digest(p, l, true);
+	plan_digest(p, r, false);
 	return 0;
 }
 
-static int plan_merge(struct row_stream *live, struct row_stream *target, struct table_plan *tp, struct err *e)
+/* want: what the live side holds, becomes what it is to hold; may be NULL. */
+static int plan_merge(struct row_stream *live, struct row_stream *target, const struct part *part,
+		      struct table_plan *tp, struct digest *want, struct err *e)
 {
-	struct merge_sink sink = {tp, plan_delete, plan_insert, NULL, plan_update};
-	return merge_streams(live, target, &sink, e);
+	_cleanup_(cleanup_hasher) struct hasher *h = want ? hasher_new() : NULL;
+	struct planning p = {tp, want, h};
+	struct merge_sink sink = {&p, plan_delete, plan_insert, NULL, plan_update};
+	return part ? entity_part_merge(part->rows, tp->table, live, target, &sink, e)
+		    : merge_streams(live, target, &sink, e);
+}
+
+/* Rows of the two cannot be paired, and some of a table's rows cannot be told from the others then. */
+static int err_other_key(struct err *e, const char *table)
+{
+	return err_set(e, ENOTSUP,
+		       "table %s: what tells its rows apart is another thing now than in the snapshot (restore the "
+		       "whole table: --table %s)",
+		       table, table);
 }
 
 /* From two versions; 0: that side has no such table. */
 static int plan_versions(struct catalog *c, const struct version_info *live, const struct version_info *target,
-			 struct table_plan *tp, struct err *e)
+			 const struct part *part, struct table_plan *tp, struct digest *want, struct err *e)
 {
-	if (live && target && live->id == target->id)
+	if (live && target && live->id == target->id && !part)
 		return 0;
 	if (!live || !target || live->codec_id != target->codec_id) {
+		if (part)
+			return err_other_key(e, tp->table);
 		if (live && target && digest_equal(&live->digest, &target->digest))
 			return 0;
 		tp->deletes = live ? live->rows : 0;
@@ -184,12 +228,13 @@ static int plan_versions(struct catalog *c, const struct version_info *live, con
 	int r = stream_version(&a, c, live->id, e);
 	if (r == 0)
 		r = stream_version(&b, c, target->id, e);
-	return r == 0 ? plan_merge(a, b, tp, e) : r;
+	return r == 0 ? plan_merge(a, b, part, tp, want, e) : r;
 }
 
 /* From the live table itself, when nothing may be stored (dry run, verify --live). */
 static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_table *t,
-		     const struct version_info *target, struct job_ctl *job, struct table_plan *tp, struct err *e)
+		     const struct version_info *target, const struct part *part, struct job_ctl *job,
+		     struct table_plan *tp, struct err *e)
 {
 	const struct row_codec *codec = NULL;
 	_cleanup_(cleanup_row_codec) struct row_codec *mine = NULL;
@@ -213,7 +258,7 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 		if (r == 0)
 			r = stream_version(&want, c, compare ? target->id : 0, &why);
 		if (r == 0)
-			r = plan_merge(live, want, tp, &why);
+			r = plan_merge(live, want, part, tp, NULL, &why);
 		if (r == 0 && !compare && target)
 			tp->inserts = target->rows;
 		if ((r == -EILSEQ || r == -EOPNOTSUPP) && ordered) {
@@ -222,6 +267,8 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 		}
 		/* A row whose key cannot be told from it: not the rows of this version, which all could (see capture).
 		 */
+		if (r == -EDOM && part)
+			r = err_other_key(&why, t->name);
 		if (r == -EDOM && !again) {
 			again = true;
 			compare = ordered = false;
@@ -234,10 +281,18 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 	}
 }
 
-/* All tables of either side. live_versions NULL: from the live tables. */
+static const struct version_info *version_of(const struct version_list *l, const char *table)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (!strcmp(l->v[i].name, table))
+			return &l->v[i];
+	return NULL;
+}
+
+/* All tables of either side. live_versions NULL: from the live tables. part NULL: all of their rows. */
 static int plan_make(struct catalog *c, struct db_conn *conn, const struct db_schema *live,
 		     const struct version_list *live_versions, const struct target *target, char *const *tables,
-		     struct job_ctl *job, struct restore_plan *plan, struct err *e)
+		     const struct part *part, struct job_ctl *job, struct restore_plan *plan, struct err *e)
 {
 	size_t i = 0, k = 0;
 	while (i < live->n_tables || k < target->versions.n) {
@@ -253,13 +308,13 @@ static int plan_make(struct catalog *c, struct db_conn *conn, const struct db_sc
 		int r = 0;
 		if (!live_versions && t) {
 			job_ctl_say(job, "comparing: %s", name);
-			r = plan_live(c, conn, t, v, job, tp, e);
+			r = plan_live(c, conn, t, v, part, job, tp, e);
 		} else {
-			const struct version_info *lv = NULL;
-			for (size_t n = 0; t && n < live_versions->n; n++)
-				if (!strcmp(live_versions->v[n].name, name))
-					lv = &live_versions->v[n];
-			r = plan_versions(c, lv, v, tp, e);
+			const struct version_info *lv = t ? version_of(live_versions, name) : NULL;
+			struct digest *want = part ? &part->want[v - target->versions.v] : NULL;
+			if (want && lv)
+				*want = lv->digest;
+			r = plan_versions(c, lv, v, part, tp, want, e);
 		}
 		if (r < 0)
 			return r;
@@ -273,6 +328,28 @@ static bool plan_is_empty(const struct restore_plan *p)
 		if (p->v[i].inserts || p->v[i].updates || p->v[i].deletes)
 			return false;
 	return true;
+}
+
+static void part_done(struct part *p)
+{
+	entity_part_free(p->rows);
+	free(p->want);
+}
+
+/* The rows of one entity; *tables becomes those that can have any. */
+static int part_init(struct part *p, struct catalog *c, const struct target *t, const char *entity, char ***tables,
+		     struct err *e)
+{
+	const char *slash = strrchr(entity, '/'); /* a table may have one in its name, a row's file has none */
+	if (!slash)
+		return err_set(e, EINVAL, "%s names no row of a table", entity);
+	_cleanup_free_ char *table = xmemdup0(entity, (size_t)(slash - entity));
+	int r = entity_part_new(&p->rows, c, &t->versions, table, slash + 1, e);
+	if (r < 0)
+		return r;
+	p->want = xcalloc(t->versions.n, sizeof *p->want);
+	*tables = entity_part_tables(p->rows);
+	return 0;
 }
 
 /* ---- may it be done? ---- */
@@ -365,7 +442,8 @@ struct apply {
 	struct db_value *key;
 	size_t *key_at;
 	size_t n_keys;
-	struct change *change; /* NULL: nobody asks */
+	const struct part *part; /* NULL: all rows */
+	struct change *change;   /* NULL: nobody asks */
 	struct hasher *hasher;
 };
 
@@ -460,7 +538,10 @@ static int apply_merge(struct apply *a, int64_t live_version, int64_t target_ver
 	int q = stream_version(&l, a->rs->catalog, live_version, e);
 	if (q == 0)
 		q = stream_version(&r, a->rs->catalog, target_version, e);
-	return q == 0 ? merge_streams(l, r, sink, e) : q;
+	if (q < 0 || !a->part)
+		return q < 0 ? q : merge_streams(l, r, sink, e);
+	return a->change->whole ? entity_part_result(a->part->rows, a->table->name, l, r, sink->right, sink->arg, e)
+				: entity_part_merge(a->part->rows, a->table->name, l, r, sink, e);
 }
 
 static int apply_loads(struct apply *a, int64_t live_version, int64_t target_version, struct err *e)
@@ -475,9 +556,10 @@ static int apply_loads(struct apply *a, int64_t live_version, int64_t target_ver
 }
 
 static int apply_init(struct apply *a, struct restore *rs, struct db_conn *conn, const struct db_table *t,
-		      int64_t codec_id, struct change *change, struct err *e)
+		      int64_t codec_id, const struct part *part, struct change *change, struct err *e)
 {
-	*a = (struct apply){.rs = rs, .conn = conn, .driver = db_driver_of(conn), .table = t, .change = change};
+	*a = (struct apply){
+	    .rs = rs, .conn = conn, .driver = db_driver_of(conn), .table = t, .part = part, .change = change};
 	a->hasher = change ? hasher_new() : NULL;
 	int r = catalog_codec(rs->catalog, codec_id, &a->codec, e);
 	if (r < 0)
@@ -490,10 +572,10 @@ static int apply_init(struct apply *a, struct restore *rs, struct db_conn *conn,
 
 /* Makes the live table t (as the safety snapshot has it in `live`) the target version. */
 static int apply_table(struct restore *rs, const struct db_table *t, const struct version_info *live,
-		       const struct version_info *target, struct change *change, struct err *e)
+		       const struct version_info *target, const struct part *part, struct change *change, struct err *e)
 {
 	_cleanup_(apply_done) struct apply a;
-	int r = apply_init(&a, rs, rs->conn, t, target->codec_id, change, e);
+	int r = apply_init(&a, rs, rs->conn, t, target->codec_id, part, change, e);
 	if (r < 0)
 		return r;
 	job_ctl_say(rs->job, "restore: %s", t->name);
@@ -501,7 +583,7 @@ static int apply_table(struct restore *rs, const struct db_table *t, const struc
 	if (t->key_kind != DB_KEY_UNIQUE || !live || live->codec_id != target->codec_id) {
 		change->whole = true;
 		r = a.driver->delete_all(rs->conn, t, e);
-		return r == 0 ? apply_loads(&a, 0, target->id, e) : r;
+		return r == 0 ? apply_loads(&a, part ? live->id : 0, target->id, e) : r;
 	}
 	struct merge_sink deletes = {&a, apply_delete, NULL, NULL, apply_delete_changed};
 	r = apply_merge(&a, live->id, target->id, &deletes, e);
@@ -677,7 +759,7 @@ static int stage_do(struct stage_worker *w, size_t i, enum stage_job job, struct
 	}
 	_cleanup_(apply_done) struct apply a;
 	job_ctl_say(rs->job, "restore: %s", t->name);
-	int r = apply_init(&a, rs, w->conn, t, v->codec_id, NULL, e);
+	int r = apply_init(&a, rs, w->conn, t, v->codec_id, NULL, NULL, e);
 	if (r == 0)
 		r = d->stage_table(w->conn, rs->conn, t, e);
 	if (r == 0)
@@ -836,7 +918,7 @@ static int apply_rebuild(struct restore *rs, const struct target *t, struct err 
 			continue;
 		_cleanup_(apply_done) struct apply a;
 		job_ctl_say(rs->job, "restore: %s", t->versions.v[i].name);
-		r = apply_init(&a, rs, rs->conn, &t->schema->tables[i], t->versions.v[i].codec_id, NULL, e);
+		r = apply_init(&a, rs, rs->conn, &t->schema->tables[i], t->versions.v[i].codec_id, NULL, NULL, e);
 		if (r == 0)
 			r = apply_loads(&a, 0, t->versions.v[i].id, e);
 		if (r < 0)
@@ -856,22 +938,25 @@ static int apply_rebuild(struct restore *rs, const struct target *t, struct err 
 	return r;
 }
 
-static const struct version_info *version_of(const struct version_list *l, const char *table)
+/* What table i of the target must hold in the end. */
+static struct version_info goal_of(const struct target *t, const struct part *part, size_t i)
 {
-	for (size_t i = 0; i < l->n; i++)
-		if (!strcmp(l->v[i].name, table))
-			return &l->v[i];
-	return NULL;
+	struct version_info goal = t->versions.v[i];
+	if (part) {
+		goal.digest = part->want[i];
+		goal.rows = goal.digest.count;
+	}
+	return goal;
 }
 
 /* Which of the target's tables differ from the safety snapshot's; one for each of t->versions. */
-static bool *touched_tables(const struct restore *rs, const struct version_list *safety, const struct target *t)
+static bool *touched_tables(const struct restore *rs, const struct version_list *safety, const struct target *t,
+			    const struct part *part)
 {
 	bool *touched = xcalloc(t->versions.n, sizeof *touched);
 	for (size_t i = 0; i < t->versions.n; i++) {
-		const struct version_info *target = &t->versions.v[i], *was = version_of(safety, target->name);
-		touched[i] = wanted(rs->tables, target->name) &&
-			     !(was && (was->id == target->id || digest_equal(&was->digest, &target->digest)));
+		const struct version_info goal = goal_of(t, part, i), *was = version_of(safety, goal.name);
+		touched[i] = wanted(rs->tables, goal.name) && !(was && digest_equal(&was->digest, &goal.digest));
 	}
 	return touched;
 }
@@ -890,7 +975,7 @@ static int begin_changes(struct restore *rs, const struct target *t, const bool 
 }
 
 static int apply_difference(struct restore *rs, const struct version_list *safety, const struct target *t,
-			    const bool *touched, struct err *e)
+			    const struct part *part, const bool *touched, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	_cleanup_free_ struct change *changes = xcalloc(t->versions.n, sizeof *changes);
@@ -899,7 +984,7 @@ static int apply_difference(struct restore *rs, const struct version_list *safet
 		if (!touched[i])
 			continue;
 		r = apply_table(rs, &t->schema->tables[i], version_of(safety, t->versions.v[i].name), &t->versions.v[i],
-				&changes[i], e);
+				part, &changes[i], e);
 		if (r < 0)
 			err_prefix(e, "table %s", t->versions.v[i].name);
 	}
@@ -912,10 +997,12 @@ static int apply_difference(struct restore *rs, const struct version_list *safet
 		strbuf_add(rs->report, strbuf_str(&orphans), orphans.len);
 	if (r == 0 && !rs->tables && *t->schema->engine)
 		r = d->set_sequences(rs->conn, t->schema, e);
-	for (size_t i = 0; r == 0 && i < t->versions.n; i++)
+	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
+		const struct version_info goal = goal_of(t, part, i);
 		if (touched[i])
 			r = verify_table(rs, rs->conn, &t->schema->tables[i], &changes[i],
-					 version_of(safety, t->versions.v[i].name), &t->versions.v[i], e);
+					 version_of(safety, goal.name), &goal, e);
+	}
 	return r;
 }
 
@@ -963,8 +1050,21 @@ int restore_commit(struct restore *rs, struct err *e)
 	return r;
 }
 
-static int restore_locked(struct restore *rs, struct db_schema *live, const struct target *t, struct restore_plan *plan,
-			  struct err *e)
+/* What of the tables is to be changed. safety NULL: nothing is stored, the tables themselves are read. */
+static int make_plan(struct restore *rs, const struct db_schema *live, const struct version_list *safety,
+		     const struct target *t, const struct part *part, struct restore_plan *plan, struct err *e)
+{
+	struct entity_live now = {.versions = safety, .conn = rs->conn, .schema = live};
+	int r = part ? entity_part_look(part->rows, &now, rs->job, e) : 0;
+	if (r == 0)
+		r = plan_make(rs->catalog, rs->conn, live, safety, t, rs->tables, part, rs->job, plan, e);
+	if (r == 0 && part && rs->report)
+		entity_part_report(part->rows, rs->report);
+	return r;
+}
+
+static int restore_locked(struct restore *rs, struct db_schema *live, const struct target *t, const struct part *part,
+			  struct restore_plan *plan, struct err *e)
 {
 	int r = check_policy(rs, live, t->schema, e);
 	if (r == 0 && rs->policy == RESTORE_EMPTY && live->n_tables) {
@@ -983,7 +1083,7 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 	if (rs->dry_run) {
 		r = live->n_tables ? db_driver_of(rs->conn)->schema_sql(rs->conn, live, &sql, e) : 0;
 		if (r == 0)
-			r = plan_make(rs->catalog, rs->conn, live, NULL, t, rs->tables, rs->job, plan, e);
+			r = make_plan(rs, live, NULL, t, part, plan, e);
 		if (r == 0)
 			plan->rebuild =
 			    !rs->tables && *t->schema->engine && (!live->n_tables || schema_differs(live, &sql, t));
@@ -997,9 +1097,10 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 	if (r == 0)
 		plan->rebuild = !rs->tables && *t->schema->engine && (!live->n_tables || schema_differs(live, &sql, t));
 	if (r == 0)
-		r = plan_make(rs->catalog, rs->conn, live, &safety, t, rs->tables, rs->job, plan, e);
+		r = make_plan(rs, live, &safety, t, part, plan, e);
+	_cleanup_free_ char *entity = rs->entity ? xasprintf(RESTORE_ENTITY_MARK "%s", rs->entity) : NULL;
 	if (r == 0)
-		r = journal_state(rs->catalog, rs->journal_id, "begun", NULL, rs->safety_id, rs->target_id, false, e);
+		r = journal_state(rs->catalog, rs->journal_id, "begun", entity, rs->safety_id, rs->target_id, false, e);
 	if (r == 0) {
 		rs->begun = true;
 		uint64_t total = 0;
@@ -1008,7 +1109,7 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 		atomic_store(&rs->job->rows_done, 0);
 		atomic_store(&rs->job->bytes_done, 0);
 		atomic_store(&rs->job->rows_total, total);
-		_cleanup_free_ bool *touched = touched_tables(rs, &safety, t);
+		_cleanup_free_ bool *touched = touched_tables(rs, &safety, t, part);
 		r = plan->rebuild ? 0 : begin_changes(rs, t, touched, e);
 		/* Where an engine cannot keep triggers from acting on single changes (MySQL), tables made anew have
 		 * none yet. */
@@ -1017,7 +1118,8 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 			r = 0;
 		}
 		if (r == 0)
-			r = plan->rebuild ? apply_rebuild(rs, t, e) : apply_difference(rs, &safety, t, touched, e);
+			r = plan->rebuild ? apply_rebuild(rs, t, e)
+					  : apply_difference(rs, &safety, t, part, touched, e);
 	}
 	version_list_done(&safety);
 	if (r == 0 && atomic_load(&rs->job->cancelled))
@@ -1034,6 +1136,9 @@ int restore_run(struct restore *rs, struct err *e)
 	char *one[2] = {t.versions.n ? t.versions.v[0].name : NULL, NULL};
 	if (r == 0 && !*t.schema->engine && !rs->tables)
 		rs->tables = one;
+	_cleanup_(part_done) struct part part = {0};
+	if (r == 0 && rs->entity)
+		r = part_init(&part, rs->catalog, &t, rs->entity, &rs->tables, e);
 	if (r == 0 && rs->policy == RESTORE_OFF)
 		r = check_policy(rs, t.schema, t.schema, e); /* says so before anything is locked */
 	if (r == 0 && !rs->dry_run)
@@ -1043,7 +1148,7 @@ int restore_run(struct restore *rs, struct err *e)
 		r = d->begin(rs->conn, rs->dry_run ? DB_READ : DB_WRITE, &live, e);
 	if (r == 0) {
 		struct restore_plan plan = {0};
-		r = restore_locked(rs, live, &t, &plan, e);
+		r = restore_locked(rs, live, &t, part.rows ? &part : NULL, &plan, e);
 		if (rs->plan)
 			*rs->plan = plan;
 		else
@@ -1054,7 +1159,7 @@ int restore_run(struct restore *rs, struct err *e)
 		if (r < 0 && rs->begun && !rs->uncertain && d->stage_begin)
 			(void)d->settle(rs->conn, NULL);
 	}
-	if (rs->tables == one)
+	if (rs->tables == one || part.rows)
 		rs->tables = NULL;
 	return r;
 }
@@ -1077,7 +1182,7 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 		r = catalog_codec(rs->catalog, v.codec_id, &a.codec, e);
 	if (r == 0) {
 		t = row_codec_table(a.codec);
-		r = apply_init(&a, rs, rs->conn, t, v.codec_id, &change, e);
+		r = apply_init(&a, rs, rs->conn, t, v.codec_id, NULL, &change, e);
 	}
 	if (r == 0 && t->key_kind != DB_KEY_UNIQUE)
 		r = err_set(e, ENOTSUP,
@@ -1181,7 +1286,7 @@ int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapsh
 	char *one[2] = {t.versions.n ? t.versions.v[0].name : NULL, NULL};
 	if (!*t.schema->engine)
 		tables = one;
-	r = plan_make(c, conn, live, NULL, &t, tables, job, &mine, e);
+	r = plan_make(c, conn, live, NULL, &t, tables, NULL, job, &mine, e);
 	bool same_tables =
 	    r == 0 && (tables ? check_tables(tables, live, &t, NULL) == 0 : live->n_tables == t.schema->n_tables);
 	for (size_t i = 0; same_tables && !tables && i < live->n_tables; i++)
@@ -1196,4 +1301,50 @@ int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapsh
 	else
 		restore_plan_done(&mine);
 	return r;
+}
+
+/* Table t is what the entity's restore was to leave in it. 0, 1: it is not. */
+static int compare_goal(struct catalog *c, struct db_conn *conn, const struct db_table *t,
+			const struct version_info *goal, struct job_ctl *job, struct err *e)
+{
+	struct restore rs = {.catalog = c, .job = job};
+	const struct row_codec *codec;
+	struct digest found;
+	int r = catalog_codec(c, goal->codec_id, &codec, e);
+	if (r == 0)
+		r = db_driver_of(conn)->scan_open(conn, t, DB_SCAN_UNORDERED, e);
+	if (r == 0)
+		r = digest_scan(&rs, conn, codec, &found, e);
+	return r < 0 ? r : !digest_equal(&found, &goal->digest);
+}
+
+int restore_compare_entity(struct catalog *c, struct db_conn *conn, int64_t safety_id, int64_t target_id,
+			   const char *entity, struct job_ctl *job, struct err *e)
+{
+	_cleanup_(target_done) struct target t = {0};
+	_cleanup_(part_done) struct part part = {0};
+	_cleanup_(version_list_done) struct version_list safety = {0};
+	_cleanup_(cleanup_db_schema) struct db_schema *live = NULL;
+	struct restore_plan plan = {0};
+	struct restore rs = {.catalog = c, .conn = conn, .job = job};
+	int r = target_load(c, target_id, &t, e);
+	if (r == 0)
+		r = catalog_tables(c, safety_id, &safety, e);
+	if (r == 0)
+		r = part_init(&part, c, &t, entity, &rs.tables, e);
+	if (r == 0)
+		r = db_driver_of(conn)->begin(conn, DB_READ, &live, e);
+	if (r < 0)
+		return r;
+	bool same = check_tables(rs.tables, live, &t, NULL) == 0;
+	if (same)
+		r = make_plan(&rs, live, &safety, &t, &part, &plan, e);
+	for (size_t i = 0; r == 0 && same && i < t.versions.n; i++) {
+		const struct version_info goal = goal_of(&t, &part, i);
+		if (wanted(rs.tables, goal.name))
+			r = compare_goal(c, conn, &t.schema->tables[i], &goal, job, e);
+	}
+	db_driver_of(conn)->rollback(conn);
+	restore_plan_done(&plan);
+	return r == 0 && !same ? 1 : r;
 }

@@ -22,9 +22,10 @@ struct restore {
 	struct catalog *catalog;
 	struct db_conn *conn; /* open, no transaction */
 	int64_t source_id;
-	int64_t base_id;   /* newest snapshot, for the safety snapshot to share rows with; 0: none */
-	int64_t target_id; /* snapshot to go back to; may be unlisted */
-	char **tables;     /* NULL: all */
+	int64_t base_id;    /* newest snapshot, for the safety snapshot to share rows with; 0: none */
+	int64_t target_id;  /* snapshot to go back to; may be unlisted */
+	char **tables;      /* NULL: all */
+	const char *entity; /* "TABLE/ROW": only this entity (entity_restore.h), by its row's file; NULL: all */
 	enum restore_policy policy;
 	bool force;
 	bool dry_run;
@@ -58,3 +59,11 @@ int restore_put_row(struct restore *rs, const char *table, const char *file_name
  * tables: only these, NULL: all (of a backup of one table: that one). plan may be NULL. */
 int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapshot_id, char *const *tables,
 			 struct job_ctl *job, struct restore_plan *plan, struct err *e);
+
+/* After a restore of one entity: 0 the tables that can hold rows of it are as that was to leave them, 1 they are not,
+ * -errno. */
+int restore_compare_entity(struct catalog *c, struct db_conn *conn, int64_t safety_id, int64_t target_id,
+			   const char *entity, struct job_ctl *job, struct err *e);
+
+/* Before rs->entity in the journal's words on a restore that has begun. */
+#define RESTORE_ENTITY_MARK "entity "
