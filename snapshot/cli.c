@@ -23,7 +23,7 @@ static const char cli_help[] = "metasnap - consistent snapshots of databases\n"
 			       "\n"
 			       "  snapshot SOURCE [NAME]         take one; prints its name\n"
 			       "  list [SOURCE] [--json]         the snapshots there are, oldest first\n"
-			       "  diff SOURCE A B                rows added, removed, changed from A to B\n"
+			       "  diff SOURCE A B [--stat]       rows added, removed, changed from A to B\n"
 			       "  restore SOURCE SNAPSHOT|DIR|FILE.sql   bring the database back to it\n"
 			       "          [--table T]... [--entity TYPE NAME] [--dry-run] [--yes] [--force]\n"
 			       "  verify [SOURCE [SNAPSHOT]]     read every row and compare with its digest;\n"
@@ -67,10 +67,11 @@ static const struct cli_command cli_commands[] = {
 	 .help = "Oldest first. --json: an array of objects with source, name, taken, taken_ms, tables, rows,\n"
 		 "bytes (of the rows' text), stored_bytes (what it added to the catalog), held, engine,\n"
 		 "server_version, openmetadata_version (or null).\n"},
-	{.name = "diff", .args = "SOURCE A B", .min_args = 3, .max_args = 3, .trouble = CLI_DIFF_TROUBLE,
-	 .run = cli_diff,
+	{.name = "diff", .args = "SOURCE A B [--stat]", .min_args = 3, .max_args = 3, .options = "S",
+	 .trouble = CLI_DIFF_TROUBLE, .run = cli_diff,
 	 .help = "One line a row: A (added), R (removed) or C (changed), and the row's file as the mounted\n"
 		 "tree names it. `A table/` is a table that only B has, `C schema.sql` another schema.\n"
+		 "--stat: how many for each table instead, as changes/A..B/summary.txt of the mounted tree.\n"
 		 "Exit status: 0 same, 1 differs, 2 trouble.\n"},
 	{.name = "verify", .args = "[SOURCE [SNAPSHOT]] [--live]", .max_args = 2, .options = "l", .run = cli_verify,
 	 .help = "Reads every row of one snapshot, of all of a source, or of all, and compares with the\n"
@@ -203,6 +204,7 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 	    {"entity", required_argument, NULL, 'e'},
 	    {"json", no_argument, NULL, 'j'},
 	    {"live", no_argument, NULL, 'l'},
+	    {"stat", no_argument, NULL, 'S'},
 	    {"keep-last", required_argument, NULL, 'k'},
 	    {"keep-hourly", required_argument, NULL, 'k'},
 	    {"keep-daily", required_argument, NULL, 'k'},
@@ -228,7 +230,7 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 		if (old < 0)
 			return cli_usage(NULL, e.msg);
 		int letter = old ? old : o;
-		if (strchr("tnyfejlkOIDB", letter) && !strchr(given, letter))
+		if (strchr("tnyfejlkSOIDB", letter) && !strchr(given, letter))
 			given[strlen(given)] = (char)letter;
 		if (old)
 			continue;
@@ -240,6 +242,7 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 		c->force |= o == 'f';
 		c->json |= o == 'j';
 		c->live |= o == 'l';
+		c->stat |= o == 'S';
 		help |= o == 'h';
 		if (o == 't')
 			cli_add_table(c, optarg);

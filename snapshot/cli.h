@@ -34,7 +34,7 @@ struct cli_command {
 struct cli {
 	const char *config_path;
 	const char *catalog_path;
-	bool verbose, json, dry_run, yes, force, live;
+	bool verbose, json, dry_run, yes, force, live, stat;
 	char **tables; /* NULL-terminated; NULL: all */
 	size_t n_tables;
 	const char *entity_type, *entity_name; /* --entity; NULL: not given */

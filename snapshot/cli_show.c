@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "snapshot/changes.h"
 #include "snapshot/manifest.h"
 
 /* ---- list ---- */
@@ -177,46 +178,55 @@ static int cli_diff_table(void *arg, const char *table, char kind)
 	return cli_diff_written();
 }
 
-static int cli_diff_schema(struct cli *c, int64_t a, int64_t b, bool *ret, struct err *e)
+static int cli_diff_rows(struct cli *c, int64_t a, int64_t b, bool *ret_differs, struct err *e)
 {
-	_cleanup_strbuf_ struct strbuf before = {0}, after = {0};
-	int r = catalog_schema_sql(engine_catalog(c->g), a, &before, e);
+	struct cli_diff_state d = {0};
+	const struct diff_sink sink = {.arg = &d, .row = cli_diff_row, .table = cli_diff_table};
+	int r = changes_schema(engine_catalog(c->g), a, b, &d.differs, e);
+	if (r >= 0 && d.differs)
+		(void)puts("C schema.sql");
 	if (r >= 0)
-		r = catalog_schema_sql(engine_catalog(c->g), b, &after, e);
-	*ret = r >= 0 && (before.len != after.len || memcmp(strbuf_str(&before), strbuf_str(&after), before.len));
+		r = engine_diff(c->g, a, b, &sink, e);
+	strbuf_done(&d.name);
+	*ret_differs = d.differs;
 	return r;
+}
+
+static int cli_diff_stat(struct cli *c, int64_t a, int64_t b, bool *ret_differs, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf text = {0};
+	struct changes ch;
+	int r = changes_count(engine_catalog(c->g), a, b, NULL, &ch, e);
+	if (r < 0)
+		return r;
+	changes_text(&ch, &text);
+	(void)fputs(strbuf_str(&text), stdout);
+	*ret_differs = changes_any(&ch);
+	changes_done(&ch);
+	return 0;
 }
 
 int cli_diff(struct cli *c)
 {
-	struct snapshot_info s[2];
-	struct cli_diff_state d = {0};
+	struct snapshot_info s;
 	struct err e = ERR_INIT;
+	bool differs = false;
 	int64_t id[2];
 	for (int i = 0; i < 2; i++) {
-		if (cli_find_snapshot(c, c->source, c->args[1 + i], &s[i], &e) < 0) {
+		if (cli_find_snapshot(c, c->source, c->args[1 + i], &s, &e) < 0) {
 			(void)cli_fail(&e, "diff %s", cli_source_name(c, c->source));
 			return CLI_DIFF_TROUBLE;
 		}
-		id[i] = s[i].id;
-		snapshot_info_done(&s[i]);
+		id[i] = s.id;
+		snapshot_info_done(&s);
 	}
-	const struct diff_sink sink = {.arg = &d, .row = cli_diff_row, .table = cli_diff_table};
-	bool schema = false;
-	int r = cli_diff_schema(c, id[0], id[1], &schema, &e);
-	if (r >= 0 && schema) {
-		d.differs = true;
-		(void)puts("C schema.sql");
-	}
-	if (r >= 0)
-		r = engine_diff(c->g, id[0], id[1], &sink, &e);
-	strbuf_done(&d.name);
+	int r = (c->stat ? cli_diff_stat : cli_diff_rows)(c, id[0], id[1], &differs, &e);
 	if (r < 0) {
 		if (r != -EPIPE) /* main says what is wrong with the output */
 			(void)cli_fail(&e, "diff %s %s %s", cli_source_name(c, c->source), c->args[1], c->args[2]);
 		return CLI_DIFF_TROUBLE;
 	}
-	return d.differs ? CLI_DIFFERS : CLI_DONE;
+	return differs ? CLI_DIFFERS : CLI_DONE;
 }
 
 /* ---- verify ---- */

@@ -6,69 +6,35 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "snapshot/changes.h"
 #include "snapshot/engine.h"
 #include "snapshot/stream.h"
 
-struct diff {
-	const struct diff_sink *sink;
-	const char *table;
-};
-
-static int diff_left(void *arg, const struct stream_row *l, struct err *e)
+static int diff_table(struct catalog *c, const struct table_pair *p, const struct diff_sink *sink, struct err *e)
 {
-	struct diff *d = arg;
-	(void)e;
-	return d->sink->row(d->sink->arg, d->table, 'R', l->stored, NULL);
-}
-
-static int diff_right(void *arg, const struct stream_row *r, struct err *e)
-{
-	struct diff *d = arg;
-	(void)e;
-	return d->sink->row(d->sink->arg, d->table, 'A', NULL, r->stored);
-}
-
-static int diff_changed(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e)
-{
-	struct diff *d = arg;
-	(void)e;
-	return d->sink->row(d->sink->arg, d->table, 'C', l->stored, r->stored);
-}
-
-/* Versions are compared page by page only when they differ; an unchanged table costs nothing. */
-static int diff_table(struct catalog *c, const struct version_info *a, const struct version_info *b,
-		      const struct diff_sink *sink, struct err *e)
-{
-	struct diff d = {.sink = sink, .table = a ? a->name : b->name};
-	if (a && b && (a->id == b->id || (a->codec_id == b->codec_id && digest_equal(&a->digest, &b->digest))))
-		return 0;
-	int r = 0;
-	if (sink->table && (!a || !b))
-		r = sink->table(sink->arg, d.table, a ? 'R' : 'A');
-	_cleanup_(cleanup_row_stream) struct row_stream *l = NULL, *rt = NULL;
+	static const char letters[CHANGE_KINDS] = {'A', 'R', 'C'};
+	const char *table = table_pair_name(p);
+	_cleanup_(cleanup_changes_cursor) struct changes_cursor *cc = NULL;
+	struct changes_row row;
+	int r = sink->table && (!p->before || !p->after) ? sink->table(sink->arg, table, p->before ? 'R' : 'A') : 0;
 	if (r == 0)
-		r = stream_version(&l, c, a ? a->id : 0, e);
-	if (r == 0)
-		r = stream_version(&rt, c, b ? b->id : 0, e);
-	struct merge_sink ms = {&d, diff_left, diff_right, NULL, diff_changed};
-	return r == 0 ? merge_streams(l, rt, &ms, e) : r;
+		r = changes_cursor_open(&cc, c, p, NULL, e);
+	while (r == 0 && (r = changes_cursor_next(cc, &row, e)) == 1)
+		r = sink->row(sink->arg, table, letters[row.kind], row.before, row.after);
+	return r;
 }
 
 int engine_diff(struct engine *g, int64_t snapshot_a, int64_t snapshot_b, const struct diff_sink *sink, struct err *e)
 {
 	struct catalog *c = engine_catalog(g);
-	struct version_list a = {0}, b = {0};
-	int r = catalog_tables(c, snapshot_a, &a, e);
-	if (r == 0)
-		r = catalog_tables(c, snapshot_b, &b, e);
-	for (size_t i = 0, k = 0; r == 0 && (i < a.n || k < b.n);) {
-		int order = i == a.n ? 1 : k == b.n ? -1 : strcmp(a.v[i].name, b.v[k].name);
-		r = diff_table(c, order <= 0 ? &a.v[i] : NULL, order >= 0 ? &b.v[k] : NULL, sink, e);
-		i += order <= 0;
-		k += order >= 0;
-	}
-	version_list_done(&a);
-	version_list_done(&b);
+	struct table_pairs pairs;
+	int r = table_pairs_load(c, snapshot_a, snapshot_b, &pairs, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < pairs.n; i++)
+		if (!table_pair_same(&pairs.v[i]))
+			r = diff_table(c, &pairs.v[i], sink, e);
+	table_pairs_done(&pairs);
 	return r;
 }
 

@@ -32,7 +32,7 @@ struct row_stream {
 	int (*next)(struct row_stream *s, struct stream_row *ret,
 		    struct err *e); /* 1, 0 at the end, -errno; valid until the next call */
 	void (*close)(struct row_stream *s);
-	bool failed; /* set by merge_streams: the error is this stream's own */
+	bool failed; /* set by the merge: the error is this stream's own */
 };
 static inline void row_stream_close(struct row_stream *s)
 {
@@ -70,8 +70,21 @@ int sorter_stream(struct row_stream **ret, struct sorter *s, struct err *e); /* 
 void sorter_free(struct sorter *s);
 DEFINE_CLEANUP(cleanup_sorter, struct sorter, sorter_free);
 
+/* The merge, one key after another: 1 and what is there, 0 at the end, -errno. Rows are valid until the next call. */
+enum merge_kind { MERGE_LEFT, MERGE_RIGHT, MERGE_SAME, MERGE_CHANGED /* the same key, different lines */ };
+struct merge {
+	struct row_stream *left, *right; /* the caller's */
+	bool differences;                /* MERGE_SAME is left out, and what two versions share is not read */
+	const atomic_bool *stop;         /* set by another thread: EINTR; NULL: none */
+	enum merge_kind kind;
+	struct stream_row l, r;
+	/* private: l and r are rows that have not been given yet; a stream is not asked again after its end */
+	bool has_left, has_right, left_ended, right_ended;
+};
+int merge_next(struct merge *m, struct err *e);
+
 /* Calls exactly one of the functions for each key of either stream, in key order. NULL functions: nothing to do. Each
- * returns 0 to go on. `changed` has the same key on both sides and different lines. */
+ * returns 0 to go on. */
 struct merge_sink {
 	void *arg;
 	int (*left)(void *arg, const struct stream_row *l, struct err *e);
