@@ -146,6 +146,7 @@ void tree_close(struct tree *t)
 	for (size_t k = 0; k < t->n_sources; k++)
 		for (size_t x = 0; x < TEXTS; x++)
 			text_free(t->sources[k].texts[x]);
+	tree_history_close(t);
 	free(t->sources);
 	(void)pthread_mutex_destroy(&t->mutex);
 	free(t);
@@ -636,7 +637,7 @@ static int tree_getattr_source(struct tree *t, uint64_t number, const struct ino
 		return r;
 	switch (i->kind) {
 	case INO_SOURCE:
-		tree_fill(t, ret, number, TREE_DIR, 2 + 5, TREE_DIR_SIZE, ms);
+		tree_fill(t, ret, number, TREE_DIR, 2 + 6, TREE_DIR_SIZE, ms);
 		ret->keep_attr = TREE_KEEP_SHORT;
 		return 0;
 	case INO_NOW:
@@ -798,6 +799,9 @@ const struct tree_part *tree_part_of(enum ino_kind kind)
 	case INO_ENTITY_DIR:
 	case INO_ENTITY_LINK:
 		return &tree_part_entities;
+	case INO_HISTORY:
+	case INO_HISTORY_DIR:
+		return &tree_part_history;
 	default:
 		return NULL;
 	}
@@ -903,8 +907,9 @@ struct tree_fixed {
 };
 
 static const struct tree_fixed tree_source_names[] = {
-    {"now", INO_NOW},         {"snapshots", INO_SNAPSHOTS}, {"archives", INO_ARCHIVES},   {"entities", INO_ENTITIES},
-    {"restore", INO_RESTORE}, {"status.txt", INO_STATUS},   {"journal.txt", INO_JOURNAL}, {NULL, INO_BAD},
+    {"now", INO_NOW},           {"snapshots", INO_SNAPSHOTS}, {"archives", INO_ARCHIVES},
+    {"entities", INO_ENTITIES}, {"history", INO_HISTORY},     {"restore", INO_RESTORE},
+    {"status.txt", INO_STATUS}, {"journal.txt", INO_JOURNAL}, {NULL, INO_BAD},
 };
 static const struct tree_fixed tree_snapshot_names[] = {
     {"MANIFEST.json", INO_MANIFEST},

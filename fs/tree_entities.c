@@ -182,6 +182,8 @@ static int entities_lookup(struct tree *t, uint64_t number, const struct ino *di
 
 /* ---- listing ---- */
 
+#define ENTITIES_END (UINT64_C(1) << 40) /* no entry has this number */
+
 /* Cookies: 2 is the first entry, c > 2 entry number c - 3 of the index. */
 struct entities_dir {
 	struct tree *tree;
@@ -255,7 +257,7 @@ static int entities_dir_leave(struct entities_dir *d, const char *name, size_t l
 		r = names_cursor_next(nc, &n, e);
 	if (r < 0)
 		return r;
-	*ret = r ? n.number : INO_NAMES_ENTRY_MAX + (uint64_t)1; /* nothing is there */
+	*ret = r ? n.number : ENTITIES_END;
 	return 0;
 }
 
@@ -263,7 +265,7 @@ static int entities_dir_peek(void *state, int64_t cookie, bool names_only, struc
 {
 	struct entities_dir *d = state;
 	uint64_t at = cookie == 2 ? d->ino.kind == INO_ENTITIES_OF ? 0 : d->ino.other : (uint64_t)cookie - 3;
-	if (at > INO_NAMES_ENTRY_MAX)
+	if (at == ENTITIES_END)
 		return 0;
 	int r = entities_dir_goto(d, at, e);
 	if (r <= 0)

@@ -40,6 +40,7 @@ struct tree_part {
 
 extern const struct tree_part tree_part_entities;
 extern const struct tree_part tree_part_history;
+void tree_history_close(struct tree *t); /* when nothing is open any more */
 /* NULL: tree.c answers itself. */
 const struct tree_part *tree_part_of(enum ino_kind kind);
 
@@ -66,6 +67,7 @@ struct snap {
 };
 
 struct source_state;
+struct history_set;
 
 struct tree {
 	struct engine *engine;
@@ -80,6 +82,7 @@ struct tree {
 	uint64_t clock;
 	struct source_state *sources;
 	size_t n_sources;
+	struct history_set **history; /* tree_history.c's, one for each source; NULL: none yet */
 };
 
 int64_t tree_source_id(const struct tree *t, size_t source);
