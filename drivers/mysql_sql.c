@@ -212,10 +212,27 @@ static int my_text_end(struct sql_text *text, struct strbuf *out, struct err *e)
 	return 0;
 }
 
+/* ---- the former command line's files ---- */
+
+static void my_literal(const struct db_column *c, const struct db_value *v, struct strbuf *out)
+{
+	if (c->form == DB_FORM_BINARY)
+		my_sql_hex(out, v->data, v->len);
+	else
+		my_add_text(out, v);
+}
+
+static void my_name(const char *name, struct strbuf *out)
+{
+	my_sql(out, "%i", name);
+}
+
 const struct sql_dialect sql_dialect_mysql = {
     .text_begin = my_text_begin,
     .text_table = my_text_table,
     .text_row = my_text_row,
     .text_end = my_text_end,
     .text_free = my_text_free,
+    .literal = my_literal,
+    .name = my_name,
 };

@@ -169,10 +169,68 @@ static int pg_text_end(struct sql_text *text, struct strbuf *out, struct err *e)
 	return 0;
 }
 
+/* ---- the former command line's files ---- */
+
+/* Files before OpenMetadata 1.1 had backslashes doubled. A reader tells by an odd number of them side by side that they
+ * are not; a value that would leave it in doubt is written as E'...', which has one meaning only. So is one with a line
+ * end: such files are read line by line. */
+static bool pg_needs_escapes(const struct db_value *v)
+{
+	bool any = false, odd = false;
+	if (memchr(v->data, '\n', v->len) || memchr(v->data, '\r', v->len))
+		return true;
+	for (size_t i = 0; i < v->len; i++) {
+		size_t n = 0;
+		for (; i < v->len && v->data[i] == '\\'; i++)
+			n++;
+		any |= n > 0;
+		odd |= n % 2;
+	}
+	return any && !odd;
+}
+
+static void pg_add_one_line(struct strbuf *out, const struct db_value *v)
+{
+	bool escapes = pg_needs_escapes(v);
+	strbuf_adds(out, escapes ? "E'" : "'");
+	size_t start = 0;
+	for (size_t i = 0; i < v->len; i++) {
+		char c = v->data[i], letter = c == '\n' ? 'n' : c == '\r' ? 'r' : c;
+		if (c != '\'' && !(escapes && (letter != c || c == '\\')))
+			continue;
+		strbuf_add(out, v->data + start, i - start);
+		strbuf_addch(out, c == '\'' ? '\'' : '\\');
+		strbuf_addch(out, letter);
+		start = i + 1;
+	}
+	strbuf_add(out, v->data + start, v->len - start);
+	strbuf_addch(out, '\'');
+}
+
+static void pg_literal(const struct db_column *c, const struct db_value *v, struct strbuf *out)
+{
+	if (c->form == DB_FORM_BOOL) {
+		strbuf_adds(out, v->len && *v->data == 't' ? "'True'" : "'False'");
+	} else if (c->form == DB_FORM_BINARY) {
+		strbuf_adds(out, "'\\x");
+		pg_add_hex(out, v->data, v->len);
+		strbuf_addch(out, '\'');
+	} else {
+		pg_add_one_line(out, v);
+	}
+}
+
+static void pg_name(const char *name, struct strbuf *out)
+{
+	pg_add_ident(out, name);
+}
+
 const struct sql_dialect sql_dialect_postgres = {
     .text_begin = pg_text_begin,
     .text_table = pg_text_table,
     .text_row = pg_text_row,
     .text_end = pg_text_end,
     .text_free = pg_text_free,
+    .literal = pg_literal,
+    .name = pg_name,
 };

@@ -30,6 +30,7 @@ static const char cli_help[] = "metasnap - consistent snapshots of databases\n"
 			       "          [--live]               the database itself with the snapshot\n"
 			       "  export SOURCE SNAPSHOT DIR     write it to a new directory, with SHA256SUMS\n"
 			       "  export SOURCE SNAPSHOT FILE.sql   as SQL for psql, mysql or sqlite3\n"
+			       "  backup SOURCE [--output DIR]   as `metadata backup` wrote it; takes its options, too\n"
 			       "  import SOURCE DIR [NAME]       keep a backup as a snapshot; prints its name\n"
 			       "  remove | hold | release SOURCE SNAPSHOT\n"
 			       "  prune [SOURCE] [--keep-RULE N]... [--dry-run]   remove old ones, free their space\n"
@@ -82,6 +83,15 @@ static const struct cli_command cli_commands[] = {
 		 "or be empty. DIR is whole or not there; `sha256sum -c SHA256SUMS` passes in any copy of it.\n"
 		 "FILE.sql: one file, schema and rows in the SQL of the snapshot's engine, for an empty database:\n"
 		 "psql -v ON_ERROR_STOP=1 -1 -f FILE.sql DB, mysql --binary-mode DB < FILE.sql, sqlite3 NEW < FILE.sql\n"},
+	{.name = "backup", .args = "SOURCE|-H HOST -u USER [-p PASSWORD] -d DATABASE [--port PORT] [-s SCHEMA] [-o OPTION]... "
+		 "[-a ARGUMENT]... [--output DIR]",
+	 .min_args = 1, .max_args = 1, .options = "OD", .connects = true, .no_catalog = true, .run = cli_backup,
+	 .help = "Writes the database to DIR/openmetadata_YYYYmmddHHMM_backup.sql (DIR: this folder) in the form of\n"
+		 "OpenMetadata's `metadata backup`: TRUNCATE and INSERT, one statement a line, for a database whose\n"
+		 "migrations have run. One moment of the database; no catalog is needed. Unlike there: every table\n"
+		 "is in it (DATABASE_CHANGE_LOG, too), rows that `json` alone would not bring back have all their\n"
+		 "columns named, documents are the server's text. What the form cannot hold is not in it: the schema\n"
+		 "and the next values of sequences (`snapshot` and `export` have them). With -s it is PostgreSQL.\n"},
 	{.name = "import", .args = "SOURCE DIR [NAME]", .min_args = 2, .max_args = 3, .creates = true,
 	 .run = cli_import,
 	 .help = "Verifies a backup and keeps it as a snapshot; prints its name. Without NAME it is called\n"
@@ -412,7 +422,7 @@ static int cli_prepare_catalog(const struct cli *c, struct err *e)
 static int cli_open(struct cli *c, struct err *e)
 {
 	int r = cli_configure(c, e);
-	if (r >= 0)
+	if (r >= 0 && !c->command->no_catalog)
 		r = cli_prepare_catalog(c, e);
 	if (r < 0)
 		return r;
@@ -429,7 +439,7 @@ static int cli_open(struct cli *c, struct err *e)
 		return err_set(e, ENOENT, "%s has no source \"%.60s\" (it has %s)", c->config.path, name, known.data);
 	}
 	c->source = i;
-	return engine_open(&c->g, &c->config, e);
+	return c->command->no_catalog ? 0 : engine_open(&c->g, &c->config, e);
 }
 
 /* ---- main ---- */

@@ -27,6 +27,7 @@ struct cli_command {
 	const char *options;       /* letters of those it takes besides the global ones */
 	bool connects;             /* needs a database that can be reached, not only the catalog */
 	bool creates;              /* makes the catalog where there is none */
+	bool no_catalog;           /* neither opens nor makes one: cli.g stays NULL */
 	int trouble;               /* exit status of what goes wrong before it has begun; 0: CLI_FAILED */
 	int (*run)(struct cli *c); /* the exit status */
 };
@@ -77,6 +78,8 @@ int cli_watch_start(struct cli_watch **ret, bool verbose, struct err *e);
 void cli_watch_job(struct cli_watch *w, struct engine *g, size_t source, struct waiter *waiter);
 /* No job any more; what was drawn is wiped. */
 void cli_watch_idle(struct cli_watch *w);
+/* A signal cancels what runs on `conn` (NULL: no more; it ends the program). */
+void cli_watch_conn(struct cli_watch *w, struct db_conn *conn);
 /* Signals stay pending: for engine_export, which looks for them itself. */
 void cli_watch_leave_signals(struct cli_watch *w);
 void cli_watch_stop(struct cli_watch *w);
@@ -94,4 +97,5 @@ int cli_list(struct cli *c); /* cli_show.c */
 int cli_diff(struct cli *c);
 int cli_verify(struct cli *c);
 int cli_check(struct cli *c);
-int cli_prune(struct cli *c); /* cli_prune.c */
+int cli_prune(struct cli *c);  /* cli_prune.c */
+int cli_backup(struct cli *c); /* cli_backup.c */

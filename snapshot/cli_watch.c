@@ -34,6 +34,7 @@ struct cli_watch {
 	struct engine *g; /* NULL: no job */
 	size_t source;
 	struct waiter *waiter;
+	struct db_conn *conn; /* NULL: none */
 	bool interrupted;
 	int64_t begun_ms;
 	int64_t said_ms;
@@ -147,6 +148,11 @@ static void watch_tick(struct cli_watch *w)
 static void watch_signal(struct cli_watch *w)
 {
 	watch_wipe(w);
+	if (w->conn && !w->interrupted) {
+		w->interrupted = true;
+		db_driver_of(w->conn)->cancel(w->conn);
+		return;
+	}
 	if (w->g && w->waiter && !w->interrupted) {
 		w->interrupted = true;
 		engine_interrupt(w->g, w->waiter);
@@ -227,6 +233,12 @@ void cli_watch_idle(struct cli_watch *w)
 	watch_wipe(w);
 	w->g = NULL;
 	w->waiter = NULL;
+}
+
+void cli_watch_conn(struct cli_watch *w, struct db_conn *conn)
+{
+	MUTEX_GUARD(&w->mutex);
+	w->conn = conn;
 }
 
 void cli_watch_leave_signals(struct cli_watch *w)

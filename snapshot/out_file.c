@@ -113,4 +113,5 @@ void out_file_done(struct out_file *f)
 	free(f->path);
 	free(f->parent);
 	strbuf_done(&f->buffer);
+	*f = (struct out_file){.fd = -1};
 }
