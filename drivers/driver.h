@@ -143,6 +143,32 @@ struct db_value {
 	enum db_kind kind;
 };
 
+/* ---- what only SQL tells, for a report ---- */
+
+/* A right that a snapshot or a restore needs and the account lacks. */
+struct db_lack {
+	char *right;     /* "SELECT on table tag" */
+	char *statement; /* that gives it; several lacks may have the same one */
+	bool restore;    /* only a restore needs it */
+};
+
+struct db_examination {
+	char *account;      /* as the server names it; NULL: there are none */
+	const char *hosted; /* who runs the server ("Amazon RDS"), where that shows; else NULL */
+	/* The memory that one sort may use, as a new session gets it. setting NULL: the engine has none. */
+	const char *setting;
+	uint64_t setting_bytes;
+	const char *setting_only; /* for whom that is so; NULL: it is the server's own value, for everybody */
+	uint64_t *rows;           /* of each table of the schema, exact; NULL when no schema was given */
+	bool measured;            /* of the one table: */
+	uint64_t bytes, largest;  /* text of all its rows, of the largest */
+	struct db_lack *lacks;
+	size_t n_lacks;
+};
+void db_examination_done(struct db_examination *x);
+/* Takes the two texts over. */
+void db_examination_lack(struct db_examination *x, bool restore, char *right, char *statement);
+
 /* ---- the driver ---- */
 
 enum db_access {
@@ -208,6 +234,12 @@ struct db_driver {
 	int (*mark)(struct db_conn *c, const struct db_table *t, struct strbuf *out, struct err *e);
 	int (*scan_changed)(struct db_conn *c, const struct db_table *t, const char *mark, uint64_t *ret_unchanged,
 			    struct err *e);
+
+	/* Settings and rights; with s (in the transaction of begin) also every table's rows and the size of the table
+	 * named `measured`, where there is one. s NULL: no transaction is open. Changes nothing. *ret is to be released
+	 * also after a failure. */
+	int (*examine)(struct db_conn *c, const struct db_schema *s, const char *measured, struct db_examination *ret,
+		       struct err *e);
 
 	/* After the rows: fills sequences and auto_increment values (they move outside of transactions). */
 	int (*finish)(struct db_conn *c, struct db_schema *s, struct err *e);

@@ -34,7 +34,7 @@ struct fake_conn {
 static const char *const fake_calls[] = {
     "open",          "begin",       "schema_sql",    "scan_open",   "scan_next",  "scan_close", "finish",
     "rebuild_begin", "rebuild_end", "change_begin",  "delete_keys", "delete_all", "change_end", "load_begin",
-    "load_row",      "load_end",    "set_sequences", "settle",      "commit",
+    "load_row",      "load_end",    "set_sequences", "settle",      "commit",     "examine",
 };
 
 static struct fake_conn *fake_of(struct db_conn *c)
@@ -113,6 +113,12 @@ static int fake_scan_close(struct db_conn *c, struct err *e)
 static int fake_finish(struct db_conn *c, struct db_schema *s, struct err *e)
 {
 	return FAKE_CALL(c, finish, e, s);
+}
+
+static int fake_examine(struct db_conn *c, const struct db_schema *s, const char *measured, struct db_examination *ret,
+			struct err *e)
+{
+	return FAKE_CALL(c, examine, e, s, measured, ret);
 }
 
 static int fake_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
@@ -282,6 +288,7 @@ const struct db_driver db_driver_fake = {
     .scan_open = fake_scan_open,
     .scan_next = fake_scan_next,
     .scan_close = fake_scan_close,
+    .examine = fake_examine,
     .finish = fake_finish,
     .rebuild_begin = fake_rebuild_begin,
     .rebuild_end = fake_rebuild_end,

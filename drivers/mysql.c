@@ -763,6 +763,7 @@ const struct db_driver db_driver_mysql = {
     .scan_open = my_scan_open,
     .scan_next = my_scan_next,
     .scan_close = my_scan_close,
+    .examine = my_examine,
     .finish = my_finish,
     .rebuild_begin = my_rebuild_begin,
     .rebuild_end = my_rebuild_end,

@@ -2,9 +2,9 @@
  * drivers/mysql_internal.h - what the files of the MySQL/MariaDB driver share; nobody else includes it.
  *
  * mysql.c owns the connection and the transaction, mysql_query.c the errors and the SQL text, mysql_describe.c the
- * description, mysql_scan.c reading, mysql_ddl.c definitions out and apart, mysql_load.c row changes,
- * mysql_sql.c text for the client program, mysql_rebuild.c the swap of a whole schema, mysql_pool.c its loads on
- * several connections.
+ * description, mysql_examine.c settings, rights and counts, mysql_scan.c reading, mysql_ddl.c definitions out and
+ * apart, mysql_load.c row changes, mysql_sql.c text for the client program, mysql_rebuild.c the swap of a whole schema,
+ * mysql_pool.c its loads on several connections.
  */
 #pragma once
 
@@ -251,6 +251,11 @@ bool my_has_empty_member(const char *column_type);
 /* *ret may be NULL when only the catalog is wanted. */
 int my_describe(struct my_conn *c, const char *database, struct my_catalog *cat, struct db_schema **ret, struct err *e);
 int my_read_auto_increment(struct my_conn *c, const char *database, struct db_schema *s, struct err *e);
+
+/* ---- mysql_examine.c ---- */
+
+int my_examine(struct db_conn *c, const struct db_schema *s, const char *measured, struct db_examination *ret,
+	       struct err *e);
 
 /* ---- mysql_scan.c ---- */
 

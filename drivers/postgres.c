@@ -891,6 +891,7 @@ const struct db_driver db_driver_postgres = {
     .scan_close = pg_scan_close,
     .mark = pg_mark,
     .scan_changed = pg_scan_changed,
+    .examine = pg_examine,
     .finish = pg_finish,
     .stage_begin = pg_stage_begin,
     .stage_open = pg_stage_open,

@@ -3,6 +3,7 @@
  *
  * postgres.c           connection, running statements, cancel, transactions
  * postgres_describe.c  listing, locking, describing; sequence values
+ * postgres_examine.c   settings, rights, counts, for a report
  * postgres_copy.c      COPY out (scan) and in (load), exact both ways
  * postgres_mark.c      marks, and which rows are newer than one
  * postgres_dump.c      schema text by pg_dump, and its way back into statements
@@ -208,6 +209,11 @@ int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
 const char *pg_listing_oid(const struct pg_listing *l, const char *name);
 
 bool pg_listing_has(const struct pg_listing *l, const char *name);
+
+/* ---- postgres_examine.c ---- */
+
+int pg_examine(struct db_conn *conn, const struct db_schema *s, const char *measured, struct db_examination *ret,
+	       struct err *e);
 
 /* ---- postgres_copy.c ---- */
 

@@ -200,6 +200,13 @@ static int trace_scan_close(struct db_conn *c, struct err *e)
 	return TRACE_CALL(c, scan_close, trace_rows(trace_of(c)), e, trace_of(c)->inner, e);
 }
 
+static int trace_examine(struct db_conn *c, const struct db_schema *s, const char *measured, struct db_examination *ret,
+			 struct err *e)
+{
+	TRACE_ERR(e);
+	return TRACE_CALL(c, examine, trace_schema(s), e, trace_of(c)->inner, s, measured, ret, e);
+}
+
 static int trace_mark(struct db_conn *c, const struct db_table *table, struct strbuf *out, struct err *e)
 {
 	TRACE_ERR(e);
@@ -451,6 +458,7 @@ static struct trace_conn *trace_new(const struct db_driver *inner, int fd)
 	    TRACE_MEMBER(scan_close),
 	    TRACE_MEMBER(mark),
 	    TRACE_MEMBER(scan_changed),
+	    TRACE_MEMBER(examine),
 	    TRACE_MEMBER(finish),
 	    TRACE_MEMBER(stage_begin),
 	    TRACE_MEMBER(stage_open),

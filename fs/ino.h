@@ -27,6 +27,7 @@ enum ino_kind {
 	INO_HISTORY,
 	INO_RESTORE,
 	INO_STATUS,
+	INO_PREFLIGHT,
 	INO_JOURNAL,
 	/* id: snapshot */
 	INO_SNAPSHOT,

@@ -3,9 +3,9 @@
  * area.
  *
  * What it keeps: descriptions of the snapshots used last (struct snap, with references), a summary of each source, and
- * the texts of status.txt and journal.txt that open files hold. The first two are checked against the catalog's data
- * version, so that another process's changes show.
- * Threads: all. Lock: tree.mutex, never held over a call into the catalog, the engine or the staging area.
+ * the texts of status.txt, journal.txt and preflight.txt that open files hold. The first two are checked against the
+ * catalog's data version, so that another process's changes show. Threads: all. Lock: tree.mutex, never held over a
+ * call into the catalog, the engine or the staging area.
  */
 #include "fs/tree_internal.h"
 
@@ -29,7 +29,7 @@ struct text {
 	int opens;
 };
 
-enum { TEXT_STATUS, TEXT_JOURNAL, TEXTS };
+enum { TEXT_STATUS, TEXT_JOURNAL, TEXT_PREFLIGHT, TEXTS };
 
 struct source_state {
 	int64_t id;
@@ -56,6 +56,7 @@ static const char tree_readme[] =
     "  archives/     the same snapshots as a few large files: best for rsync and for restoring\n"
     "  restore/      copy a backup in here and it is restored\n"
     "  status.txt    the server, the last snapshot, the running job, the last error\n"
+    "  preflight.txt is the database ready for an upgrade?\n"
     "  journal.txt   every snapshot, restore, rename and removal: when, who, with what result\n"
     "\n"
     "Take a snapshot       mkdir snapshots/before-1.4      (ls snapshots/before-1.4 waits for its end)\n"
@@ -487,32 +488,45 @@ static void text_put(struct tree *t, struct text *x, bool opened)
 		text_free(x);
 }
 
-/* The text of status.txt or journal.txt: whoever opens it gets a new one. Its size is fresh to half a second; while
- * somebody has it open, it is that of the text opened last. */
-static int text_get(struct tree *t, size_t source, int which, bool open, struct text **ret, struct err *e)
+static int text_render(struct tree *t, size_t source, int which, const struct tree_wait *w, struct text *x,
+		       struct err *e)
 {
+	if (which == TEXT_PREFLIGHT)
+		return engine_preflight(t->engine, source, w->waiter, &x->text, &x->rendered_ms, e);
+	if (which == TEXT_JOURNAL)
+		return engine_journal(t->engine, source, &x->text, e);
+	engine_status(t->engine, source, &x->text);
+	return 0;
+}
+
+/* The text of status.txt or journal.txt: whoever opens it gets a new one. Its size is fresh to half a second; while
+ * somebody has it open, it is that of the text opened last. That of preflight.txt, which asks the server, holds for a
+ * minute, for those who open it, too. */
+static int text_get(struct tree *t, size_t source, int which, bool open, const struct tree_wait *w, struct text **ret,
+		    struct err *e)
+{
+	int64_t fresh_ms = which == TEXT_PREFLIGHT ? PREFLIGHT_FRESH_MS : open ? 0 : TREE_TEXT_FRESH_MS;
 	struct text **slot = &t->sources[source].texts[which];
 	int64_t now = tree_now_ms(CLOCK_MONOTONIC);
 	{
 		MUTEX_GUARD(&t->mutex);
 		struct text *x = *slot;
-		if (x && !open && (x->opens > 0 || now - x->rendered_ms < TREE_TEXT_FRESH_MS)) {
+		if (x && ((x->opens > 0 && !open) || now - x->rendered_ms < fresh_ms)) {
 			x->refs++;
+			x->opens += open;
 			*ret = x;
 			return 0;
 		}
 	}
+	if (which == TEXT_PREFLIGHT && !w)
+		return TREE_MUST_WAIT;
 	struct text *x = xcalloc(1, sizeof *x);
-	int r = 0;
-	if (which == TEXT_STATUS)
-		engine_status(t->engine, source, &x->text);
-	else
-		r = engine_journal(t->engine, source, &x->text, e);
+	x->rendered_ms = now;
+	int r = text_render(t, source, which, w, x, e);
 	if (r < 0) {
 		text_free(x);
 		return r;
 	}
-	x->rendered_ms = now;
 	x->refs = 2;
 	x->opens = open;
 	struct text *old;
@@ -623,8 +637,13 @@ static int tree_getattr_row(struct tree *t, uint64_t number, const struct ino *i
 	return 0;
 }
 
-static int tree_getattr_source(struct tree *t, uint64_t number, const struct ino *i, struct tree_node *ret,
-			       struct err *e)
+static int tree_text_of(enum ino_kind kind)
+{
+	return kind == INO_STATUS ? TEXT_STATUS : kind == INO_JOURNAL ? TEXT_JOURNAL : TEXT_PREFLIGHT;
+}
+
+static int tree_getattr_source(struct tree *t, uint64_t number, const struct ino *i, const struct tree_wait *w,
+			       struct tree_node *ret, struct err *e)
 {
 	int source = tree_source_index(t, i->id);
 	size_t n;
@@ -666,10 +685,11 @@ static int tree_getattr_source(struct tree *t, uint64_t number, const struct ino
 		ret->keep_attr = TREE_KEEP_NO;
 		return 0;
 	case INO_STATUS:
-	case INO_JOURNAL: {
+	case INO_JOURNAL:
+	case INO_PREFLIGHT: {
 		struct text *x;
-		r = text_get(t, (size_t)source, i->kind == INO_STATUS ? TEXT_STATUS : TEXT_JOURNAL, false, &x, e);
-		if (r < 0)
+		r = text_get(t, (size_t)source, tree_text_of(i->kind), false, w, &x, e);
+		if (r)
 			return r;
 		tree_fill(t, ret, number, TREE_FILE, 1, x->text.len, ms);
 		text_put(t, x, false);
@@ -846,7 +866,8 @@ int tree_getattr(struct tree *t, uint64_t number, const struct tree_wait *w, str
 	case INO_HISTORY:
 	case INO_STATUS:
 	case INO_JOURNAL:
-		return tree_getattr_source(t, number, &i, ret, e);
+	case INO_PREFLIGHT:
+		return tree_getattr_source(t, number, &i, w, ret, e);
 	case INO_RESTORE:
 	case INO_STAGED: {
 		struct staged_node s;
@@ -907,9 +928,16 @@ struct tree_fixed {
 };
 
 static const struct tree_fixed tree_source_names[] = {
-    {"now", INO_NOW},           {"snapshots", INO_SNAPSHOTS}, {"archives", INO_ARCHIVES},
-    {"entities", INO_ENTITIES}, {"history", INO_HISTORY},     {"restore", INO_RESTORE},
-    {"status.txt", INO_STATUS}, {"journal.txt", INO_JOURNAL}, {NULL, INO_BAD},
+    {"now", INO_NOW},
+    {"snapshots", INO_SNAPSHOTS},
+    {"archives", INO_ARCHIVES},
+    {"entities", INO_ENTITIES},
+    {"history", INO_HISTORY},
+    {"restore", INO_RESTORE},
+    {"status.txt", INO_STATUS},
+    {"journal.txt", INO_JOURNAL},
+    {"preflight.txt", INO_PREFLIGHT},
+    {NULL, INO_BAD},
 };
 static const struct tree_fixed tree_snapshot_names[] = {
     {"MANIFEST.json", INO_MANIFEST},
@@ -938,9 +966,9 @@ static enum ino_kind tree_fixed_kind(const struct tree_fixed *list, const char *
 	return list->kind;
 }
 
-/* An entry of a snapshot directory. What cannot be told without waiting is not waited for here: the kernel holds the
- * directory while a lookup is unanswered, and nobody who comes after can be interrupted. The answer is kept for no
- * time, so that stat and open ask again, and wait, each for itself. */
+/* An entry of a snapshot's or a source's directory. What cannot be told without waiting is not waited for here: the
+ * kernel holds the directory while a lookup is unanswered, and nobody who comes after can be interrupted. The answer is
+ * kept for no time, so that stat and open ask again, and wait, each for itself. */
 static int tree_lookup_fixed(struct tree *t, enum ino_kind kind, uint64_t id, struct tree_node *ret, struct err *e)
 {
 	uint64_t ino = ino_of(kind, id);
@@ -1077,8 +1105,7 @@ int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct 
 		return tree_getattr(t, ino_of(INO_SOURCE, (uint64_t)t->sources[source].id), w, ret, e);
 	case INO_SOURCE:
 		kind = tree_fixed_kind(tree_source_names, name);
-		return kind == INO_BAD ? tree_none(ret, TREE_KEEP_SHORT)
-				       : tree_getattr(t, ino_of(kind, i.id), w, ret, e);
+		return kind == INO_BAD ? tree_none(ret, TREE_KEEP_SHORT) : tree_lookup_fixed(t, kind, i.id, ret, e);
 	case INO_NOW:
 		kind = tree_fixed_kind(tree_now_names, name);
 		source = tree_source_index(t, i.id);
@@ -1206,10 +1233,11 @@ int tree_file_open(struct tree *t, uint64_t number, const struct tree_wait *w, s
 		return 0;
 	case INO_STATUS:
 	case INO_JOURNAL:
+	case INO_PREFLIGHT:
 		source = tree_source_index(t, i.id);
 		if (source < 0)
 			return source;
-		r = text_get(t, (size_t)source, i.kind == INO_STATUS ? TEXT_STATUS : TEXT_JOURNAL, true, &f.text, e);
+		r = text_get(t, (size_t)source, tree_text_of(i.kind), true, w, &f.text, e);
 		*ret_direct = true;
 		break;
 	case INO_ROW:
@@ -1521,7 +1549,7 @@ static int tree_dir_entry(struct tree_dir *d, const char *name, uint64_t ino, st
 	struct ino i;
 	ret->name = name;
 	(void)ino_decode(ino, &i);
-	if (i.kind == INO_STATUS || i.kind == INO_JOURNAL) {
+	if (i.kind == INO_STATUS || i.kind == INO_JOURNAL || i.kind == INO_PREFLIGHT) {
 		ret->bare = true;
 		ret->node = (struct tree_node){.ino = ino, .mode = TREE_FILE};
 		return 1;

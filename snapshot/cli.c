@@ -17,30 +17,32 @@
 
 #define CLI_SYSTEM_CONFIG "/etc/metasnap.conf"
 
-static const char cli_help[] = "metasnap - consistent snapshots of databases\n"
-			       "\n"
-			       "usage: metasnap [-c CONFIG | --catalog FILE] COMMAND [ARGUMENTS]\n"
-			       "\n"
-			       "  snapshot SOURCE [NAME]         take one; prints its name\n"
-			       "  list [SOURCE] [--json]         the snapshots there are, oldest first\n"
-			       "  diff SOURCE A B [--stat]       rows added, removed, changed from A to B\n"
-			       "  restore SOURCE SNAPSHOT|DIR|FILE.sql   bring the database back to it\n"
-			       "          [--table T]... [--entity TYPE NAME] [--dry-run] [--yes] [--force]\n"
-			       "  verify [SOURCE [SNAPSHOT]]     read every row and compare with its digest;\n"
-			       "          [--live]               the database itself with the snapshot\n"
-			       "  export SOURCE SNAPSHOT DIR     write it to a new directory, with SHA256SUMS\n"
-			       "  export SOURCE SNAPSHOT FILE.sql   as SQL for psql, mysql or sqlite3\n"
-			       "  backup SOURCE [--output DIR]   as `metadata backup` wrote it; takes its options, too\n"
-			       "  import SOURCE DIR [NAME]       keep a backup as a snapshot; prints its name\n"
-			       "  remove | hold | release SOURCE SNAPSHOT\n"
-			       "  prune [SOURCE] [--keep-RULE N]... [--dry-run]   remove old ones, free their space\n"
-			       "  check                          is the catalog whole?\n"
-			       "\n"
-			       "SOURCE is a name from the configuration or a database URL:\n"
-			       "  postgresql://user@host/db   mysql://user@host/db   sqlite:FILE\n"
-			       "SNAPSHOT may be `latest`. CONFIG is $METASNAP_CONFIG or /etc/metasnap.conf.\n"
-			       "-v tells of progress also where there is no terminal. -V is --version.\n"
-			       "Exit status: 0 done, 1 failed, 2 usage. metasnap COMMAND --help says more.\n";
+static const char cli_help[] =
+    "metasnap - consistent snapshots of databases\n"
+    "\n"
+    "usage: metasnap [-c CONFIG | --catalog FILE] COMMAND [ARGUMENTS]\n"
+    "\n"
+    "  snapshot SOURCE [NAME]         take one; prints its name\n"
+    "  list [SOURCE] [--json]         the snapshots there are, oldest first\n"
+    "  diff SOURCE A B [--stat]       rows added, removed, changed from A to B\n"
+    "  restore SOURCE SNAPSHOT|DIR|FILE.sql   bring the database back to it\n"
+    "          [--table T]... [--entity TYPE NAME] [--dry-run] [--yes] [--force]\n"
+    "  verify [SOURCE [SNAPSHOT]]     read every row and compare with its digest;\n"
+    "          [--live]               the database itself with the snapshot\n"
+    "  export SOURCE SNAPSHOT DIR     write it to a new directory, with SHA256SUMS\n"
+    "  export SOURCE SNAPSHOT FILE.sql   as SQL for psql, mysql or sqlite3\n"
+    "  backup SOURCE [--output DIR]   as `metadata backup` wrote it; takes its options, too\n"
+    "  import SOURCE DIR [NAME]       keep a backup as a snapshot; prints its name\n"
+    "  remove | hold | release SOURCE SNAPSHOT\n"
+    "  prune [SOURCE] [--keep-RULE N]... [--dry-run]   remove old ones, free their space\n"
+    "  check                          is the catalog whole?\n"
+    "  preflight SOURCE [--to VERSION] [--json]   is the database ready for an upgrade?\n"
+    "\n"
+    "SOURCE is a name from the configuration or a database URL:\n"
+    "  postgresql://user@host/db   mysql://user@host/db   sqlite:FILE\n"
+    "SNAPSHOT may be `latest`. CONFIG is $METASNAP_CONFIG or /etc/metasnap.conf.\n"
+    "-v tells of progress also where there is no terminal. -V is --version.\n"
+    "Exit status: 0 done, 1 failed, 2 usage. metasnap COMMAND --help says more.\n";
 
 /* clang-format off */
 static const struct cli_command cli_commands[] = {
@@ -110,6 +112,12 @@ static const struct cli_command cli_commands[] = {
 		 "not older than that before the newest. Without options: `keep` of the configuration.\n"
 		 "Never removed: held ones, the newest, imported ones, for 30 days the state before a restore.\n"
 		 "--dry-run only says what it would do.\n"},
+	{.name = "preflight", .args = "SOURCE [--to VERSION] [--json]", .min_args = 1, .max_args = 1, .options = "jT",
+	 .connects = true, .no_catalog = true, .run = cli_preflight,
+	 .help = "Checks whether the database is ready for an upgrade of OpenMetadata: settings, rights, snapshot,\n"
+		 "and what the releases on the way change. OK, WARN, FAIL or INFO, what was found, what to do.\n"
+		 "--to 1.4.0: only what concerns the way to that version. Changes nothing.\n"
+		 "Exit status: 0 ready, 1 not (a FAIL), 2 usage.\n"},
 	{.name = "check", .args = "", .run = cli_check,
 	 .help = "The whole catalog: the file itself, the checksum of every pack, every reference.\n"
 		 "Prints nothing when all is well.\n"},
@@ -215,6 +223,7 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 	    {"json", no_argument, NULL, 'j'},
 	    {"live", no_argument, NULL, 'l'},
 	    {"stat", no_argument, NULL, 'S'},
+	    {"to", required_argument, NULL, 'T'},
 	    {"keep-last", required_argument, NULL, 'k'},
 	    {"keep-hourly", required_argument, NULL, 'k'},
 	    {"keep-daily", required_argument, NULL, 'k'},
@@ -240,7 +249,7 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 		if (old < 0)
 			return cli_usage(NULL, e.msg);
 		int letter = old ? old : o;
-		if (strchr("tnyfejlkSOIDB", letter) && !strchr(given, letter))
+		if (strchr("tnyfejlkSTOIDB", letter) && !strchr(given, letter))
 			given[strlen(given)] = (char)letter;
 		if (old)
 			continue;
@@ -253,6 +262,7 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 		c->json |= o == 'j';
 		c->live |= o == 'l';
 		c->stat |= o == 'S';
+		c->to = o == 'T' ? optarg : c->to;
 		help |= o == 'h';
 		if (o == 't')
 			cli_add_table(c, optarg);

@@ -27,7 +27,7 @@ struct cli_command {
 	const char *options;       /* letters of those it takes besides the global ones */
 	bool connects;             /* needs a database that can be reached, not only the catalog */
 	bool creates;              /* makes the catalog where there is none */
-	bool no_catalog;           /* neither opens nor makes one: cli.g stays NULL */
+	bool no_catalog;           /* the engine neither opens nor makes one: cli.g stays NULL */
 	int trouble;               /* exit status of what goes wrong before it has begun; 0: CLI_FAILED */
 	int (*run)(struct cli *c); /* the exit status */
 };
@@ -42,6 +42,7 @@ struct cli {
 	struct keep_rules keep;                /* --keep-... */
 	bool keep_given;
 	enum sql_choice backslashes; /* --backslashes */
+	const char *to;              /* --to */
 	struct cli_old old;          /* the former command line's options; `output` is also of the new one */
 	const struct cli_command *command;
 	char **args; /* without the command's name */
@@ -97,5 +98,6 @@ int cli_list(struct cli *c); /* cli_show.c */
 int cli_diff(struct cli *c);
 int cli_verify(struct cli *c);
 int cli_check(struct cli *c);
-int cli_prune(struct cli *c);  /* cli_prune.c */
-int cli_backup(struct cli *c); /* cli_backup.c */
+int cli_prune(struct cli *c);     /* cli_prune.c */
+int cli_backup(struct cli *c);    /* cli_backup.c */
+int cli_preflight(struct cli *c); /* cli_preflight.c */

@@ -44,6 +44,7 @@ static void config_source_done(struct source_config *s)
 {
 	free(s->name);
 	free(s->password_file);
+	free(s->openmetadata_config);
 	db_params_done(&s->params);
 }
 
@@ -178,6 +179,21 @@ int config_read_password(struct source_config *s, struct err *e)
 	return 0;
 }
 
+int config_connect(const struct source_config *s, struct db_conn **ret, struct err *e)
+{
+	/* The password is read for each connection: files rotate. The copy is wiped with it. */
+	struct source_config copy = *s;
+	char *given = copy.params.password;
+	copy.params.password = xstrdup(given);
+	int r = config_read_password(&copy, e);
+	if (r == 0)
+		r = db_open(ret, &copy.params, e);
+	if (copy.params.password)
+		explicit_bzero(copy.params.password, strlen(copy.params.password));
+	free(copy.params.password);
+	return r;
+}
+
 /* ---- values ---- */
 
 static bool config_name_is_good(const char *name)
@@ -243,6 +259,7 @@ enum config_key {
 	KEY_RESTORE_CONFIRM,
 	KEY_RESTORE_FORCE,
 	KEY_KEEP,
+	KEY_OPENMETADATA_CONFIG,
 	KEY_COUNT,
 };
 
@@ -262,6 +279,7 @@ static const struct {
     [KEY_RESTORE_CONFIRM] = {"restore_confirm", CONFIG_SOURCE},
     [KEY_RESTORE_FORCE] = {"restore_force", CONFIG_SOURCE},
     [KEY_KEEP] = {"keep", CONFIG_SOURCE},
+    [KEY_OPENMETADATA_CONFIG] = {"openmetadata_config", CONFIG_SOURCE},
 };
 
 struct config_parser {
@@ -365,6 +383,10 @@ static int config_end_source(struct config_parser *p, struct source_config *s)
 		r = config_parse_bool("restore_force", v[KEY_RESTORE_FORCE], &s->restore_force, p->e);
 	if (r >= 0 && v[key = KEY_KEEP])
 		r = keep_parse(&s->keep, v[KEY_KEEP], p->e);
+	if (r >= 0 && v[key = KEY_OPENMETADATA_CONFIG]) {
+		s->openmetadata_config = xstrdup(v[KEY_OPENMETADATA_CONFIG]);
+		r = config_make_absolute(&s->openmetadata_config, p->dir, p->e);
+	}
 	return r < 0 ? config_fail_at(p, p->value_line[key]) : 0;
 }
 

@@ -4,7 +4,7 @@
  *   [catalog]              path=FILE  cache_mb=N
  *   [source NAME]          url= password_file= schema= restore=off|empty|replace exclude=GLOB[,GLOB...] connections=
  *                          now_max_age=SECONDS restore_confirm=yes|no restore_force=yes|no
- *                          keep=RULE=N[ RULE=N...] (keep.h)
+ *                          keep=RULE=N[ RULE=N...] (keep.h) openmetadata_config=FILE
  * An unknown section or key is an error (a misspelt `restore=` must not pass in silence).
  */
 #pragma once
@@ -24,9 +24,10 @@ struct source_config {
 	enum restore_policy restore; /* default RESTORE_EMPTY */
 	bool restore_confirm;
 	bool restore_force;
-	unsigned now_max_age_s; /* default 60 */
-	unsigned connections;   /* for one snapshot; 0: one for each processor, at most 4 */
-	struct keep_rules keep; /* what a prune keeps when it is not told; empty: not given */
+	unsigned now_max_age_s;    /* default 60 */
+	unsigned connections;      /* for one snapshot; 0: one for each processor, at most 4 */
+	struct keep_rules keep;    /* what a prune keeps when it is not told; empty: not given */
+	char *openmetadata_config; /* the server's YAML or environment file, for the preflight; NULL: not known */
 };
 
 #define CONNECTIONS_MAX 16
@@ -48,6 +49,8 @@ int config_from_url(struct config *ret, const char *url, const char *name, struc
 char *config_default_catalog(void);
 /* Reads password files now (late, so that a rotated password is found); fills params.password. */
 int config_read_password(struct source_config *s, struct err *e);
+/* Connects to the source's database, with the password as it is now. */
+int config_connect(const struct source_config *s, struct db_conn **ret, struct err *e);
 int restore_policy_parse(const char *text, enum restore_policy *ret);
 const char *restore_policy_name(enum restore_policy p);
 void config_done(struct config *c);

@@ -14,6 +14,7 @@
 
 #include "snapshot/capture.h"
 #include "snapshot/import.h"
+#include "snapshot/preflight.h"
 #include "snapshot/prune.h"
 #include "snapshot/restore.h"
 #include "snapshot/sql_restore.h"
@@ -48,6 +49,16 @@ struct job {
 	pthread_t thread;
 };
 
+/* Somebody who only reads the database, beside the jobs. All of it under engine.mutex. */
+struct look {
+	struct look *next;
+	struct engine *engine;
+	const struct waiter *waiter; /* whose interruption cancels it */
+	struct db_conn *conn;        /* NULL: none yet, or no more */
+	bool cancelled;
+	unsigned cancellers; /* threads that cancel conn: it is not closed meanwhile */
+};
+
 struct source_state {
 	const struct source_config *config;
 	int64_t id;
@@ -57,6 +68,9 @@ struct source_state {
 	/* What now/ shows, when it was used last (CLOCK_MONOTONIC), and the database's last write before it was taken.
 	 */
 	int64_t now_id, now_used_ms, now_write;
+	struct strbuf preflight; /* made last, and when (CLOCK_MONOTONIC) */
+	int64_t preflight_ms;
+	bool preflight_running;
 };
 
 struct result {
@@ -75,6 +89,7 @@ struct engine {
 	unsigned next_result;
 	bool closing;
 	unsigned threads; /* running ones of ours */
+	struct look *looks;
 	void (*on_change)(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name);
 	void *on_change_arg;
 };
@@ -311,17 +326,7 @@ static void job_end(struct job *j, int r, const char *done_state, const char *de
 
 static int job_open(const struct job *j, struct db_conn **ret, struct err *e)
 {
-	/* The password is read for each connection: files rotate. The copy is wiped with it. */
-	struct source_config copy = *j->engine->source[j->source].config;
-	char *given = copy.params.password;
-	copy.params.password = xstrdup(given);
-	int r = config_read_password(&copy, e);
-	if (r == 0)
-		r = db_open(ret, &copy.params, e);
-	if (copy.params.password)
-		explicit_bzero(copy.params.password, strlen(copy.params.password));
-	free(copy.params.password);
-	return r;
+	return config_connect(j->engine->source[j->source].config, ret, e);
 }
 
 static int job_connect(struct job *j, struct err *e)
@@ -347,10 +352,32 @@ static int64_t newest_id(struct engine *g, size_t source)
 	return id;
 }
 
+/* Cancels what looks for this waiter (NULL: for anybody). With engine.mutex held, which is let go meanwhile. */
+static void looks_cancel(struct engine *g, const struct waiter *w)
+{
+	for (struct look *l = g->looks; l;) {
+		if (l->cancelled || (w && l->waiter != w)) {
+			l = l->next;
+			continue;
+		}
+		l->cancelled = true;
+		if (l->conn) {
+			l->cancellers++;
+			(void)pthread_mutex_unlock(&g->mutex);
+			db_driver_of(l->conn)->cancel(l->conn);
+			(void)pthread_mutex_lock(&g->mutex);
+			l->cancellers--;
+			(void)pthread_cond_broadcast(&g->changed);
+		}
+		l = g->looks; /* the list may be another one by now */
+	}
+}
+
 void engine_interrupt(struct engine *g, struct waiter *w)
 {
 	atomic_store(&w->interrupted, true);
 	MUTEX_GUARD(&g->mutex);
+	looks_cancel(g, w);
 	for (size_t i = 0; i < g->n_sources; i++)
 		if (g->source[i].job && g->source[i].job->waiter == w)
 			job_cancel(g->source[i].job);
@@ -1111,6 +1138,87 @@ int engine_verify_live(struct engine *g, size_t source, int64_t snapshot_id, str
 	return r;
 }
 
+/* ---- preflight ---- */
+
+/* preflight_request.connected */
+static int look_connected(void *arg, struct db_conn *c, struct err *e)
+{
+	struct look *l = arg;
+	struct engine *g = l->engine;
+	MUTEX_GUARD(&g->mutex);
+	while (!c && l->cancellers)
+		(void)pthread_cond_wait(&g->changed, &g->mutex);
+	l->conn = c;
+	return c && (l->cancelled || g->closing) ? err_set(e, EINTR, "interrupted") : 0;
+}
+
+static int preflight_look(struct engine *g, size_t source, struct look *l, struct waiter *w, struct strbuf *out,
+			  struct err *e)
+{
+	struct preflight_report report = {0};
+	struct preflight_request rq = {.source = g->source[source].config,
+				       .label = g->source[source].config->name,
+				       .catalog = g->catalog,
+				       .source_id = g->source[source].id,
+				       .waiter = w,
+				       .connected = look_connected,
+				       .arg = l};
+	int r = preflight_run(&rq, &report, e);
+	if (r == 0)
+		preflight_text(&report, out);
+	preflight_report_done(&report);
+	return r;
+}
+
+/* Whether the text that is there will do; waits while another one is being made. With engine.mutex held. */
+static int preflight_wait(struct engine *g, size_t source, const struct waiter *w, struct err *e)
+{
+	struct source_state *s = &g->source[source];
+	while (s->preflight_running && !g->closing && !atomic_load(&w->interrupted))
+		(void)pthread_cond_wait(&g->changed, &g->mutex);
+	if (g->closing || atomic_load(&w->interrupted))
+		return err_set(e, EINTR, "interrupted");
+	return s->preflight.len && monotonic_ms() - s->preflight_ms < PREFLIGHT_FRESH_MS;
+}
+
+int engine_preflight(struct engine *g, size_t source, struct waiter *w, struct strbuf *out, int64_t *ret_at_ms,
+		     struct err *e)
+{
+	struct source_state *s = &g->source[source];
+	struct look l = {.engine = g, .waiter = w};
+	struct strbuf text = {0};
+	{
+		MUTEX_GUARD(&g->mutex);
+		int r = preflight_wait(g, source, w, e);
+		if (r > 0) {
+			strbuf_add(out, s->preflight.data, s->preflight.len);
+			*ret_at_ms = s->preflight_ms;
+		}
+		if (r != 0)
+			return r < 0 ? r : 0;
+		s->preflight_running = true;
+		l.next = g->looks;
+		g->looks = &l;
+	}
+	int r = preflight_look(g, source, &l, w, &text, e);
+	strbuf_adds(out, strbuf_str(&text));
+	MUTEX_GUARD(&g->mutex);
+	struct look **place = &g->looks;
+	while (*place != &l)
+		place = &(*place)->next;
+	*place = l.next;
+	s->preflight_running = false;
+	if (r == 0) {
+		strbuf_done(&s->preflight);
+		s->preflight = text;
+		s->preflight_ms = *ret_at_ms = monotonic_ms();
+	} else {
+		strbuf_done(&text);
+	}
+	(void)pthread_cond_broadcast(&g->changed);
+	return r;
+}
+
 /* ---- texts ---- */
 
 void engine_progress(struct engine *g, size_t source, struct progress *ret)
@@ -1272,9 +1380,10 @@ void engine_close(struct engine *g)
 		for (size_t i = 0; i < g->n_sources; i++)
 			if (g->source[i].job)
 				job_cancel(g->source[i].job);
+		looks_cancel(g, NULL);
 		(void)pthread_cond_broadcast(&g->changed);
 		for (bool busy = true; busy;) {
-			busy = g->threads > 0;
+			busy = g->threads > 0 || g->looks;
 			for (size_t i = 0; i < g->n_sources; i++)
 				busy = busy || g->source[i].job;
 			if (busy)
@@ -1282,6 +1391,8 @@ void engine_close(struct engine *g)
 		}
 	}
 	catalog_close(g->catalog);
+	for (size_t i = 0; i < g->n_sources; i++)
+		strbuf_done(&g->source[i].preflight);
 	free(g->source);
 	(void)pthread_cond_destroy(&g->changed);
 	(void)pthread_mutex_destroy(&g->mutex);

@@ -119,6 +119,12 @@ int engine_import(struct engine *g, size_t source, struct backup_tree *backup, c
 void engine_status(struct engine *g, size_t source, struct strbuf *out);
 int engine_journal(struct engine *g, size_t source, struct strbuf *out, struct err *e);
 
+/* The report of preflight.h, at most a minute old; made by one caller at a time, others wait for it. *ret_at_ms: when
+ * it was made (CLOCK_MONOTONIC). No job: it runs beside others and leaves nothing in the journal. EINTR. */
+int engine_preflight(struct engine *g, size_t source, struct waiter *w, struct strbuf *out, int64_t *ret_at_ms,
+		     struct err *e);
+#define PREFLIGHT_FRESH_MS 60000
+
 struct progress {
 	char what[80];                  /* "snapshot before-1.4: table_entity"; "" when no job runs */
 	uint64_t rows_done, rows_total; /* total 0: unknown */
@@ -137,7 +143,8 @@ struct diff_sink {
 	int (*table)(void *arg, const char *table, char kind);
 };
 int engine_diff(struct engine *g, int64_t snapshot_a, int64_t snapshot_b, const struct diff_sink *sink, struct err *e);
-/* Every row of the snapshot is read, hashed and compared with its digests. *report: a line for each damaged table. */
+/* Every row of the snapshot is read, hashed and compared with its digests; the journal notes what came of it. *report:
+ * a line for each damaged table. */
 int engine_verify(struct engine *g, int64_t snapshot_id, struct strbuf *report, struct err *e);
 /* The live database against the snapshot: 0 equal; 1 differs, the plan says what; -errno. */
 int engine_verify_live(struct engine *g, size_t source, int64_t snapshot_id, struct waiter *w, struct restore_plan *ret,
