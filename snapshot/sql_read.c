@@ -323,7 +323,22 @@ static void sql_plain_text(struct sql_read *s)
 	s->at += (size_t)(p - start);
 }
 
-static int sql_text(struct sql_read *s)
+/* In PostgreSQL's E'...', whatever the file's other backslashes mean. */
+static int sql_marked_escape(struct sql_read *s)
+{
+	static const char letters[] = "bfnrt\\'", meant[] = "\b\f\n\r\t\\'";
+	s->at++;
+	int c = sql_take(s);
+	const char *found = c > 0 ? strchr(letters, c) : NULL;
+	if (!found)
+		return sql_bad(s, c < 0 ? "the file ends in a value (it is cut)"
+					: "a backslash in E'...' before what metasnap does not write");
+	strbuf_addch(&s->text, meant[found - letters]);
+	return 0;
+}
+
+/* marked: E stood before the quote. */
+static int sql_text(struct sql_read *s, bool marked)
 {
 	(void)sql_add_value(s, SQL_TEXT);
 	(void)sql_take(s);
@@ -337,6 +352,10 @@ static int sql_text(struct sql_read *s)
 				return 0;
 			s->at++;
 			strbuf_addch(&s->text, '\'');
+		} else if (c == '\\' && marked) {
+			int r = sql_marked_escape(s);
+			if (r < 0)
+				return r;
 		} else if (c == '\\') {
 			struct sql_value *v = &s->values[s->n_values - 1];
 			bool odd = false;
@@ -409,6 +428,8 @@ static int sql_word_value(struct sql_read *s)
 		s->at++;
 		return sql_hex(s, '\'');
 	}
+	if (sql_word_is(s, "E") && sql_peek(s) == '\'' && s->backslashes != SQL_BACKSLASH_MYSQL)
+		return sql_text(s, true);
 	if (sql_word_is(s, "null"))
 		(void)sql_add_value(s, SQL_NULL);
 	else if (sql_word_is(s, "true"))
@@ -431,7 +452,7 @@ static int sql_value(struct sql_read *s)
 	if (c < 0)
 		return sql_bad(s, "the file ends in the middle of a statement (it is cut)");
 	if (c == '\'')
-		return sql_text(s);
+		return sql_text(s, false);
 	if (c == '-' || isdigit(c))
 		return sql_number(s);
 	if (sql_is_word(c))

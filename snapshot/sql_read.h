@@ -2,9 +2,9 @@
  * snapshot/sql_read.h - the `.sql` files of OpenMetadata's former command line, read as a stream of items.
  *
  * Statements: TRUNCATE [TABLE] t;   INSERT INTO t [(column, ...)] VALUES (value, ...)[, (...)]...;
- * Values: 'text' with '' for a quote, numbers, NULL, TRUE, FALSE, x'hex', 0xhex. Names may be in backquotes or double
- * quotes; white space, line ends (LF or CRLF) and `--` comments may stand between tokens. Anything else is EBADMSG, by
- * line: nothing is skipped.
+ * Values: 'text' with '' for a quote, on PostgreSQL E'text' with \n and \\, numbers, NULL, TRUE, FALSE, x'hex', 0xhex.
+ * Names may be in backquotes or double quotes; white space, line ends (LF or CRLF) and `--` comments may stand between
+ * tokens. Anything else is EBADMSG, by line: nothing is skipped.
  *
  * Backslashes in 'text' mean three things: on MySQL they are escapes; PostgreSQL's files hold them as they are, but
  * those of OpenMetadata before 1.1 doubled. sql_scan finds out which of the last two it is, see there.

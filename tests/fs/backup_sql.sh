@@ -69,12 +69,23 @@ for engine in postgresql mysql mariadb; do
 		;;
 	esac
 	assert_same "$CASE_DIR/before" "$CASE_DIR/after" "$engine: dump after loading"
+
+	step "$engine: restored by metasnap, over other rows"
+	CATALOG=$CASE_DIR/catalog_$engine/catalog.db
+	write_config restore=replace
+	# MySQL cannot keep a trigger from acting on single rows: restore refuses the table
+	[ "$engine" = postgresql ] || db_sql "DROP TRIGGER touch;"
+	db_dump "$CASE_DIR/before"
+	db_sql "DELETE FROM tag_usage; UPDATE special_keys SET v = 'x'; DELETE FROM old_entity; DELETE FROM special_bytes WHERE v > 9;"
+	ms restore prod "$file" --yes >"$CASE_DIR/plan"
+	db_dump "$CASE_DIR/after"
+	assert_same "$CASE_DIR/before" "$CASE_DIR/after" "$engine: dump after a restore"
 done
 
 step "never over another file, nor half"
-write_config
 cd "$CASE_DIR" || exit
 mkdir same small
+catalogs=$(find . -name 'catalog*' | wc -l)
 made=0
 for i in 1 2 3; do # two of three are in the same minute
 	if ms backup prod --output same >"$CASE_DIR/told" 2>"$CASE_DIR/words"; then
@@ -85,7 +96,7 @@ for i in 1 2 3; do # two of three are in the same minute
 	assert_eq "$made" "$(find same -type f | wc -l)" "files after backup $i"
 done
 [ "$made" -lt 3 ] || fail "three backups in a minute"
-assert_gone "$CATALOG"
+assert_eq "$catalogs" "$(find . -name 'catalog*' | wc -l)" "catalogs: a backup makes none"
 mount -t tmpfs -o size=256k none small
 assert_exit 1 ms backup prod --output small
 assert_has "$(cat exit.txt)" 'no space left' "a full disk"
