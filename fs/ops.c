@@ -20,6 +20,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "fs/restore_sql.h"
 
 #define OPS_LONG_S 1.0e9
 #define OPS_SHORT_S 1.0
@@ -260,6 +261,7 @@ struct handle {
 	enum handle_kind kind;
 	struct tree_file *file; /* HANDLE_TREE */
 	int64_t node;           /* HANDLE_STAGED */
+	pid_t writer;           /* of a .sql file that is a set: who opened it to write; else -1 */
 	bool apply;             /* the file APPLY: gone when closed */
 	int64_t apply_dir;
 	atomic_bool dirty; /* written since it was opened or last flushed */
@@ -275,7 +277,14 @@ static struct handle *handle_new(enum handle_kind kind)
 {
 	struct handle *h = xcalloc(1, sizeof *h);
 	h->kind = kind;
+	h->writer = -1;
 	return h;
+}
+
+static void handle_set_writer(struct handle *h, const struct staged_node *n, fuse_req_t req)
+{
+	if (n->top == n->id && S_ISREG(n->mode))
+		h->writer = restore_sql_writer(fuse_req_ctx(req)->pid);
 }
 
 static void handle_set_dirty(struct fs *fs, struct handle *h)
@@ -419,6 +428,8 @@ static void ops_open_staged(struct call *c, int64_t node)
 		r = -EISDIR;
 	struct handle *h = handle_new(HANDLE_STAGED);
 	h->node = node;
+	if (r == 0 && ops_writes(c->fi.flags))
+		handle_set_writer(h, &n, c->req);
 	if (r == 0)
 		r = staging_hold(c->fs->staging, node);
 	if (r == 0 && (c->fi.flags & O_TRUNC)) {
@@ -683,6 +694,20 @@ static void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 
 /* ---- restores: what waits for one ---- */
 
+/* The set's ERROR.txt and PLAN.txt came or went. */
+static void ops_notify_texts(struct fs *fs, int64_t top)
+{
+	static const char *const texts[] = {"ERROR.txt", "PLAN.txt"};
+	for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+		char name[STAGING_NAME_MAX + 1];
+		int64_t dir;
+		if (restores_text_name(fs->staging, top, texts[k], &dir, name) < 0)
+			return;
+		notify_inode(fs->notify, tree_ino_of_staged(dir, -dir));
+		notify_entry(fs->notify, tree_ino_of_staged(dir, -dir), name);
+	}
+}
+
 /* Runs c->top and answers with its result: what the copier's close(), rename() or utimens() returns. */
 static void ops_run_restore(struct call *c)
 {
@@ -690,9 +715,7 @@ static void ops_run_restore(struct call *c)
 	int r = restores_run(c->fs->restores, c->top, c->why, &c->who, &c->waiter, &e);
 	if (r < 0 && *e.msg)
 		log_warning("%s", e.msg);
-	notify_inode(c->fs->notify, ino_of(INO_STAGED, (uint64_t)c->top)); /* ERROR.txt, PLAN.txt came or went */
-	notify_entry(c->fs->notify, ino_of(INO_STAGED, (uint64_t)c->top), "ERROR.txt");
-	notify_entry(c->fs->notify, ino_of(INO_STAGED, (uint64_t)c->top), "PLAN.txt");
+	ops_notify_texts(c->fs, c->top);
 
 	if (r < 0 && c->new_name) {
 		/* A rename that is refused has happened all the same, so that the set can be tried again; but the file
@@ -763,11 +786,17 @@ static void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		call_defer(&c);
 		return;
 	}
-	if (h && h->kind == HANDLE_STAGED && atomic_exchange(&h->dirty, false)) {
+	bool written = h && h->kind == HANDLE_STAGED && atomic_exchange(&h->dirty, false);
+	if (written || (h && h->kind == HANDLE_STAGED && h->writer >= 0)) {
 		struct staged_node n;
 		char name[STAGING_NAME_MAX + 1];
 		int r = staging_commit(c.fs->staging);
-		staging_dirty(c.fs->staging, h->node, -1);
+		if (written)
+			staging_dirty(c.fs->staging, h->node, -1);
+		if (h->writer >= 0 && !restore_sql_is_close(h->writer, fuse_req_ctx(req)->pid)) {
+			reply_err(&c, r, NULL);
+			return;
+		}
 		if (r == 0 && staging_get(c.fs->staging, h->node, &n) == 0 && n.top &&
 		    staging_name(c.fs->staging, n.id, name) == 0) {
 			int64_t top = restores_due(c.fs->restores, &n, name, fuse_req_ctx(req)->pid);
@@ -782,6 +811,15 @@ static void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	reply_err(&c, 0, NULL);
 }
 
+static void ops_end_apply(struct fs *fs, const struct handle *h)
+{
+	char name[STAGING_NAME_MAX + 1];
+	if (!h->apply || staging_name(fs->staging, h->node, name) < 0)
+		return;
+	(void)staging_unlink(fs->staging, h->apply_dir, name);
+	notify_entry(fs->notify, tree_ino_of_staged(h->apply_dir, -h->apply_dir), name);
+}
+
 static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
 	struct fs *fs = ops_fs(req);
@@ -794,10 +832,11 @@ static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 		case HANDLE_STAGED:
 			if (atomic_load(&h->dirty))
 				staging_dirty(fs->staging, h->node, -1);
+			ops_end_apply(fs, h);
 			staging_release(fs->staging, h->node);
-			if (h->apply) {
-				(void)staging_unlink(fs->staging, h->apply_dir, RESTORES_APPLY_NAME);
-				notify_entry(fs->notify, tree_ino_of_staged(h->apply_dir, 0), RESTORES_APPLY_NAME);
+			if (h->writer >= 0) {
+				restores_left(fs->restores, h->node);
+				ops_notify_texts(fs, h->node);
 			}
 			break;
 		case HANDLE_PUT:
@@ -919,14 +958,6 @@ static void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset
 
 /* ---- names ---- */
 
-/* touch restore/NAME/APPLY: the file exists only while it is open. */
-static bool ops_is_apply(struct fs *fs, int64_t dir, const char *name)
-{
-	struct staged_node n;
-	return dir > 0 && strcmp(name, RESTORES_APPLY_NAME) == 0 && staging_get(fs->staging, dir, &n) == 0 &&
-	       n.top == dir;
-}
-
 static void ops_reply_created(struct call *c, const struct tree_node *n, struct handle *h)
 {
 	struct fuse_entry_param e = ops_entry(n);
@@ -964,6 +995,7 @@ static void ops_create_staged(struct call *c, int64_t dir, bool apply)
 	h->node = n.id;
 	h->apply = apply;
 	h->apply_dir = dir;
+	handle_set_writer(h, &n, c->req);
 	if (!apply)
 		handle_set_dirty(c->fs, h);
 	struct tree_node node = ops_staged_node(c->fs, &n);
@@ -977,16 +1009,14 @@ static void ops_run_apply(struct call *c)
 {
 	struct err e = ERR_INIT;
 	int64_t dir = tree_staged_of(c->ino);
-	int r = restores_run(c->fs->restores, dir, RESTORES_APPLY, &c->who, &c->waiter, &e);
+	int r = restores_run(c->fs->restores, c->top, RESTORES_APPLY, &c->who, &c->waiter, &e);
 	if (r < 0 && *e.msg)
 		log_warning("%s", e.msg);
 	if (r < 0)
 		reply_err(c, r, NULL);
 	else
 		ops_create_staged(c, dir, true);
-	notify_inode(c->fs->notify, c->ino);
-	notify_entry(c->fs->notify, c->ino, "ERROR.txt");
-	notify_entry(c->fs->notify, c->ino, "PLAN.txt");
+	ops_notify_texts(c->fs, c->top);
 }
 
 static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, struct fuse_file_info *fi)
@@ -1000,7 +1030,9 @@ static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	c.name = (char *)(uintptr_t)name;
 	c.flags = mode;
 	c.fi = *fi;
-	if (dir && ops_is_apply(c.fs, dir, name)) {
+	/* touch restore/NAME/APPLY, restore/NAME.sql.APPLY: the file exists only while it is open. */
+	c.top = dir ? restores_applied_by(c.fs->restores, dir, name) : 0;
+	if (c.top) {
 		c.run = ops_run_apply;
 		call_defer(&c);
 		return;
@@ -1156,6 +1188,19 @@ static void ops_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t newparent, const
 	(void)fuse_reply_err(req, tree_is_readonly(newparent) ? EROFS : EPERM);
 }
 
+static void ops_forget_texts(struct fs *fs, int64_t dir, const char *file)
+{
+	static const char *const texts[] = {"ERROR.txt", "PLAN.txt"};
+	for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+		struct staged_node n;
+		_cleanup_free_ char *name = xasprintf("%s.%s", file, texts[k]);
+		if (staging_lookup(fs->staging, dir, name, &n) < 0 || !n.generated)
+			continue;
+		(void)staging_unlink(fs->staging, dir, name);
+		notify_entry(fs->notify, tree_ino_of_staged(dir, -dir), name);
+	}
+}
+
 static void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct call c = call_of(req, NULL);
@@ -1165,6 +1210,9 @@ static void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 	int r = -EROFS;
 	if (dir) {
 		r = staging_unlink(c.fs->staging, dir, name);
+		/* What was said of a .sql file lies beside it. */
+		if (r == 0 && dir < 0 && staging_is_sql(name))
+			ops_forget_texts(c.fs, dir, name);
 	} else if (i.kind == INO_NOW_TABLE) {
 		r = now_unlink(c.fs->now, parent, name);
 		if (r == -ENOENT)

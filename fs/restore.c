@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "base/log.h"
+#include "fs/restore_sql.h"
 #include "snapshot/entity_restore.h"
 #include "snapshot/manifest.h"
 #include "snapshot/names.h"
@@ -318,6 +319,8 @@ int64_t restores_due(struct restores *r, const struct staged_node *n, const char
 	}
 	if (set.state != STAGED_OPEN || set.running)
 		return 0;
+	if (n->top == n->id && S_ISREG(n->mode))
+		return n->size && set.dirty == 0 ? n->top : 0;
 	/* A shell closes its own descriptor of `> x.json` before the command has written: an empty file is no row. */
 	size_t len = strlen(name);
 	if (S_ISREG(n->mode) && n->size == 0 && len > 5 && strcmp(name + len - 5, ".json") == 0)
@@ -343,11 +346,51 @@ int64_t restores_ended(struct restores *r, const struct staged_node *n, pid_t pi
 
 /* ---- running ---- */
 
-static void restores_write_text(struct restores *r, int64_t top, const char *name, const struct strbuf *text)
+int restores_text_name(struct staging *s, int64_t top, const char *text, int64_t *ret_dir,
+		       char name[STAGING_NAME_MAX + 1])
 {
-	int k = staging_put_text(r->staging, top, name, text ? strbuf_str(text) : NULL, text ? text->len : 0);
+	struct staged_node n;
+	char file[STAGING_NAME_MAX + 1];
+	int k = staging_get(s, top, &n);
+	if (k == 0 && S_ISREG(n.mode))
+		k = staging_name(s, top, file);
 	if (k < 0)
-		log_error("restore/: %s cannot be written: %s", name, strerror(-k));
+		return k;
+	*ret_dir = S_ISREG(n.mode) ? n.parent : top;
+	int len = S_ISREG(n.mode) ? snprintf(name, STAGING_NAME_MAX + 1, "%s.%s", file, text)
+				  : snprintf(name, STAGING_NAME_MAX + 1, "%s", text);
+	return len > STAGING_NAME_MAX ? -ENAMETOOLONG : 0;
+}
+
+int64_t restores_applied_by(struct restores *r, int64_t dir, const char *name)
+{
+	static const char ending[] = "." RESTORES_APPLY_NAME;
+	struct staged_node n;
+	if (dir > 0)
+		return !strcmp(name, RESTORES_APPLY_NAME) && staging_get(r->staging, dir, &n) == 0 && n.top == dir ? dir
+														   : 0;
+	size_t len = strlen(name), tail = sizeof ending - 1;
+	if (len <= tail || len > STAGING_NAME_MAX || strcmp(name + len - tail, ending) != 0)
+		return 0;
+	_cleanup_free_ char *file = xmemdup0(name, len - tail);
+	return staging_lookup(r->staging, dir, file, &n) == 0 && S_ISREG(n.mode) && n.top == n.id ? n.id : 0;
+}
+
+static void restores_write_text(struct restores *r, int64_t top, const char *text_name, const struct strbuf *text)
+{
+	int64_t dir = 0;
+	char name[STAGING_NAME_MAX + 1] = "";
+	int k = restores_text_name(r->staging, top, text_name, &dir, name);
+	if (k == 0)
+		k = staging_put_text(r->staging, dir, name, text ? strbuf_str(text) : NULL, text ? text->len : 0);
+	if (k < 0)
+		log_error("restore/: %s cannot be written: %s", text_name, strerror(-k));
+}
+
+static bool restores_is_sql(struct restores *r, int64_t top)
+{
+	struct staged_node n;
+	return staging_get(r->staging, top, &n) == 0 && S_ISREG(n.mode);
 }
 
 static void restores_write_error(struct restores *r, int64_t top, const char *label, const struct err *e,
@@ -363,19 +406,24 @@ static void restores_write_error(struct restores *r, int64_t top, const char *la
 		if (report->data[report->len - 1] != '\n')
 			strbuf_addch(&text, '\n');
 	}
-	strbuf_addf(&text, "\nWhen the cause is gone: touch %s/" RESTORES_APPLY_NAME ", or copy it in again.\n", label);
+	strbuf_addf(&text, "\nWhen the cause is gone: touch %s%c" RESTORES_APPLY_NAME ", or copy it in again.\n", label,
+		    restores_is_sql(r, top) ? '.' : '/');
 	restores_write_text(r, top, "ERROR.txt", &text);
 }
 
 static int restores_apply(struct restores *r, int64_t top, size_t source, const char *label, bool plan_only,
 			  const struct requester *who, struct waiter *w, struct err *e)
 {
-	_cleanup_(cleanup_backup) struct backup_tree *tree = staged_open(r, top);
+	bool is_sql = restores_is_sql(r, top);
+	_cleanup_(cleanup_backup) struct backup_tree *tree = is_sql ? NULL : staged_open(r, top);
+	struct restore_sql file = {r->staging, top};
 	_cleanup_strbuf_ struct strbuf report = {0};
 	const struct source_config *c = engine_source(r->engine, source);
+	struct sql_file sql = {.source = {restore_sql_read, &file}, .mysql = !strcmp(c->params.engine, "mysql")};
 	struct restore_plan plan = {0};
 	struct restore_request rq = {
 	    .backup = tree,
+	    .sql = is_sql ? &sql : NULL,
 	    .label = label,
 	    .dry_run = plan_only,
 	    .force = c->restore_force,
@@ -386,8 +434,8 @@ static int restores_apply(struct restores *r, int64_t top, size_t source, const 
 		_cleanup_strbuf_ struct strbuf text = {0};
 		restore_plan_text(&plan, &text);
 		if (plan_only && k == 0)
-			strbuf_addf(&text, "\nNothing was changed yet. To do it: touch %s/" RESTORES_APPLY_NAME "\n",
-				    label);
+			strbuf_addf(&text, "\nNothing was changed yet. To do it: touch %s%c" RESTORES_APPLY_NAME "\n",
+				    label, is_sql ? '.' : '/');
 		if (k == 0 && report.len) {
 			strbuf_addch(&text, '\n');
 			strbuf_add(&text, report.data, report.len);
@@ -433,6 +481,42 @@ static bool restores_has_manifest(struct restores *r, int64_t top)
 	       staging_lookup(r->staging, top, ".table.json", &n) == 0;
 }
 
+/* A .sql file whose writer says that it is whole. */
+static int restores_look_sql(struct restores *r, int64_t top, size_t source, const char *label, enum restores_why why,
+			     const struct staged_set *set, const struct requester *who, struct waiter *w, struct err *e)
+{
+	struct staged_node n;
+	bool plan_only = engine_source(r->engine, source)->restore_confirm && why != RESTORES_APPLY;
+	int k = staging_get(r->staging, top, &n);
+	if (k == 0 && !restore_sql_has_end(r->staging, &n)) {
+		k = err_set(e, EBADMSG, "%s: its last line has no end: it is cut (copy it in again)", label);
+		restores_write_error(r, top, label, e, NULL);
+	} else if (k == 0) {
+		k = restores_apply(r, top, source, label, plan_only, who, w, e);
+	}
+	enum staged_state state = k < 0 ? STAGED_FAILED : plan_only ? STAGED_CONFIRM : STAGED_DONE;
+	int f = staging_set_finish(r->staging, top, set->changes, state, k < 0 ? -k : 0, 0);
+	return k < 0 ? k : plan_only ? f : 0;
+}
+
+void restores_left(struct restores *r, int64_t top)
+{
+	struct staged_set set;
+	struct staged_node n;
+	char name[STAGING_NAME_MAX + 1];
+	if (staging_get(r->staging, top, &n) < 0 || n.top != top || !n.size || staging_set(r->staging, top, &set) < 0 ||
+	    set.state != STAGED_OPEN || set.running || set.dirty || staging_name(r->staging, top, name) < 0)
+		return;
+	_cleanup_strbuf_ struct strbuf text = {0};
+	strbuf_addf(
+	    &text,
+	    "restore/%s was not restored: its writer ended, or left closing it to another program, so that it is "
+	    "not known whether it is whole.\n\nWhen it is: touch restore/%s." RESTORES_APPLY_NAME
+	    ". Else copy it in again.\n",
+	    name, name);
+	restores_write_text(r, top, "ERROR.txt", &text);
+}
+
 /* One look, with the set marked as running. */
 static int restores_look(struct restores *r, int64_t top, size_t source, const char *label, enum restores_why why,
 			 struct staged_set *set, const struct requester *who, struct waiter *w, struct err *e)
@@ -441,6 +525,8 @@ static int restores_look(struct restores *r, int64_t top, size_t source, const c
 	bool confirm = engine_source(r->engine, source)->restore_confirm;
 	uint64_t need;
 
+	if (restores_is_sql(r, top))
+		return restores_look_sql(r, top, source, label, why, set, who, w, e);
 	int k;
 	{
 		_cleanup_(cleanup_backup) struct backup_tree *tree = staged_open(r, top);

@@ -483,11 +483,23 @@ static void staging_counts_sql(sqlite3_context *ctx, int n, sqlite3_value **v)
 	sqlite3_result_int(ctx, staging_counts(name, (mode_t)sqlite3_value_int64(v[1])));
 }
 
+bool staging_is_sql(const char *name)
+{
+	size_t len = strlen(name);
+	return name[0] != '.' && len > 4 && !strcmp(name + len - 4, ".sql");
+}
+
+/* What is a set when it lies directly in restore/. */
+static bool staging_is_set(const char *name, mode_t mode)
+{
+	return S_ISDIR(mode) ? staging_counts(name, mode) : S_ISREG(mode) && staging_is_sql(name);
+}
+
 /* The set that a node called `name` in `parent` counts for. id: the node's own, 0 when not known yet. */
 static int64_t staging_top_of(const struct staged_node *parent, const char *name, mode_t mode, int64_t id)
 {
 	if (parent->id < 0)
-		return S_ISDIR(mode) && staging_counts(name, mode) ? id : 0;
+		return staging_is_set(name, mode) ? id : 0;
 	return parent->top && staging_counts(name, mode) ? parent->top : 0;
 }
 
@@ -931,7 +943,7 @@ static int staging_touch_dir(struct staging *s, int64_t dir, int subdirs, int64_
 static int staging_insert(struct staging *s, const struct staged_node *dir, const char *name, mode_t mode, uid_t uid,
 			  gid_t gid, const char *target, bool generated, int64_t now, int64_t *ret_id)
 {
-	bool is_set = dir->id < 0 && S_ISDIR(mode);
+	bool is_set = dir->id < 0 && !generated && staging_is_set(name, mode);
 	int64_t top = generated || is_set ? 0 : staging_top_of(dir, name, mode, 0);
 	int r = staging_changed(s, top, S_ISREG(mode) ? 1 : 0, false);
 	if (r < 0)
@@ -953,7 +965,7 @@ static int staging_insert(struct staging *s, const struct staged_node *dir, cons
 	if (r < 0)
 		return r;
 	*ret_id = sqlite3_last_insert_rowid(s->db);
-	if (is_set && staging_counts(name, mode)) {
+	if (is_set) {
 		st = staging_stmt(s, ST_SET_TOP);
 		(void)sqlite3_bind_int64(st, 1, *ret_id);
 		(void)sqlite3_bind_int64(st, 2, *ret_id);

@@ -3,9 +3,9 @@
  * (CATALOG-staging), so that an interrupted copy resumes after a restart.
  *
  * A plain tree of nodes (directories, files, symbolic links) with what cp -a, rsync -a and tar -x need. It also keeps,
- * for each directory directly in restore/ (a "set"), the few counters by which fs/restore.c knows without looking that
- * a backup cannot be complete yet. It knows nothing of backups besides which names count.
- * Any thread; one mutex, never held over a call out. Everything written shows at once to every reader. Changes are
+ * for each directory and each `.sql` file directly in restore/ (a "set"), the few counters by which fs/restore.c knows
+ * without looking that a backup cannot be complete yet. It knows nothing of backups besides which names count. Any
+ * thread; one mutex, never held over a call out. Everything written shows at once to every reader. Changes are
  * committed at every close of a written file (staging_commit), every tenth of a second and at 8 MiB. Returns 0 or
  * -errno; what SQLite says goes to the log.
  */
@@ -108,6 +108,9 @@ int staging_put_text(struct staging *s, int64_t dir, const char *name, const cha
 
 /* Regular files in a directory that count for its set. */
 int staging_count(struct staging *s, int64_t dir, uint64_t *ret);
+
+/* A file directly in restore/ that is a set of its own: *.sql, but no hidden one (copiers' temporary names). */
+bool staging_is_sql(const char *name);
 
 /* ---- sets ---- */
 enum staged_state {
