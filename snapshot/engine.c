@@ -1310,7 +1310,7 @@ static int engine_recover(struct engine *g, size_t source, bool *ret_swept, stru
 	int r = 0;
 	bool begun = false;
 	for (;;) {
-		struct crashed c = {0};
+		_cleanup_(crashed_done) struct crashed c = {0};
 		r = journal_each(g->catalog, s->id, true, crashed_each, &c, e);
 		if (r < 0 || !c.found)
 			break;

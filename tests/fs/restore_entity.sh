@@ -100,6 +100,28 @@ back() {
 	assert_same "$CASE_DIR/want" "$CASE_DIR/found" "$1"
 }
 
+# kill -9 of the command while it brings the entity back: all of it or nothing, and it can be done again
+kill9() {
+	local delay killed=0 restorer
+	step "$engine: kill -9"
+	for delay in 0.1 0.3; do
+		entity_sql delete | db_sql
+		"$METASNAP" -c "$CONF" restore prod s --entity table "$NAME" --yes >/dev/null 2>&1 &
+		restorer=$!
+		sleep "$delay"
+		kill -9 "$restorer" 2>/dev/null || true
+		wait "$restorer" 2>/dev/null || true
+		db_dump "$CASE_DIR/found"
+		if cmp -s "$CASE_DIR/gone" "$CASE_DIR/found"; then
+			killed=$((killed + 1))
+		else
+			assert_same "$CASE_DIR/want" "$CASE_DIR/found" "killed after $delay s: all of it or nothing"
+		fi
+		back "after kill -9"
+	done
+	[ "$killed" -gt 0 ] || fail "no kill came before the end of the restore"
+}
+
 for engine in postgresql mysql mariadb; do
 	step "$engine"
 	use_db "$engine"
@@ -122,6 +144,8 @@ for engine in postgresql mysql mariadb; do
 	assert_has "$(tr -s ' ' <"$CASE_DIR/plan")" '^total 13 0 0$' "the rows of the entity: $(cat "$CASE_DIR/plan")"
 	assert_has "$(cat "$CASE_DIR/done")" 'Restart the OpenMetadata server' "what to do then"
 	assert_eq "" "$(cat "$CASE_DIR/said")" "warnings"
+
+	[ "$engine" = mariadb ] || kill9
 
 	step "$engine: others changed meanwhile and stay changed"
 	entity_sql others | db_sql
