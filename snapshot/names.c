@@ -237,7 +237,7 @@ struct names_changes {
 	const char *json;               /* the columns' names */
 	bool by_name;                   /* `name` will do */
 	struct sorter *added, *removed; /* NULL: none yet */
-	struct strbuf fqn, path, row, line;
+	struct strbuf doc, fqn, path, row, line;
 };
 
 static const char *names_column(const struct db_table *t, const char *name)
@@ -288,6 +288,7 @@ void names_changes_free(struct names_changes *n)
 	sorter_free(n->added);
 	sorter_free(n->removed);
 	strbuf_done(&n->type);
+	strbuf_done(&n->doc);
 	strbuf_done(&n->fqn);
 	strbuf_done(&n->path);
 	strbuf_done(&n->row);
@@ -300,8 +301,15 @@ static int names_note(struct names_changes *n, struct sorter **into, const void 
 {
 	const char *doc;
 	size_t doc_len;
-	if (json_text_member(line, len, n->json, strlen(n->json), &doc, &doc_len) != 1 || *doc != '{')
+	if (json_text_member(line, len, n->json, strlen(n->json), &doc, &doc_len) != 1)
 		return 0;
+	if (*doc == '"') { /* a document whose white space is kept (snapshot/row.h) */
+		strbuf_clear(&n->doc);
+		if (!json_text_unquote(doc + 1, doc_len - 2, &n->doc))
+			return 0;
+		doc = strbuf_str(&n->doc);
+		doc_len = n->doc.len;
+	}
 	bool full = names_member(doc, doc_len, "fullyQualifiedName", &n->fqn);
 	if (!full && !(n->by_name && names_member(doc, doc_len, "name", &n->fqn)))
 		return 0;
