@@ -126,3 +126,17 @@ after changes "nothing" </dev/null
 step "the catalog"
 ms check >/dev/null
 ms verify prod >/dev/null
+
+step "a damaged base"
+# damage: every pack of TABLE's rows; what is kept unread is not checked, what has to be read is found and stored anew
+damage() {
+	sqlite3 "$CATALOG" "UPDATE pack SET data = zeroblob(length(data)) WHERE codec_id IN
+		(SELECT v.codec_id FROM snapshot_table s JOIN version v ON v.id = s.version_id WHERE s.name = '$TABLE')"
+}
+damage
+after stale "damage, and rows gone" <<<'DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY id LIMIT 5);'
+after changes "whole again" <<<'DELETE FROM t WHERE id IN (SELECT id FROM t ORDER BY id LIMIT 5);'
+damage
+after stale "damage, and a row changed" <<<'UPDATE t SET n = n + 1 WHERE id IN (SELECT id FROM t ORDER BY id DESC LIMIT 1);'
+damage
+after stale "damage, and a row added at the end" <<<"INSERT INTO t VALUES ('zzz', '{}', 1);"
