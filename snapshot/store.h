@@ -384,8 +384,8 @@ enum store_lock { STORE_LOCK_DAEMON = 0, STORE_LOCK_WRITERS = 1, STORE_LOCK_SOUR
 int store_lock(struct catalog *c, int64_t byte, bool exclusive, struct err *e);
 
 /* ---- journal ---- */
-/* op: "snapshot", "restore", "rename", "remove", "prune" (one that failed), "import", "hold", "release", "put", "verify". state:
- * "running", "safety", "begun", "committed", "done", "failed", "interrupted", "unknown". */
+/* op: "snapshot", "restore", "rename", "remove", "prune" (one that failed), "import", "hold", "release", "put",
+ * "verify". state: "running", "safety", "begun", "committed", "done", "failed", "interrupted", "unknown". */
 struct journal_entry {
 	int64_t id;
 	int64_t source_id;

@@ -1,0 +1,6 @@
+#!/bin/bash
+# The checks before an upgrade, on MySQL: what passes, what fails, what is said to do, and that no secret is printed.
+# TIMEOUT: 200
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/preflight.bash"
+preflight_case mysql
