@@ -878,8 +878,20 @@ static void report_missing(const struct entity_part *p, struct strbuf *out)
 		    missing == 1 ? "it" : "them");
 }
 
+static bool has_rule(const struct entity_part *p, enum beside k)
+{
+	for (size_t i = 0; i < p->n_rules; i++)
+		if (p->rules[i].beside == k)
+			return true;
+	return false;
+}
+
 void entity_part_report(const struct entity_part *p, struct strbuf *out)
 {
+	for (int k = BESIDE_RELATIONS; k <= BESIDE_FIELDS; k++)
+		if (!has_rule(p, (enum beside)k))
+			strbuf_addf(out, "the snapshot has no table %s: what the entity has there stays as it is\n",
+				    besides[k].glob);
 	if (p->renamed)
 		strbuf_addf(out, "in the database it is called %.200s: it gets its name of the snapshot back\n",
 			    p->renamed);

@@ -253,6 +253,13 @@ static void another_of_its_name_is_replaced(void **state)
 		    "another entity under this name, id n:");
 }
 
+static void a_table_that_is_not_there_is_told(void **state)
+{
+	(void)state;
+	brings_back(SCHEMA "DROP TABLE tag_usage;", "UPDATE field_relationship SET n = 9 WHERE n = 4", REST_GONE,
+		    "the snapshot has no table tag_usage:");
+}
+
 /* The other one was there before, under another name: what it was then is not brought back. */
 static void another_that_took_its_name_is_replaced(void **state)
 {
@@ -343,6 +350,11 @@ static void uses_of_a_tag_are_told(void **state)
 	if (back_to(&w, a, entity, NULL, &report, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_non_null(strstr(strbuf_str(&report), "2 uses of this tag"));
+	/* The journal has it as well: a link on the mount has no other way to say it. */
+	struct strbuf text = {0};
+	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_non_null(strstr(text.data, "2 uses of this tag"));
+	strbuf_done(&text);
 	strbuf_done(&report);
 	free(entity);
 	world_close(&w);
@@ -541,6 +553,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(what_is_its_own),
 	    cmocka_unit_test(another_of_its_name_is_replaced),
+	    cmocka_unit_test(a_table_that_is_not_there_is_told),
 	    cmocka_unit_test(another_that_took_its_name_is_replaced),
 	    cmocka_unit_test(its_other_name_goes),
 	    cmocka_unit_test(names_instead_of_hashes),
