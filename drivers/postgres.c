@@ -910,6 +910,7 @@ const struct db_driver db_driver_postgres = {
     .load_begin = pg_load_begin,
     .load_row = pg_load_row,
     .load_end = pg_load_end,
+    .advance_sequences = pg_advance_sequences,
     .set_sequences = pg_set_sequences,
     .settle = pg_settle,
     .commit = pg_commit,

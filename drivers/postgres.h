@@ -288,6 +288,7 @@ int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct 
 		   struct err *e);
 int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e);
 int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e);
+int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e);
 int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e);
 /* Before the first change to table t: nothing that hangs on it acts any more. Nothing to do in a rebuild. */
 int pg_change_touch(struct pg_conn *c, const char *table, struct err *e);

@@ -453,3 +453,56 @@ int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err
 	}
 	return r;
 }
+
+/* The largest value of a column, where its sequence would give it out again; 1, or 0: it would not. */
+static int pg_sequence_behind(struct pg_conn *c, const struct db_table *t, const PGresult *owned, int row,
+			      int64_t *ret_largest, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	_cleanup_result_ PGresult *res = NULL;
+	strbuf_adds(&sql, "SELECT m.largest FROM (SELECT max(");
+	pg_add_ident(&sql, PQgetvalue(owned, row, 1));
+	strbuf_adds(&sql, ")::pg_catalog.int8 AS largest FROM ONLY ");
+	pg_add_relation(&sql, c, t->name);
+	strbuf_adds(&sql, ") AS m, ");
+	pg_add_relation(&sql, c, PQgetvalue(owned, row, 0));
+	strbuf_addf(
+	    &sql,
+	    " AS s WHERE m.largest >= s.last_value::pg_catalog.numeric + CASE WHEN s.is_called THEN %s ELSE 0 END",
+	    PQgetvalue(owned, row, 2));
+	strbuf_addf(&sql, " AND m.largest <= %s", PQgetvalue(owned, row, 3));
+	int r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
+	if (r < 0 || !PQntuples(res))
+		return r;
+	*ret_largest = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	return 1;
+}
+
+int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e)
+{
+	/* serial columns (a) and identity columns (i) own theirs */
+	static const char sql[] =
+	    "SELECT s.relname, a.attname, q.seqincrement, q.seqmax FROM pg_catalog.pg_depend d"
+	    " JOIN pg_catalog.pg_sequence q ON q.seqrelid = d.objid JOIN pg_catalog.pg_class s ON s.oid = d.objid"
+	    " JOIN pg_catalog.pg_class r ON r.oid = d.refobjid AND r.relnamespace = s.relnamespace"
+	    " JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
+	    " WHERE d.refobjid = $1::pg_catalog.oid AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+	    " AND d.deptype IN ('a', 'i') AND q.seqincrement > 0 ORDER BY 1";
+	struct pg_conn *c = (struct pg_conn *)conn;
+	_cleanup_result_ PGresult *owned = NULL;
+	const char *oid = pg_listing_oid(&c->listing, t->name);
+	const char *params[] = {oid};
+	int r = pg_change_check(c, "sequences", e);
+	if (!r && !oid)
+		r = err_set(e, EINVAL, "%s: no such table when the transaction began", t->name);
+	if (!r)
+		r = pg_query(c, &owned, t->name, sql, 1, params, e);
+	for (int i = 0; r >= 0 && i < PQntuples(owned); i++) {
+		struct db_sequence behind = {.name = PQgetvalue(owned, i, 0), .is_called = true};
+		struct db_schema only = {.sequences = &behind, .n_sequences = 1};
+		r = pg_sequence_behind(c, t, owned, i, &behind.last_value, e);
+		if (r == 1)
+			r = pg_set_sequences(conn, &only, e);
+	}
+	return r < 0 ? r : 0;
+}

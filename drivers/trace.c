@@ -354,6 +354,14 @@ static int trace_change_end(struct db_conn *c, struct strbuf *orphans, struct er
 	return TRACE_CALL(c, change_end, TRACE_NOTHING, e, trace_of(c)->inner, orphans, e);
 }
 
+static int trace_advance_sequences(struct db_conn *c, const struct db_table *table, struct err *e)
+{
+	TRACE_ERR(e);
+	struct strbuf d = {0};
+	trace_name(&d, table->name);
+	return TRACE_CALL(c, advance_sequences, d, e, trace_of(c)->inner, table, e);
+}
+
 static int trace_scan_written(struct db_conn *c, const struct db_table *table, uint64_t *ret_others, struct err *e)
 {
 	TRACE_ERR(e);
@@ -474,6 +482,7 @@ static struct trace_conn *trace_new(const struct db_driver *inner, int fd)
 	    TRACE_MEMBER(delete_all),
 	    TRACE_MEMBER(change_end),
 	    TRACE_MEMBER(scan_written),
+	    TRACE_MEMBER(advance_sequences),
 	    TRACE_MEMBER(load_begin),
 	    TRACE_MEMBER(load_row),
 	    TRACE_MEMBER(load_end),

@@ -39,6 +39,7 @@ struct sql_read {
 	size_t n_values, cap_values;
 	struct strbuf text; /* of one row's values */
 	struct strbuf word;
+	struct hasher *hasher; /* of what was read */
 };
 
 struct sql_read *sql_read_new(const struct sql_source *src, enum sql_backslashes b)
@@ -48,6 +49,8 @@ struct sql_read *sql_read_new(const struct sql_source *src, enum sql_backslashes
 	s->backslashes = b;
 	s->window = xmalloc(SQL_WINDOW);
 	s->line = 1;
+	s->hasher = hasher_new();
+	hasher_begin(s->hasher);
 	return s;
 }
 
@@ -70,7 +73,13 @@ void sql_read_free(struct sql_read *s)
 	strbuf_done(&s->text);
 	strbuf_done(&s->word);
 	free(s->window);
+	hasher_free(s->hasher);
 	free(s);
+}
+
+void sql_read_sha256(struct sql_read *s, uint8_t out[ROW_SHA_LEN])
+{
+	hasher_end(s->hasher, out);
 }
 
 int sql_source_read_fd(void *arg, uint64_t offset, void *buf, size_t n, size_t *ret_n, struct err *e)
@@ -114,6 +123,7 @@ static bool sql_fill(struct sql_read *s)
 		return false;
 	s->len = n;
 	s->offset += n;
+	hasher_more(s->hasher, s->window, n);
 	s->ended = n == 0;
 	return n > 0;
 }
@@ -713,7 +723,7 @@ int sql_scan(const struct sql_source *src, bool mysql, enum sql_choice choice, s
 				sql_weigh(&evidence, &item.values[i], item.line);
 		}
 	}
-	ret->bytes = s->offset;
+	sql_read_sha256(s, ret->sha);
 	if (r == 0 && !ret->statements)
 		r = err_set(e, EBADMSG, "there is no statement in it");
 	if (r == 0 && !mysql && choice == SQL_CHOICE_AUTO)

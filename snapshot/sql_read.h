@@ -18,8 +18,9 @@
 
 #include "base/err.h"
 #include "base/strbuf.h"
+#include "snapshot/row.h"
 
-/* The bytes of a file, from any offset; they must not change between two readings. */
+/* The bytes of a file, from any offset. */
 struct sql_source {
 	/* As pread, but *ret_n is short only at the end. */
 	int (*read)(void *arg, uint64_t offset, void *buf, size_t n, size_t *ret_n, struct err *e);
@@ -64,11 +65,13 @@ DEFINE_CLEANUP(cleanup_sql_read, struct sql_read, sql_read_free);
 /* 1 and *ret, valid until the next call; 0 at the end; -errno, EBADMSG with "line N: ..." for what is not understood.
  */
 int sql_read_next(struct sql_read *s, struct sql_item *ret, struct err *e);
+/* After the end: the SHA-256 of all that was read. */
+void sql_read_sha256(struct sql_read *s, uint8_t out[ROW_SHA_LEN]);
 
 /* What one pass over the whole file found. */
 struct sql_scan {
 	uint64_t statements, rows;
-	uint64_t bytes;
+	uint8_t sha[ROW_SHA_LEN];
 	bool backslashes; /* there are any in values */
 	enum sql_backslashes reading;
 	char why[160]; /* words on that reading, where it was a question */

@@ -270,9 +270,12 @@ static int apply_file(struct sql_job *j, struct err *e)
 	if (r == 0)
 		r = end_load(j, e);
 	abandon_load(j);
-	if (r == 0 && j->row != j->scan.rows)
-		r = err_set(e, EBADMSG, "the file changed while it was read: %" PRIu64 " rows, then %" PRIu64,
-			    j->scan.rows, j->row);
+	if (r == 0) {
+		uint8_t sha[ROW_SHA_LEN];
+		sql_read_sha256(s, sha);
+		if (memcmp(sha, j->scan.sha, sizeof sha) != 0)
+			r = err_set(e, EBADMSG, "the file changed while it was read");
+	}
 	return r;
 }
 
@@ -474,6 +477,8 @@ static int apply(struct sql_job *j, struct db_schema *part, struct err *e)
 		r = apply_file(j, e);
 	if (r == 0)
 		r = j->driver->change_end(rs->conn, NULL, e);
+	for (size_t i = 0; r == 0 && j->driver->advance_sequences && i < j->n_tables; i++)
+		r = j->driver->advance_sequences(rs->conn, j->tables[i].table, e);
 	if (r == 0)
 		r = capture_target(j, &sql, e);
 	if (r == 0)

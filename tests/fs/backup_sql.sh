@@ -79,6 +79,8 @@ for engine in postgresql mysql mariadb; do
 	db_sql "DELETE FROM tag_usage; UPDATE special_keys SET v = 'x'; DELETE FROM old_entity; DELETE FROM special_bytes WHERE v > 9;"
 	ms restore prod "$file" --yes >"$CASE_DIR/plan"
 	db_dump "$CASE_DIR/after"
+	# sequences were as in a new schema; a restore puts them past the rows
+	sed -i '/^SELECT pg_catalog.setval/d' "$CASE_DIR/before" "$CASE_DIR/after"
 	assert_same "$CASE_DIR/before" "$CASE_DIR/after" "$engine: dump after a restore"
 done
 
