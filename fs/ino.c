@@ -8,6 +8,7 @@
 #define INO_INDEX_BITS 16
 #define INO_NAMES_ENTRY_BITS 27
 #define INO_NAMES_DEPTH_BITS 6
+#define INO_PAIR_BITS 20
 #define INO_NOW_TAG (UINT64_C(3) << 61)
 
 /* How the payload of a kind is laid out. */
@@ -18,6 +19,7 @@ enum ino_shape {
 	INO_SHAPE_TABLE,
 	INO_SHAPE_ROW,
 	INO_SHAPE_NAMES,
+	INO_SHAPE_PAIR,
 	INO_SHAPE_BAD
 };
 
@@ -36,6 +38,7 @@ static enum ino_shape ino_shape_of(unsigned kind)
 	case INO_ENTITIES:
 	case INO_ENTITIES_LATEST:
 	case INO_HISTORY:
+	case INO_CHANGES:
 	case INO_RESTORE:
 	case INO_STATUS:
 	case INO_JOURNAL:
@@ -61,6 +64,11 @@ static enum ino_shape ino_shape_of(unsigned kind)
 	case INO_ENTITY_LINK:
 	case INO_HISTORY_DIR:
 		return INO_SHAPE_NAMES;
+	case INO_CHANGE:
+	case INO_CHANGE_ADDED:
+	case INO_CHANGE_REMOVED:
+	case INO_CHANGE_CHANGED:
+		return INO_SHAPE_PAIR;
 	case INO_TABLE:
 	case INO_TABLE_JSON:
 	case INO_ARCHIVE_TABLE:
@@ -105,6 +113,11 @@ uint64_t ino_encode(const struct ino *i)
 			return 0;
 		return kind | (i->id << (INO_NAMES_ENTRY_BITS + INO_NAMES_DEPTH_BITS)) |
 		       ((uint64_t)i->other << INO_NAMES_DEPTH_BITS) | i->sub;
+	case INO_SHAPE_PAIR:
+		if (i->id > INO_PAIR_MAX || i->other > INO_PAIR_MAX || i->sub > INO_ORDINAL_MAX)
+			return 0;
+		return kind | (i->id << (INO_PAIR_BITS + INO_ORDINAL_BITS)) | ((uint64_t)i->other << INO_ORDINAL_BITS) |
+		       i->sub;
 	case INO_SHAPE_BAD:
 		break;
 	}
@@ -157,6 +170,11 @@ bool ino_decode(uint64_t number, struct ino *ret)
 		i.id = payload >> (INO_NAMES_ENTRY_BITS + INO_NAMES_DEPTH_BITS);
 		i.other = (uint32_t)(payload >> INO_NAMES_DEPTH_BITS) & INO_NAMES_ENTRY_MAX;
 		i.sub = (uint32_t)payload & INO_NAMES_DEPTH_MAX;
+		break;
+	case INO_SHAPE_PAIR:
+		i.id = payload >> (INO_PAIR_BITS + INO_ORDINAL_BITS);
+		i.other = (uint32_t)(payload >> INO_ORDINAL_BITS) & INO_PAIR_MAX;
+		i.sub = (uint32_t)payload & INO_ORDINAL_MAX;
 		break;
 	case INO_SHAPE_BAD:
 		return false;

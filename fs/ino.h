@@ -25,6 +25,7 @@ enum ino_kind {
 	INO_ENTITIES,
 	INO_ENTITIES_LATEST,
 	INO_HISTORY,
+	INO_CHANGES,
 	INO_RESTORE,
 	INO_STATUS,
 	INO_PREFLIGHT,
@@ -47,6 +48,12 @@ enum ino_kind {
 	INO_ENTITY_DIR,
 	INO_ENTITY_LINK, /* sub: 0 */
 	INO_HISTORY_DIR,
+	/* id, other: two snapshots, before and after; sub: enum ino_change */
+	INO_CHANGE,
+	/* the same, sub: ordinal of the table: in the one after, in the one before for the others */
+	INO_CHANGE_ADDED,
+	INO_CHANGE_REMOVED,
+	INO_CHANGE_CHANGED,
 	/* id: snapshot, sub: ordinal of the table */
 	INO_TABLE,
 	INO_TABLE_JSON,
@@ -64,6 +71,9 @@ enum ino_kind {
 	INO_NOW_ROW = 48, /* id: pack, sub: index, source: source */
 };
 
+/* What is in changes/A..B, and that itself. */
+enum ino_change { INO_CHANGE_TOP, INO_CHANGE_SUMMARY, INO_CHANGE_FOLDERS /* added/, then removed/, changed/ */ };
+
 struct ino {
 	enum ino_kind kind;
 	uint64_t id;
@@ -79,6 +89,7 @@ struct ino {
 #define INO_NAMES_SNAPSHOT_MAX ((UINT64_C(1) << 24) - 1)
 #define INO_NAMES_ENTRY_MAX ((UINT32_C(1) << 27) - 1)
 #define INO_NAMES_DEPTH_MAX UINT32_C(63)
+#define INO_PAIR_MAX ((UINT32_C(1) << 20) - 1)
 #define INO_ID_MAX ((UINT64_C(1) << 57) - 1)
 #define INO_NOW_PACK_MAX ((UINT64_C(1) << 35) - 1)
 #define INO_NOW_SOURCE_MAX UINT32_C(0x3ff)

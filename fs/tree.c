@@ -56,6 +56,7 @@ static const char tree_readme[] =
     "  archives/     the same snapshots as a few large files: best for rsync and for restoring\n"
     "  entities/     the entities of a snapshot by their fully-qualified names, as links to the row files\n"
     "  history/      what an entity was: one file for each time it changed\n"
+    "  changes/      what differs between two of them: changes/A..B/summary.txt, added/, removed/, changed/\n"
     "  restore/      copy a backup in here and it is restored\n"
     "  status.txt    the server, the last snapshot, the running job, the last error\n"
     "  preflight.txt is the database ready for an upgrade?\n"
@@ -67,7 +68,7 @@ static const char tree_readme[] =
     "Look                  cat snapshots/latest/tables/TABLE/KEY.json\n"
     "Find an entity        cat entities/latest/table/SERVICE/DATABASE/SCHEMA/NAME.json\n"
     "Who changed it?       cd history/table/SERVICE/DATABASE/SCHEMA/NAME && diff A.json B.json\n"
-    "Compare               diff -r snapshots/A snapshots/B\n"
+    "What changed?         cat changes/A..B/summary.txt    (any two names; `latest` is one)\n"
     "Copy it off site      rsync -a archives/good/ backup:/good/\n"
     "Check a copy          cd /backup/good && sha256sum -c SHA256SUMS\n"
     "Restore a copy        cp -a /backup/good restore/ && echo restored\n"
@@ -101,6 +102,7 @@ int tree_open(struct tree **ret, struct engine *g, struct staging *s, uid_t uid,
 	t->staging = s;
 	t->uid = uid;
 	t->gid = gid;
+	t->counted = counted_cache_new();
 
 	/* A time that stays: the catalog's birth, where the file system tells it. */
 	struct statx sx;
@@ -154,6 +156,7 @@ void tree_close(struct tree *t)
 			text_free(t->sources[k].texts[x]);
 	tree_history_close(t);
 	free(t->sources);
+	counted_cache_free(t->counted);
 	(void)pthread_mutex_destroy(&t->mutex);
 	free(t);
 }
@@ -661,7 +664,7 @@ static int tree_getattr_source(struct tree *t, uint64_t number, const struct ino
 		return r;
 	switch (i->kind) {
 	case INO_SOURCE:
-		tree_fill(t, ret, number, TREE_DIR, 2 + 6, TREE_DIR_SIZE, ms);
+		tree_fill(t, ret, number, TREE_DIR, 2 + 7, TREE_DIR_SIZE, ms);
 		ret->keep_attr = TREE_KEEP_SHORT;
 		return 0;
 	case INO_NOW:
@@ -827,6 +830,12 @@ const struct tree_part *tree_part_of(enum ino_kind kind)
 	case INO_HISTORY:
 	case INO_HISTORY_DIR:
 		return &tree_part_history;
+	case INO_CHANGES:
+	case INO_CHANGE:
+	case INO_CHANGE_ADDED:
+	case INO_CHANGE_REMOVED:
+	case INO_CHANGE_CHANGED:
+		return &tree_part_changes;
 	default:
 		return NULL;
 	}
@@ -938,6 +947,7 @@ static const struct tree_fixed tree_source_names[] = {
     {"archives", INO_ARCHIVES},
     {"entities", INO_ENTITIES},
     {"history", INO_HISTORY},
+    {"changes", INO_CHANGES},
     {"restore", INO_RESTORE},
     {"status.txt", INO_STATUS},
     {"journal.txt", INO_JOURNAL},

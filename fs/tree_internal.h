@@ -1,6 +1,6 @@
 /*
  * fs/tree_internal.h - what tree.c shares with the parts of the namespace that have files of their own: entities/
- * (tree_entities.c), history/ (tree_history.c). For fs/tree*.c only.
+ * (tree_entities.c), history/ (tree_history.c), changes/ (tree_changes.c). For fs/tree*.c only.
  */
 #pragma once
 
@@ -41,6 +41,7 @@ struct tree_part {
 extern const struct tree_part tree_part_entities;
 extern const struct tree_part tree_part_history;
 void tree_history_close(struct tree *t); /* when nothing is open any more */
+extern const struct tree_part tree_part_changes;
 /* NULL: tree.c answers itself. */
 const struct tree_part *tree_part_of(enum ino_kind kind);
 
@@ -82,8 +83,12 @@ struct tree {
 	uint64_t clock;
 	struct source_state *sources;
 	size_t n_sources;
-	struct history_set **history; /* tree_history.c's, one for each source; NULL: none yet */
+	struct history_set **history;  /* tree_history.c's, one for each source; NULL: none yet */
+	struct counted_cache *counted; /* tree_changes.c's */
 };
+
+struct counted_cache *counted_cache_new(void);
+void counted_cache_free(struct counted_cache *cc);
 
 int64_t tree_source_id(const struct tree *t, size_t source);
 int tree_source_index(const struct tree *t, uint64_t id); /* of a source's id; -ENOENT */

@@ -530,6 +530,15 @@ static int place_advance(struct catalog *c, const struct blob *vb, struct place 
 	return r < 0 ? r : 1;
 }
 
+/* From the end of a page's last extent to the end of the next page; it is not loaded: there is no extent in hand. */
+static void place_skip_page(struct place *pl, const struct page_entry *pe, const uint8_t *behind)
+{
+	pl->row += pl->extent.count + pe->rows;
+	pl->byte += pl->extent.line_bytes + pe->line_bytes;
+	pl->extent = (struct extent){0};
+	pl->next_page = behind;
+}
+
 /* ---- rows ---- */
 
 static int stored_row_fill(struct pack *p, uint32_t index, uint64_t number, struct stored_row *ret, struct err *e)
@@ -670,10 +679,38 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 	return 1;
 }
 
+static bool cursor_at_page_end(const struct row_cursor *rc)
+{
+	const struct place *pl = &rc->place;
+	return !rc->end && rc->at == pl->extent.count && pl->next == pl->page->data + pl->page->len;
+}
+
+/* Pages that come next in both are left out unread. */
+static int cursor_skip_pages(struct row_cursor *a, struct row_cursor *b, struct err *e)
+{
+	if (!cursor_at_page_end(a) || !cursor_at_page_end(b))
+		return 0;
+	const uint8_t *a_end = a->version->data + a->version->len, *b_end = b->version->data + b->version->len;
+	for (;;) {
+		const uint8_t *p = a->place.next_page, *q = b->place.next_page;
+		struct page_entry x, y;
+		int r = p < a_end && q < b_end ? page_entry_next(&p, a_end, &x, e) : 1;
+		if (r == 0)
+			r = page_entry_next(&q, b_end, &y, e);
+		if (r || x.id != y.id)
+			return r < 0 ? r : 0;
+		place_skip_page(&a->place, &x, p);
+		place_skip_page(&b->place, &y, q);
+		a->at = b->at = 0;
+	}
+}
+
 int row_cursor_skip_shared(struct row_cursor *a, struct row_cursor *b, struct err *e)
 {
 	for (;;) {
-		int r = cursor_settle(a, e);
+		int r = cursor_skip_pages(a, b, e);
+		if (r == 0)
+			r = cursor_settle(a, e);
 		if (r > 0)
 			r = cursor_settle(b, e);
 		if (r <= 0)
