@@ -132,3 +132,18 @@ assert_eq 1 "$rc" "exit status of a backup that was stopped"
 assert_has "$(cat "$CASE_DIR/stopped.txt")" 'interrupted' "words of a backup that was stopped"
 assert_eq "" "$(ls -A stopped)" "what a signal leaves"
 kill "$locker" || true
+
+step "backslashes that could be taken for doubled ones"
+use_db postgresql even
+db_sql <<'SQL'
+CREATE TABLE old_entity (k text, json jsonb);
+INSERT INTO old_entity VALUES ('a\\b', '{"a": "\\\\"}'), ('c', '[]');
+SQL
+CATALOG=$CASE_DIR/catalog_even/catalog.db
+write_config restore=replace
+db_dump "$CASE_DIR/before"
+told=$(ms backup prod --output "$out/even")
+db_sql "UPDATE old_entity SET k = 'x';"
+ms restore prod "${told#Backup stored locally under }" --yes >"$CASE_DIR/plan"
+db_dump "$CASE_DIR/after"
+assert_same "$CASE_DIR/before" "$CASE_DIR/after" "restored by metasnap"

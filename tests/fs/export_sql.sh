@@ -10,7 +10,7 @@ load() {
 	case $DB_ENGINE in
 	postgresql) psql -X -q -o /dev/null -v ON_ERROR_STOP=1 -1 -f "$1" "$DB_URL" ;;
 	sqlite) sqlite3 "$DB_FILE" <"$1" ;;
-	*) eval "$SERVER_CLIENT --binary-mode $DB_NAME" <"$1" ;;
+	*) eval "$SERVER_CLIENT $DB_NAME" <"$1" ;;
 	esac
 }
 
@@ -30,6 +30,9 @@ for engine in postgresql mysql mariadb sqlite; do
 			CREATE TABLE no_columns ();
 			INSERT INTO no_columns DEFAULT VALUES;
 			INSERT INTO no_columns DEFAULT VALUES;
+			CREATE ROLE export_sql_role;
+			ALTER TABLE bot_entity OWNER TO export_sql_role;
+			GRANT SELECT ON tag TO export_sql_role;
 		SQL
 		;;
 	mysql | mariadb)
@@ -87,3 +90,29 @@ rc=0
 wait %1 || rc=$?
 assert_eq 1 "$rc" "exit status of an export that was stopped: $(cat "$CASE_DIR/stopped.txt")"
 assert_eq "" "$(ls -A "$CASE_DIR/stopped")" "what a signal leaves"
+
+step "postgresql: a role that the target does not have is a warning, an object that is there an error"
+use_db postgresql
+db_sql "DROP ROLE export_sql_role"
+load "$CASE_DIR/postgresql.sql" 2>"$CASE_DIR/words"
+assert_has "$(cat "$CASE_DIR/words")" 'WARNING: .*ALTER TABLE public.bot_entity OWNER TO.*role "export_sql_role" does not exist' "a missing role"
+assert_eq "" "$(grep ERROR "$CASE_DIR/words")" "errors with a missing role"
+assert_eq 3 "$(db_query 'SELECT count(*) FROM bot_entity')" "its table"
+assert_fails load "$CASE_DIR/postgresql.sql"
+db_reset
+db_sql "CREATE TABLE tag (x integer)"
+assert_fails load "$CASE_DIR/postgresql.sql"
+assert_eq 1 "$(db_query "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")" "what a load that failed leaves"
+
+step "postgresql: another schema"
+db_reset
+db_sql "CREATE SCHEMA \"Other one\"; CREATE TABLE \"Other one\".t (id serial PRIMARY KEY, v text); INSERT INTO \"Other one\".t (v) VALUES ('a'), (E'\\\\.');"
+CATALOG=$CASE_DIR/catalog_other/catalog.db
+write_config "schema=Other one"
+ms snapshot prod s1
+db_dump "$CASE_DIR/before"
+ms export prod s1 "$CASE_DIR/other.sql"
+db_reset
+load "$CASE_DIR/other.sql"
+db_dump "$CASE_DIR/after"
+assert_same "$CASE_DIR/before" "$CASE_DIR/after" "another schema: dump after loading"
