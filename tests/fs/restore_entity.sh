@@ -125,7 +125,7 @@ kill9() {
 for engine in postgresql mysql mariadb; do
 	step "$engine"
 	use_db "$engine"
-	db_fill 1500
+	db_fill 600
 	entity_sql make | db_sql
 	CATALOG=$CASE_DIR/catalog_$engine/catalog.db
 	write_config restore=replace
