@@ -1634,6 +1634,12 @@ static int tree_dir_fixed(struct tree_dir *d, const struct tree_fixed *list, uin
 	return list->name ? tree_dir_entry(d, list->name, ino_of(list->kind, id), ret, e) : 0;
 }
 
+static int tree_compare_id(const void *a, const void *b)
+{
+	int64_t x = ((const struct snapshot_info *)a)->id, y = ((const struct snapshot_info *)b)->id;
+	return x < y ? -1 : x > y;
+}
+
 static int tree_dir_snapshots(struct tree_dir *d, struct tree_entry *ret, struct err *e)
 {
 	struct tree *t = d->tree;
@@ -1644,6 +1650,9 @@ static int tree_dir_snapshots(struct tree_dir *d, struct tree_entry *ret, struct
 		r = catalog_list(t->catalog, (int64_t)d->ino.id, &d->list, e);
 		if (r < 0)
 			return r;
+		/* an imported one has a later number than its moment: cookies go by numbers */
+		if (d->list.n)
+			qsort(d->list.v, d->list.n, sizeof *d->list.v, tree_compare_id);
 		d->listed = true;
 	}
 	if (d->at == 2) {

@@ -55,7 +55,7 @@ struct snapshot_info {
 };
 void snapshot_info_done(struct snapshot_info *s);
 struct snapshot_list {
-	struct snapshot_info *v; /* by id: oldest first */
+	struct snapshot_info *v; /* by moment: oldest first */
 	size_t n;
 };
 void snapshot_list_done(struct snapshot_list *l);

@@ -171,6 +171,9 @@ assert_eq "b..$long" "$(ls "$C")" "without a"
 ms import prod "$CASE_DIR/export" old >/dev/null
 assert_eq "b..$long old..b" "$(ls "$C" | tr '\n' ' ' | sed 's/ $//')" "an older one that came last"
 assert_same "$CASE_DIR/off/summary.txt" "$C/old..b/summary.txt" "of the imported one"
+for dir in snapshots archives entities; do
+	assert_eq "b latest $long old" "$(ls "$P/$dir" | tr '\n' ' ' | sed 's/ $//')" "$dir/ lists all of them"
+done
 
 step "a removed snapshot, from inside"
 (
