@@ -197,21 +197,30 @@ static int names_index(struct catalog *c, int64_t snapshot_id, struct version_in
 	return r < 0 ? r : names_version(c, snapshot_id, ret, e);
 }
 
-int names_find_path(struct catalog *c, int64_t snapshot_id, const char *path, struct strbuf *table,
-		    struct strbuf *row_file, struct err *e)
+/* sole: one of several with this path will not do. */
+static int names_find_in(struct catalog *c, int64_t snapshot_id, const char *path, bool sole, struct strbuf *table,
+			 struct strbuf *row_file, struct err *e)
 {
 	_cleanup_(cleanup_names_cursor) struct names_cursor *nc = NULL;
-	struct version_info index = {0};
+	_cleanup_(version_info_done) struct version_info index = {0};
 	struct names_entry n;
 	int r = names_index(c, snapshot_id, &index, e);
 	if (r == 0)
 		r = names_lookup(c, index.id, path, strlen(path), &nc, &n, e);
-	version_info_done(&index);
 	if (r < 0)
 		return r;
 	strbuf_adds(table, n.table);
 	strbuf_adds(row_file, n.row);
-	return 0;
+	r = sole ? names_cursor_next(nc, &n, e) : 0;
+	return r == 1 && n.again ? err_set(e, ENOTUNIQ, "several entities are called so (%.300s)", path)
+	       : r < 0           ? r
+				 : 0;
+}
+
+int names_find_path(struct catalog *c, int64_t snapshot_id, const char *path, struct strbuf *table,
+		    struct strbuf *row_file, struct err *e)
+{
+	return names_find_in(c, snapshot_id, path, false, table, row_file, e);
 }
 
 int names_find(struct catalog *c, int64_t snapshot_id, const char *type, const char *fqn, struct strbuf *table,
@@ -223,7 +232,7 @@ int names_find(struct catalog *c, int64_t snapshot_id, const char *type, const c
 	for (int one_part = 0; one_part < 2 && r == -ENOENT; one_part++) {
 		strbuf_clear(&path);
 		names_path(type, fqn, strlen(fqn), one_part, &path);
-		r = names_find_path(c, snapshot_id, path.data, table, row_file, e);
+		r = names_find_in(c, snapshot_id, path.data, true, table, row_file, e);
 	}
 	return r == -ENOENT ? err_set(e, ENOENT, "there is no %.60s \"%.300s\"", type, fqn) : r;
 }

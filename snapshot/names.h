@@ -57,7 +57,7 @@ int names_lookup(struct catalog *c, int64_t version_id, const char *path, size_t
 /* The entity with this path: its table and its row's file name. ENOENT. Makes a missing index. */
 int names_find_path(struct catalog *c, int64_t snapshot_id, const char *path, struct strbuf *table,
 		    struct strbuf *row_file, struct err *e);
-/* The same by type and fully-qualified name. */
+/* The same by type and fully-qualified name. ENOTUNIQ: several are called so. */
 int names_find(struct catalog *c, int64_t snapshot_id, const char *type, const char *fqn, struct strbuf *table,
 	       struct strbuf *row_file, struct err *e);
 

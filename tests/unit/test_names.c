@@ -194,6 +194,19 @@ static void model_fqn(size_t table, unsigned name, struct strbuf *out)
 		strbuf_addf(out, "s%u.\\\"d.%u\\\".t%u", name % 3, name % 7, name);
 }
 
+/* The name of an entity with this path: "tag/s1/d.3/t8.json". */
+static void model_fqn_plain(const char *path, struct strbuf *out)
+{
+	const char *part = strchr(path, '/') + 1;
+	if (!strncmp(path, "user/", 5)) {
+		strbuf_add(out, part, strlen(part) - strlen(".json"));
+		return;
+	}
+	unsigned s, d, t;
+	assert_int_equal(sscanf(part, "s%u/d.%u/t%u.json", &s, &d, &t), 3);
+	strbuf_addf(out, "s%u.\"d.%u\".t%u", s, d, t);
+}
+
 static void model_path(size_t table, unsigned name, struct strbuf *out)
 {
 	if (table == 3)
@@ -321,6 +334,20 @@ static void model_check(struct catalog *c, const struct model *m, int64_t snapsh
 			fail_msg("%s: %s", file.data, e.msg);
 		assert_string_equal(entry.table, table.data);
 		assert_string_equal(entry.row, row.data);
+		struct strbuf fqn = {0};
+		size_t t = 0;
+		while (strcmp(table_names[t], entry.table))
+			t++;
+		model_fqn_plain(entry.path, &fqn);
+		bool shared = entry.again || (i + 1 < n && !strncmp(want[i + 1], entry.path, entry.path_len) &&
+					      want[i + 1][entry.path_len] == ' ');
+		assert_int_equal(names_find(c, snapshot,
+					    t == 0   ? "query"
+					    : t == 2 ? "tag"
+						     : "user",
+					    fqn.data, &file, &row, &e),
+				 shared ? -ENOTUNIQ : 0);
+		strbuf_done(&fqn);
 		/* a cursor from the middle knows the same */
 		struct names_cursor *again;
 		struct names_entry same;
