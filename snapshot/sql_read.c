@@ -570,10 +570,17 @@ static int sql_statement(struct sql_read *s, struct sql_item *ret)
 		       strbuf_str(&s->word));
 }
 
+/* The byte order mark that some editors leave. What is only the beginning of one begins no statement either. */
+static void sql_skip_mark(struct sql_read *s)
+{
+	for (const char *mark = "\xef\xbb\xbf"; *mark && sql_peek(s) == (unsigned char)*mark; mark++)
+		s->at++;
+}
+
 static int sql_next(struct sql_read *s, struct sql_item *ret)
 {
-	if (s->offset == 0 && sql_fill(s) && s->len >= 3 && !memcmp(s->window, "\xef\xbb\xbf", 3))
-		s->at = 3;
+	if (s->offset == 0)
+		sql_skip_mark(s);
 	int r = sql_skip(s);
 	if (r < 0)
 		return r;
