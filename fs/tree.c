@@ -74,6 +74,7 @@ static const char tree_readme[] =
     "Restore a copy        cp -a /backup/good restore/ && echo restored\n"
     "Restore a snapshot    ln -s ../snapshots/good restore/good\n"
     "Restore one table     cp -a /backup/good/tables/TABLE restore/\n"
+    "Restore a .sql file   cp /backup/openmetadata_..._backup.sql restore/      (OpenMetadata's `metadata backup`)\n"
     "Restore one entity    ln -s ../entities/good/table/svc/db/schema/orders.json restore/orders\n"
     "\n"
     "A restore starts when the copy is complete and its digests are right; the copying command fails when it\n"
