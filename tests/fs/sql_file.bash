@@ -4,7 +4,7 @@
 # back exactly after its rows were destroyed, in both spellings and as before 1.1; broken files change nothing and name
 # the line; the former command's options. Sourced by sql_file_ENGINE.sh.
 
-requires python3
+requires python3 sqlite3
 
 # old_backup STYLE FORM FILE
 old_backup() {
@@ -96,6 +96,30 @@ large() {
 	assert_same "$CASE_DIR/before" "$CASE_DIR/after" "large"
 }
 
+# The program dies in the middle: the database is as before or as after, and the next job finds out which
+killed() {
+	local delay pid
+	step "$DB_ENGINE: kill -9"
+	destroy
+	db_dump "$CASE_DIR/state"
+	for delay in 0.03 0.07 0.12 0.2 0.3 0.4 0.5; do
+		"$METASNAP" -c "$CONF" restore prod "$GOOD" --yes >/dev/null 2>&1 &
+		pid=$!
+		sleep $delay
+		kill -9 $pid 2>/dev/null || true
+		wait $pid 2>/dev/null || true
+		ms snapshot prod >/dev/null
+		db_dump "$CASE_DIR/found"
+		if cmp -s "$CASE_DIR/before" "$CASE_DIR/found"; then
+			destroy
+		else
+			assert_same "$CASE_DIR/state" "$CASE_DIR/found" "after a kill -9 at $delay s"
+		fi
+	done
+	assert_eq 0 "$(sqlite3 "$CATALOG" "SELECT count(*) FROM journal WHERE state = 'unknown' OR finished_ms IS NULL")" "restores nobody knows the end of"
+	assert_eq 0 "$(sqlite3 "$CATALOG" "SELECT count(*) FROM snapshot WHERE name IS NULL")" "snapshots left behind"
+}
+
 # The former command's own options
 former() {
 	local o=()
@@ -148,6 +172,7 @@ sql_file() {
 	[ "$engine" != postgresql ] || assert_has "$(ms restore prod "$CASE_DIR/pre11:tidy.sql" --dry-run 2>&1)" 'doubled' "how it was read"
 	[ "$engine" = mariadb ] || faults
 	former
+	killed
 	[ "$engine" = mariadb ] || large
 	ms check
 }

@@ -7,6 +7,9 @@
 requires python3 rsync
 use_db postgresql
 db_fill 600
+# A restore puts sequences past the rows; those of the sample are behind them in two tables.
+db_sql "SELECT setval('openmetadata_settings_id_seq', (SELECT max(id) FROM openmetadata_settings));
+	SELECT setval('server_change_log_installed_rank_seq', (SELECT max(installed_rank) FROM server_change_log));"
 write_config restore=replace
 mount_fs
 R=$MNT/prod/restore
