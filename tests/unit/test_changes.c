@@ -316,6 +316,46 @@ static void test_other_keys(void **state)
 	assert_non_null(strstr(text, "   19       19        0      19     19  altered  still\n"));
 }
 
+/* Versions of many pages: what both have of them is left out unread, and nothing else. */
+static void test_pages(void **state)
+{
+	struct world *w = *state;
+	sql(w, "WITH RECURSIVE i(n) AS (SELECT 5000 UNION ALL SELECT n+1 FROM i WHERE n<120000)"
+	       " INSERT INTO keyed SELECT n, '{\"n\":' || n || ',\"text\":\"many words of a row, so that there are many"
+	       " packs, extents and pages of them ' || n || '\"}' FROM i");
+	int64_t a = take(w, "a");
+	sql(w, "UPDATE keyed SET json = '{}' WHERE id IN (1, 5000, 60000, 60001, 119999, 120000);"
+	       "DELETE FROM keyed WHERE id BETWEEN 30000 AND 31999 OR id = 90000;"
+	       "INSERT INTO keyed VALUES(4500, '{}'), (200000, '{}'), (200001, '{}')");
+	int64_t b = take(w, "b");
+	static const char want[] = "1C 4500A 5000C 60000C 60001C 90000R 119999C 120000C 200000A 200001A ";
+	struct table_pairs pairs;
+	struct changes_cursor *cc;
+	struct changes_row row;
+	_cleanup_strbuf_ struct strbuf got = {0};
+	size_t removed = 0;
+	assert_int_equal(table_pairs_load(w->catalog, a, b, &pairs, NULL), 0);
+	for (size_t i = 0; i < pairs.n; i++) {
+		assert_int_equal(changes_cursor_open(&cc, w->catalog, &pairs.v[i], NULL, NULL), 0);
+		int r;
+		while ((r = changes_cursor_next(cc, &row, NULL)) == 1) {
+			const struct stored_row *one = row.after ? row.after : row.before;
+			long id = strtol(one->line + strlen("{\"id\":"), NULL, 10);
+			removed += row.kind == CHANGE_REMOVED;
+			assert_string_equal(table_pair_name(&pairs.v[i]), "keyed");
+			if (row.kind != CHANGE_REMOVED || id == 90000)
+				strbuf_addf(&got, "%ld%c ", id, "ARC"[row.kind]);
+			else
+				assert_int_equal(id, 30000 + (long)removed - 1);
+		}
+		assert_int_equal(r, 0);
+		changes_cursor_close(cc);
+	}
+	table_pairs_done(&pairs);
+	assert_string_equal(strbuf_str(&got), want);
+	assert_int_equal(removed, 2001);
+}
+
 static void test_stop(void **state)
 {
 	struct world *w = *state;
@@ -334,6 +374,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_rows, world_new, world_end),
 	    cmocka_unit_test_setup_teardown(test_schemas, world_new, world_end),
 	    cmocka_unit_test_setup_teardown(test_other_keys, world_new, world_end),
+	    cmocka_unit_test_setup_teardown(test_pages, world_new, world_end),
 	    cmocka_unit_test_setup_teardown(test_stop, world_new, world_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
