@@ -644,6 +644,25 @@ static void my_rollback(struct db_conn *dc)
 			atomic_store(&atomic_load(&c->loaders[i])->cancelled, false);
 }
 
+/* Tables that an account has no right on are not even listed to it: a snapshot would lack them without a word. Of a
+ * table that is not there, only who may read the whole database is told so; others may not know (error 1142). */
+static int my_check_sees_all(struct my_conn *c, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int r = my_exec(c, &why, "SELECT 1 FROM %i WHERE FALSE", "metasnap: is every table listed?");
+
+	if (r == 0 || my_last_errno(c) == MY_ER_NO_SUCH_TABLE)
+		return 0;
+	if (r == -EACCES)
+		return err_set(e, EACCES,
+			       "the account may not read the whole database, and tables it has no right on are not "
+			       "even listed to it (GRANT SELECT ON `%s`.* TO it)",
+			       c->database);
+	if (e)
+		*e = why;
+	return r;
+}
+
 static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema **ret, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc);
@@ -652,7 +671,7 @@ static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema 
 	if (c->in_transaction)
 		return err_set(e, EINVAL, "a transaction is open");
 	c->access = access;
-	if ((r = my_check_isolation(c, e)) < 0)
+	if ((r = my_check_isolation(c, e)) < 0 || (r = my_check_sees_all(c, e)) < 0)
 		return r;
 	if (access == DB_WRITE && (r = my_lock_advisory(c, c->database, "restore", 0, e)) < 0)
 		return r;

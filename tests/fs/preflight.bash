@@ -297,10 +297,10 @@ preflight_privileges() {
 	is privileges_restore FAIL
 	if [ "$DB_ENGINE" = postgresql ]; then
 		is privileges_snapshot FAIL 'SELECT on table tag.*USAGE on schema public'
-		assert_fails ms snapshot prod poor
 	else
 		is privileges_snapshot FAIL 'SELECT, SHOW VIEW, TRIGGER on database'
 	fi
+	assert_fails ms snapshot prod poor # on MySQL the other tables are not even listed
 	sed -n '/ privileges_snapshot:/,/ privileges_restore:/p' "$CASE_DIR/text" | grep -E '^ +(GRANT|ALTER) ' | db_sql
 	preflight 1
 	is privileges_snapshot OK
