@@ -887,6 +887,8 @@ static void ops_setattr_staged(struct call *c, int64_t node, const struct stat *
 		return;
 	}
 	struct tree_node n = ops_staged_node(c->fs, &got);
+	if ((to_set & FUSE_SET_ATTR_MTIME) && !(to_set & FUSE_SET_ATTR_MTIME_NOW))
+		restores_dated(c->fs->restores, &got);
 	/* a copier's last act is to give the top directory its time */
 	if (S_ISDIR(got.mode) && (to_set & FUSE_SET_ATTR_MTIME) && !(to_set & FUSE_SET_ATTR_MTIME_NOW)) {
 		int64_t top = restores_ended(c->fs->restores, &got, fuse_req_ctx(c->req)->pid);
@@ -1294,7 +1296,8 @@ static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 	if (dir && new_dir) {
 		struct staged_node n;
 		int r = staging_rename(c.fs->staging, dir, name, new_dir, newname, flags);
-		if (r == 0 && staging_lookup(c.fs->staging, new_dir, newname, &n) == 0) {
+		if (r == 0 && staging_lookup(c.fs->staging, new_dir, newname, &n) == 0 &&
+		    (r = restores_named(c.fs->restores, &n, name, newname)) == 0) {
 			int64_t top = restores_due(c.fs->restores, &n, newname, fuse_req_ctx(req)->pid);
 			if (top) {
 				ops_defer_restore(&c, top, RESTORES_FILE);

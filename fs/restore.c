@@ -27,6 +27,7 @@ struct restores_track {
 	struct restores_track *next;
 	int64_t top;
 	pid_t pid;  /* who brought the last file */
+	bool dated; /* a file was given a time, other than the one that means unfinished */
 	bool known; /* manifest is */
 	struct manifest manifest;
 	int64_t tables;    /* node of tables/; 0: not seen yet */
@@ -479,6 +480,33 @@ static bool restores_has_manifest(struct restores *r, int64_t top)
 	struct staged_node n;
 	return staging_lookup(r->staging, top, "MANIFEST.json", &n) == 0 ||
 	       staging_lookup(r->staging, top, ".table.json", &n) == 0;
+}
+
+void restores_dated(struct restores *r, const struct staged_node *n)
+{
+	if (n->parent >= 0 || !S_ISREG(n->mode)) /* not directly in restore/ */
+		return;
+	MUTEX_GUARD(&r->mutex);
+	restores_track_of(r, n->id)->dated = n->mtime_ns >= 1000000000;
+}
+
+int restores_named(struct restores *r, const struct staged_node *n, const char *from, const char *to)
+{
+	if (n->top != n->id || !S_ISREG(n->mode) || !restore_sql_is_rsync(from, to))
+		return 0;
+	{
+		MUTEX_GUARD(&r->mutex);
+		if (restores_track_of(r, n->id)->dated)
+			return 0;
+	}
+	_cleanup_strbuf_ struct strbuf text = {0};
+	strbuf_addf(&text,
+		    "restore/%s was not restored: rsync gave it its name without its time, as --partial does with a "
+		    "file that is cut.\n\nCopy it in again, with rsync -a. If it is whole: touch "
+		    "restore/%s." RESTORES_APPLY_NAME "\n",
+		    to, to);
+	restores_write_text(r, n->id, "ERROR.txt", &text);
+	return -EBADMSG;
 }
 
 /* A .sql file whose writer says that it is whole. */

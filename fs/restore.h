@@ -40,5 +40,9 @@ int64_t restores_applied_by(struct restores *r, int64_t dir, const char *name);
 /* The set's `text` (ERROR.txt, PLAN.txt): its directory's node, and its name in it. */
 int restores_text_name(struct staging *s, int64_t top, const char *text, int64_t *ret_dir,
 		       char name[STAGING_NAME_MAX + 1]);
+/* Node n was given a time. */
+void restores_dated(struct restores *r, const struct staged_node *n);
+/* Node n is called `to` now. EBADMSG, with words beside it: a .sql file that rsync may not have finished. */
+int restores_named(struct restores *r, const struct staged_node *n, const char *from, const char *to);
 /* The last handle of a .sql file is gone, and nobody has closed it in a way that says that it is whole. */
 void restores_left(struct restores *r, int64_t top);

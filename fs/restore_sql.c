@@ -40,6 +40,12 @@ bool restore_sql_is_close(pid_t writer, pid_t thread)
 	return !(flags & PROC_EXITING);
 }
 
+bool restore_sql_is_rsync(const char *from, const char *to)
+{
+	size_t len = strlen(to);
+	return *from == '.' && !strncmp(from + 1, to, len) && from[len + 1] == '.' && strlen(from + len + 2) == 6;
+}
+
 bool restore_sql_has_end(struct staging *s, const struct staged_node *n)
 {
 	char last = '\0';

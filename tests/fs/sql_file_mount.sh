@@ -82,6 +82,19 @@ wait_for 5 "killed.sql.ERROR.txt" test -s "$R/killed.sql.ERROR.txt"
 rm "$R/killed.sql"
 wait_for 5 "the words go with the file" test ! -e "$R/killed.sql.ERROR.txt"
 
+step "rsync --partial is interrupted where a statement ends, and gives the file its name all the same"
+python3 - >"$CASE_DIR/lines.sql" <<'PY'
+print("%-127s" % "TRUNCATE TABLE tag_usage;")
+for i in range(40000):
+    print("%-127s" % f"INSERT INTO tag_usage VALUES ('1','{i}','{i}','x','0','0');")
+PY
+for o in -a -r; do
+	! timeout -s INT 2 rsync $o --partial --bwlimit=1000 "$CASE_DIR/lines.sql" "$R/lines.sql" || fail "rsync was too quick"
+	unchanged "rsync $o --partial"
+	wait_for 5 "lines.sql.ERROR.txt" test -s "$R/lines.sql.ERROR.txt"
+	rm "$R/lines.sql"
+done
+
 step "cut, broken and empty files"
 head -c 200000 "$CASE_DIR/good.sql" >"$CASE_DIR/cut.sql"
 assert_errno "Bad message" cp "$CASE_DIR/cut.sql" "$R/cut.sql"
