@@ -393,26 +393,24 @@ int snap_get(struct tree *t, int64_t id, const struct tree_wait *w, struct snap 
 	return 0;
 }
 
+int tree_names(struct tree *t, int64_t snapshot, const struct tree_wait *w, int64_t *ret, struct err *e)
+{
+	struct version_info index;
+	int r = w ? names_index(t->catalog, snapshot, &index, e) : names_version(t->catalog, snapshot, &index, e);
+	if (r < 0)
+		return r == -ENOENT && !w ? TREE_MUST_WAIT : r;
+	*ret = index.id;
+	version_info_done(&index);
+	return 0;
+}
+
 int snap_names(struct tree *t, struct snap *s, const struct tree_wait *w, int64_t *ret, struct err *e)
 {
 	*ret = atomic_load(&s->names);
-	if (*ret)
-		return 0;
-	struct version_info index;
-	int r = names_version(t->catalog, s->id, &index, e);
-	if (r == -ENOENT && !w)
-		return TREE_MUST_WAIT;
-	if (r == -ENOENT) {
-		r = names_build(t->catalog, s->id, e);
-		if (r == 0)
-			r = names_version(t->catalog, s->id, &index, e);
-	}
-	if (r < 0)
-		return r;
-	*ret = index.id;
-	atomic_store(&s->names, index.id);
-	version_info_done(&index);
-	return 0;
+	int r = *ret ? 0 : tree_names(t, s->id, w, ret, e);
+	if (r == 0)
+		atomic_store(&s->names, *ret);
+	return r;
 }
 
 const struct version_info *snap_table(const struct snap *s, uint32_t ordinal)

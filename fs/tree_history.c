@@ -82,24 +82,6 @@ static int history_by_moment(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-static int history_index(struct tree *t, int64_t snapshot, const struct tree_wait *w, int64_t *ret, struct err *e)
-{
-	struct version_info index;
-	int r = names_version(t->catalog, snapshot, &index, e);
-	if (r == -ENOENT && !w)
-		return TREE_MUST_WAIT;
-	if (r == -ENOENT) {
-		r = names_build(t->catalog, snapshot, e);
-		if (r == 0)
-			r = names_version(t->catalog, snapshot, &index, e);
-	}
-	if (r < 0)
-		return r;
-	*ret = index.id;
-	version_info_done(&index);
-	return 0;
-}
-
 static int history_load(struct tree *t, struct history_set *s, const struct tree_wait *w, struct err *e)
 {
 	struct snapshot_list list = {0};
@@ -111,7 +93,7 @@ static int history_load(struct tree *t, struct history_set *s, const struct tree
 	for (size_t k = 0; k < list.n && r == 0; k++) {
 		struct history_snapshot *h = &s->v[s->n];
 		*h = (struct history_snapshot){.id = list.v[k].id, .taken_ms = list.v[k].taken_ms};
-		r = history_index(t, h->id, w, &h->index, e);
+		r = tree_names(t, h->id, w, &h->index, e);
 		if (r == -ENOENT) { /* removed meanwhile */
 			r = 0;
 			continue;

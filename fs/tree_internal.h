@@ -98,7 +98,8 @@ int tree_summary(struct tree *t, size_t source, size_t *ret_n, int64_t *ret_ms, 
 /* A complete snapshot's description; waits for an unfinished one. The caller puts it back. */
 int snap_get(struct tree *t, int64_t id, const struct tree_wait *w, struct snap **ret, struct err *e);
 void snap_put(struct tree *t, struct snap *s);
-/* Its index of entities; one that is missing is made where waiting is allowed. */
+/* A snapshot's index of entities; one that is missing is made where waiting is allowed. */
+int tree_names(struct tree *t, int64_t snapshot, const struct tree_wait *w, int64_t *ret, struct err *e);
 int snap_names(struct tree *t, struct snap *s, const struct tree_wait *w, int64_t *ret, struct err *e);
 const struct version_info *snap_table(const struct snap *s, uint32_t ordinal);
 /* Table by the name of its folder (or, without ".jsonl", of its archive file). */

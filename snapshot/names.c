@@ -188,11 +188,11 @@ int names_lookup(struct catalog *c, int64_t version_id, const char *path, size_t
 	return err_set(e, ENOENT, "there is no entity \"%.*s\"", (int)(len < 300 ? len : 300), path);
 }
 
-static int names_index(struct catalog *c, int64_t snapshot_id, struct version_info *ret, struct err *e)
+int names_index(struct catalog *c, int64_t snapshot_id, struct version_info *ret, struct err *e)
 {
-	int r = names_version(c, snapshot_id, ret, NULL);
+	int r = names_version(c, snapshot_id, ret, e);
 	if (r != -ENOENT)
-		return r < 0 ? names_version(c, snapshot_id, ret, e) : 0;
+		return r;
 	r = names_build(c, snapshot_id, e);
 	return r < 0 ? r : names_version(c, snapshot_id, ret, e);
 }
