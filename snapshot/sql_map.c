@@ -127,6 +127,9 @@ static int map_columns(struct sql_map *m, struct err *e)
 		place[column] = m->target[i] = m->load.n_columns;
 		m->load.columns[m->load.n_columns++] = t->columns[column];
 	}
+	/* A load without columns is one of all columns. */
+	if (!given && n_stored)
+		return err_set(e, EBADMSG, "no column of table %s is given but generated ones", t->name);
 	if (given == n_stored)
 		map_make_codec(m, place);
 	return 0;

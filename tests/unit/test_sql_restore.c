@@ -228,6 +228,8 @@ static void refusals(void **state)
 	     -EBADMSG},
 	    {"INSERT INTO entity VALUES (1);", "line 1: 1 values for table entity, which has 3 columns, 2 of them not",
 	     -EBADMSG},
+	    {"INSERT INTO entity (name) VALUES ('a');", "line 1: no column of table entity is given but generated",
+	     -EBADMSG},
 	    {"INSERT INTO entity (id) VALUES (1, 2);", "line 1: 2 values for the 1 columns", -EBADMSG},
 	    {"TRUNCATE entity;\nINSERT INTO entity VALUES (1, '{');", "line 2: table entity, column json: neither JSON",
 	     -EBADMSG},
