@@ -24,9 +24,10 @@
 struct counted {
 	int64_t before, after;
 	struct changes changes;
-	struct strbuf text;
-	int refs;      /* under the mutex */
-	uint64_t used; /* under the mutex */
+	struct strbuf text; /* the summary, */
+	struct err damage;  /* or why there is none */
+	int refs;           /* under the mutex */
+	uint64_t used;      /* under the mutex */
 };
 
 /* A pair that somebody counts now; lives on the counter's stack. */
@@ -131,14 +132,16 @@ static void counted_put(struct counted_ref *r)
 
 #define _cleanup_counted_ _cleanup_(counted_put)
 
+/* What has damage is not kept for the next one who asks: it may have been a disk that answers again. */
 static int counted_make(struct tree *t, struct counting *busy, const atomic_bool *stop, struct counted **ret,
 			struct err *e)
 {
 	struct counted_cache *cc = t->counted;
-	struct counted *c = xcalloc(1, sizeof *c), *out = c;
+	struct counted *c = xcalloc(1, sizeof *c), *out = NULL;
 	c->before = busy->before;
 	c->after = busy->after;
-	int r = changes_count(t->catalog, c->before, c->after, stop, &c->changes, e);
+	c->refs = 1;
+	int r = changes_count(t->catalog, c->before, c->after, stop, &c->changes, &c->damage);
 	if (r == 0)
 		changes_text(&c->changes, &c->text);
 	{
@@ -147,14 +150,23 @@ static int counted_make(struct tree *t, struct counting *busy, const atomic_bool
 		while (*at != busy)
 			at = &(*at)->next;
 		*at = busy->next;
-		if (r == 0) {
-			*ret = c;
+		if (r == 0)
 			out = counted_keep(cc, c);
-		}
 		(void)pthread_cond_broadcast(&cc->done);
 	}
 	counted_free(out);
+	if (r == 0 || c->changes.n) {
+		*ret = c;
+		return 0;
+	}
+	(void)err_set(e, -r, "%s", c->damage.msg);
+	counted_free(c);
 	return r;
+}
+
+static int counted_whole(const struct counted *c, struct err *e)
+{
+	return c->damage.code ? err_set(e, c->damage.code, "%s", c->damage.msg) : 0;
 }
 
 static void counted_pause(struct counted_cache *cc)
@@ -262,11 +274,12 @@ static int pair_table(const struct pair *p, const struct ino *i, struct table_pa
 	return 0;
 }
 
-/* Whether added/, removed/ or changed/ has a folder for the table; one that only one side has is there without rows,
- * too. */
+/* Whether added/, removed/ or changed/ has a folder for the table: one that only one side has is there without rows,
+ * too, one that cannot be read is in all three, so that reading it tells. */
 static bool table_shows(const struct changes_table *t, enum change kind)
 {
-	return t->n[kind] || (kind == CHANGE_ADDED && !t->is_before) || (kind == CHANGE_REMOVED && !t->is_after);
+	return t->n[kind] || t->damaged || (kind == CHANGE_ADDED && !t->is_before) ||
+	       (kind == CHANGE_REMOVED && !t->is_after);
 }
 
 static uint64_t table_ino(const struct ino *dir, enum change kind, const struct changes_table *t, struct err *e)
@@ -318,6 +331,8 @@ static int changes_getattr(struct tree *t, uint64_t number, const struct ino *i,
 	}
 	r = counted_get(t, p.before->id, p.after->id, w, &c, e);
 	if (r == 0)
+		r = counted_whole(c.counted, e);
+	if (r == 0)
 		tree_fill(t, ret, number, TREE_FILE, 1, c.counted->text.len, pair_ms(&p));
 	return r;
 }
@@ -332,6 +347,8 @@ static int changes_text_of(struct tree *t, const struct ino *i, const struct tre
 	int r = pair_get(t, i, w, &p, e);
 	if (r == 0)
 		r = counted_get(t, p.before->id, p.after->id, w, &c, e);
+	if (r == 0)
+		r = counted_whole(c.counted, e);
 	if (r == 0)
 		strbuf_add(out, c.counted->text.data, c.counted->text.len);
 	return r;

@@ -174,30 +174,48 @@ int changes_schema(struct catalog *c, int64_t before, int64_t after, bool *ret, 
 	return r;
 }
 
+/* The tables that differ into *ch. A damaged one does not keep the others from being told: -EIO at the end. */
+static int changes_count_tables(struct catalog *c, const struct table_pairs *pairs, const atomic_bool *stop,
+				struct changes *ch, struct err *e)
+{
+	int r = 0, damage = 0;
+	ch->v = xcalloc(pairs->n + 1, sizeof *ch->v);
+	for (size_t i = 0; r == 0 && i < pairs->n; i++) {
+		const struct table_pair *p = &pairs->v[i];
+		if (table_pair_same(p)) {
+			ch->same++;
+			ch->same_rows += p->after->rows;
+			continue;
+		}
+		struct changes_table *t = &ch->v[ch->n++];
+		struct err why = ERR_INIT;
+		r = changes_count_table(c, p, stop, t, &why);
+		if (r < 0 && (r != -EIO || !damage))
+			(void)err_set(e, -r, "table %s: %s", t->name, why.msg);
+		if (r == -EIO) {
+			memset(t->n, 0, sizeof t->n);
+			t->damaged = true;
+			damage = r;
+			r = 0;
+		}
+	}
+	return r < 0 ? r : damage;
+}
+
 int changes_count(struct catalog *c, int64_t before, int64_t after, const atomic_bool *stop, struct changes *ret,
 		  struct err *e)
 {
 	struct table_pairs pairs;
-	struct changes ch = {0};
+	*ret = (struct changes){0};
 	int r = table_pairs_load(c, before, after, &pairs, e);
 	if (r < 0)
 		return r;
-	ch.v = xcalloc(pairs.n + 1, sizeof *ch.v);
-	for (size_t i = 0; r == 0 && i < pairs.n; i++) {
-		if (table_pair_same(&pairs.v[i])) {
-			ch.same++;
-			ch.same_rows += pairs.v[i].after->rows;
-		} else {
-			r = changes_count_table(c, &pairs.v[i], stop, &ch.v[ch.n++], e);
-		}
-	}
-	table_pairs_done(&pairs);
+	r = changes_schema(c, before, after, &ret->schema, e);
 	if (r == 0)
-		r = changes_schema(c, before, after, &ch.schema, e);
-	if (r < 0)
-		changes_done(&ch);
-	else
-		*ret = ch;
+		r = changes_count_tables(c, &pairs, stop, ret, e);
+	table_pairs_done(&pairs);
+	if (r < 0 && r != -EIO)
+		changes_done(ret);
 	return r;
 }
 

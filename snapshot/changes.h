@@ -41,6 +41,7 @@ struct changes_table {
 	uint64_t n[CHANGE_KINDS];
 	bool is_before, is_after; /* which side has it */
 	bool altered;             /* both have it, and it is described differently */
+	bool damaged;             /* rows of it cannot be read: there are no counts */
 	size_t ordinal_before, ordinal_after;
 	uint64_t rows_before, rows_after;
 };
@@ -51,7 +52,9 @@ struct changes {
 	uint64_t same_rows;
 	bool schema; /* schema.sql differs */
 };
-/* stop (NULL: none): set by another thread, it ends the counting with EINTR. */
+/* stop (NULL: none): set by another thread, it ends the counting with EINTR. -EIO: where tables are `damaged`, *ret has
+ * them and the others all the same; after any other failure it is empty. The caller ends it with changes_done always.
+ */
 int changes_count(struct catalog *c, int64_t before, int64_t after, const atomic_bool *stop, struct changes *ret,
 		  struct err *e);
 void changes_done(struct changes *ch);
@@ -59,7 +62,8 @@ static inline bool changes_any(const struct changes *ch)
 {
 	return ch->n || ch->schema;
 }
-/* The summary for people and awk; it has no names of snapshots in it, so that renaming one changes nothing. */
+/* The summary for people and awk, where changes_count gave 0; it has no names of snapshots in it, so that renaming one
+ * changes nothing. */
 void changes_text(const struct changes *ch, struct strbuf *out);
 int changes_schema(struct catalog *c, int64_t before, int64_t after, bool *ret, struct err *e);
 

@@ -197,13 +197,13 @@ static int cli_diff_stat(struct cli *c, int64_t a, int64_t b, bool *ret_differs,
 	_cleanup_strbuf_ struct strbuf text = {0};
 	struct changes ch;
 	int r = changes_count(engine_catalog(c->g), a, b, NULL, &ch, e);
-	if (r < 0)
-		return r;
-	changes_text(&ch, &text);
-	(void)fputs(strbuf_str(&text), stdout);
-	*ret_differs = changes_any(&ch);
+	if (r == 0) {
+		changes_text(&ch, &text);
+		(void)fputs(strbuf_str(&text), stdout);
+		*ret_differs = changes_any(&ch);
+	}
 	changes_done(&ch);
-	return 0;
+	return r;
 }
 
 int cli_diff(struct cli *c)

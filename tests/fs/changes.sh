@@ -195,4 +195,22 @@ for i in 1 2 3 4 5 6; do
 done
 wait "${readers[@]}"
 for i in 2 3 4 5 6; do assert_same "$CASE_DIR/at_once1" "$CASE_DIR/at_once$i" "read at once"; done
+
+step "a damaged table is an error, the others are read"
+db_sql "UPDATE table_entity SET json = jsonb_set(json, '{description}', '\"once more\"') WHERE id = (SELECT min(id) FROM table_entity);
+	UPDATE tag_usage SET state = state + 1;"
+mkdir "$P/snapshots/w"
+ls "$P/snapshots/w" >/dev/null
+W=$C/z..w
+tags=$(find "$W/changed/tag_usage" -type f | wc -l)
+[ "$tags" -gt 100 ] || fail "tags changed: $tags"
+inode=$(stat -c %i "$W"/changed/table_entity/*.after)
+umount_fs
+sqlite3 "$CATALOG" "UPDATE pack SET data = substr(data, 1, length(data) / 2) WHERE id = ($inode & ((1 << 57) - 1)) >> 16"
+mount_fs
+assert_errno "Input/output error" cat "$W/summary.txt"
+assert_errno "Input/output error" find "$W/changed/table_entity" -name 'x*'
+assert_eq "$tags" "$(find "$W/changed/tag_usage" -type f -exec cat {} + | grep -c '^{')" "rows of another table"
+assert_has "$(tail -n 5 "$CASE_DIR/daemon.log")" 'table table_entity: pack [0-9]+ is damaged' "the daemon's words"
+assert_exit 2 ms diff --stat prod z w
 umount_fs

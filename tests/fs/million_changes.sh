@@ -105,6 +105,13 @@ start=$(now_ms)
 assert_eq $((2 * N + 2)) "$(ls -f "$D" | wc -l)" "ls -f | wc -l"
 echo "listed in $(($(now_ms) - start)) ms"
 assert_eq $((N / 2)).json.after "$(ls -f "$D" | sed -n "$((N + 2))p")" "the entry in the middle"
+cat "$P/changes/d..c/summary.txt" >"$CASE_DIR/summary" &
+reader=$!
+sleep 0.1
+ls "$P/changes" "$P/changes/d..c" "$P/snapshots/d/tables" >/dev/null
+kill -0 $reader 2>/dev/null || fail "ls of the pair waited until its $N changes were counted"
+wait $reader
+assert_eq "0 0 $N" "$(awk '$6 == "total" { print $1, $2, $3 }' "$CASE_DIR/summary")" "d..c"
 kb=$(awk '/^VmHWM/ { print $2 }' "/proc/$DAEMON_PID/status")
 echo "the daemon's memory has been at most $((kb / 1024)) MiB"
 [ "$kb" -lt $((96 * 1024)) ] || fail "$kb kB of memory"

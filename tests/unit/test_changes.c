@@ -356,6 +356,42 @@ static void test_pages(void **state)
 	assert_int_equal(removed, 2001);
 }
 
+/* A table that cannot be read is told, and the others are counted. */
+static void test_damage(void **state)
+{
+	struct world *w = *state;
+	struct version_info v;
+	struct row_cursor *rc;
+	struct stored_row row;
+	struct err e = ERR_INIT;
+	struct changes ch;
+	sqlite3 *h;
+	int64_t a = take(w, "a");
+	sql(w, "UPDATE keyed SET json = '{}' WHERE id = 7; UPDATE names SET v = 0 WHERE v = 3; DELETE FROM bag");
+	int64_t b = take(w, "b");
+	assert_int_equal(catalog_table(w->catalog, b, "keyed", &v, NULL), 0);
+	assert_int_equal(row_cursor_open(&rc, w->catalog, v.id, 6, NULL), 0);
+	assert_int_equal(row_cursor_next(rc, &row, NULL), 1);
+	_cleanup_free_ char *damage = xasprintf(
+	    "UPDATE pack SET data = substr(data, 1, length(data) / 2) WHERE id = %lld", (long long)row.ref.pack);
+	row_cursor_close(rc);
+	version_info_done(&v);
+	engine_close(w->engine);
+	assert_int_equal(sqlite3_open(w->config.catalog_path, &h), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(h, damage, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_changes(h), 1);
+	sqlite3_close(h);
+	assert_int_equal(engine_open(&w->engine, &w->config, &e), 0);
+	w->catalog = engine_catalog(w->engine);
+	assert_int_equal(changes_count(w->catalog, a, b, NULL, &ch, &e), -EIO);
+	assert_memory_equal(e.msg, "table keyed: ", strlen("table keyed: "));
+	assert_int_equal(ch.n, 3);
+	assert_true(ch.v[1].damaged && !strcmp(ch.v[1].name, "keyed"));
+	assert_true(!ch.v[0].damaged && ch.v[0].n[CHANGE_REMOVED] == 3008);
+	assert_true(!ch.v[2].damaged && ch.v[2].n[CHANGE_CHANGED] == 1);
+	changes_done(&ch);
+}
+
 static void test_stop(void **state)
 {
 	struct world *w = *state;
@@ -375,6 +411,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_schemas, world_new, world_end),
 	    cmocka_unit_test_setup_teardown(test_other_keys, world_new, world_end),
 	    cmocka_unit_test_setup_teardown(test_pages, world_new, world_end),
+	    cmocka_unit_test_setup_teardown(test_damage, world_new, world_end),
 	    cmocka_unit_test_setup_teardown(test_stop, world_new, world_end),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
