@@ -599,6 +599,9 @@ struct row_cursor {
 	struct pack *pack;
 	uint32_t at; /* rows of the extent already given */
 	bool end;
+	bool sparse;       /* what is shared with another version is left out */
+	unsigned few;      /* rows of the pack that were given so far, */
+	struct strbuf key; /* with this key */
 };
 
 void row_cursor_close(struct row_cursor *rc)
@@ -608,6 +611,7 @@ void row_cursor_close(struct row_cursor *rc)
 	pack_put(rc->pack);
 	blob_put(rc->version);
 	place_done(&rc->place);
+	strbuf_done(&rc->key);
 	free(rc);
 }
 
@@ -655,6 +659,20 @@ static int cursor_settle(struct row_cursor *rc, struct err *e)
 	return !rc->end;
 }
 
+#define CURSOR_FEW 4U
+
+/* Where most rows are left out, the key of this one alone is made; those of the whole pack, when several of it come. */
+static int cursor_key(struct row_cursor *rc, struct stored_row *row, struct err *e)
+{
+	if (!rc->sparse || ++rc->few > CURSOR_FEW)
+		return stored_row_key(row, e);
+	strbuf_clear(&rc->key);
+	int r = pack_key_of(rc->pack, row->ref.index, &rc->key, e);
+	row->key = strbuf_str(&rc->key);
+	row->key_len = rc->key.len;
+	return r;
+}
+
 int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e)
 {
 	int r = cursor_settle(rc, e);
@@ -663,6 +681,7 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 	if (!rc->pack || rc->pack->id != rc->place.extent.pack) {
 		pack_put(rc->pack);
 		rc->pack = NULL;
+		rc->few = 0;
 		r = pack_get(rc->catalog, rc->place.extent.pack, &rc->pack, e);
 		if (r < 0)
 			/* A page names it: its absence is damage, not "no such row". */
@@ -672,7 +691,7 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 	}
 	r = stored_row_fill(rc->pack, rc->place.extent.first + rc->at, rc->place.row + rc->at, ret, e);
 	if (r == 0)
-		r = stored_row_key(ret, e);
+		r = cursor_key(rc, ret, e);
 	if (r < 0)
 		return r;
 	rc->at++;
@@ -707,6 +726,7 @@ static int cursor_skip_pages(struct row_cursor *a, struct row_cursor *b, struct 
 
 int row_cursor_skip_shared(struct row_cursor *a, struct row_cursor *b, struct err *e)
 {
+	a->sparse = b->sparse = true;
 	for (;;) {
 		int r = cursor_skip_pages(a, b, e);
 		if (r == 0)
