@@ -328,6 +328,7 @@ static struct snap *snap_recheck(struct tree *t, int64_t id, int64_t version)
 		struct snap *s = t->snaps[k];
 		if (s && s->id == id) {
 			s->checked = version;
+			atomic_store(&s->names, 0); /* it may be another one now */
 			s->refs++;
 			s->used = ++t->clock;
 			return s;

@@ -259,7 +259,8 @@ static int history_folder_ino(struct tree *t, const struct history_set *s, const
 		struct names_entry n;
 		int64_t index = history_change_index(s, k);
 		int r = names_lookup(t->catalog, index, f->leaf.data, f->leaf.len, &nc, &n, e);
-		if (r == -ENOENT) {
+		if (r == -ENOENT || (r == 0 && n.again)) { /* those that share its name have no folder of their own */
+			names_cursor_close(TAKE_PTR(nc));
 			r = names_cursor_seek(&nc, t->catalog, index, f->dir.data, f->dir.len, e);
 			if (r == 0)
 				r = names_cursor_next(nc, &n, e);

@@ -243,6 +243,7 @@ int catalog_open(struct catalog **ret, const char *path, enum catalog_mode mode,
 	(void)pthread_mutex_init(&c->read_mutex, NULL);
 	(void)pthread_mutex_init(&c->codec_mutex, NULL);
 	(void)pthread_mutex_init(&c->watch_mutex, NULL);
+	(void)pthread_mutex_init(&c->names_mutex, NULL);
 	c->packs = pack_cache_new(CATALOG_CACHE_DEFAULT / 8 * 7);
 	c->blobs = blob_cache_new(CATALOG_CACHE_DEFAULT / 8);
 	struct store_db *db = store_open(c, false, mode == CATALOG_READ, e);

@@ -65,6 +65,23 @@ static int verify_version(struct catalog *c, const struct version_info *v, struc
 	return 0;
 }
 
+/* 1: the index of entities is damaged. Later snapshots would take that over, and it can be made anew. */
+static int verify_names(struct catalog *c, int64_t snapshot_id, const char *label, struct hasher *h,
+			struct strbuf *report)
+{
+	_cleanup_(version_info_done) struct version_info names = {0};
+	struct err why = ERR_INIT;
+	int r = names_version(c, snapshot_id, &names, &why);
+	if (r == 0)
+		r = verify_version(c, &names, h, &why);
+	if (r == 0 || r == -ENOENT)
+		return 0;
+	bool dropped = r == -EIO && names_forget(c, snapshot_id, NULL) == 0;
+	strbuf_addf(report, "%s%sthe index of entities: %s%s\n", label, *label ? ": " : "", why.msg,
+		    dropped ? " (it was dropped and is made anew when somebody asks)" : "");
+	return 1;
+}
+
 static int verify_snapshot(struct catalog *c, int64_t snapshot_id, const char *label, struct strbuf *report,
 			   struct err *e)
 {
@@ -79,12 +96,8 @@ static int verify_snapshot(struct catalog *c, int64_t snapshot_id, const char *l
 		}
 	}
 	version_list_done(&tables);
-	_cleanup_(version_info_done) struct version_info names = {0};
-	struct err why = ERR_INIT;
-	if (r == 0 && names_version(c, snapshot_id, &names, &why) == 0 && verify_version(c, &names, h, &why) < 0) {
-		bad++;
-		strbuf_addf(report, "%s%sthe index of entities: %s\n", label, *label ? ": " : "", why.msg);
-	}
+	if (r == 0)
+		bad += verify_names(c, snapshot_id, label, h, report);
 	_cleanup_strbuf_ struct strbuf schema = {0};
 	struct manifest m = {0};
 	if (r == 0)

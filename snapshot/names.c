@@ -305,6 +305,21 @@ void names_changes_free(struct names_changes *n)
 	free(n);
 }
 
+/* A name. One with half a character in it (\ud800), which is no text, is spelled as the document has it. */
+static bool names_text(const char *doc, size_t len, const char *member, struct strbuf *out)
+{
+	const char *value;
+	size_t n;
+	if (json_text_member(doc, len, member, strlen(member), &value, &n) != 1 || n < 2 || *value != '"')
+		return false;
+	strbuf_clear(out);
+	if (!json_text_unquote(value + 1, n - 2, out)) {
+		strbuf_clear(out);
+		strbuf_add(out, value + 1, n - 2);
+	}
+	return true;
+}
+
 static int names_note(struct names_changes *n, struct sorter **into, const void *key, size_t key_len, const char *line,
 		      size_t len, struct err *e)
 {
@@ -319,8 +334,8 @@ static int names_note(struct names_changes *n, struct sorter **into, const void 
 		doc = strbuf_str(&n->doc);
 		doc_len = n->doc.len;
 	}
-	bool full = names_member(doc, doc_len, "fullyQualifiedName", &n->fqn);
-	if (!full && !(n->by_name && names_member(doc, doc_len, "name", &n->fqn)))
+	bool full = names_text(doc, doc_len, "fullyQualifiedName", &n->fqn);
+	if (!full && !(n->by_name && names_text(doc, doc_len, "name", &n->fqn)))
 		return 0;
 	strbuf_clear(&n->path);
 	names_path(strbuf_str(&n->type), strbuf_str(&n->fqn), n->fqn.len, !full, &n->path);
@@ -513,23 +528,21 @@ static int names_drop(void *arg, const struct stream_row *row, struct err *e)
 }
 
 /* What goes: names that were removed, and all that the base has of tables that are gone or told as a whole. */
-static int names_removed(struct union_stream *u, struct catalog *c, int64_t base_id, const struct version_info *index,
-			 const struct names_table *t, size_t n, struct err *e)
+static int names_removed(struct union_stream *u, struct catalog *c, const struct version_list *base,
+			 const struct version_info *index, const struct names_table *t, size_t n, struct err *e)
 {
-	struct version_list base = {0};
 	struct row_stream *part;
-	int r = base_id ? catalog_tables(c, base_id, &base, e) : 0;
-	for (size_t i = 0; r == 0 && i < base.n; i++) {
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < base->n; i++) {
 		size_t k = 0;
-		while (k < n && strcmp(t[k].table, base.v[i].name))
+		while (k < n && strcmp(t[k].table, base->v[i].name))
 			k++;
 		if (k < n && !t[k].whole)
 			continue;
-		r = table_stream_new(&part, c, index->id, base.v[i].name, e);
+		r = table_stream_new(&part, c, index->id, base->v[i].name, e);
 		if (r == 0)
 			r = union_add(u, &part, e);
 	}
-	version_list_done(&base);
 	for (size_t i = 0; r == 0 && i < n; i++)
 		if (t[i].changes && !t[i].whole)
 			r = union_add_sorter(u, &t[i].changes->removed, e);
@@ -543,13 +556,17 @@ int names_write(struct catalog *c, int64_t base_id, const struct names_table *t,
 	_cleanup_(cleanup_splice) struct splice *splice = NULL;
 	_cleanup_(cleanup_row_stream) struct row_stream *removed = NULL, *added = NULL;
 	_cleanup_(version_info_done) struct version_info base = {0};
-	int r = base_id ? names_version(c, base_id, &base, e) : 0;
+	_cleanup_(version_list_done) struct version_list tables = {0};
+	/* In this order: of a base that is removed meanwhile there is no index, rather than one without tables. */
+	int r = base_id ? catalog_tables(c, base_id, &tables, e) : 0;
+	if (r == 0 && base_id)
+		r = names_version(c, base_id, &base, e);
 	if (r == -ENOENT)
 		return 1;
 	struct union_stream *u = union_new();
 	removed = &u->base;
 	if (r == 0)
-		r = names_removed(u, c, base_id, &base, t, n, e);
+		r = names_removed(u, c, &tables, &base, t, n, e);
 	u = union_new();
 	added = &u->base;
 	for (size_t i = 0; r == 0 && i < n; i++)
@@ -576,40 +593,120 @@ int names_write(struct catalog *c, int64_t base_id, const struct names_table *t,
 
 /* ---- making a missing one ---- */
 
-static int names_collect(struct catalog *c, const struct version_info *v, struct names_changes **ret, struct err *e)
+static int collect_gone(void *arg, const struct stream_row *row, struct err *e)
+{
+	return names_changes_remove(arg, row->key, row->key_len, row->line, row->line_len, e);
+}
+
+static int collect_new(void *arg, const struct stream_row *row, struct err *e)
+{
+	return names_changes_add(arg, row->key, row->key_len, row->line, row->line_len, e);
+}
+
+static int collect_changed(void *arg, const struct stream_row *old, const struct stream_row *new, struct err *e)
+{
+	int r = collect_gone(arg, old, e);
+	return r < 0 ? r : collect_new(arg, new, e);
+}
+
+/* What changed in a table since `base`, which has the same description; NULL: all of it. */
+static int names_collect(struct catalog *c, const struct version_info *base, const struct version_info *v,
+			 struct names_changes **ret, struct err *e)
 {
 	const struct row_codec *codec;
-	_cleanup_(cleanup_row_cursor) struct row_cursor *rows = NULL;
-	struct stored_row row;
+	_cleanup_(cleanup_row_stream) struct row_stream *old = NULL, *new = NULL;
 	int r = catalog_codec(c, v->codec_id, &codec, e);
 	if (r < 0)
 		return r;
 	r = names_changes_new(ret, c, codec, e);
 	if (r < 0 || !*ret)
 		return r;
-	r = row_cursor_open(&rows, c, v->id, 0, e);
-	while (r == 0 && (r = row_cursor_next(rows, &row, e)) == 1)
-		r = names_changes_add(*ret, row.key, row.key_len, row.line, row.line_len, e);
+	r = stream_version(&old, c, base ? base->id : 0, e);
+	if (r == 0)
+		r = stream_version(&new, c, v->id, e);
+	struct merge_sink sink = {*ret, collect_gone, collect_new, NULL, collect_changed};
+	return r < 0 ? r : merge_streams(old, new, &sink, e);
+}
+
+/* From the index of snapshot base_id (0: none). 1: that is missing or damaged. */
+static int names_build_from(struct catalog *c, int64_t snapshot_id, int64_t base_id, struct err *e)
+{
+	_cleanup_(version_list_done) struct version_list tables = {0}, base = {0};
+	_cleanup_(cleanup_snapshot_writer) struct snapshot_writer *w = NULL;
+	int r = snapshot_writer_new(&w, c, 0, now_ms(), e); /* holds the packs it reads, too */
+	if (r == 0)
+		r = catalog_tables(c, snapshot_id, &tables, e);
+	if (r == 0 && base_id)
+		r = catalog_tables(c, base_id, &base, e);
+	struct names_table *t = xcalloc(tables.n + 1, sizeof *t);
+	for (size_t i = 0; r == 0 && i < tables.n; i++) {
+		const struct version_info *v = &tables.v[i], *old = NULL;
+		for (size_t k = 0; k < base.n && !old; k++)
+			if (!strcmp(base.v[k].name, v->name) && base.v[k].codec_id == v->codec_id)
+				old = &base.v[k];
+		t[i] = (struct names_table){.table = v->name, .whole = !old};
+		if (!old || old->id != v->id)
+			r = names_collect(c, old, v, &t[i].changes, e);
+	}
+	if (r == 0) {
+		snapshot_writer_set_base(w, base_id);
+		r = snapshot_writer_commit_names(w, snapshot_id, t, tables.n, e);
+	}
+	for (size_t i = 0; i < tables.n; i++)
+		names_changes_free(t[i].changes);
+	free(t);
+	return base_id && r == -EIO ? 1 : r;
+}
+
+/* The snapshot of the same source with an index that was taken next before or after this one. */
+static int names_nearest(struct catalog *c, int64_t snapshot_id, int64_t *ret, struct err *e)
+{
+	struct store_db *db = store_read_begin(c, e);
+	if (!db)
+		return err_code(e);
+	int r = 0, step = SQLITE_DONE;
+	*ret = 0;
+	sqlite3_stmt *st = store_stmt(db, STMT_NAMES_NEAREST, e);
+	if (st) {
+		sqlite3_bind_int64(st, 1, snapshot_id);
+		step = sqlite3_step(st);
+	}
+	if (step == SQLITE_ROW)
+		*ret = sqlite3_column_int64(st, 0);
+	else if (!st || step != SQLITE_DONE)
+		r = store_error(db, "looking for an index of entities", e);
+	if (st)
+		(void)sqlite3_reset(st);
+	store_read_end(c, db);
 	return r;
 }
 
 int names_build(struct catalog *c, int64_t snapshot_id, struct err *e)
 {
-	struct version_list tables = {0};
-	_cleanup_(cleanup_snapshot_writer) struct snapshot_writer *w = NULL;
-	int r = snapshot_writer_new(&w, c, 0, now_ms(), e); /* holds the packs it reads, too */
-	if (r == 0)
-		r = catalog_tables(c, snapshot_id, &tables, e);
-	struct names_table *t = xcalloc(tables.n + 1, sizeof *t);
-	for (size_t i = 0; r == 0 && i < tables.n; i++) {
-		t[i] = (struct names_table){.table = tables.v[i].name, .whole = true};
-		r = names_collect(c, &tables.v[i], &t[i].changes, e);
+	MUTEX_GUARD(&c->names_mutex); /* all who wait for it find it made */
+	struct version_info made;
+	int64_t base_id;
+	int r = names_version(c, snapshot_id, &made, NULL);
+	if (r == 0) {
+		version_info_done(&made);
+		return 0;
 	}
-	if (r == 0)
-		r = snapshot_writer_commit_names(w, snapshot_id, t, tables.n, e);
-	for (size_t i = 0; i < tables.n; i++)
-		names_changes_free(t[i].changes);
-	free(t);
-	version_list_done(&tables);
+	r = names_nearest(c, snapshot_id, &base_id, e);
+	if (r == 0 && base_id)
+		r = names_build_from(c, snapshot_id, base_id, e);
+	if (r == 1 || (r == 0 && !base_id))
+		r = names_build_from(c, snapshot_id, 0, e);
 	return r;
+}
+
+int names_forget(struct catalog *c, int64_t snapshot_id, struct err *e)
+{
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
+	if (!db)
+		return err_code(e);
+	sqlite3_stmt *st = store_stmt(db, STMT_NAMES_DELETE, e);
+	if (!st)
+		return store_write_end(c, db, err_code(e), e);
+	sqlite3_bind_int64(st, 1, snapshot_id);
+	return store_write_end(c, db, store_run(db, st, "forgetting an index of entities", e), e);
 }

@@ -40,6 +40,8 @@ int names_version(struct catalog *c, int64_t snapshot_id, struct version_info *r
 int names_build(struct catalog *c, int64_t snapshot_id, struct err *e);
 /* The same, made when it is missing. */
 int names_index(struct catalog *c, int64_t snapshot_id, struct version_info *ret, struct err *e);
+/* Forgets an index that is damaged, so that it is made anew. */
+int names_forget(struct catalog *c, int64_t snapshot_id, struct err *e);
 
 struct names_cursor;
 /* From entry number `first`, or from the first entry whose path is not below `path`. next: 1, 0 at the end, -errno. */

@@ -44,8 +44,16 @@ static const char *const stmt_sql[STMT_MAX] = {
     [STMT_SNAPSHOT_TABLE_INSERT] = "INSERT INTO snapshot_table VALUES(?1, ?2, ?3, ?4)",
     [STMT_NAMES] = "SELECT " VERSION_COLUMNS " FROM (SELECT version_id, 0 AS ordinal, 'entities' AS name"
 		   " FROM snapshot_names WHERE snapshot_id=?1) t JOIN version v ON v.id=t.version_id",
-    /* Another process may have made the same one, or have removed the snapshot. */
-    [STMT_NAMES_INSERT] = "INSERT OR REPLACE INTO snapshot_names SELECT id, ?2 FROM snapshot WHERE id=?1",
+    /* Another process may have removed the snapshot, or have made the same one: readers hold that by its number. One
+     * whose version is gone (freed by a program that did not know of indexes) is none. */
+    [STMT_NAMES_INSERT] = "INSERT OR REPLACE INTO snapshot_names SELECT id, ?2 FROM snapshot WHERE id=?1 AND NOT EXISTS"
+			  " (SELECT 1 FROM snapshot_names n JOIN version v ON v.id=n.version_id"
+			  " WHERE n.snapshot_id=?1)",
+    [STMT_NAMES_DELETE] = "DELETE FROM snapshot_names WHERE snapshot_id=?1",
+    [STMT_NAMES_NEAREST] = "SELECT s.id FROM snapshot s JOIN snapshot_names n ON n.snapshot_id=s.id"
+			   " JOIN version v ON v.id=n.version_id"
+			   " WHERE s.source_id=(SELECT source_id FROM snapshot WHERE id=?1)"
+			   " ORDER BY abs(s.id-?1) LIMIT 1",
     [STMT_MARKS] = "SELECT name, age, mark FROM mark WHERE source_id=?1 AND snapshot_id=?2 ORDER BY name",
     [STMT_MARKS_DELETE] = "DELETE FROM mark WHERE source_id=?1",
     [STMT_MARK_INSERT] = "INSERT INTO mark(source_id, name, snapshot_id, age, mark) VALUES(?1, ?2, ?3, ?4, ?5)",

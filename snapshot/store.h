@@ -1,8 +1,9 @@
 /*
  * snapshot/store.h - the catalog's inside: connections, packs, versions and their writer. For snapshot/ only.
  *
- * Lock order: catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex, pack_cache.mutex,
- * blob_cache.mutex; none of the last four is held while another is taken, nor over a SQLite call that can wait.
+ * Lock order: catalog.names_mutex, catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex,
+ * pack_cache.mutex, blob_cache.mutex; none of the last four is held while another is taken, nor over a SQLite call that
+ * can wait.
  */
 #pragma once
 
@@ -43,6 +44,8 @@ enum stmt {
 	STMT_SNAPSHOT_TABLE_INSERT,
 	STMT_NAMES,
 	STMT_NAMES_INSERT,
+	STMT_NAMES_NEAREST,
+	STMT_NAMES_DELETE,
 	STMT_MARKS,
 	STMT_MARKS_DELETE,
 	STMT_MARK_INSERT,
@@ -101,7 +104,8 @@ struct catalog {
 	struct codec_entry *codecs;
 	struct dict_entry *dicts;
 	struct pack_cache *packs;
-	struct blob_cache *blobs; /* version.c's */
+	struct blob_cache *blobs;    /* version.c's */
+	pthread_mutex_t names_mutex; /* of names_build: held while an index is made */
 	pthread_mutex_t watch_mutex;
 	struct store_db *watch;
 };
@@ -336,7 +340,8 @@ int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct m
 			   size_t schema_len, struct err *e);
 /* The snapshot whose tables are the base of these (0: none): its index of names becomes this one's. */
 void snapshot_writer_set_base(struct snapshot_writer *w, int64_t snapshot_id);
-/* Instead of a snapshot: the index of one that has none. */
+/* Instead of a snapshot: the index of one that has none. 1: nothing was written, because that of the base is missing or
+ * damaged. */
 int snapshot_writer_commit_names(struct snapshot_writer *w, int64_t snapshot_id, const struct names_table *t, size_t n,
 				 struct err *e);
 uint64_t snapshot_writer_bytes(struct snapshot_writer *w); /* stored so far, compressed */

@@ -734,6 +734,8 @@ int snapshot_writer_commit_names(struct snapshot_writer *w, int64_t snapshot_id,
 				 struct err *e)
 {
 	int r = writer_names(w, t, n, e);
+	if (r == 0 && !w->names.m.name)
+		return 1;
 	if (r == 0)
 		r = packing_wait(w->packing, e);
 	if (r < 0)

@@ -454,6 +454,81 @@ static void index_follows_the_tables(void **state)
 	}
 }
 
+static void change_catalog(struct catalog *c, const char *sql)
+{
+	struct err e = ERR_INIT;
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, &e);
+	assert_int_equal(sqlite3_exec(db->h, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(store_write_end(c, db, 0, &e), 0);
+}
+
+static int64_t index_of(struct catalog *c, int64_t snapshot)
+{
+	struct version_info index;
+	struct err e = ERR_INIT;
+	assert_int_equal(names_version(c, snapshot, &index, &e), 0);
+	int64_t id = index.id;
+	version_info_done(&index);
+	return id;
+}
+
+/* Missing indexes are made of the nearest one that is there and can be read; who has one in hand keeps it. */
+static void missing_indexes(void **state)
+{
+	_cleanup_free_ char *dir = test_dir();
+	_cleanup_free_ char *path = xasprintf("%s/c.db", dir);
+	struct model m[4] = {{.table = {true, true, true, true}}};
+	struct err e = ERR_INIT;
+	struct catalog *c, *other;
+	int64_t id[4];
+	(void)state;
+	srand(11);
+	assert_int_equal(catalog_open(&c, path, CATALOG_WRITE, &e), 0);
+	for (int i = 0; i < 20; i++)
+		model_change(&m[0]);
+	for (int i = 1; i < 4; i++) {
+		m[i] = m[i - 1];
+		if (i > 1)
+			model_change(&m[i]);
+	}
+	for (int i = 0; i < 4; i++)
+		id[i] = model_snapshot(c, &m[i], i ? id[i - 1] : 0, i + 1);
+	change_catalog(c, "DELETE FROM snapshot_names");
+	static const int order[] = {2, 0, 1, 3};
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(names_build(c, id[order[i]], &e), 0);
+		model_check(c, &m[order[i]], id[order[i]]);
+	}
+	assert_int_equal(index_of(c, id[0]), index_of(c, id[1]));
+
+	/* another process makes the same one at the same time */
+	struct snapshot_writer *w;
+	int64_t before = index_of(c, id[3]);
+	assert_int_equal(catalog_open(&other, path, CATALOG_WRITE, &e), 0);
+	assert_int_equal(snapshot_writer_new(&w, other, 0, 1, &e), 0);
+	assert_int_equal(snapshot_writer_commit_names(w, id[3], NULL, 0, &e), 0);
+	snapshot_writer_free(w);
+	assert_int_equal(index_of(c, id[3]), before);
+	assert_int_equal(store_sweep(other, &e), 0);
+	catalog_close(other);
+	model_check(c, &m[3], id[3]);
+
+	/* a program that knows of no indexes has freed one; the nearest one is damaged */
+	change_catalog(c, "DELETE FROM snapshot_names WHERE snapshot_id<>(SELECT max(id) FROM snapshot);"
+			  "UPDATE snapshot_names SET version_id=version_id+1000000;");
+	assert_int_equal(names_build(c, id[3], &e), 0);
+	model_check(c, &m[3], id[3]);
+	change_catalog(c, "UPDATE pack SET data=zeroblob(20) WHERE codec_id IN (SELECT codec_id FROM version JOIN"
+			  " snapshot_names ON version_id=version.id)");
+	catalog_close(c);
+	assert_int_equal(catalog_open(&c, path, CATALOG_WRITE, &e), 0);
+	assert_int_equal(names_build(c, id[2], &e), 0);
+	model_check(c, &m[2], id[2]);
+	catalog_close(c);
+	_cleanup_free_ char *rm = xasprintf("rm -r '%s'", dir);
+	assert_int_equal(system(rm), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -462,6 +537,7 @@ int main(void)
 	    cmocka_unit_test(long_paths),
 	    cmocka_unit_test(spelling_is_injective),
 	    cmocka_unit_test(index_follows_the_tables),
+	    cmocka_unit_test(missing_indexes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
