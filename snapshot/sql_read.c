@@ -224,7 +224,7 @@ static int sql_quoted_name(struct sql_read *s, int quote)
 		}
 		if (c < 0)
 			return sql_bad(s, "the file ends in a name (it is cut)");
-		if (c == 0 || c == '\n' || s->word.len == SQL_NAME_MAX)
+		if (c == 0 || s->word.len == SQL_NAME_MAX)
 			return sql_bad(s, "a quoted name that does not end");
 		strbuf_addch(&s->word, (char)c);
 	}

@@ -80,12 +80,12 @@ struct reading {
 static const struct reading readings[] = {
     {"TRUNCATE TABLE t;\nINSERT INTO t VALUES ('a','it''s',null);\nINSERT INTO t (json) VALUES ('{}');\n",
      SQL_BACKSLASH_PLAIN, "1:1 truncate t\n2:2 row t text<a> text<it's> null\n3:3 row t/json text<{}>\nend"},
-    {"\xef\xbb\xbf-- hello; 'x\r\n\r\n truncate  t ; insert\r\n into `a``b` ( \"c\" , d )\r\nvalues (1,-2.5e+3) ,\n "
+    {"\xef\xbb\xbf-- hello; 'x\r\n\r\n truncate  t ; insert\r\n into `a``\nb` ( \"c\" , d )\r\nvalues (1,-2.5e+3) ,\n "
      "(TRUE,False);"
      "--x",
      SQL_BACKSLASH_PLAIN,
-     "3:1 truncate t\n5:2 row a`b(quoted)/c(quoted),d number<1> number<-2.5e+3>\n6:2 row "
-     "a`b(quoted)/c(quoted),d true false\nend"},
+     "3:1 truncate t\n6:2 row a`\nb(quoted)/c(quoted),d number<1> number<-2.5e+3>\n7:2 row "
+     "a`\nb(quoted)/c(quoted),d true false\nend"},
     {"INSERT INTO t VALUES ('', '\n', x'00fF', 0x61, X'');\nTRUNCATE \"table\";TRUNCATE table;TRUNCATE TABLE \"T\";",
      SQL_BACKSLASH_PLAIN,
      "1:1 row t text<> text<\n> hex<?\xff> hex<a> hex<>\n3:2 truncate table(quoted)\n3:3 truncate table\n3:4 truncate "
@@ -122,7 +122,7 @@ static const struct reading readings[] = {
     {"INSERT INTO t VALUES (x'0');", SQL_BACKSLASH_PLAIN, "line 1: a hexadecimal value with an odd number of digits"},
     {"INSERT INTO t VALUES ();", SQL_BACKSLASH_PLAIN, "line 1: a value is expected here"},
     {"INSERT INTO t SELECT 1;", SQL_BACKSLASH_PLAIN, "line 1: VALUES is expected here"},
-    {"INSERT INTO `t\n` VALUES (1);", SQL_BACKSLASH_PLAIN, "line 2: a quoted name that does not end"},
+    {"INSERT INTO `t\n VALUES (1);", SQL_BACKSLASH_PLAIN, "line 2: the file ends in a name (it is cut)"},
     {"/* x */ TRUNCATE TABLE t;", SQL_BACKSLASH_PLAIN, "line 1: this begins no statement"},
 };
 
