@@ -453,9 +453,8 @@ static int history_lookup(struct tree *t, uint64_t number, const struct ino *dir
 
 /* ---- listing ---- */
 
-/* The next name in the folder that one of the indexes has. */
+/* The next name in the folder that one of the indexes has and the one before it has not: most names are in all. */
 struct history_child {
-	uint64_t next;     /* entry to go on at */
 	struct strbuf key; /* the part of the path: "name.json", or "name/" */
 	bool end;
 };
@@ -517,43 +516,53 @@ static int history_dir_open(struct tree *t, const struct ino *i, const struct tr
 	return 0;
 }
 
-/* Entry `number` of an index is the child's next name, unless it lies outside of the folder. */
-static void history_child_take(struct history_dir *d, struct history_child *child, const struct names_entry *n)
+static bool history_is_below(const struct strbuf *dir, const char *path, size_t len)
 {
-	const struct strbuf *dir = &d->folder.dir;
-	strbuf_clear(&child->key);
-	child->end = n->path_len < dir->len || (dir->len && memcmp(n->path, dir->data, dir->len) != 0);
-	if (child->end)
-		return;
-	const char *rest = n->path + dir->len, *end = n->path + n->path_len;
-	const char *slash = memchr(rest, '/', (size_t)(end - rest));
-	strbuf_add(&child->key, rest, (size_t)((slash ? slash + 1 : end) - rest));
-	child->next = n->number + 1;
+	return len >= dir->len && (!dir->len || !memcmp(path, dir->data, dir->len));
 }
 
-static int history_child_next(struct history_dir *d, struct history_child *child, int64_t index, struct err *e)
+/* The first path in the folder from `path` on that index number k has and the one before it has not. 1, 0: none. */
+static int history_next_path(struct history_dir *d, size_t k, const struct strbuf *path, struct strbuf *ret,
+			     struct err *e)
 {
 	_cleanup_(cleanup_names_cursor) struct names_cursor *nc = NULL;
-	_cleanup_strbuf_ struct strbuf path = {0};
+	const struct strbuf *dir = &d->folder.dir;
 	struct names_entry n;
-	int r;
-	strbuf_add(&path, d->folder.dir.data, d->folder.dir.len);
-	bool first = !child->key.data, folder = child->key.len && child->key.data[child->key.len - 1] == '/';
-	if (first || folder) {
-		strbuf_add(&path, child->key.data, child->key.len);
-		if (folder) /* behind all that begins with it */
-			path.data[path.len - 1]++;
-		r = names_cursor_seek(&nc, d->tree->catalog, index, strbuf_str(&path), path.len, e);
-	} else {
-		r = names_cursor_open(&nc, d->tree->catalog, index, child->next, e);
+	struct catalog *c = d->tree->catalog;
+	int64_t index = history_change_index(d->set, k);
+	int r = names_cursor_seek(&nc, c, index, strbuf_str(path), path->len, e);
+	if (r == 0)
+		r = names_cursor_next(nc, &n, e);
+	if (r <= 0 || !history_is_below(dir, n.path, n.path_len))
+		return r < 0 ? r : 0;
+	if (k == 0) {
+		strbuf_add(ret, n.path, n.path_len);
+		return 1;
 	}
-	do
-		r = r < 0 ? r : names_cursor_next(nc, &n, e);
-	while (r == 1 && n.again);
+	r = names_next_new(c, history_change_index(d->set, k - 1), index, strbuf_str(path), path->len, ret, e);
+	return r <= 0 ? r : history_is_below(dir, ret->data, ret->len);
+}
+
+static int history_child_next(struct history_dir *d, size_t k, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf path = {0}, next = {0};
+	const struct strbuf *dir = &d->folder.dir;
+	struct history_child *child = &d->children[k];
+	strbuf_add(&path, dir->data, dir->len);
+	strbuf_add(&path, child->key.data, child->key.len);
+	if (child->key.len && child->key.data[child->key.len - 1] == '/')
+		path.data[path.len - 1]++; /* behind all that begins with it */
+	else if (child->key.len)
+		strbuf_addch(&path, 1); /* behind all that are called so: no path has such a byte */
+	int r = history_next_path(d, k, &path, &next, e);
+	strbuf_clear(&child->key);
 	child->end = r <= 0;
-	if (r == 1)
-		history_child_take(d, child, &n);
-	return r < 0 ? r : 0;
+	if (r <= 0)
+		return r;
+	const char *rest = next.data + dir->len, *end = next.data + next.len;
+	const char *slash = memchr(rest, '/', (size_t)(end - rest));
+	strbuf_add(&child->key, rest, (size_t)((slash ? slash + 1 : end) - rest));
+	return 0;
 }
 
 static int history_children_begin(struct history_dir *d, struct err *e)
@@ -561,7 +570,7 @@ static int history_children_begin(struct history_dir *d, struct err *e)
 	int r = 0;
 	d->children = xcalloc(d->set->n_changes + 1, sizeof *d->children);
 	for (size_t k = 0; r == 0 && k < d->set->n_changes; k++)
-		r = history_child_next(d, &d->children[k], history_change_index(d->set, k), e);
+		r = history_child_next(d, k, e);
 	return r;
 }
 
@@ -577,10 +586,10 @@ static int history_children_pop(struct history_dir *d, struct strbuf *key, struc
 		return 0;
 	strbuf_add(key, least->key.data, least->key.len);
 	for (size_t k = 0; k < d->set->n_changes; k++) {
-		struct history_child *child = &d->children[k];
+		const struct history_child *child = &d->children[k];
 		if (child->end || strcmp(child->key.data, key->data) != 0)
 			continue;
-		int r = history_child_next(d, child, history_change_index(d->set, k), e);
+		int r = history_child_next(d, k, e);
 		if (r < 0)
 			return r;
 	}

@@ -117,6 +117,26 @@ int names_cursor_seek(struct names_cursor **ret, struct catalog *c, int64_t vers
 	return r;
 }
 
+int names_next_new(struct catalog *c, int64_t before_id, int64_t version_id, const char *path, size_t len,
+		   struct strbuf *ret, struct err *e)
+{
+	_cleanup_(cleanup_row_stream) struct row_stream *before = NULL, *after = NULL;
+	_cleanup_strbuf_ struct strbuf key = {0};
+	row_key_text_prefix(path, len, &key);
+	int r = stream_version_from(&before, c, before_id, key.data, key.len, e);
+	if (r == 0)
+		r = stream_version_from(&after, c, version_id, key.data, key.len, e);
+	if (r < 0)
+		return r;
+	struct merge m = {.left = before, .right = after, .differences = true};
+	do
+		r = merge_next(&m, e);
+	while (r == 1 && m.kind == MERGE_LEFT);
+	if (r == 1 && !names_member(m.r.line, m.r.line_len, "path", ret))
+		return err_set(e, EIO, "catalog: the index of entities is damaged");
+	return r;
+}
+
 /* ---- looking up ---- */
 
 #define NAMES_AGAIN_DIGITS 16U

@@ -52,6 +52,11 @@ int names_cursor_next(struct names_cursor *nc, struct names_entry *ret, struct e
 void names_cursor_close(struct names_cursor *nc);
 DEFINE_CLEANUP(cleanup_names_cursor, struct names_cursor, names_cursor_close);
 
+/* The first path from `path` on that index `version_id` has and index `before_id` has not, or not for the same row;
+ * what they share is not read. 1, 0: there is none. */
+int names_next_new(struct catalog *c, int64_t before_id, int64_t version_id, const char *path, size_t len,
+		   struct strbuf *ret, struct err *e);
+
 /* The last part of an entry's path as its file is called: of several with one path, all but the first have ~ and 16
  * digits in it. */
 void names_file(const struct names_entry *n, struct strbuf *out);

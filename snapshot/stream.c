@@ -47,19 +47,32 @@ static void version_stream_close(struct row_stream *s)
 	free(s);
 }
 
-int stream_version(struct row_stream **ret, struct catalog *c, int64_t version_id, struct err *e)
+/* Takes the cursor. */
+static struct row_stream *version_stream_new(struct row_cursor *cursor)
 {
-	_cleanup_(cleanup_row_cursor) struct row_cursor *cursor = NULL;
-	if (version_id) {
-		int r = row_cursor_open(&cursor, c, version_id, 0, e);
-		if (r < 0)
-			return r;
-	}
 	struct version_stream *v = xcalloc(1, sizeof *v);
 	v->base = (struct row_stream){.next = version_stream_next, .close = version_stream_close};
-	v->cursor = TAKE_PTR(cursor);
-	*ret = &v->base;
-	return 0;
+	v->cursor = cursor;
+	return &v->base;
+}
+
+int stream_version(struct row_stream **ret, struct catalog *c, int64_t version_id, struct err *e)
+{
+	struct row_cursor *cursor = NULL;
+	int r = version_id ? row_cursor_open(&cursor, c, version_id, 0, e) : 0;
+	if (r == 0)
+		*ret = version_stream_new(cursor);
+	return r;
+}
+
+int stream_version_from(struct row_stream **ret, struct catalog *c, int64_t version_id, const void *key, size_t key_len,
+			struct err *e)
+{
+	struct row_cursor *cursor;
+	int r = row_cursor_seek(&cursor, c, version_id, key, key_len, e);
+	if (r == 0)
+		*ret = version_stream_new(cursor);
+	return r;
 }
 
 /* ---- sorter ---- */

@@ -43,6 +43,9 @@ DEFINE_CLEANUP(cleanup_row_stream, struct row_stream, row_stream_close);
 
 /* Rows of a table version; version_id 0: none. */
 int stream_version(struct row_stream **ret, struct catalog *c, int64_t version_id, struct err *e);
+/* From the first row on whose key is not below this one. */
+int stream_version_from(struct row_stream **ret, struct catalog *c, int64_t version_id, const void *key, size_t key_len,
+			struct err *e);
 
 /*
  * Rows of a live table. ordered: in the server's index order, and -EILSEQ at the first row that breaks the byte order
