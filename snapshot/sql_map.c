@@ -309,6 +309,9 @@ static int map_value(struct sql_map *m, size_t column, const struct sql_value *v
 	case DB_FORM_NUMBER:
 		if (v->kind == SQL_HEX)
 			break;
+		/* MySQL would round it, and say nothing. */
+		if (c->integer && v->kind != SQL_TRUE && v->kind != SQL_FALSE && memchr(v->data, '.', v->len))
+			return err_set(e, EBADMSG, "a value that is no whole number");
 		if (truth >= 0 && (v->kind != SQL_TEXT || v->len > 1))
 			map_own(m, column, truth ? "1" : "0", 1);
 		return 0;

@@ -55,6 +55,8 @@ faults() {
 	refused "line $n: 2 values for table tag_usage, which has 6 columns" "$CASE_DIR/broken.sql"
 	broken "$n" "INSERT INTO tag_usage (source,nocolumn) VALUES ('1','x');"
 	refused "line $n: table tag_usage has no column .nocolumn" "$CASE_DIR/broken.sql"
+	broken "$n" "INSERT INTO tag_usage VALUES ('1','a','b','c','1.6','1');"
+	refused "line $n: table tag_usage, column label[tT]ype: a value that is no whole number" "$CASE_DIR/broken.sql"
 	broken "$n" "INSERT INTO tag_usage VALUES ('1','x"
 	refused "line $n|[0-9]: " "$CASE_DIR/broken.sql"
 	broken "$n" "INSERT INTO bot_entity (json,${HASH}) VALUES ('{\"id\": nonsense}','x');"
