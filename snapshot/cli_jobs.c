@@ -231,8 +231,11 @@ int cli_restore(struct cli *c)
 	if (status != CLI_DONE)
 		return status;
 	restore_plan_text(&plan, &text);
-	if (c->entity_type && !c->dry_run)
-		strbuf_adds(&text, "Restart the OpenMetadata server and reindex its search.\n");
+	if (plan.safety[0])
+		strbuf_addf(&text, "What was there before is the snapshot %s.\n", plan.safety);
+	if (!c->dry_run)
+		strbuf_adds(&text,
+			    "Restart the server that uses the database (OpenMetadata: and reindex its search).\n");
 	(void)fputs(strbuf_str(&text), stdout);
 	return CLI_DONE;
 }

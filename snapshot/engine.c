@@ -484,8 +484,9 @@ static void *snapshot_thread(void *arg)
 	if (cp.damage.code)
 		job_say_error(j, &cp.damage); /* the snapshot is whole; that another is not has to be known */
 	char detail[96];
+	/* Not the progress: what was read twice counts twice there. */
 	(void)snprintf(detail, sizeof detail, "%" PRIu64 " rows, %" PRIu64 " bytes stored",
-		       (uint64_t)atomic_load(&j->ctl.rows_done), snapshot_writer_bytes(j->writer));
+		       snapshot_writer_rows(j->writer), snapshot_writer_bytes(j->writer));
 	job_end(j, r, "done", detail, &e);
 	if (waste)
 		engine_sweep(g);
@@ -1058,6 +1059,8 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 		r = err_set(&why, EINTR, "cancelled; the database is unchanged");
 	char detail[256];
 	restore_finish_text(&rs, ret_plan, detail, sizeof detail);
+	if (rs.safety_id)
+		(void)snprintf(ret_plan->safety, sizeof ret_plan->safety, "%s", rs.safety_name);
 	/* What the journal says is all that a link's maker gets to read. */
 	_cleanup_strbuf_ struct strbuf said = {0};
 	strbuf_adds(&said, detail);

@@ -86,7 +86,8 @@ struct table_plan {
 struct restore_plan {
 	struct table_plan *v;
 	size_t n;
-	bool rebuild; /* the schema is made anew */
+	bool rebuild;    /* the schema is made anew */
+	char safety[64]; /* the snapshot of what was there before; "": none */
 };
 void restore_plan_done(struct restore_plan *p);
 void restore_plan_text(const struct restore_plan *p, struct strbuf *out);

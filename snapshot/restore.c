@@ -363,11 +363,14 @@ static int check_policy(const struct restore *rs, const struct db_schema *live, 
 	if (!*target->engine)
 		return 0; /* one table: its description decides */
 	if (strcmp(live->engine, target->engine) && !rs->force)
-		return err_set(e, EXDEV, "the backup is of %s %s, the target is %s %s (force to try)", target->engine,
-			       target->server_version, live->engine, live->server_version);
+		return err_set(
+		    e, EXDEV,
+		    "the backup is of %s %s, the target is %s %s (--force, on a mount restore_force = yes, to try)",
+		    target->engine, target->server_version, live->engine, live->server_version);
 	if (live->app_version && target->app_version && strcmp(live->app_version, target->app_version) && !rs->force)
 		return err_set(e, EXDEV,
-			       "the backup is of OpenMetadata %s, the target's tables are of %s (force to go back)",
+			       "the backup is of OpenMetadata %s, the target's tables are of %s (--force, on a mount "
+			       "restore_force = yes, to go back)",
 			       target->app_version, live->app_version);
 	return 0;
 }

@@ -344,6 +344,7 @@ void snapshot_writer_set_base(struct snapshot_writer *w, int64_t snapshot_id);
  * damaged. */
 int snapshot_writer_commit_names(struct snapshot_writer *w, int64_t snapshot_id, const struct names_table *t, size_t n,
 				 struct err *e);
+uint64_t snapshot_writer_rows(const struct snapshot_writer *w);
 uint64_t snapshot_writer_bytes(struct snapshot_writer *w); /* stored so far, compressed */
 
 /* The snapshot's manifest as stored (tables without their columns), and the text with the columns of these codecs. */

@@ -119,6 +119,14 @@ void snapshot_writer_set_base(struct snapshot_writer *w, int64_t snapshot_id)
 	w->base_id = snapshot_id;
 }
 
+uint64_t snapshot_writer_rows(const struct snapshot_writer *w)
+{
+	uint64_t rows = 0;
+	for (size_t i = 0; i < w->n_tables; i++)
+		rows += w->table[i].m.rows;
+	return rows;
+}
+
 uint64_t snapshot_writer_bytes(struct snapshot_writer *w)
 {
 	return packing_bytes(w->packing);

@@ -54,6 +54,7 @@ roundtrip() {
 		assert_eq "" "$got" "differences of the archives before and after"
 	}
 	assert_has "$(cat "$MNT/prod/journal.txt")" 'restore' "the journal tells of the restores"
+	assert_has "$(grep 'snapshot s1:' "$MNT/prod/journal.txt")" " $n rows, " "the journal tells how many rows there are"
 	umount_fs
 	ms check
 }
