@@ -803,14 +803,34 @@ static int crashed_each(void *arg, const struct journal_entry *j)
 	return 0;
 }
 
-/* Whether the database is as a restore was to leave it: 0, 1 it is not. entity NULL: all of the tables. */
+/* Whether the database is as it was before a restore: 0, 1 it is not. The rows say so: a restore that was undone
+ * changed no definition, and what changed one since is not asked for. */
+static int compare_safety(struct job *j, int64_t safety_id, struct err *e)
+{
+	int r = restore_compare_live(j->engine->catalog, j->conn, safety_id, NULL, &j->ctl, NULL, e);
+	return r == 2 ? 0 : r;
+}
+
+/*
+ * Whether the database is as a restore was to leave it: 0, 1 it is not. entity NULL: all of the tables.
+ *
+ * The rows decide, as a server may refuse some of the definitions (owners, privileges). Only where the database holds
+ * the target's rows without its definitions, and all that the safety snapshot has, was nothing done: a restore of
+ * definitions alone that was undone.
+ */
 static int compare_restored(struct job *j, int64_t safety_id, int64_t target_id, char *const *tables,
 			    const char *entity, struct err *e)
 {
 	struct catalog *c = j->engine->catalog;
-	if (!entity)
-		return restore_compare_live(c, j->conn, target_id, tables, &j->ctl, NULL, e);
-	return restore_compare_entity(c, j->conn, safety_id, target_id, entity, &j->ctl, e);
+	if (entity)
+		return restore_compare_entity(c, j->conn, safety_id, target_id, entity, &j->ctl, e);
+	int r = restore_compare_live(c, j->conn, target_id, tables, &j->ctl, NULL, e);
+	if (r != 2)
+		return r;
+	r = safety_id ? restore_compare_live(c, j->conn, safety_id, NULL, &j->ctl, NULL, e) : 1;
+	if (r == -ENOENT)
+		return 0; /* removed meanwhile: there is nothing to tell the two apart by */
+	return r < 0 ? r : r == 0;
 }
 
 /* Which of the two states the database holds after a crash in the middle of a restore; one transaction leaves no third.
@@ -830,7 +850,7 @@ static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 		state = "committed";
 		words = "found complete after a crash";
 	} else if (r == 1 && c->safety_id) {
-		r = restore_compare_live(g->catalog, j->conn, c->safety_id, NULL, &j->ctl, NULL, e);
+		r = compare_safety(j, c->safety_id, e);
 		if (r == 0) {
 			state = "rolled back";
 			words = "found unchanged after a crash";
@@ -970,7 +990,7 @@ static int restore_settle(struct job *j, const struct restore *rs, int commit, s
 		return err_set(e, -commit, "%s (the database holds the restored state)", said.msg);
 	}
 	if (r == 1 && rs->safety_id) {
-		r = restore_compare_live(rs->catalog, j->conn, rs->safety_id, NULL, &j->ctl, NULL, &why);
+		r = compare_safety(j, rs->safety_id, &why);
 		if (r == 0)
 			return err_set(e, -commit, "%s (the database is unchanged)", said.msg);
 	}
@@ -1137,8 +1157,8 @@ int engine_verify_live(struct engine *g, size_t source, int64_t snapshot_id, str
 		r = restore_compare_live(g->catalog, j->conn, snapshot_id, NULL, &j->ctl, ret, &why);
 	if (r < 0 && e)
 		*e = why;
-	job_end(j, r < 0 ? r : 0, r == 1 ? "different" : "done", NULL, &why);
-	return r;
+	job_end(j, r < 0 ? r : 0, r > 0 ? "different" : "done", NULL, &why);
+	return r > 0 ? 1 : r;
 }
 
 /* ---- preflight ---- */

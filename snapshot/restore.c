@@ -1274,6 +1274,17 @@ int restore_put_row(struct restore *rs, const char *table, const char *file_name
 
 /* ---- compare ---- */
 
+/* Whether the live definitions are the snapshot's, as restore_locked looks at them. */
+static int compare_definitions(struct db_conn *conn, const struct db_schema *live, const struct target *t,
+			       struct restore_plan *plan, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	int r = live->n_tables ? db_driver_of(conn)->schema_sql(conn, live, &sql, e) : 0;
+	if (r == 0 && live->n_tables)
+		plan->rebuild = schema_differs(live, &sql, t);
+	return r;
+}
+
 int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapshot_id, char *const *tables,
 			 struct job_ctl *job, struct restore_plan *plan, struct err *e)
 {
@@ -1290,15 +1301,18 @@ int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapsh
 	if (!*t.schema->engine)
 		tables = one;
 	r = plan_make(c, conn, live, NULL, &t, tables, NULL, job, &mine, e);
-	bool same_tables =
+	bool same =
 	    r == 0 && (tables ? check_tables(tables, live, &t, NULL) == 0 : live->n_tables == t.schema->n_tables);
-	for (size_t i = 0; same_tables && !tables && i < live->n_tables; i++)
-		same_tables = same_description(&live->tables[i], &t.schema->tables[i]);
+	for (size_t i = 0; same && !tables && i < live->n_tables; i++)
+		same = same_description(&live->tables[i], &t.schema->tables[i]);
+	mine.rebuild = !same;
+	same = same && plan_is_empty(&mine);
+	/* Who asks for no plan has the answer when the rows differ. */
+	if (r == 0 && !tables && !mine.rebuild && (same || plan))
+		r = compare_definitions(conn, live, &t, &mine, e);
 	d->rollback(conn);
-	if (r == 0) {
-		mine.rebuild = !same_tables;
-		r = same_tables && plan_is_empty(&mine) ? 0 : 1;
-	}
+	if (r == 0)
+		r = !same ? 1 : mine.rebuild ? 2 : 0;
 	if (plan && r >= 0)
 		*plan = mine;
 	else

@@ -39,6 +39,12 @@ PY
 	ms verify prod first
 	assert_exit 0 ms verify prod "$second" --live
 	assert_exit 1 ms verify prod first --live
+	step "$engine: only definitions differ"
+	db_sql "CREATE INDEX cli_more ON tag_usage (state)"
+	assert_exit 1 ms verify prod "$second" --live
+	assert_has "$(cat "$CASE_DIR/exit.txt")" 'schema differs' "what differs"
+	ms restore prod "$second" --yes
+	assert_exit 0 ms verify prod "$second" --live
 	assert_exit 0 ms check
 	step "$engine: restore"
 	ms restore prod first --dry-run >"$CASE_DIR/plan"

@@ -808,6 +808,40 @@ static void a_damaged_newest_snapshot_stops_nothing(void **state)
 	world_end(&w);
 }
 
+/* Nothing but an index differs: that is a difference, and tells what came of a crashed restore. */
+static void definitions_alone_differ(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	int64_t a = take(&w, "a"), undone, done;
+	sql(w.db, "CREATE INDEX more ON series(a)");
+	int64_t b = take(&w, "b");
+	struct restore_plan plan;
+	assert_int_equal(engine_verify_live(w.engine, 0, b, NULL, &plan, &e), 0);
+	restore_plan_done(&plan);
+	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
+	assert_true(plan.rebuild);
+	restore_plan_done(&plan);
+	assert_int_equal(journal_add(engine_catalog(w.engine), 1, "restore", "undone", 0, 1, "test", &undone, &e), 0);
+	assert_int_equal(journal_state(engine_catalog(w.engine), undone, "begun", NULL, b, a, false, &e), 0);
+	assert_int_equal(journal_add(engine_catalog(w.engine), 1, "restore", "done", 0, 1, "test", &done, &e), 0);
+	assert_int_equal(journal_state(engine_catalog(w.engine), done, "begun", NULL, a, b, false, &e), 0);
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
+	restore_plan_done(&plan);
+	struct strbuf text = {0};
+	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_non_null(strstr(text.data, "restore undone: rolled back"));
+	assert_non_null(strstr(text.data, "restore done: committed"));
+	strbuf_done(&text);
+	world_close(&w);
+	world_end(&w);
+}
+
 /* A row whose key cannot be told from it can be compared with a snapshot of rows that all could. */
 static void a_key_given_up_can_be_compared(void **state)
 {
@@ -861,6 +895,7 @@ int main(void)
 	    cmocka_unit_test(an_import_is_not_now),
 	    cmocka_unit_test(a_file_of_zeros_is_not_gathered),
 	    cmocka_unit_test(a_damaged_newest_snapshot_stops_nothing),
+	    cmocka_unit_test(definitions_alone_differ),
 	    cmocka_unit_test(a_key_given_up_can_be_compared),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
