@@ -188,10 +188,12 @@ static bool cli_confirm(struct cli *c, const struct cli_target *t, const struct 
 	char answer[16] = "";
 	cli_plan_counts(plan, n);
 	(void)fprintf(
-	    stderr, "restore %s from %s: %llu insert%s, %llu update%s, %llu delete%s in %llu table%s%s. Go on? [y/N] ",
+	    stderr,
+	    "restore %s from %s: %llu insert%s, %llu update%s, %llu delete%s in %llu table%s%s%s. Go on? [y/N] ",
 	    cli_source_name(c, c->source), t->label, (unsigned long long)n[0], cli_plural(n[0]),
 	    (unsigned long long)n[1], cli_plural(n[1]), (unsigned long long)n[2], cli_plural(n[2]),
-	    (unsigned long long)n[3], cli_plural(n[3]), plan->rebuild ? ", schema made anew" : "");
+	    (unsigned long long)n[3], cli_plural(n[3]), plan->rebuild ? ", schema made anew" : "",
+	    plan->counters.len ? ", counters set" : "");
 	if (!fgets(answer, sizeof answer, stdin))
 		(void)fputc('\n', stderr);
 	return !strcasecmp(answer, "y\n") || !strcasecmp(answer, "yes\n");

@@ -808,15 +808,15 @@ static int crashed_each(void *arg, const struct journal_entry *j)
 static int compare_safety(struct job *j, int64_t safety_id, struct err *e)
 {
 	int r = restore_compare_live(j->engine->catalog, j->conn, safety_id, NULL, &j->ctl, NULL, e);
-	return r == 2 ? 0 : r;
+	return r > 1 ? 0 : r;
 }
 
 /*
  * Whether the database is as a restore was to leave it: 0, 1 it is not. entity NULL: all of the tables.
  *
  * The rows decide, as a server may refuse some of the definitions (owners, privileges). Only where the database holds
- * the target's rows without its definitions, and all that the safety snapshot has, was nothing done: a restore of
- * definitions alone that was undone.
+ * the target's rows without the rest, and all that the safety snapshot has, was nothing done: a restore that changes no
+ * row, undone.
  */
 static int compare_restored(struct job *j, int64_t safety_id, int64_t target_id, char *const *tables,
 			    const char *entity, struct err *e)
@@ -824,13 +824,14 @@ static int compare_restored(struct job *j, int64_t safety_id, int64_t target_id,
 	struct catalog *c = j->engine->catalog;
 	if (entity)
 		return restore_compare_entity(c, j->conn, safety_id, target_id, entity, &j->ctl, e);
-	int r = restore_compare_live(c, j->conn, target_id, tables, &j->ctl, NULL, e);
-	if (r != 2)
-		return r;
-	r = safety_id ? restore_compare_live(c, j->conn, safety_id, NULL, &j->ctl, NULL, e) : 1;
+	int of_target = restore_compare_live(c, j->conn, target_id, tables, &j->ctl, NULL, e);
+	if (of_target < 2)
+		return of_target;
+	int r = safety_id ? restore_compare_live(c, j->conn, safety_id, NULL, &j->ctl, NULL, e) : 1;
 	if (r == -ENOENT)
 		return 0; /* removed meanwhile: there is nothing to tell the two apart by */
-	return r < 0 ? r : r == 0;
+	/* Counters move outside of transactions. */
+	return r < 0 ? r : r == 0 || (r == 3 && of_target == 2);
 }
 
 /* Which of the two states the database holds after a crash in the middle of a restore; one transaction leaves no third.

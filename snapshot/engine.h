@@ -86,8 +86,9 @@ struct table_plan {
 struct restore_plan {
 	struct table_plan *v;
 	size_t n;
-	bool rebuild;    /* the schema is made anew */
-	char safety[64]; /* the snapshot of what was there before; "": none */
+	bool rebuild;           /* the schema is made anew */
+	char safety[64];        /* the snapshot of what was there before; "": none */
+	struct strbuf counters; /* a line for each sequence and AUTO_INCREMENT that is set to another value */
 };
 void restore_plan_done(struct restore_plan *p);
 void restore_plan_text(const struct restore_plan *p, struct strbuf *out);

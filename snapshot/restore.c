@@ -101,6 +101,7 @@ void restore_plan_done(struct restore_plan *p)
 	for (size_t i = 0; i < p->n; i++)
 		free(p->v[i].table);
 	free(p->v);
+	strbuf_done(&p->counters);
 	*p = (struct restore_plan){0};
 }
 
@@ -126,6 +127,7 @@ void restore_plan_text(const struct restore_plan *p, struct strbuf *out)
 	}
 	strbuf_addf(out, "%-*s %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n", (int)w, "total", inserts, updates,
 		    deletes);
+	strbuf_add(out, strbuf_str(&p->counters), p->counters.len);
 }
 
 struct table_plan *restore_plan_add(struct restore_plan *p, const char *table)
@@ -320,6 +322,33 @@ static int plan_make(struct catalog *c, struct db_conn *conn, const struct db_sc
 			return r;
 	}
 	return 0;
+}
+
+static const char *unused_yet(const struct db_sequence *q)
+{
+	return q->is_called ? "" : " (not used yet)";
+}
+
+/* What set_sequences will change. live: after `finish`. What only one side has goes or comes with the schema. */
+static void plan_counters(const struct db_schema *live, const struct db_schema *target, struct strbuf *out)
+{
+	for (size_t i = 0, k = 0; i < live->n_sequences && k < target->n_sequences;) {
+		const struct db_sequence *a = &live->sequences[i], *b = &target->sequences[k];
+		int order = strcmp(a->name, b->name);
+		i += order <= 0;
+		k += order >= 0;
+		if (!order && (a->last_value != b->last_value || a->is_called != b->is_called))
+			strbuf_addf(out, "sequence %s %" PRId64 "%s -> %" PRId64 "%s\n", a->name, a->last_value,
+				    unused_yet(a), b->last_value, unused_yet(b));
+	}
+	for (size_t i = 0; i < target->n_tables; i++) {
+		const struct db_table *b = &target->tables[i], *a = db_schema_find(live, b->name);
+		/* 0: the server knows none yet, and a restore leaves it at that; the first is 1. */
+		if (a && a->has_auto_increment && b->has_auto_increment && b->auto_increment &&
+		    a->auto_increment != b->auto_increment && (a->auto_increment || b->auto_increment > 1))
+			strbuf_addf(out, "AUTO_INCREMENT of %s %" PRIu64 " -> %" PRIu64 "\n", a->name,
+				    a->auto_increment, b->auto_increment);
+	}
 }
 
 static bool plan_is_empty(const struct restore_plan *p)
@@ -1066,6 +1095,17 @@ static int make_plan(struct restore *rs, const struct db_schema *live, const str
 	return r;
 }
 
+/* What a restore changes beside rows, when it is one of everything. */
+static void plan_whole(const struct restore *rs, const struct db_schema *live, const struct strbuf *live_sql,
+		       const struct target *t, struct restore_plan *plan)
+{
+	if (rs->tables || !*t->schema->engine)
+		return;
+	plan->rebuild = !live->n_tables || schema_differs(live, live_sql, t);
+	if (live->n_tables) /* else they were not asked for, and go with the schema */
+		plan_counters(live, t->schema, &plan->counters);
+}
+
 static int restore_locked(struct restore *rs, struct db_schema *live, const struct target *t, const struct part *part,
 			  struct restore_plan *plan, struct err *e)
 {
@@ -1088,8 +1128,9 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 		if (r == 0)
 			r = make_plan(rs, live, NULL, t, part, plan, e);
 		if (r == 0)
-			plan->rebuild =
-			    !rs->tables && *t->schema->engine && (!live->n_tables || schema_differs(live, &sql, t));
+			r = db_driver_of(rs->conn)->finish(rs->conn, live, e);
+		if (r == 0)
+			plan_whole(rs, live, &sql, t, plan);
 		return r;
 	}
 	if (live->n_tables) {
@@ -1098,7 +1139,7 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 			r = catalog_tables(rs->catalog, rs->safety_id, &safety, e);
 	}
 	if (r == 0)
-		plan->rebuild = !rs->tables && *t->schema->engine && (!live->n_tables || schema_differs(live, &sql, t));
+		plan_whole(rs, live, &sql, t, plan);
 	if (r == 0)
 		r = make_plan(rs, live, &safety, t, part, plan, e);
 	_cleanup_free_ char *entity = rs->entity ? xasprintf(RESTORE_ENTITY_MARK "%s", rs->entity) : NULL;
@@ -1274,14 +1315,19 @@ int restore_put_row(struct restore *rs, const char *table, const char *file_name
 
 /* ---- compare ---- */
 
-/* Whether the live definitions are the snapshot's, as restore_locked looks at them. */
-static int compare_definitions(struct db_conn *conn, const struct db_schema *live, const struct target *t,
-			       struct restore_plan *plan, struct err *e)
+/* Whether the live definitions and counters are the snapshot's, as restore_locked looks at them. */
+static int compare_rest(struct db_conn *conn, struct db_schema *live, const struct target *t, struct restore_plan *plan,
+			struct err *e)
 {
+	const struct db_driver *d = db_driver_of(conn);
 	_cleanup_strbuf_ struct strbuf sql = {0};
-	int r = live->n_tables ? db_driver_of(conn)->schema_sql(conn, live, &sql, e) : 0;
-	if (r == 0 && live->n_tables)
-		plan->rebuild = schema_differs(live, &sql, t);
+	int r = d->finish(conn, live, e);
+	if (r == 0)
+		plan_counters(live, t->schema, &plan->counters);
+	if (r == 0 && live->n_tables && !plan->rebuild) {
+		r = d->schema_sql(conn, live, &sql, e);
+		plan->rebuild = r == 0 && schema_differs(live, &sql, t);
+	}
 	return r;
 }
 
@@ -1308,11 +1354,11 @@ int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapsh
 	mine.rebuild = !same;
 	same = same && plan_is_empty(&mine);
 	/* Who asks for no plan has the answer when the rows differ. */
-	if (r == 0 && !tables && !mine.rebuild && (same || plan))
-		r = compare_definitions(conn, live, &t, &mine, e);
+	if (r == 0 && !tables && (same || plan))
+		r = compare_rest(conn, live, &t, &mine, e);
 	d->rollback(conn);
 	if (r == 0)
-		r = !same ? 1 : mine.rebuild ? 2 : 0;
+		r = !same ? 1 : mine.rebuild ? 2 : mine.counters.len ? 3 : 0;
 	if (plan && r >= 0)
 		*plan = mine;
 	else

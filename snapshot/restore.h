@@ -55,9 +55,9 @@ int restore_commit(struct restore *rs, struct err *e);
 int restore_put_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len,
 		    struct err *e);
 
-/* The live database (conn open, no transaction) against a snapshot: 0 the same, 1 other rows or tables, 2 the same rows
- * and tables, but other definitions (an index, a view, a trigger), -errno. tables: only these and only their rows,
- * NULL: all (of a backup of one table: that one). plan may be NULL. */
+/* The live database (conn open, no transaction) against a snapshot: 0 the same, 1 other rows or tables, 2 only other
+ * definitions (an index, a view, a trigger), 3 only other counters (sequences, AUTO_INCREMENT), -errno. tables: only
+ * these and only their rows, NULL: all (of a backup of one table: that one). plan may be NULL. */
 int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapshot_id, char *const *tables,
 			 struct job_ctl *job, struct restore_plan *plan, struct err *e);
 

@@ -45,6 +45,14 @@ PY
 	assert_has "$(cat "$CASE_DIR/exit.txt")" 'schema differs' "what differs"
 	ms restore prod "$second" --yes
 	assert_exit 0 ms verify prod "$second" --live
+	step "$engine: only a counter differs"
+	ms snapshot prod counted
+	db_sql "INSERT INTO task_sequence (dummy) VALUES ('c'); DELETE FROM task_sequence WHERE dummy = 'c'"
+	assert_exit 1 ms verify prod counted --live
+	assert_has "$(cat "$CASE_DIR/exit.txt")" 'task_sequence.* -> ' "which counter"
+	assert_has "$(ms restore prod counted --dry-run)" 'task_sequence.* -> ' "the plan names it"
+	assert_has "$(ms restore prod counted --yes)" 'task_sequence.* -> ' "what was done names it"
+	assert_exit 0 ms verify prod counted --live
 	assert_exit 0 ms check
 	step "$engine: restore"
 	ms restore prod first --dry-run >"$CASE_DIR/plan"
