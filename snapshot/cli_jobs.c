@@ -199,6 +199,8 @@ static bool cli_confirm(struct cli *c, const struct cli_target *t, const struct 
 	return !strcasecmp(answer, "y\n") || !strcasecmp(answer, "yes\n");
 }
 
+#define CLI_RESTORE_OFF "the configuration says restore=off"
+
 int cli_restore(struct cli *c)
 {
 	_cleanup_(cli_target_done) struct cli_target t = {0};
@@ -207,7 +209,7 @@ int cli_restore(struct cli *c)
 	const struct source_config *source = engine_source(c->g, c->source);
 	struct err e = ERR_INIT;
 	if (source->restore == RESTORE_OFF && !c->dry_run) {
-		(void)err_set(&e, EPERM, "the configuration says restore=off");
+		(void)err_set(&e, EPERM, CLI_RESTORE_OFF);
 		return cli_fail(&e, "restore %s", source->name);
 	}
 	bool ask = !c->yes && !c->dry_run;
@@ -239,6 +241,10 @@ int cli_restore(struct cli *c)
 		strbuf_adds(&text,
 			    "Restart the server that uses the database (OpenMetadata: and reindex its search).\n");
 	(void)fputs(strbuf_str(&text), stdout);
+	if (source->restore == RESTORE_OFF) {
+		(void)fflush(stdout);
+		log_error("restore %s: it would be refused: " CLI_RESTORE_OFF, source->name);
+	}
 	return CLI_DONE;
 }
 

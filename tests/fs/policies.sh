@@ -25,6 +25,11 @@ mount_fs
 assert_errno "Operation not permitted" cp -a "$CASE_DIR/out" "$R/off"
 unchanged "policy off"
 umount_fs
+assert_exit 1 ms restore prod s --yes
+unchanged "policy off, by command"
+ms restore prod s --dry-run >"$CASE_DIR/plan" 2>"$CASE_DIR/words"
+assert_has "$(cat "$CASE_DIR/plan")" bot_entity "a plan all the same"
+assert_has "$(cat "$CASE_DIR/words")" 'would be refused: .*restore=off' "what comes of it"
 
 step "empty is the default: a database with rows is refused, one without tables or rows is not"
 write_config
