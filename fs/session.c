@@ -249,6 +249,8 @@ static void session_cleanup_fs(struct fs *fs)
 static int session_open(struct fs *fs, const struct config *config, struct err *e)
 {
 	int r = engine_open(&fs->engine, config, e);
+	if (r == 0) /* the staging file has one owner, too, and no words for a second one */
+		r = catalog_lock_daemon(engine_catalog(fs->engine), e);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *path = xasprintf("%s-staging", catalog_path(engine_catalog(fs->engine)));
