@@ -276,6 +276,8 @@ static int main_mount(const struct main_options *o, struct fuse_args *args)
 		r = session_mountpoint(o->mountpoint, &mountpoint, &e);
 	if (r == 0)
 		r = session_check_overlap(mountpoint, &config, &e);
+	if (r == 0)
+		r = config_make_default_folder(&config, &e);
 	if (r < 0) {
 		code = main_fail(&e);
 	} else if (o->foreground || o->debug) {

@@ -292,7 +292,8 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 	c->command = name ? cli_find_command(name) : NULL;
 	if (help || (name && !strcmp(name, "help"))) {
 		if (c->command)
-			(void)printf("usage: metasnap %s %s\n\n%s", name, c->command->args, c->command->help);
+			(void)printf("usage: metasnap %s%s%s\n\n%s", name, *c->command->args ? " " : "",
+				     c->command->args, c->command->help);
 		else
 			(void)fputs(cli_help, stdout);
 		return CLI_DONE;
@@ -405,8 +406,6 @@ static int cli_check_source(const struct config *config, struct err *e)
 	return r < 0 ? r : catalog_source(catalog, config->sources[0].name, &id, e);
 }
 
-/* The default catalog's directory is made; one that was named has to be there, lest a slip of the pen start a new one.
- */
 static int cli_prepare_catalog(const struct cli *c, struct err *e)
 {
 	const char *path = c->config.catalog_path;
@@ -417,16 +416,7 @@ static int cli_prepare_catalog(const struct cli *c, struct err *e)
 				   : err_sys(e, errno, "catalog %s", path);
 		return c->n_args && !c->config.path ? cli_check_source(&c->config, e) : 0;
 	}
-	_cleanup_free_ char *normal = config_default_catalog();
-	if (strcmp(path, normal))
-		return 0;
-	for (char *slash = strchr(normal + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		if (mkdir(normal, 0700) < 0 && errno != EEXIST)
-			return err_sys(e, errno, "%s", normal);
-		*slash = '/';
-	}
-	return 0;
+	return config_make_default_folder(&c->config, e);
 }
 
 static int cli_open(struct cli *c, struct err *e)

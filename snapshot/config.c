@@ -70,6 +70,20 @@ char *config_default_catalog(void)
 	return xasprintf("%s/.local/state/metasnap/catalog.db", path && *path ? path : "");
 }
 
+int config_make_default_folder(const struct config *c, struct err *e)
+{
+	_cleanup_free_ char *normal = config_default_catalog();
+	if (strcmp(c->catalog_path, normal))
+		return 0;
+	for (char *slash = strchr(normal + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+		*slash = '\0';
+		if (mkdir(normal, 0700) < 0 && errno != EEXIST)
+			return err_sys(e, errno, "%s", normal);
+		*slash = '/';
+	}
+	return 0;
+}
+
 /* ---- paths ---- */
 
 /* Makes *path absolute below directory `dir` (NULL: the working directory, which a daemon is about to leave). */
