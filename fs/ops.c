@@ -15,7 +15,6 @@
 #include <limits.h>
 #include <linux/falloc.h>
 #include <stdio.h>
-#include <sys/statvfs.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -618,18 +617,18 @@ static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 {
 	struct call c = call_of(req, NULL);
 	struct err e = ERR_INIT;
-	uint64_t total, free_bytes;
+	struct statvfs of_disk;
 	(void)ino;
-	int r = catalog_statvfs(engine_catalog(c.fs->engine), &total, &free_bytes, &e);
+	int r = catalog_statvfs(engine_catalog(c.fs->engine), &of_disk, &e);
 	if (r < 0) {
 		reply_err(&c, r, &e);
 		return;
 	}
-	struct statvfs v = {.f_bsize = 4096,
-			    .f_frsize = 4096,
-			    .f_blocks = total / 4096,
-			    .f_bfree = free_bytes / 4096,
-			    .f_bavail = free_bytes / 4096,
+	struct statvfs v = {.f_bsize = of_disk.f_bsize,
+			    .f_frsize = of_disk.f_frsize,
+			    .f_blocks = of_disk.f_blocks,
+			    .f_bfree = of_disk.f_bfree,
+			    .f_bavail = of_disk.f_bavail,
 			    .f_namemax = 255};
 	(void)fuse_reply_statfs(req, &v);
 }

@@ -12,7 +12,6 @@
 #include <libgen.h>
 #include <openssl/rand.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <sys/vfs.h>
 #include <time.h>
 
@@ -359,14 +358,9 @@ int64_t catalog_data_version(struct catalog *c)
 	return v;
 }
 
-int catalog_statvfs(struct catalog *c, uint64_t *ret_total, uint64_t *ret_free, struct err *e)
+int catalog_statvfs(struct catalog *c, struct statvfs *ret, struct err *e)
 {
-	struct statvfs sv;
-	if (statvfs(c->path, &sv) < 0)
-		return err_sys(e, errno, "%s", c->path);
-	*ret_total = (uint64_t)sv.f_blocks * sv.f_frsize;
-	*ret_free = (uint64_t)sv.f_bavail * sv.f_frsize;
-	return 0;
+	return statvfs(c->path, ret) < 0 ? err_sys(e, errno, "%s", c->path) : 0;
 }
 
 /* ---- codecs and dictionaries ---- */

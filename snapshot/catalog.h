@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 
 #include "base/err.h"
@@ -163,5 +164,5 @@ int catalog_read_lines(struct catalog *c, int64_t version_id, uint64_t offset, v
 int catalog_table_json(struct catalog *c, int64_t version_id, struct strbuf *out, struct err *e);
 
 /* ---- free space (for statfs), settings ---- */
-int catalog_statvfs(struct catalog *c, uint64_t *ret_total, uint64_t *ret_free, struct err *e);
+int catalog_statvfs(struct catalog *c, struct statvfs *ret, struct err *e);
 int catalog_set_cache_bytes(struct catalog *c, size_t bytes);

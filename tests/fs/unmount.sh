@@ -9,8 +9,19 @@ write_config
 step "a clean unmount"
 mount_fs
 ls -R "$MNT/prod" >/dev/null
+assert_eq "$(df --output=size -k "$CATALOG" | tail -n 1)" "$(df --output=size -k "$MNT" | tail -n 1)" "df: the size is the disk's"
+free() { stat -f -c '%f %a %S' "$1" | awk '{ print ($1 - $2) * $3 }'; } # that only root may use: it does not move
+assert_eq "$(free "$CATALOG")" "$(free "$MNT")" "df: what is free, less what is to be had"
+mkdir "$CASE_DIR/second"
+assert_fails "$METASNAPFS" "$CONF" "$CASE_DIR/second" -f
+assert_has "$(cat "$CASE_DIR/fails.txt")" 'catalog .*: mounted already by another metasnapfs' "a second mount"
 umount_fs
 assert_eq "" "$(ls -A "$MNT")" "the mount point afterwards"
+
+step "the default catalog's folder is made"
+XDG_STATE_HOME=$CASE_DIR/home/state METASNAP_CATALOG='' "$METASNAPFS" "$DB_URL" "$MNT" || fail "it did not mount"
+[ -f "$CASE_DIR/home/state/metasnap/catalog.db" ] || fail "no catalog"
+fusermount3 -u "$MNT"
 
 step "an unmount while a snapshot is being read is refused, and the daemon goes on"
 mount_fs
