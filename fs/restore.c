@@ -394,6 +394,25 @@ static bool restores_is_sql(struct restores *r, int64_t top)
 	return staging_get(r->staging, top, &n) == 0 && S_ISREG(n.mode);
 }
 
+/* The report's lines that the error itself does not say. */
+static void restores_add_report(struct strbuf *text, const struct strbuf *report, const struct err *e)
+{
+	const char *line = report->data,
+		   *end = line + (report->len < RESTORES_REPORT_MAX ? report->len : RESTORES_REPORT_MAX);
+	bool first = true;
+	while (line < end) {
+		const char *next = memchr(line, '\n', (size_t)(end - line));
+		size_t n = (size_t)((next ? next : end) - line);
+		if (n && !memmem(e->msg, strlen(e->msg), line, n)) {
+			strbuf_adds(text, first ? "\n" : "");
+			strbuf_add(text, line, n);
+			strbuf_addch(text, '\n');
+			first = false;
+		}
+		line += n + 1;
+	}
+}
+
 static void restores_write_error(struct restores *r, int64_t top, const char *label, const struct err *e,
 				 const struct strbuf *report)
 {
@@ -401,12 +420,8 @@ static void restores_write_error(struct restores *r, int64_t top, const char *la
 	strbuf_addf(&text, "%s was not restored: %s\n", label, strerror(e->code));
 	if (*e->msg)
 		strbuf_addf(&text, "%s\n", e->msg);
-	if (report && report->len) {
-		strbuf_addch(&text, '\n');
-		strbuf_add(&text, report->data, report->len < RESTORES_REPORT_MAX ? report->len : RESTORES_REPORT_MAX);
-		if (report->data[report->len - 1] != '\n')
-			strbuf_addch(&text, '\n');
-	}
+	if (report && report->len)
+		restores_add_report(&text, report, e);
 	strbuf_addf(&text, "\nWhen the cause is gone: touch %s%c" RESTORES_APPLY_NAME ", or copy it in again.\n", label,
 		    restores_is_sql(r, top) ? '.' : '/');
 	restores_write_text(r, top, "ERROR.txt", &text);
@@ -590,6 +605,7 @@ static int restores_look(struct restores *r, int64_t top, size_t source, const c
 			(void)err_set(e, EBADMSG, "%s: incomplete: %llu of %llu files are there", label,
 				      (unsigned long long)state.files_found, (unsigned long long)state.files_expected);
 			restores_write_error(r, top, label, e, NULL);
+			engine_say_error(r->engine, source, "restore", e);
 			(void)staging_set_finish(r->staging, top, set->changes, STAGED_OPEN, 0, need);
 			return -EBADMSG;
 		}

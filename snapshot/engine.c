@@ -216,12 +216,18 @@ static void job_free(struct job *j)
 	free(j);
 }
 
+void engine_say_error(struct engine *g, size_t source, const char *what, const struct err *e)
+{
+	struct source_state *s = &g->source[source];
+	MUTEX_GUARD(&g->mutex);
+	(void)snprintf(s->last_error, sizeof s->last_error, "%s: %s", what, e->msg);
+	s->last_error_ms = now_ms();
+}
+
 static void job_say_error(struct job *j, const struct err *e)
 {
-	struct source_state *s = &j->engine->source[j->source];
-	MUTEX_GUARD(&j->engine->mutex);
-	(void)snprintf(s->last_error, sizeof s->last_error, "%s %s: %s", j->op, j->subject, e->msg);
-	s->last_error_ms = now_ms();
+	_cleanup_free_ char *what = xasprintf("%s %s", j->op, j->subject);
+	engine_say_error(j->engine, j->source, what, e);
 }
 
 /* Claims the source. The job is visible to status and wait from here on. wait: until another job's end instead of
@@ -262,9 +268,15 @@ static int job_begin(struct engine *g, size_t source, const char *op, const char
 			r = err_set(e, EBUSY, "another metasnap process runs a job for %s", s->config->name);
 		else if (r > 0)
 			r = 0;
-		if (r == 0)
+		struct err why = ERR_INIT;
+		if (r == 0) {
 			r = journal_add(g->catalog, s->id, op, subject, who->uid, who->pid, who->program,
-					&j->journal_id, e);
+					&j->journal_id, &why);
+			if (r < 0)
+				job_say_error(j, &why); /* nothing else will tell of it */
+			if (r < 0 && e)
+				*e = why;
+		}
 		if (r < 0) {
 			MUTEX_GUARD(&g->mutex);
 			s->job = NULL;
@@ -665,10 +677,14 @@ static void engine_note(struct engine *g, size_t source, const char *op, const c
 			const struct requester *who, int r, const struct err *e)
 {
 	int64_t id;
-	if (journal_add(g->catalog, g->source[source].id, op, subject, who->uid, who->pid, who->program, &id, NULL) ==
-	    0)
-		(void)journal_state(g->catalog, id, r == 0 ? "done" : "failed", r == 0 ? NULL : e->msg, 0, 0, true,
-				    NULL);
+	struct err why = ERR_INIT;
+	int q = journal_add(g->catalog, g->source[source].id, op, subject, who->uid, who->pid, who->program, &id, &why);
+	if (q == 0)
+		q = journal_state(g->catalog, id, r == 0 ? "done" : "failed", r == 0 ? NULL : e->msg, 0, 0, true, &why);
+	if (q == 0)
+		return;
+	_cleanup_free_ char *what = xasprintf("%s %s", op, subject);
+	engine_say_error(g, source, what, r < 0 ? e : &why);
 }
 
 static int find_id(struct engine *g, size_t source, const char *name, int64_t *ret, struct err *e)

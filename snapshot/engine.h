@@ -119,6 +119,8 @@ int engine_import(struct engine *g, size_t source, struct backup_tree *backup, c
 
 /* ---- texts and progress ---- */
 void engine_status(struct engine *g, size_t source, struct strbuf *out);
+/* What no job came of, as the status's last error. */
+void engine_say_error(struct engine *g, size_t source, const char *what, const struct err *e);
 int engine_journal(struct engine *g, size_t source, struct strbuf *out, struct err *e);
 
 /* The report of preflight.h, at most a minute old; made by one caller at a time, others wait for it. *ret_at_ms: when

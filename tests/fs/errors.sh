@@ -118,6 +118,11 @@ assert_has "$(cat "$CASE_DIR/fails.txt")" 'full' "the words"
 used=$(df --output=used -k "$CASE_DIR/tiny" | tail -n 1)
 [ "$used" -lt 700 ] || fail "$used KiB of 1500 are in use after the failed snapshot"
 mount_fs
+step "what not even the journal has room for is in status.txt"
+dd if=/dev/zero of="$CASE_DIR/tiny/rest" bs=4k status=none 2>/dev/null || true
+assert_errno "No space left on device" mkdir "$MNT/prod/snapshots/c"
+assert_has "$(cat "$MNT/prod/status.txt")" 'last error: .*snapshot c: .*full' "status.txt"
+rm "$CASE_DIR/tiny/rest"
 umount_fs
 ms check
 umount "$CASE_DIR/tiny"

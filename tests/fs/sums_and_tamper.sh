@@ -37,6 +37,8 @@ refused() {
 		[ -f "$MNT/prod/restore/t$N/ERROR.txt" ] || fail "$4 ($how): no ERROR.txt; the copier said: $(cat "$CASE_DIR/fails.txt")"
 		assert_has "$(cat "$MNT/prod/restore/t$N/ERROR.txt")" "$2" "$4 ($how): ERROR.txt names the table"
 		[ -z "$3" ] || assert_has "$(cat "$MNT/prod/restore/t$N/ERROR.txt")" "$3" "$4 ($how): ERROR.txt names the row"
+		assert_eq "" "$(grep . "$MNT/prod/restore/t$N/ERROR.txt" | sort | uniq -d)" "$4 ($how): said twice in ERROR.txt"
+		assert_has "$(cat "$MNT/prod/status.txt")" "last error: .*restore/t$N: " "$4 ($how): status.txt"
 		db_dump "$CASE_DIR/now"
 		assert_same "$CASE_DIR/live_$DB_ENGINE" "$CASE_DIR/now" "$4 ($how): the database"
 	done
