@@ -303,6 +303,7 @@ int my_script_read(struct my_conn *c, const char *database, enum my_object kind,
 
 /* ---- mysql_load.c ---- */
 
+int my_change_check(struct db_conn *c, const struct db_schema *s, struct err *e);
 int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
 int my_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e);
 int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,

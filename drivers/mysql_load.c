@@ -477,13 +477,11 @@ int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e)
 
 /* ---- change mode ---- */
 
-int my_change_begin(struct db_conn *dc, const struct db_schema *s, struct err *e)
+int my_change_check(struct db_conn *dc, const struct db_schema *s, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc);
 	_cleanup_result_ MYSQL_RES *res = NULL;
 
-	if (!c->in_transaction || c->access != DB_WRITE || c->mode != MY_MODE_NONE)
-		return err_set(e, EINVAL, "changes need begin(DB_WRITE)");
 	/* A session cannot switch triggers off, and dropping them would commit. Rebuilding makes them last. */
 	int r = my_select(
 	    c, &res, e,
@@ -497,6 +495,18 @@ int my_change_begin(struct db_conn *dc, const struct db_schema *s, struct err *e
 				       "table %s has trigger %s, which would act on restored rows; the schema must be "
 				       "rebuilt, or the trigger dropped",
 				       row[1], row[0]);
+	return 0;
+}
+
+int my_change_begin(struct db_conn *dc, const struct db_schema *s, struct err *e)
+{
+	struct my_conn *c = my_conn_of(dc);
+
+	if (!c->in_transaction || c->access != DB_WRITE || c->mode != MY_MODE_NONE)
+		return err_set(e, EINVAL, "changes need begin(DB_WRITE)");
+	int r = my_change_check(dc, s, e);
+	if (r < 0)
+		return r;
 	if ((r = my_set_writing(c, e)) < 0)
 		return r;
 	c->mode = MY_MODE_CHANGE;

@@ -488,9 +488,11 @@ static int apply(struct sql_job *j, struct db_schema *part, struct err *e)
 	return r;
 }
 
-static int dry_run(struct sql_job *j, struct err *e)
+static int dry_run(struct sql_job *j, const struct db_schema *part, struct err *e)
 {
 	int r = note_rows(j, e);
+	if (r == 0 && j->driver->change_check)
+		r = j->driver->change_check(j->rs->conn, part, e);
 	return r == 0 ? apply_file(j, e) : r;
 }
 
@@ -503,7 +505,7 @@ static int run_locked(struct sql_job *j, struct err *e)
 	_cleanup_free_ struct db_table *tables = part_of(j, &part);
 	r = check_policy(j, &part, e);
 	if (r == 0)
-		r = j->rs->dry_run ? dry_run(j, e) : apply(j, &part, e);
+		r = j->rs->dry_run ? dry_run(j, &part, e) : apply(j, &part, e);
 	if (r == 0)
 		make_plan(j);
 	return r == 0 && !j->rs->dry_run ? restore_commit(j->rs, e) : r;

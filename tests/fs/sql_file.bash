@@ -172,6 +172,15 @@ sql_file() {
 		assert_same "$CASE_DIR/before" "$CASE_DIR/after" "$engine, $style"
 	done
 	[ "$engine" != postgresql ] || assert_has "$(ms restore prod "$CASE_DIR/pre11:tidy.sql" --dry-run 2>&1)" 'doubled' "how it was read"
+	if [ "$engine" != postgresql ]; then
+		step "$engine: a table with a trigger is refused, by the dry run too"
+		db_sql "CREATE TRIGGER touch BEFORE INSERT ON tag_usage FOR EACH ROW SET NEW.state = 9"
+		assert_exit 1 ms restore prod "$GOOD" --yes
+		assert_has "$(cat "$CASE_DIR/exit.txt")" 'has trigger touch' "refused"
+		assert_exit 1 ms restore prod "$GOOD" --dry-run
+		assert_has "$(cat "$CASE_DIR/exit.txt")" 'has trigger touch' "refused by the dry run"
+		db_sql "DROP TRIGGER touch"
+	fi
 	[ "$engine" = mariadb ] || faults
 	former
 	killed
