@@ -308,7 +308,7 @@ void catalog_close(struct catalog *c)
 	if (c->daemon_fd >= 0)
 		(void)close(c->daemon_fd);
 	if (c->writer)
-		store_free_log(c->writer);
+		(void)sqlite3_wal_checkpoint_v2(c->writer->h, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 	store_close(c->writer);
 	free(c->path);
 	free(c);

@@ -12,20 +12,6 @@
 
 #define CATALOG_BUSY_MS 20000
 
-#define WAL_INDEX_SEGMENT 32768
-#define WAL_INDEX_VERSION 3007000
-#define WAL_HEADER 32
-#define WAL_FRAME_HEADER 24
-
-/* The wal-index's header, of which there are two copies. A page size of 65536 would be 1. */
-struct wal_index {
-	uint32_t version, unused, changes;
-	uint8_t is_init, big_endian_sums;
-	uint16_t page_size;
-	uint32_t max_frame, pages, frame_sum[2], salt[2], sum[2];
-};
-_Static_assert(sizeof(struct wal_index) == 48, "as SQLite lays it out");
-
 #define SNAPSHOT_COLUMNS                                                                                               \
 	"id, source_id, name, taken_ms, rows, line_bytes, stored_bytes, n_tables, manifest_len, schema_len,"           \
 	" coalesce(length(sums), 0), held, engine, server_version, app_version, schema_since_ms"
@@ -255,44 +241,6 @@ struct store_db *store_write_begin(struct catalog *c, enum store_sync sync, stru
 	(void)store_error(c->writer, "begin", e);
 	(void)pthread_mutex_unlock(&c->write_mutex);
 	return NULL;
-}
-
-/*
- * What a failed transaction left behind the log's last commit is no longer needed, but SQLite keeps the space until the
- * log is reset, for which the log has to be copied to the database first: on a full disk it never is. The write lock
- * keeps other processes' frames away meanwhile; mxFrame and its place in the wal-index are of
- * sqlite.org/walformat.html.
- */
-static void store_trim_log(struct store_db *db)
-{
-	sqlite3_file *file = NULL, *log = NULL;
-	volatile void *shm = NULL;
-	sqlite3_int64 size = 0;
-	if (sqlite3_exec(db->h, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
-		return;
-	if (sqlite3_file_control(db->h, "main", SQLITE_FCNTL_FILE_POINTER, (void *)&file) == SQLITE_OK &&
-	    sqlite3_file_control(db->h, "main", SQLITE_FCNTL_JOURNAL_POINTER, (void *)&log) == SQLITE_OK &&
-	    file->pMethods && file->pMethods->iVersion >= 2 && log->pMethods &&
-	    file->pMethods->xShmMap(file, 0, WAL_INDEX_SEGMENT, 0, &shm) == SQLITE_OK && shm &&
-	    log->pMethods->xFileSize(log, &size) == SQLITE_OK) {
-		struct wal_index one, two;
-		memcpy(&one, (const char *)(uintptr_t)shm, sizeof one);
-		memcpy(&two, (const char *)(uintptr_t)shm + sizeof one, sizeof two);
-		sqlite3_int64 used = WAL_HEADER + (sqlite3_int64)one.max_frame * (WAL_FRAME_HEADER + one.page_size);
-		if (memcmp(&one, &two, sizeof one) == 0 && one.version == WAL_INDEX_VERSION && one.is_init &&
-		    one.page_size >= 512 && size > used)
-			(void)log->pMethods->xTruncate(log, used);
-	}
-	(void)sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
-}
-
-void store_free_log(struct store_db *db)
-{
-	if (sqlite3_wal_checkpoint_v2(db->h, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL) == SQLITE_OK ||
-	    store_error(db, "checkpoint", NULL) != -ENOSPC)
-		return;
-	store_trim_log(db);
-	(void)sqlite3_wal_checkpoint_v2(db->h, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
 }
 
 int store_write_end(struct catalog *c, struct store_db *db, int r, struct err *e)

@@ -119,9 +119,6 @@ void store_read_end(struct catalog *c, struct store_db *db);
 /* The write connection with BEGIN IMMEDIATE done and write_mutex held; end commits (err 0) or rolls back. */
 struct store_db *store_write_begin(struct catalog *c, enum store_sync sync, struct err *e);
 int store_write_end(struct catalog *c, struct store_db *db, int r, struct err *e);
-/* Gives the write-ahead log's space back to the file system, on a full disk as well. For when no snapshot is to follow:
- * one that does can have the space. No transaction open; write_mutex held, or nobody else there. */
-void store_free_log(struct store_db *db);
 /* A prepared, reset statement of the connection. */
 sqlite3_stmt *store_stmt(struct store_db *db, enum stmt which, struct err *e);
 /* errno of the connection's last failure, with words: SQLITE_FULL ENOSPC, BUSY EBUSY, CORRUPT/NOTADB EIO, ... */

@@ -107,18 +107,12 @@ umount_fs
 ms check
 umount "$CASE_DIR/small"
 
-step "a failed snapshot gives a full disk's space back"
+step "what not even the journal has room for is in status.txt"
 mkdir -p "$CASE_DIR/tiny"
-mount -t tmpfs -o size=1500k tmpfs "$CASE_DIR/tiny"
+mount -t tmpfs -o size=3m tmpfs "$CASE_DIR/tiny"
 CATALOG=$CASE_DIR/tiny/catalog.db
 write_config
-db_sql "CREATE TABLE noise AS SELECT i, string_agg(md5(random()::text), '') AS t FROM generate_series(1, 400) i, generate_series(1, 400) j GROUP BY i;"
-assert_fails ms snapshot prod toobig
-assert_has "$(cat "$CASE_DIR/fails.txt")" 'full' "the words"
-used=$(df --output=used -k "$CASE_DIR/tiny" | tail -n 1)
-[ "$used" -lt 700 ] || fail "$used KiB of 1500 are in use after the failed snapshot"
 mount_fs
-step "what not even the journal has room for is in status.txt"
 dd if=/dev/zero of="$CASE_DIR/tiny/rest" bs=4k status=none 2>/dev/null || true
 assert_errno "No space left on device" mkdir "$MNT/prod/snapshots/c"
 assert_has "$(cat "$MNT/prod/status.txt")" 'last error: .*snapshot c: .*full' "status.txt"
