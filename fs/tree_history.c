@@ -325,6 +325,15 @@ static int history_walk_find(struct history_walk *w, int64_t index, struct err *
 	return 0;
 }
 
+static bool history_is_gone(struct catalog *c, int64_t snapshot)
+{
+	struct snapshot_info info;
+	int r = catalog_get(c, snapshot, &info, NULL);
+	if (r == 0)
+		snapshot_info_done(&info);
+	return r == -ENOENT;
+}
+
 /* 1: `row` is what it became in snapshot `at` - 1; 0: no more. */
 static int history_walk_next(struct history_walk *w, struct err *e)
 {
@@ -346,8 +355,11 @@ static int history_walk_next(struct history_walk *w, struct err *e)
 			continue;
 		if (r == 0)
 			r = catalog_row_by_name(c, id, strbuf_str(&w->file), &row, e);
-		if (r == -ENOENT) /* removed meanwhile */
+		if (r == -ENOENT && history_is_gone(c, s->id))
 			continue;
+		if (r == -ENOENT)
+			return err_set(e, EIO, "snapshot %s: its index of entities names a row that is not there",
+				       s->name);
 		if (r < 0)
 			return r;
 		bool same = w->have && row.codec == w->row.codec && row.line_len == w->row.line_len &&

@@ -728,5 +728,8 @@ int names_forget(struct catalog *c, int64_t snapshot_id, struct err *e)
 	if (!st)
 		return store_write_end(c, db, err_code(e), e);
 	sqlite3_bind_int64(st, 1, snapshot_id);
-	return store_write_end(c, db, store_run(db, st, "forgetting an index of entities", e), e);
+	int r = store_write_end(c, db, store_run(db, st, "forgetting an index of entities", e), e);
+	if (r == 0)
+		(void)store_sweep(c, NULL); /* the damage goes, too; if it cannot now, the next sweep takes it */
+	return r;
 }

@@ -75,6 +75,7 @@ sqlite3 "$CATALOG" "UPDATE pack SET data = zeroblob(50) WHERE codec_id IN (SELEC
 assert_exit 1 ms check
 assert_has "$(cat "$CASE_DIR/exit.txt")" "snapshot two: the index of entities: .*made anew" "what check says"
 assert_eq 0 "$(sqlite3 "$CATALOG" "SELECT count(*) FROM snapshot_names")" "indexes that are left"
+ms check # the damage went with them
 remount_fs
 find "$P/entities/two" -type l -printf '%P %l\n' | sort >"$CASE_DIR/two.2"
 assert_same "$CASE_DIR/two.1" "$CASE_DIR/two.2" "after it was damaged"
