@@ -19,12 +19,26 @@ void table_pairs_done(struct table_pairs *p)
 	*p = (struct table_pairs){0};
 }
 
+/* Asked after its tables were read: one that is removed before has none, and all of the other's rows would look new. */
+static int changes_is_there(struct catalog *c, int64_t snapshot, struct err *e)
+{
+	struct snapshot_info info;
+	int r = catalog_get(c, snapshot, &info, e);
+	if (r == 0)
+		snapshot_info_done(&info);
+	return r;
+}
+
 int table_pairs_load(struct catalog *c, int64_t before, int64_t after, struct table_pairs *ret, struct err *e)
 {
 	*ret = (struct table_pairs){0};
 	int r = catalog_tables(c, before, &ret->before, e);
 	if (r == 0)
 		r = catalog_tables(c, after, &ret->after, e);
+	if (r == 0)
+		r = changes_is_there(c, before, e);
+	if (r == 0)
+		r = changes_is_there(c, after, e);
 	if (r < 0) {
 		table_pairs_done(ret);
 		return r;

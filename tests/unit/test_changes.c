@@ -402,6 +402,10 @@ static void test_stop(void **state)
 	struct changes ch;
 	assert_int_equal(changes_count(w->catalog, a, b, &stop, &ch, NULL), -EINTR);
 	assert_int_equal(changes_count(w->catalog, a, b + 1, NULL, &ch, NULL), -ENOENT);
+	/* Nor are its rows all new: a snapshot that is not there is not one without tables. */
+	struct table_pairs gone;
+	assert_int_equal(table_pairs_load(w->catalog, b + 1, b, &gone, NULL), -ENOENT);
+	assert_int_equal(table_pairs_load(w->catalog, a, b + 1, &gone, NULL), -ENOENT);
 }
 
 int main(void)
