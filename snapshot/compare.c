@@ -1,7 +1,7 @@
 /*
  * snapshot/compare.c - reading snapshots against each other and against their own digests: diff, verify, check.
  *
- * Any thread; nothing is written, but that a snapshot was verified.
+ * Any thread; nothing is written, but that a snapshot was verified, and that a damaged index of entities is dropped.
  */
 #include <errno.h>
 #include <inttypes.h>
