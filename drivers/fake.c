@@ -6,16 +6,30 @@
  *                                  first K of them (default 0) go through. A failing commit rolls back first.
  *   slow_ms_per_row=N              scan_next and load_row take N ms longer; a cancel ends the wait
  *   hang=CALL                      the call does not return before a cancel; then it fails with EINTR
+ *   row=FAULT[&table=NAME][&after=K]
+ *                                  one row of those that load_row is given (for that table), the one after the first K,
+ *                                  goes in changed (alter), not at all (drop), or twice (repeat), and nobody is told
+ *
+ * It has scan_written, which the sqlite driver has not: it knows the rows that it has put in by their values.
  *
  * `fail=rollback` and the like of functions without a result are refused. One thread at a time but for fake_cancel,
  * which takes fake_conn.lock; no other lock is taken under it.
  */
 #ifdef METASNAP_FAKE_DRIVER
 
+#include <ctype.h>
 #include <errno.h>
 #include <time.h>
 
 #include "drivers/wrap.h"
+
+enum fake_row { FAKE_ROW_TRUE, FAKE_ROW_ALTER, FAKE_ROW_DROP, FAKE_ROW_REPEAT };
+
+/* The values of a row that this transaction put in. */
+struct fake_written {
+	char *table;
+	struct strbuf image;
+};
 
 struct fake_conn {
 	struct db_conn_head head;
@@ -26,7 +40,14 @@ struct fake_conn {
 	unsigned long calls; /* of `fail` so far */
 	int code;
 	unsigned long slow_ms;
-	pthread_mutex_t lock; /* cancelled */
+	enum fake_row row;
+	char *row_table;    /* NULL: any */
+	unsigned long rows; /* of those so far */
+	const struct db_table *load_table;
+	struct fake_written *written;
+	size_t n_written;
+	const struct db_table *filter; /* the scan that is open shows of this table only what was written; NULL: all */
+	pthread_mutex_t lock;          /* cancelled */
 	pthread_cond_t wake;
 	bool cancelled;
 };
@@ -34,7 +55,7 @@ struct fake_conn {
 static const char *const fake_calls[] = {
     "open",          "begin",       "schema_sql",    "scan_open",   "scan_next",  "scan_close", "finish",
     "rebuild_begin", "rebuild_end", "change_begin",  "delete_keys", "delete_all", "change_end", "load_begin",
-    "load_row",      "load_end",    "set_sequences", "settle",      "commit",     "examine",
+    "load_row",      "load_end",    "set_sequences", "settle",      "commit",     "examine",    "scan_written",
 };
 
 static struct fake_conn *fake_of(struct db_conn *c)
@@ -97,14 +118,91 @@ static int fake_scan_open(struct db_conn *c, const struct db_table *t, enum db_s
 	return FAKE_CALL(c, scan_open, e, t, how);
 }
 
-static int fake_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e)
+/* ---- rows on their way in ---- */
+
+static void fake_forget_written(struct fake_conn *c)
 {
-	return FAKE_CALL(c, scan_next, e, ret);
+	for (size_t i = 0; i < c->n_written; i++) {
+		free(c->written[i].table);
+		strbuf_done(&c->written[i].image);
+	}
+	free(TAKE_PTR(c->written));
+	c->n_written = 0;
+}
+
+static size_t fake_columns(const struct db_table *t)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < t->n_columns; i++)
+		n += !t->columns[i].generated;
+	return n;
+}
+
+static void fake_image(const struct db_table *t, const struct db_value *v, struct strbuf *out)
+{
+	strbuf_clear(out);
+	for (size_t i = 0; i < fake_columns(t); i++) {
+		strbuf_addf(out, "%d %zd:", (int)v[i].kind, v[i].data ? (ssize_t)v[i].len : -1);
+		if (v[i].data)
+			strbuf_add(out, v[i].data, v[i].len);
+	}
+}
+
+static bool fake_was_written(const struct fake_conn *c, const struct db_table *t, const struct db_value *v,
+			     struct strbuf *image)
+{
+	fake_image(t, v, image);
+	for (size_t i = 0; i < c->n_written; i++) {
+		const struct fake_written *w = &c->written[i];
+		if (w->image.len == image->len && !memcmp(w->image.data, image->data, image->len) &&
+		    !strcmp(w->table, t->name))
+			return true;
+	}
+	return false;
+}
+
+static int fake_put_row(struct fake_conn *c, const struct db_value *v, struct err *e)
+{
+	if ((c->n_written & (c->n_written - 1)) == 0)
+		c->written = xrealloc(c->written, (c->n_written ? c->n_written * 2 : 1) * sizeof *c->written);
+	struct fake_written *w = &c->written[c->n_written++];
+	*w = (struct fake_written){.table = xstrdup(c->load_table->name)};
+	fake_image(c->load_table, v, &w->image);
+	return db_driver_sqlite.load_row(c->inner, v, e);
+}
+
+/* The last letter or digit of the row becomes another one. */
+static int fake_put_altered(struct fake_conn *c, const struct db_value *v, struct err *e)
+{
+	size_t n = fake_columns(c->load_table);
+	_cleanup_free_ struct db_value *other = (void *)xmemdup0(v, n * sizeof *v);
+	for (size_t i = n; i-- > 0;)
+		for (size_t at = v[i].data ? v[i].len : 0; at-- > 0;) {
+			unsigned char was = (unsigned char)v[i].data[at];
+			if (!isalnum(was))
+				continue;
+			_cleanup_free_ char *data = xmemdup0(v[i].data, v[i].len);
+			data[at] = (char)(isdigit(was) ? '0' + (was - '0' + 1) % 10 : was ^ 1);
+			other[i].data = data;
+			return fake_put_row(c, other, e);
+		}
+	return err_set(e, EINVAL, "fake: nothing to alter in a row of %s", c->load_table->name);
+}
+
+static int fake_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e)
+{
+	struct fake_conn *c = fake_of(conn);
+	_cleanup_strbuf_ struct strbuf image = {0};
+	int r = FAKE_CALL(conn, scan_next, e, ret);
+	while (r == 1 && c->filter && !fake_was_written(c, c->filter, *ret, &image))
+		r = db_driver_sqlite.scan_next(c->inner, ret, e);
+	return r;
 }
 
 /* The scan is closed all the same: scan_close must be safe to have been called. */
 static int fake_scan_close(struct db_conn *c, struct err *e)
 {
+	fake_of(c)->filter = NULL;
 	int r = fake_enter(fake_of(c), "scan_close", e);
 	int closed = db_driver_sqlite.scan_close(fake_of(c)->inner, r < 0 ? NULL : e);
 	return r < 0 ? r : closed;
@@ -153,14 +251,47 @@ static int fake_change_end(struct db_conn *c, struct strbuf *orphans, struct err
 	return FAKE_CALL(c, change_end, e, orphans);
 }
 
+static int fake_scan_written(struct db_conn *conn, const struct db_table *t, uint64_t *ret_others, struct err *e)
+{
+	struct fake_conn *c = fake_of(conn);
+	_cleanup_strbuf_ struct strbuf image = {0};
+	const struct db_value *v;
+	int r = fake_enter(c, "scan_written", e);
+	if (r == 0)
+		r = db_driver_sqlite.scan_open(c->inner, t, DB_SCAN_UNORDERED, e);
+	if (r < 0)
+		return r;
+	*ret_others = 0;
+	while ((r = db_driver_sqlite.scan_next(c->inner, &v, e)) == 1)
+		*ret_others += !fake_was_written(c, t, v, &image);
+	int closed = db_driver_sqlite.scan_close(c->inner, r < 0 ? NULL : e);
+	if (r == 0 && closed == 0)
+		r = db_driver_sqlite.scan_open(c->inner, t, DB_SCAN_UNORDERED, e);
+	c->filter = t;
+	return r < 0 ? r : closed;
+}
+
 static int fake_load_begin(struct db_conn *c, const struct db_table *t, struct err *e)
 {
+	fake_of(c)->load_table = t;
 	return FAKE_CALL(c, load_begin, e, t);
 }
 
-static int fake_load_row(struct db_conn *c, const struct db_value *values, struct err *e)
+static int fake_load_row(struct db_conn *conn, const struct db_value *values, struct err *e)
 {
-	return FAKE_CALL(c, load_row, e, values);
+	struct fake_conn *c = fake_of(conn);
+	int r = fake_enter(c, "load_row", e);
+	if (r < 0)
+		return r;
+	enum fake_row fault = FAKE_ROW_TRUE;
+	if (c->row && (!c->row_table || !strcmp(c->row_table, c->load_table->name)) && c->rows++ == c->after)
+		fault = c->row;
+	if (fault == FAKE_ROW_DROP)
+		return 0;
+	if (fault == FAKE_ROW_ALTER)
+		return fake_put_altered(c, values, e);
+	r = fake_put_row(c, values, e);
+	return r == 0 && fault == FAKE_ROW_REPEAT ? fake_put_row(c, values, e) : r;
 }
 
 static int fake_load_end(struct db_conn *c, bool ok, struct err *e)
@@ -182,6 +313,7 @@ static int fake_settle(struct db_conn *c, struct err *e)
 
 static void fake_rollback(struct db_conn *c)
 {
+	fake_forget_written(fake_of(c));
 	db_driver_sqlite.rollback(fake_of(c)->inner);
 }
 
@@ -192,6 +324,7 @@ static int fake_commit(struct db_conn *c, struct err *e)
 		fake_rollback(c);
 		return r;
 	}
+	fake_forget_written(fake_of(c));
 	return db_driver_sqlite.commit(fake_of(c)->inner, e);
 }
 
@@ -212,6 +345,8 @@ static void fake_close(struct db_conn *conn)
 		return;
 	struct fake_conn *c = fake_of(conn);
 	db_driver_sqlite.close(c->inner);
+	fake_forget_written(c);
+	free(c->row_table);
 	(void)pthread_cond_destroy(&c->wake);
 	(void)pthread_mutex_destroy(&c->lock);
 	free(c);
@@ -223,6 +358,15 @@ static int fake_parse_call(const char **ret, const char *name, struct err *e)
 		if (!strcmp(fake_calls[i], name))
 			*ret = fake_calls[i];
 	return *ret ? 0 : err_set(e, EINVAL, "fake: no call \"%s\"", name);
+}
+
+static int fake_parse_row(enum fake_row *ret, const char *name, struct err *e)
+{
+	static const char *const faults[] = {"", "alter", "drop", "repeat"};
+	for (int i = FAKE_ROW_ALTER; i <= FAKE_ROW_REPEAT; i++)
+		if (!strcmp(faults[i], name))
+			*ret = (enum fake_row)i;
+	return *ret ? 0 : err_set(e, EINVAL, "fake: no row=\"%s\"", name);
 }
 
 static int fake_parse_number(unsigned long *ret, const char *key, const char *text, struct err *e)
@@ -242,6 +386,10 @@ static int fake_parse(struct fake_conn *c, const struct db_params *p, struct err
 			r = fake_parse_call(&c->fail, value, e);
 		else if (!strcmp(key, "hang"))
 			r = fake_parse_call(&c->hang, value, e);
+		else if (!strcmp(key, "row"))
+			r = fake_parse_row(&c->row, value, e);
+		else if (!strcmp(key, "table") && !c->row_table)
+			c->row_table = xstrdup(value);
 		else if (!strcmp(key, "after"))
 			r = fake_parse_number(&c->after, key, value, e);
 		else if (!strcmp(key, "errno"))
@@ -296,6 +444,7 @@ const struct db_driver db_driver_fake = {
     .delete_keys = fake_delete_keys,
     .delete_all = fake_delete_all,
     .change_end = fake_change_end,
+    .scan_written = fake_scan_written,
     .load_begin = fake_load_begin,
     .load_row = fake_load_row,
     .load_end = fake_load_end,

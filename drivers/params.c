@@ -44,7 +44,7 @@ static const char *const mysql_options[] = {
     "ssl_ca", "ssl_cert", "ssl_key", "ssl_mode", "socket", "connect_timeout", NULL,
 };
 static const char *const sqlite_options[] = {NULL};
-static const char *const fake_options[] = {"fail", "after", "errno", "slow_ms_per_row", "hang", NULL};
+static const char *const fake_options[] = {"fail", "after", "errno", "slow_ms_per_row", "hang", "row", "table", NULL};
 
 static const struct params_scheme {
 	const char *name;

@@ -265,6 +265,74 @@ static void a_fault_anywhere_changes_nothing(void **state)
 	world_end(&w);
 }
 
+/* A row that the database took in as another one, not at all, or twice, as no answer of it tells: the restore fails and
+ * the database is as before, whether some rows are changed, a table is filled anew, or the schema is made anew. */
+static void what_was_written_is_read_back(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *options;
+		bool refused; /* by the table's key, before anything is read back */
+	} faults[] = {
+	    {"?row=alter&table=entity&after=3", false}, {"?row=alter&table=child&after=3", false},
+	    {"?row=alter&table=series&after=3", false}, {"?row=drop&table=entity&after=3", false},
+	    {"?row=drop&table=child&after=3", false},   {"?row=drop&table=series&after=3", false},
+	    {"?row=repeat&table=entity&after=3", true}, {"?row=repeat&table=series&after=3", false},
+	};
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	int64_t a = take(&w, "a");
+	world_close(&w);
+	for (int other_schema = 0; other_schema < 2; other_schema++) {
+		sql(w.db, other_schema ? "CREATE TABLE extra(x); INSERT INTO extra VALUES(1)" : CHANGES);
+		char *before = dump(w.db);
+		for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
+			world_open(&w, faults[i].options);
+			int r = restore_to(&w, a, &e);
+			char *now = dump(w.db);
+			if (r == 0)
+				fail_msg("%s: it was reported as restored", faults[i].options);
+			if (strcmp(before, now))
+				fail_msg("%s: the database changed", faults[i].options);
+			if (!faults[i].refused) {
+				assert_int_equal(r, -EIO);
+				assert_non_null(strstr(e.msg, "that differ from the snapshot's"));
+			}
+			struct strbuf text = {0};
+			assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+			assert_non_null(strstr(text.data, "restore test: failed"));
+			assert_null(strstr(text.data, "restore test: committed"));
+			strbuf_done(&text);
+			free(now);
+			world_close(&w);
+		}
+		free(before);
+	}
+	/* a fault that never comes is none */
+	world_open(&w, "?row=alter&after=100000");
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	world_close(&w);
+	/* one row that is written is looked at as well */
+	static const char other[] = "{\"id\":777,\"json\":{\"name\":\"other\"}}";
+	static const char *const one_row[] = {"?row=alter", "?row=drop"};
+	char *before = dump(w.db);
+	for (size_t i = 0; i < sizeof one_row / sizeof *one_row; i++) {
+		world_open(&w, one_row[i]);
+		assert_int_equal(
+		    engine_put_row(w.engine, 0, "entity", "777.json", other, strlen(other), &w.me, NULL, &e), -EIO);
+		assert_non_null(strstr(e.msg, "that differ from the snapshot's"));
+		world_close(&w);
+	}
+	char *now = dump(w.db);
+	assert_string_equal(before, now);
+	free(before);
+	free(now);
+	world_end(&w);
+}
+
 static void a_failing_snapshot_leaves_nothing(void **state)
 {
 	(void)state;
@@ -882,6 +950,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(restore_and_back),
 	    cmocka_unit_test(a_fault_anywhere_changes_nothing),
+	    cmocka_unit_test(what_was_written_is_read_back),
 	    cmocka_unit_test(a_failing_snapshot_leaves_nothing),
 	    cmocka_unit_test(one_job_at_a_time),
 	    cmocka_unit_test(a_signal_cancels_a_restore),
