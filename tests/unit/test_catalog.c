@@ -1,7 +1,7 @@
 /*
  * tests/unit/test_catalog.c - the catalog against a model in memory: random tables changed at random, many versions,
  * every row by number, name and byte offset; sweeps after removals, rows dropped from packs; damage found and
- * contained; locks; names.
+ * contained; a disk that loses transactions; locks; names.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -639,6 +639,67 @@ static void damage_frees_nothing(void **state)
 	}
 }
 
+/* A page that is another one, of as many rows of the same sizes: only its SHA-256 tells. */
+static void a_page_of_other_rows_is_not_believed(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key);
+	static struct model_row rows[400];
+	for (size_t i = 0; i < 400; i++)
+		rows[i] = (struct model_row){(unsigned)i, 300 + (unsigned)i % 300};
+	int64_t a = model_write(c, &t, rows, 400, 0, 5, "a");
+	assert_int_equal(count(c, "SELECT count(*) FROM page"), 1);
+	for (size_t i = 0; i < 400; i++)
+		rows[i].value += 300;
+	int64_t b = model_write(c, &t, rows, 400, a, 6, "b");
+	assert_int_equal(count(c, "SELECT count(*) FROM page"), 2);
+	catalog_close(c);
+	alter(dir, "UPDATE page SET data=(SELECT data FROM page WHERE id=2) WHERE id=1");
+	c = test_open(dir);
+	struct err e = ERR_INIT;
+	struct row_cursor *rc = NULL;
+	struct stored_row row;
+	int r = row_cursor_open(&rc, c, 1, 0, &e);
+	while (r >= 0 && (r = row_cursor_next(rc, &row, &e)) == 1)
+		;
+	row_cursor_close(rc);
+	assert_int_equal(r, -EIO);
+	assert_non_null(strstr(e.msg, "damaged"));
+	assert_int_equal(store_sweep(c, &e), -EIO);
+	model_check(c, &t, rows, 400, b);
+	catalog_close(c);
+	test_dir_remove(dir);
+}
+
+/* What another process has in memory by its number is still the same thing after everything was removed and freed. */
+static void numbers_are_not_used_again(void **state)
+{
+	(void)state;
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir), *other = test_open(dir);
+	struct db_column columns[2], more[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key), u = test_table(true, more, key);
+	static struct model_row rows[MAX_ROWS];
+	struct err e = ERR_INIT;
+	for (size_t i = 0; i < MAX_ROWS; i++)
+		rows[i] = (struct model_row){(unsigned)i, 1 + (unsigned)i % 900};
+	int64_t a = model_write(c, &t, rows, MAX_ROWS, 0, 5, "a");
+	model_check(other, &t, rows, MAX_ROWS, a);
+	assert_true(count(c, "SELECT count(*) FROM dict") > 0);
+	assert_int_equal(catalog_remove(c, a, &e), 0);
+	assert_int_equal(count(c, "SELECT count(*) FROM pack"), 0);
+	int64_t b = model_write(c, &u, rows, MAX_ROWS, 0, 6, "b");
+	model_check(other, &u, rows, MAX_ROWS, b);
+	catalog_close(other);
+	catalog_close(c);
+	test_dir_remove(dir);
+}
+
 static void sweep_waits_for_writers(void **state)
 {
 	(void)state;
@@ -1063,6 +1124,102 @@ static void full_disk(void **state)
 	test_dir_remove(dir);
 }
 
+/* ---- a disk that does not take a transaction ---- */
+
+/* The default VFS, but for its logs (-wal): while lossy_writes or lossy_syncs is set, that fails. */
+static sqlite3_vfs *lossy_inner, lossy_vfs;
+static const sqlite3_io_methods *lossy_methods_inner;
+static sqlite3_io_methods lossy_methods;
+static bool lossy_writes, lossy_syncs;
+
+static int lossy_write(sqlite3_file *f, const void *data, int n, sqlite3_int64 at)
+{
+	return lossy_writes ? SQLITE_IOERR_WRITE : lossy_methods_inner->xWrite(f, data, n, at);
+}
+
+static int lossy_sync(sqlite3_file *f, int flags)
+{
+	return lossy_syncs ? SQLITE_IOERR_FSYNC : lossy_methods_inner->xSync(f, flags);
+}
+
+static int lossy_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *ret_flags)
+{
+	(void)vfs;
+	int r = lossy_inner->xOpen(lossy_inner, name, f, flags, ret_flags);
+	if (r != SQLITE_OK || !(flags & SQLITE_OPEN_WAL))
+		return r;
+	lossy_methods_inner = f->pMethods;
+	lossy_methods = *f->pMethods;
+	lossy_methods.xWrite = lossy_write;
+	lossy_methods.xSync = lossy_sync;
+	f->pMethods = &lossy_methods;
+	return SQLITE_OK;
+}
+
+static void lossy(bool on)
+{
+	if (on) {
+		lossy_inner = sqlite3_vfs_find(NULL);
+		lossy_vfs = *lossy_inner;
+		lossy_vfs.zName = "lossy";
+		lossy_vfs.xOpen = lossy_open;
+		assert_int_equal(sqlite3_vfs_register(&lossy_vfs, 1), SQLITE_OK);
+	} else {
+		assert_int_equal(sqlite3_vfs_unregister(&lossy_vfs), SQLITE_OK);
+	}
+}
+
+/* What is reported as written is written: a commit that fails, and a transaction that SQLite gave up in its middle, are
+ * errors, nothing of them is there, and the next one works. */
+static void a_lost_transaction_is_told(void **state)
+{
+	(void)state;
+	lossy(true);
+	char *dir = test_dir();
+	struct catalog *c = test_open(dir);
+	struct db_column columns[2];
+	size_t key[1];
+	struct db_table t = test_table(false, columns, key);
+	struct model_row row = {1, 1};
+	struct err e = ERR_INIT;
+	struct snapshot_info s;
+	int64_t a = model_write(c, &t, &row, 1, 0, 5, "a");
+	for (int which = 0; which < 2; which++) {
+		bool *fault = which ? &lossy_syncs : &lossy_writes;
+		*fault = true;
+		assert_int_equal(catalog_rename(c, a, "b", &e), -EIO);
+		assert_int_equal(catalog_hold(c, a, true, &e), -EIO);
+		assert_int_equal(store_remove_snapshot(c, a, false, &e), -EIO);
+		*fault = false;
+		assert_int_equal(catalog_find(c, 1, "a", &s, &e), 0);
+		assert_int_equal(s.id, a);
+		assert_false(s.held);
+		snapshot_info_done(&s);
+		assert_int_equal(catalog_find(c, 1, "b", &s, &e), -ENOENT);
+		model_check(c, &t, &row, 1, a);
+	}
+	/* more than the cache holds is written before the COMMIT, and SQLite itself rolls back what it cannot write */
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, &e);
+	assert_non_null(db);
+	assert_int_equal(sqlite3_exec(db->h, "UPDATE snapshot SET name='b'; PRAGMA cache_size=10", NULL, NULL, NULL),
+			 SQLITE_OK);
+	lossy_writes = true;
+	for (int i = 0; i < 100 && !sqlite3_get_autocommit(db->h); i++)
+		(void)sqlite3_exec(db->h, "INSERT INTO schema_text(sha256, text) VALUES(randomblob(32), zeroblob(1e5))",
+				   NULL, NULL, NULL);
+	lossy_writes = false;
+	assert_true(sqlite3_get_autocommit(db->h));
+	assert_int_equal(store_write_end(c, db, 0, &e), -EIO);
+	assert_int_equal(catalog_find(c, 1, "b", &s, &e), -ENOENT);
+	assert_int_equal(catalog_rename(c, a, "b", &e), 0);
+	assert_int_equal(catalog_find(c, 1, "b", &s, &e), 0);
+	snapshot_info_done(&s);
+	model_check(c, &t, &row, 1, a);
+	catalog_close(c);
+	test_dir_remove(dir);
+	lossy(false);
+}
+
 /* A write that could not begin leaves no durable one behind that is not synced. */
 static void durable_is_durable(void **state)
 {
@@ -1098,6 +1255,8 @@ int main(void)
 	    cmocka_unit_test(empty_table),
 	    cmocka_unit_test(damage_is_found_and_contained),
 	    cmocka_unit_test(damage_frees_nothing),
+	    cmocka_unit_test(a_page_of_other_rows_is_not_believed),
+	    cmocka_unit_test(numbers_are_not_used_again),
 	    cmocka_unit_test(sweep_waits_for_writers),
 	    cmocka_unit_test(repack_follows_a_model),
 	    cmocka_unit_test(dropped_rows_are_gone),
@@ -1105,6 +1264,7 @@ int main(void)
 	    cmocka_unit_test(snapshots_by_name),
 	    cmocka_unit_test(opening),
 	    cmocka_unit_test(full_disk),
+	    cmocka_unit_test(a_lost_transaction_is_told),
 	    cmocka_unit_test(durable_is_durable),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
