@@ -14,8 +14,9 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include "drivers/wrap.h"
 #include "snapshot/engine.h"
-#include "snapshot/store.h"
+#include "snapshot/prune.h"
 
 struct world {
 	char *dir;
@@ -366,15 +367,46 @@ static void a_failing_snapshot_leaves_nothing(void **state)
 	world_end(&w);
 }
 
+/* Until the engine's job is where it is to be; for ever would be a test that neither passes nor fails. Not on the
+ * thread of the test, to which cmocka's failures belong. */
+static void wait_for_job(struct engine *g, bool (*is)(const struct progress *p), const char *what)
+{
+	for (int i = 0; i < 60000; i++, usleep(1000)) {
+		struct progress p;
+		engine_progress(g, 0, &p);
+		if (is(&p))
+			return;
+	}
+	(void)fprintf(stderr, "no job within a minute: %s\n", what);
+	abort();
+}
+
+static bool is_hanging(const struct progress *p)
+{
+	(void)p;
+	return atomic_load(&fake_hanging) > 0;
+}
+
+static bool is_reading(const struct progress *p)
+{
+	return p->rows_done > 0;
+}
+
+static bool is_applying(const struct progress *p)
+{
+	return !strcmp(p->what, "restore: child");
+}
+
 struct interrupter {
 	struct engine *engine;
 	struct waiter *waiter;
+	bool hangs; /* in a call of the driver; else it goes on row by row */
 };
 
-static void *interrupt_soon(void *arg)
+static void *interrupt(void *arg)
 {
 	struct interrupter *i = arg;
-	usleep(200000);
+	wait_for_job(i->engine, i->hangs ? is_hanging : is_reading, i->hangs ? "hanging" : "reading");
 	engine_interrupt(i->engine, i->waiter);
 	return NULL;
 }
@@ -396,9 +428,9 @@ static void one_job_at_a_time(void **state)
 	assert_int_equal(engine_snapshot(w.engine, 0, "a:b", &w.me, &other, &e), -EINVAL);
 	/* a signal ends the wait, not the capture */
 	struct waiter waiter = {0};
-	struct interrupter in = {w.engine, &waiter};
+	struct interrupter in = {w.engine, &waiter, false};
 	pthread_t t;
-	assert_int_equal(pthread_create(&t, NULL, interrupt_soon, &in), 0);
+	assert_int_equal(pthread_create(&t, NULL, interrupt, &in), 0);
 	assert_int_equal(engine_wait(w.engine, id, &waiter, &e), -EINTR);
 	(void)pthread_join(t, NULL);
 	assert_int_equal(engine_pending(w.engine, 0, &other, name), 0);
@@ -434,11 +466,11 @@ static void a_signal_cancels_a_restore(void **state)
 	for (size_t i = 0; i < sizeof where / sizeof *where; i++) {
 		world_open(&w, where[i]);
 		struct waiter waiter = {0};
-		struct interrupter in = {w.engine, &waiter};
+		struct interrupter in = {w.engine, &waiter, strstr(where[i], "hang") != NULL};
 		struct restore_plan plan;
 		struct restore_request rq = {.snapshot_id = a, .label = "test", .policy = RESTORE_REPLACE};
 		pthread_t t;
-		assert_int_equal(pthread_create(&t, NULL, interrupt_soon, &in), 0);
+		assert_int_equal(pthread_create(&t, NULL, interrupt, &in), 0);
 		assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, &waiter, &plan, NULL, &e), -EINTR);
 		(void)pthread_join(t, NULL);
 		restore_plan_done(&plan);
@@ -531,7 +563,8 @@ static void now_follows_the_database(void **state)
 	sql(w.db, CHANGES);
 	assert_int_equal(restore_to(&w, id, &e), 0);
 	assert_int_equal(engine_now_peek(w.engine, 0, &again), -ENOENT);
-	usleep(5000);
+	for (int64_t at = now_ms(); now_ms() == at;)
+		usleep(100);
 	assert_int_equal(engine_now(w.engine, 0, &w.me, NULL, &again, &e), 0);
 	assert_true(again > id);
 	world_close(&w);
@@ -612,6 +645,73 @@ static void a_crash_is_settled(void **state)
 	world_end(&w);
 }
 
+/* A crash in the middle of a restore, and its target is removed before it is settled: the safety snapshot alone tells
+ * that nothing was done; where that is not what the database holds, nothing does. */
+static void a_crash_without_its_target_is_settled(void **state)
+{
+	(void)state;
+	static const char *const journal[] = {"restore cut: rolled back", "restore cut: unknown",
+					      "restore cut: unknown"};
+	for (int which = 0; which < 3; which++) {
+		struct world w;
+		struct err e = ERR_INIT;
+		world_new(&w);
+		world_open(&w, "");
+		int64_t a = take(&w, "a"), entry;
+		sql(w.db, CHANGES);
+		int64_t b = take(&w, "b");
+		struct catalog *c = engine_catalog(w.engine);
+		assert_int_equal(journal_add(c, 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
+		assert_int_equal(journal_state(c, entry, "begun", NULL, b, a, false, &e), 0);
+		assert_int_equal(store_remove_snapshot(c, a, false, &e), 0);
+		if (which == 1)
+			sql(w.db, "DELETE FROM series");
+		if (which == 2)
+			assert_int_equal(store_remove_snapshot(c, b, false, &e), 0);
+		world_close(&w);
+		world_open(&w, "");
+		(void)take(&w, "c"); /* waits for the settling */
+		struct strbuf text = {0};
+		assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+		if (!strstr(text.data, journal[which]))
+			fail_msg("not \"%s\": %s", journal[which], text.data);
+		strbuf_done(&text);
+		world_close(&w);
+		world_end(&w);
+	}
+}
+
+/* What a restore that is still to be settled is looked up by stays, however old; once that is done it goes. */
+static void a_prune_keeps_what_settling_needs(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	int64_t safety = take(&w, "safety"), target = take(&w, "target"), entry;
+	(void)take(&w, "more");
+	(void)take(&w, "newest");
+	struct catalog *c = engine_catalog(w.engine);
+	assert_int_equal(journal_add(c, 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
+	assert_int_equal(journal_state(c, entry, "begun", NULL, safety, target, false, &e), 0);
+	struct keep_rules rules = {0};
+	struct prune_list list;
+	struct snapshot_info s;
+	int64_t later = now_ms() + (int64_t)1000 * 86400 * 1000;
+	assert_int_equal(keep_parse(&rules, "last=1", &e), 0);
+	assert_int_equal(store_prune(c, 1, &rules, later, false, &w.me, &list, &e), 0);
+	prune_list_done(&list);
+	assert_int_equal(catalog_find(c, 1, "more", &s, &e), -ENOENT);
+	assert_int_equal(listed(&w), 3);
+	assert_int_equal(journal_state(c, entry, "rolled back", NULL, 0, 0, true, &e), 0);
+	assert_int_equal(store_prune(c, 1, &rules, later, false, &w.me, &list, &e), 0);
+	prune_list_done(&list);
+	assert_int_equal(listed(&w), 1);
+	world_close(&w);
+	world_end(&w);
+}
+
 static void two_processes(void **state)
 {
 	(void)state;
@@ -648,13 +748,8 @@ struct committer {
 static void *end_commit(void *arg)
 {
 	struct committer *cm = arg;
-	struct progress p;
 	char *aside = xasprintf("%s/aside.db", cm->w->dir);
-	for (bool verified = false; !verified; usleep(10000)) {
-		engine_progress(cm->w->engine, 0, &p);
-		verified = !strcmp(p.what, "verify: series");
-	}
-	usleep(300000);
+	wait_for_job(cm->w->engine, is_hanging, "in COMMIT");
 	if (cm->end != COMMIT_UNCHANGED)
 		assert_int_equal(rename(cm->w->db, aside), 0);
 	if (cm->end == COMMIT_DONE)
@@ -726,14 +821,12 @@ static void an_uncertain_commit_is_settled(void **state)
 static void *remove_target(void *arg)
 {
 	struct world *w = arg;
-	struct progress p;
 	struct err e = ERR_INIT;
-	for (bool applying = false; !applying; usleep(1000)) {
-		engine_progress(w->engine, 0, &p);
-		applying = !strcmp(p.what, "restore: child");
+	wait_for_job(w->engine, is_applying, "applying");
+	if (engine_remove(w->engine, 0, "a", &w->me, &e) < 0) {
+		(void)fprintf(stderr, "%s\n", e.msg);
+		abort();
 	}
-	if (engine_remove(w->engine, 0, "a", &w->me, &e) < 0)
-		fail_msg("%s", e.msg);
 	return NULL;
 }
 
@@ -749,6 +842,8 @@ static void a_target_removed_meanwhile_is_restored(void **state)
 	sql(w.db, "DELETE FROM child; " CHANGES);
 	world_close(&w);
 	world_open(&w, "?slow_ms_per_row=1");
+	/* Nothing of it is at hand but in the catalog's file. */
+	assert_int_equal(catalog_set_cache_bytes(engine_catalog(w.engine), 0), 0);
 	pthread_t t;
 	assert_int_equal(pthread_create(&t, NULL, remove_target, &w), 0);
 	if (restore_to(&w, a, &e) < 0)
@@ -775,6 +870,14 @@ static void remove_tree(const char *path)
 	assert_int_equal(rmdir(path), 0);
 }
 
+static void write_text(const char *path, const struct strbuf *text)
+{
+	FILE *f = fopen(path, "we");
+	assert_non_null(f);
+	assert_int_equal(fwrite(text->data, 1, text->len, f), text->len);
+	assert_int_equal(fclose(f), 0);
+}
+
 /* A fresh backup of another database is not what this one holds now. */
 static void an_import_is_not_now(void **state)
 {
@@ -799,6 +902,56 @@ static void an_import_is_not_now(void **state)
 	backup_close(b);
 	remove_tree(path);
 	free(path);
+	world_close(&w);
+	world_end(&w);
+}
+
+/* Rows, digests and names may all be true: a manifest that says other sizes is not this backup's. */
+static void an_import_checks_the_sizes(void **state)
+{
+	(void)state;
+	static const char *const members[] = {"\"bytes\": ", "\"file_bytes\": "};
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *path = xasprintf("%s/backup", w.dir), *file = xasprintf("%s/MANIFEST.json", path);
+	char *sums = xasprintf("%s/SHA256SUMS", path);
+	int64_t a = take(&w, "a"), id;
+	if (engine_export(w.engine, a, path, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(unlink(sums), 0); /* it would tell as well */
+	struct backup_tree *b;
+	for (size_t i = 0; i <= sizeof members / sizeof *members; i++) {
+		struct strbuf text = {0};
+		assert_int_equal(backup_dir_open(&b, path, &e), 0);
+		assert_int_equal(b->slurp(b, "MANIFEST.json", &text, &e), 0);
+		char *digit = NULL, was = 0;
+		if (i < sizeof members / sizeof *members) {
+			digit = strstr(text.data, members[i]);
+			assert_non_null(digit);
+			digit += strlen(members[i]);
+			was = *digit;
+			*digit = was == '9' ? '8' : (char)(was + 1);
+		}
+		write_text(file, &text);
+		int r = engine_import(w.engine, 0, b, "i", &w.me, NULL, &id, NULL, &e);
+		if (digit) {
+			assert_int_equal(r, -EBADMSG);
+			assert_non_null(strstr(e.msg, "sizes"));
+			assert_int_equal(listed(&w), 1);
+			*digit = was;
+			write_text(file, &text);
+		} else if (r < 0) {
+			fail_msg("%s", e.msg);
+		}
+		strbuf_done(&text);
+		backup_close(b);
+	}
+	remove_tree(path);
+	free(path);
+	free(file);
+	free(sums);
 	world_close(&w);
 	world_end(&w);
 }
@@ -958,10 +1111,13 @@ int main(void)
 	    cmocka_unit_test(now_follows_the_database),
 	    cmocka_unit_test(one_row),
 	    cmocka_unit_test(a_crash_is_settled),
+	    cmocka_unit_test(a_crash_without_its_target_is_settled),
+	    cmocka_unit_test(a_prune_keeps_what_settling_needs),
 	    cmocka_unit_test(two_processes),
 	    cmocka_unit_test(an_uncertain_commit_is_settled),
 	    cmocka_unit_test(a_target_removed_meanwhile_is_restored),
 	    cmocka_unit_test(an_import_is_not_now),
+	    cmocka_unit_test(an_import_checks_the_sizes),
 	    cmocka_unit_test(a_file_of_zeros_is_not_gathered),
 	    cmocka_unit_test(a_damaged_newest_snapshot_stops_nothing),
 	    cmocka_unit_test(definitions_alone_differ),
