@@ -1148,10 +1148,12 @@ static int lossy_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int f
 	int r = lossy_inner->xOpen(lossy_inner, name, f, flags, ret_flags);
 	if (r != SQLITE_OK || !(flags & SQLITE_OPEN_WAL))
 		return r;
-	lossy_methods_inner = f->pMethods;
-	lossy_methods = *f->pMethods;
-	lossy_methods.xWrite = lossy_write;
-	lossy_methods.xSync = lossy_sync;
+	if (!lossy_methods_inner) { /* the first one, when no other thread is there yet */
+		lossy_methods_inner = f->pMethods;
+		lossy_methods = *f->pMethods;
+		lossy_methods.xWrite = lossy_write;
+		lossy_methods.xSync = lossy_sync;
+	}
 	f->pMethods = &lossy_methods;
 	return SQLITE_OK;
 }

@@ -1193,6 +1193,7 @@ static void test_faults(void **state)
 	db_close(c);
 	image_done(&im);
 	assert_int_equal(try_open_url(&c, "fake:/x?fail=nothing", NULL, &e), -EINVAL);
+	assert_int_equal(try_open_url(&c, "fake:/x?row=nothing", NULL, &e), -EINVAL);
 	assert_int_equal(try_open_url(&c, "fake:/x?fail=open&errno=111", NULL, &e), -ECONNREFUSED);
 }
 
