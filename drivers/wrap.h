@@ -3,8 +3,6 @@
  */
 #pragma once
 
-#include <stdatomic.h>
-
 #include "drivers/driver.h"
 
 /* Opens a connection of `inner` whose calls are appended to the file `path`, one line a call. */
@@ -14,6 +12,4 @@ int db_trace_open(struct db_conn **ret, const struct db_driver *inner, const str
 #ifdef METASNAP_FAKE_DRIVER
 /* The sqlite driver with faults, for tests: drivers/fake.c names the URL's options. */
 extern const struct db_driver db_driver_fake;
-/* How many of its calls hang now (hang=CALL), in all connections. */
-extern atomic_uint fake_hanging;
 #endif
