@@ -831,19 +831,45 @@ static double now_us(void)
 	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-enum { LATE_BLOCKED = 2, LATE_JITTER = 20, LATE_AFTER = 23, LATE_ROUNDS = 25, LATE_WRITERS = 6 };
+enum { LATE_BLOCKED = 2, LATE_QUEUED = 4, LATE_JITTER = 20, LATE_AFTER = 23, LATE_ROUNDS = 25, LATE_WRITERS = 6 };
 
 static void late_writers_start(struct writer *w, int round)
 {
 	for (int i = 0; i < LATE_WRITERS; i++) {
-		bool timed = round >= LATE_BLOCKED && round < LATE_AFTER;
+		bool timed = round >= LATE_QUEUED && round < LATE_AFTER;
 		w[i].delay_us = timed ? (unsigned)(round * 3000 + i * 500) : 0;
 		snprintf(w[i].sql, sizeof w[i].sql, "INSERT INTO %c VALUES (%d, 7)", "amz"[i % 3], 100 + i);
 		pthread_create(&w[i].thread, NULL, writer_main, &w[i]);
 	}
 }
 
-/* Where the writer's row is: in the tables and in those that were kept (-1: none were). */
+/* Holds a swap up while the tables are locked, until the writers stand in the queue for them. */
+struct gate {
+	pthread_t thread;
+	MYSQL *reader; /* has read the view that a new table replaces */
+	struct writer *w;
+	int round;
+	bool locked, queued; /* it went as it should */
+};
+
+#define QUEUED                                                                                                         \
+	"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%lock' AND INFO LIKE "
+
+static void *gate_main(void *arg)
+{
+	struct gate *g = arg;
+	MYSQL *my = session_open(DB);
+
+	g->locked = wait_for(my, QUEUED "'DROP VIEW%'", 1, 20);
+	late_writers_start(g->w, g->round);
+	g->queued = wait_for(my, QUEUED "'INSERT INTO%'", LATE_WRITERS, 20);
+	(void)session_try(g->reader, "COMMIT");
+	mysql_close(my);
+	mysql_thread_end();
+	return NULL;
+}
+
+/* Where the writer's row is: in the tables and in those that were kept, if any were. */
 static void late_writer_row(MYSQL *my, int i, bool kept, int *ret_live, int *ret_old)
 {
 	char t = "amz"[i % 3];
@@ -857,13 +883,14 @@ static void late_writer_row(MYSQL *my, int i, bool kept, int *ret_live, int *ret
 }
 
 /* Writers that come at any moment of the swap: who was told "done" finds the row, in the new table or in what is kept,
- * and who was not finds none. In the first rounds they wait for our rows when the swap begins, which must refuse it; in
- * the last they come after it, which can only be a swap. In between it is one of the two, or (MariaDB, which cannot
- * rename under its lock) new tables with the old ones kept. */
+ * and who was not finds none. In the first rounds they wait for our rows when the swap begins, which must refuse it. In
+ * the next they queue for the tables that it has locked: MySQL renames under its lock, MariaDB cannot and must keep the
+ * old tables. In the last they come after it, which can only be a swap. In between it is any of these. */
 static void test_rebuild_late_writers(void **state)
 {
 	MYSQL *my =
 	    database_make("CREATE TABLE a (id int primary key, v int); CREATE TABLE m LIKE a; CREATE TABLE z LIKE a;"
+			  "CREATE TABLE k LIKE a;"
 			  "INSERT INTO a VALUES (1,1); INSERT INTO m VALUES (1,1); INSERT INTO z VALUES (1,1)");
 	struct copy s = {0};
 	int swapped = 0, refused = 0, kept = 0;
@@ -877,16 +904,30 @@ static void test_rebuild_late_writers(void **state)
 		struct err err = ERR_INIT;
 
 		session_run(my, "UPDATE a SET v=2; UPDATE m SET v=2; UPDATE z SET v=2"); /* what the restore undoes */
+		struct gate g = {.w = w, .round = round};
+		bool queued = round >= LATE_BLOCKED && round < LATE_QUEUED;
+		if (queued)
+			session_run(my, "DROP TABLE k; CREATE VIEW k AS SELECT 1 AS id");
 		struct db_conn *c = rebuild_until_commit(&s, &warnings);
-		if (round < LATE_AFTER)
+		if (queued) {
+			g.reader = session_open(DB);
+			session_run(g.reader, "START TRANSACTION; SELECT * FROM k");
+			pthread_create(&g.thread, NULL, gate_main, &g);
+		} else if (round < LATE_AFTER) {
 			late_writers_start(w, round);
+		}
 		if (round < LATE_BLOCKED)
 			wait_for_row_locks(my, LATE_WRITERS);
-		else if (round < LATE_JITTER)
+		else if (!queued && round < LATE_JITTER)
 			usleep(2000); /* one more moment to begin at */
 		int r = d->commit(c, &err);
 		if (round >= LATE_AFTER)
 			late_writers_start(w, round);
+		if (queued) {
+			pthread_join(g.thread, NULL);
+			mysql_close(g.reader);
+			assert_true(g.locked && g.queued);
+		}
 		for (int i = 0; i < LATE_WRITERS; i++)
 			pthread_join(w[i].thread, NULL);
 		_cleanup_free_ char *old =
@@ -896,6 +937,8 @@ static void test_rebuild_late_writers(void **state)
 			fail_msg("round %d: %d: %s", round, r, err.msg);
 		if (round < LATE_BLOCKED)
 			assert_int_equal(r, -EAGAIN);
+		if (queued)
+			assert_int_equal(r, mariadb ? -EIO : 0);
 		if (round >= LATE_AFTER)
 			assert_int_equal(r, 0);
 		assert_string_equal(old, r == -EIO ? "3" : "0");
@@ -927,6 +970,7 @@ static void test_rebuild_late_writers(void **state)
 	print_message("late writers: %d swapped, %d refused, %d kept\n", swapped, refused, kept);
 	assert_int_equal(swapped + refused + kept, LATE_ROUNDS);
 	assert_true(swapped >= LATE_ROUNDS - LATE_AFTER && refused >= LATE_BLOCKED);
+	assert_true(mariadb ? kept >= LATE_QUEUED - LATE_BLOCKED : kept == 0);
 	copy_done(&s);
 	database_drop(my);
 }
