@@ -5,8 +5,7 @@
  *   fail=CALL[,errno=N][&after=K]  the call of that name in struct db_driver fails with errno N (default 5, EIO); the
  *                                  first K of them (default 0) go through. A failing commit rolls back first.
  *   slow_ms_per_row=N              scan_next and load_row take N ms longer; a cancel ends the wait
- *   hang=CALL                      the call does not return before a cancel; then it fails with EINTR. While it hangs
- *                                  there is an empty file PATH-hangs
+ *   hang=CALL                      the call does not return before a cancel; then it fails with EINTR
  *
  * `fail=rollback` and the like of functions without a result are refused. One thread at a time but for fake_cancel,
  * which takes fake_conn.lock; no other lock is taken under it.
@@ -25,7 +24,7 @@ struct fake_conn {
 	struct db_conn *inner;
 	const char *fail; /* into fake_calls; NULL: nothing fails */
 	const char *hang;
-	char *sign; /* the file that says so */
+	char *sign; /* see fake_hang */
 	unsigned long after;
 	unsigned long calls; /* of `fail` so far */
 	int code;
@@ -67,6 +66,7 @@ static int fake_wait(struct fake_conn *c, unsigned long ms, struct err *e, const
 	return err_set(e, EINTR, "%s: cancelled", call);
 }
 
+/* While it hangs there is an empty file PATH-hangs, for tests that come in between. */
 static int fake_hang(struct fake_conn *c, struct err *e, const char *call)
 {
 	int fd = open(c->sign, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
