@@ -19,7 +19,9 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "drivers/wrap.h"
 
@@ -36,6 +38,7 @@ struct fake_conn {
 	struct db_conn *inner;
 	const char *fail; /* into fake_calls; NULL: nothing fails */
 	const char *hang;
+	char *sign; /* see fake_hang */
 	unsigned long after;
 	unsigned long calls; /* of `fail` so far */
 	int code;
@@ -84,11 +87,23 @@ static int fake_wait(struct fake_conn *c, unsigned long ms, struct err *e, const
 	return err_set(e, EINTR, "%s: cancelled", call);
 }
 
+/* While it hangs there is an empty file PATH-hangs, for tests that come in between. */
+static int fake_hang(struct fake_conn *c, struct err *e, const char *call)
+{
+	int fd = open(c->sign, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_sys(e, errno, "%s", c->sign);
+	(void)close(fd);
+	int r = fake_wait(c, 0, e, call);
+	(void)unlink(c->sign);
+	return r;
+}
+
 /* What stands in front of each call. */
 static int fake_enter(struct fake_conn *c, const char *call, struct err *e)
 {
 	if (c->hang && !strcmp(c->hang, call))
-		return fake_wait(c, 0, e, call);
+		return fake_hang(c, e, call);
 	if (c->fail && !strcmp(c->fail, call) && c->calls++ >= c->after)
 		return err_sys(e, c->code, "%s failed as asked for", call);
 	if (c->slow_ms && (!strcmp(call, "scan_next") || !strcmp(call, "load_row")))
@@ -349,6 +364,7 @@ static void fake_close(struct db_conn *conn)
 	free(c->row_table);
 	(void)pthread_cond_destroy(&c->wake);
 	(void)pthread_mutex_destroy(&c->lock);
+	free(c->sign);
 	free(c);
 }
 
@@ -407,6 +423,7 @@ static int fake_open(struct db_conn **ret, const struct db_params *p, struct err
 	struct fake_conn *c = xcalloc(1, sizeof *c);
 	*ret = NULL;
 	c->head.driver = &db_driver_fake;
+	c->sign = xasprintf("%s-hangs", p->database ? p->database : "");
 	(void)pthread_mutex_init(&c->lock, NULL);
 	(void)pthread_condattr_init(&attributes);
 	(void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);

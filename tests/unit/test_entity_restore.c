@@ -10,6 +10,7 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <sqlite3.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "snapshot/engine.h"
@@ -468,7 +469,8 @@ static void a_crash_is_settled(void **state)
 		assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
 		if (!strstr(text.data, after[n]))
 			fail_msg("no \"%s\" in:\n%s", after[n], text.data);
-		usleep(1100000); /* names of snapshots are seconds */
+		for (time_t now = time(NULL); time(NULL) == now; usleep(10000)) /* names of snapshots are seconds */
+			;
 	}
 	strbuf_done(&text);
 	free(entity);
@@ -481,18 +483,17 @@ struct canceller {
 	struct world *w;
 	struct waiter *waiter;
 	const char *aside; /* NULL: the database stays where it is */
+	bool hung;         /* the restore stood in COMMIT */
 };
 
 /* Waits until the restore hangs in COMMIT, may put the database out of reach, and cancels it. */
 static void *cancel_commit(void *arg)
 {
 	struct canceller *c = arg;
-	struct progress p;
-	for (bool verified = false; !verified; usleep(10000)) {
-		engine_progress(c->w->engine, 0, &p);
-		verified = !strcmp(p.what, "verify: tag_usage");
-	}
-	usleep(300000);
+	char *sign = xasprintf("%s-hangs", c->w->db);
+	for (time_t end = time(NULL) + 60; !c->hung && time(NULL) < end; usleep(10000))
+		c->hung = !access(sign, F_OK);
+	free(sign);
 	if (c->aside)
 		assert_int_equal(rename(c->w->db, c->aside), 0);
 	engine_interrupt(c->w->engine, c->waiter);
@@ -520,10 +521,11 @@ static void an_uncertain_commit_is_settled(void **state)
 		sql(&w, GONE);
 		world_close(&w);
 		world_open(&w, "?hang=commit");
-		struct canceller c = {&w, &waiter, away ? aside : NULL};
+		struct canceller c = {&w, &waiter, away ? aside : NULL, false};
 		assert_int_equal(pthread_create(&t, NULL, cancel_commit, &c), 0);
 		assert_int_equal(back_to(&w, a, entity, &waiter, NULL, &e), -EINTR);
 		(void)pthread_join(t, NULL);
+		assert_true(c.hung);
 		assert_non_null(strstr(e.msg, away ? "is not known" : "the database is unchanged"));
 		world_close(&w);
 		if (away) {

@@ -145,6 +145,32 @@ static void assert_get(MYSQL *my, const char *sql, const char *expected)
 	assert_string_equal(got, expected);
 }
 
+#define WAIT_S 60 /* how long something that must come may take, on the slowest of machines */
+
+/* Until the query gives at least so much; false when it did not in time. `apart_ms`: InnoDB shows what it held 100 ms
+ * ago to those who ask more often. */
+static bool wait_for(MYSQL *my, const char *sql, int wanted, int apart_ms)
+{
+	for (int ms = 0; ms < WAIT_S * 1000; ms += apart_ms) {
+		_cleanup_free_ char *got = session_get(my, sql);
+
+		if (atoi(got) >= wanted)
+			return true;
+		usleep((useconds_t)apart_ms * 1000);
+	}
+	return false;
+}
+
+/* Until so many sessions wait for somebody's row locks. */
+static void wait_for_row_locks(MYSQL *my, int wanted)
+{
+	if (!wait_for(my,
+		      "SELECT COUNT(*) FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p"
+		      " ON p.ID=t.trx_mysql_thread_id WHERE t.trx_state='LOCK WAIT' AND p.DB='" DB "'",
+		      wanted, 150))
+		fail_msg("there are not %d sessions that wait for a row", wanted);
+}
+
 static bool is_mariadb(MYSQL *my)
 {
 	_cleanup_free_ char *v = session_get(my, "SELECT @@version");
@@ -742,7 +768,8 @@ static void test_rebuild_blocked(void **state)
 struct writer {
 	pthread_t thread;
 	char sql[200];
-	unsigned delay_us;
+	unsigned
+	    delay_us; /* only when it comes is chosen by it: whatever the moment, the outcome must be a legal one */
 	int result;
 };
 
@@ -775,24 +802,20 @@ static void test_rebuild_waiting_writer(void **state)
 	session_run(my, "INSERT INTO a VALUES (5,5)");
 	struct db_conn *c = rebuild_until_commit(&s, &warnings);
 	for (int i = 0; i < 3; i++) {
-		snprintf(w[i].sql, sizeof w[i].sql, "INSERT INTO %s VALUES (7, 7)", i == 0 ? "a" : i == 1 ? "b" : "n");
+		snprintf(w[i].sql, sizeof w[i].sql, "INSERT INTO %c VALUES (7, 7)", "abn"[i]);
 		pthread_create(&w[i].thread, NULL, writer_main, &w[i]);
 	}
-	usleep(500000);
+	wait_for_row_locks(my, 3);
 	int r = d->commit(c, &err);
 	for (int i = 0; i < 3; i++)
 		pthread_join(w[i].thread, NULL);
-	/* The row that waited behind our row locks got in before the swap: the swap must have noticed. */
-	if (r == 0) {
-		assert_get(my, "SELECT COUNT(*) FROM a WHERE id IN (5)", "0");
-	} else {
-		assert_get(my, "SELECT COUNT(*) FROM a WHERE id=5", "1");
-	}
+	/* The rows that waited behind our row locks got in before the swap: the swap must have noticed. */
+	assert_int_equal(r, -EAGAIN);
+	assert_get(my, "SELECT COUNT(*) FROM a WHERE id=5", "1");
 	for (int i = 0; i < 3; i++) {
-		_cleanup_free_ char *sql = xasprintf("SELECT COUNT(*) FROM %s WHERE id=7", i == 0   ? "a"
-											   : i == 1 ? "b"
-												    : "n");
-		assert_get(my, sql, w[i].result == 0 ? "1" : "0");
+		_cleanup_free_ char *sql = xasprintf("SELECT COUNT(*) FROM %c WHERE id=7", "abn"[i]);
+		assert_int_equal(w[i].result, 0);
+		assert_get(my, sql, "1");
 	}
 	d->close(c);
 	strbuf_done(&warnings);
@@ -808,51 +831,133 @@ static double now_us(void)
 	return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
 }
 
-/* Writers that come at any moment of the swap: who was told "done" finds the row, in the new table or in what is kept.
- */
+enum { LATE_BLOCKED = 2, LATE_QUEUED = 4, LATE_JITTER = 20, LATE_AFTER = 23, LATE_ROUNDS = 25, LATE_WRITERS = 6 };
+
+static void late_writers_start(struct writer *w, int round)
+{
+	for (int i = 0; i < LATE_WRITERS; i++) {
+		bool timed = round >= LATE_QUEUED && round < LATE_AFTER;
+		w[i].delay_us = timed ? (unsigned)(round * 3000 + i * 500) : 0;
+		snprintf(w[i].sql, sizeof w[i].sql, "INSERT INTO %c VALUES (%d, 7)", "amz"[i % 3], 100 + i);
+		pthread_create(&w[i].thread, NULL, writer_main, &w[i]);
+	}
+}
+
+/* Holds a swap up while the tables are locked, until the writers stand in the queue for them. */
+struct gate {
+	pthread_t thread;
+	MYSQL *reader; /* has read the view that a new table replaces */
+	struct writer *w;
+	int round;
+	bool locked, queued; /* it went as it should */
+};
+
+#define QUEUED                                                                                                         \
+	"SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE STATE LIKE 'Waiting for table%lock' AND INFO LIKE "
+
+static void *gate_main(void *arg)
+{
+	struct gate *g = arg;
+	MYSQL *my = session_open(DB);
+
+	g->locked = wait_for(my, QUEUED "'DROP VIEW%'", 1, 20);
+	late_writers_start(g->w, g->round);
+	g->queued = wait_for(my, QUEUED "'INSERT INTO%'", LATE_WRITERS, 20);
+	(void)session_try(g->reader, "COMMIT");
+	mysql_close(my);
+	mysql_thread_end();
+	return NULL;
+}
+
+/* Where the writer's row is: in the tables and in those that were kept, if any were. */
+static void late_writer_row(MYSQL *my, int i, bool kept, int *ret_live, int *ret_old)
+{
+	char t = "amz"[i % 3];
+	_cleanup_free_ char *live = xasprintf("SELECT COUNT(*) FROM %c WHERE id=%d", t, 100 + i);
+	_cleanup_free_ char *old = xasprintf("SELECT COUNT(*) FROM " DB "__metasnap_old.%c WHERE id=%d", t, 100 + i);
+	_cleanup_free_ char *n_live = session_get(my, live);
+	_cleanup_free_ char *n_old = kept ? session_get(my, old) : NULL;
+
+	*ret_live = atoi(n_live);
+	*ret_old = n_old ? atoi(n_old) : 0;
+}
+
+/* Writers that come at any moment of the swap: who was told "done" finds the row, in the new table or in what is kept,
+ * and who was not finds none. In the first rounds they wait for our rows when the swap begins, which must refuse it. In
+ * the next they queue for the tables that it has locked: MySQL renames under its lock, MariaDB cannot and must keep the
+ * old tables. In the last they come after it, which can only be a swap. In between it is any of these. */
 static void test_rebuild_late_writers(void **state)
 {
 	MYSQL *my =
 	    database_make("CREATE TABLE a (id int primary key, v int); CREATE TABLE m LIKE a; CREATE TABLE z LIKE a;"
+			  "CREATE TABLE k LIKE a;"
 			  "INSERT INTO a VALUES (1,1); INSERT INTO m VALUES (1,1); INSERT INTO z VALUES (1,1)");
 	struct copy s = {0};
 	int swapped = 0, refused = 0, kept = 0;
+	bool mariadb = is_mariadb(my);
 
 	(void)state;
 	copy_take(&s);
-	for (int round = 0; round < 25; round++) {
-		struct writer w[6] = {0};
+	for (int round = 0; round < LATE_ROUNDS; round++) {
+		struct writer w[LATE_WRITERS] = {0};
 		struct strbuf warnings = {0};
 		struct err err = ERR_INIT;
-		struct db_conn *c = rebuild_until_commit(&s, &warnings);
 
-		for (int i = 0; i < 6; i++) {
-			w[i].delay_us = (unsigned)(round * 3000 + i * 500);
-			snprintf(w[i].sql, sizeof w[i].sql, "INSERT INTO %c VALUES (%d, 7)", "amz"[i % 3], 100 + i);
-			pthread_create(&w[i].thread, NULL, writer_main, &w[i]);
+		session_run(my, "UPDATE a SET v=2; UPDATE m SET v=2; UPDATE z SET v=2"); /* what the restore undoes */
+		struct gate g = {.w = w, .round = round};
+		bool queued = round >= LATE_BLOCKED && round < LATE_QUEUED;
+		if (queued)
+			session_run(my, "DROP TABLE k; CREATE VIEW k AS SELECT 1 AS id");
+		struct db_conn *c = rebuild_until_commit(&s, &warnings);
+		if (queued) {
+			g.reader = session_open(DB);
+			session_run(g.reader, "START TRANSACTION; SELECT * FROM k");
+			pthread_create(&g.thread, NULL, gate_main, &g);
+		} else if (round < LATE_AFTER) {
+			late_writers_start(w, round);
 		}
-		if (round < 20)
-			usleep(2000);
+		if (round < LATE_BLOCKED)
+			wait_for_row_locks(my, LATE_WRITERS);
+		else if (!queued && round < LATE_JITTER)
+			usleep(2000); /* one more moment to begin at */
 		int r = d->commit(c, &err);
-		for (int i = 0; i < 6; i++)
+		if (round >= LATE_AFTER)
+			late_writers_start(w, round);
+		if (queued) {
+			pthread_join(g.thread, NULL);
+			mysql_close(g.reader);
+			assert_true(g.locked && g.queued);
+		}
+		for (int i = 0; i < LATE_WRITERS; i++)
 			pthread_join(w[i].thread, NULL);
 		_cleanup_free_ char *old =
 		    session_get(my, "SELECT COUNT(*) FROM information_schema.TABLES WHERE TABLE_SCHEMA='" DB
 				    "__metasnap_old' AND TABLE_NAME IN ('a','m','z')");
-		if (r < 0)
-			assert_true(r == -EAGAIN || r == -EIO);
-		assert_true(strcmp(old, "0") == 0 || r == -EIO);
-		for (int i = 0; i < 6; i++) {
-			char t = "amz"[i % 3];
-			_cleanup_free_ char *sql =
-			    strcmp(old, "0") == 0
-				? xasprintf("SELECT COUNT(*) FROM %c WHERE id=%d", t, 100 + i)
-				: xasprintf("SELECT (SELECT COUNT(*) FROM %c WHERE id=%d) + (SELECT COUNT(*) FROM " DB
-					    "__metasnap_old.%c WHERE id=%d)",
-					    t, 100 + i, t, 100 + i);
-			if (w[i].result == 0)
-				assert_get(my, sql, "1");
+		if (r != 0 && r != -EAGAIN && !(mariadb && r == -EIO))
+			fail_msg("round %d: %d: %s", round, r, err.msg);
+		if (round < LATE_BLOCKED)
+			assert_int_equal(r, -EAGAIN);
+		if (queued)
+			assert_int_equal(r, mariadb ? -EIO : 0);
+		if (round >= LATE_AFTER)
+			assert_int_equal(r, 0);
+		assert_string_equal(old, r == -EIO ? "3" : "0");
+		assert_get(my, "SELECT CONCAT(a.v, m.v, z.v) FROM a JOIN m USING (id) JOIN z USING (id) WHERE a.id=1",
+			   r == -EAGAIN ? "222" : "111");
+		int late_in_old = 0;
+		for (int i = 0; i < LATE_WRITERS; i++) {
+			int in_live, in_old;
+
+			late_writer_row(my, i, r == -EIO, &in_live, &in_old);
+			if (in_live + in_old != (w[i].result == 0))
+				fail_msg(
+				    "round %d: writer %d was told %d, its row is %d times in the tables, %d times in "
+				    "those that are kept",
+				    round, i, w[i].result, in_live, in_old);
+			late_in_old += in_old;
 		}
+		if (r == -EIO)
+			assert_true(late_in_old > 0); /* else there was nothing to keep */
 		*(r == 0 ? &swapped : r == -EAGAIN ? &refused : &kept) += 1;
 		d->close(c);
 		strbuf_done(&warnings);
@@ -863,6 +968,9 @@ static void test_rebuild_late_writers(void **state)
 		}
 	}
 	print_message("late writers: %d swapped, %d refused, %d kept\n", swapped, refused, kept);
+	assert_int_equal(swapped + refused + kept, LATE_ROUNDS);
+	assert_true(swapped >= LATE_ROUNDS - LATE_AFTER && refused >= LATE_BLOCKED);
+	assert_true(mariadb ? kept >= LATE_QUEUED - LATE_BLOCKED : kept == 0);
 	copy_done(&s);
 	database_drop(my);
 }
@@ -894,7 +1002,8 @@ static void test_rebuild_killed(void **state)
 			(void)!write(ready[1], "x", 1);
 			_exit(d->commit(c, NULL) == 0 ? 0 : 1);
 		}
-		/* The first takes its time and tells how long that is; then a third of the kills while building. */
+		/* The first takes its time and tells how long that is; then a third of the kills while building. The
+		 * moments are only spread by these pauses: a kill at any time must leave the one or the other. */
 		if (i % 3 == 2)
 			usleep((useconds_t)(building / ROUNDS * i));
 		else
@@ -1261,10 +1370,25 @@ static void test_money(void **state)
 	database_drop(my);
 }
 
+struct canceller {
+	struct db_conn *conn;
+	bool waited; /* it stood in the queue for a table */
+	struct timespec at;
+};
+
 static void *cancel_main(void *arg)
 {
-	usleep(300000);
-	d->cancel(arg);
+	struct canceller *k = arg;
+	MYSQL *my = session_open(DB);
+
+	k->waited = wait_for(my,
+			     "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE DB='" DB
+			     "' AND STATE LIKE 'Waiting for table%lock'",
+			     1, 20);
+	clock_gettime(CLOCK_MONOTONIC, &k->at);
+	d->cancel(k->conn);
+	mysql_close(my);
+	mysql_thread_end();
 	return NULL;
 }
 
@@ -1276,7 +1400,8 @@ static void test_cancel(void **state)
 	struct db_conn *c = conn_open();
 	const struct db_value *v;
 	struct err err = ERR_INIT;
-	struct timespec a, b;
+	struct canceller k = {.conn = c};
+	struct timespec b;
 	pthread_t thread;
 	int r;
 
@@ -1305,12 +1430,12 @@ static void test_cancel(void **state)
 	db_schema_free(s);
 	/* In a wait for a lock. */
 	session_run(my, "LOCK TABLES t WRITE");
-	clock_gettime(CLOCK_MONOTONIC, &a);
-	pthread_create(&thread, NULL, cancel_main, c);
+	pthread_create(&thread, NULL, cancel_main, &k);
 	FAILS(EINTR, d->begin(c, DB_READ, &s, &e));
-	pthread_join(thread, NULL);
 	clock_gettime(CLOCK_MONOTONIC, &b);
-	assert_true(b.tv_sec - a.tv_sec < 5);
+	pthread_join(thread, NULL);
+	assert_true(k.waited);
+	assert_true(b.tv_sec - k.at.tv_sec < 5);
 	session_run(my, "UNLOCK TABLES");
 	d->rollback(c);
 	OK(d->begin(c, DB_READ, &s, &e));

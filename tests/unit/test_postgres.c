@@ -79,6 +79,38 @@ static char *sql_value(const char *database, const char *sql)
 	return value;
 }
 
+#define WAIT_S 60 /* how long something that must come may take, on the slowest of machines */
+
+/* Until the query gives this; false when it did not in time. */
+static bool wait_for(PGconn *pg, const char *sql, const char *wanted)
+{
+	const struct timespec apart = {.tv_nsec = 20000000};
+	time_t end = time(NULL) + WAIT_S;
+	for (bool same = false; !same;) {
+		PGresult *res = PQexec(pg, sql);
+		same = PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1 &&
+		       !strcmp(PQgetvalue(res, 0, 0), wanted);
+		PQclear(res);
+		if (!same && time(NULL) > end)
+			return false;
+		if (!same)
+			(void)nanosleep(&apart, NULL);
+	}
+	return true;
+}
+
+/* Until the server has seen that the driver's connections to a database are gone. */
+static void wait_for_no_session(const char *database)
+{
+	_cleanup_free_ char *sql = xasprintf("SELECT count(*) FROM pg_stat_activity WHERE datname = '%s'"
+					     " AND application_name = 'metasnap'",
+					     database);
+	PGconn *pg = sql_connect("postgres");
+	if (!wait_for(pg, sql, "0"))
+		fail_msg("%s: there still is a session of the driver", database);
+	PQfinish(pg);
+}
+
 static void assert_sql(const char *database, const char *sql, const char *wanted)
 {
 	_cleanup_free_ char *value = sql_value(database, sql);
@@ -813,11 +845,22 @@ static void test_connection_errors(void **state)
 	refused(D->open(&c, &p, &e), ETIMEDOUT, "in time");
 }
 
+struct canceller {
+	struct db_conn *conn;
+	PGconn *pg;
+	bool waited; /* it stood in the queue for a table */
+	time_t at;
+};
+
 static void *cancel_thread(void *arg)
 {
-	struct timespec pause = {.tv_nsec = 300000000};
-	(void)nanosleep(&pause, NULL);
-	D->cancel(arg);
+	struct canceller *k = arg;
+	k->waited = wait_for(k->pg,
+			     "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+			     " AND application_name = 'metasnap' AND wait_event_type = 'Lock'",
+			     "1");
+	k->at = time(NULL);
+	D->cancel(k->conn);
 	return NULL;
 }
 
@@ -832,11 +875,14 @@ static void test_cancel(void **state)
 	struct db_conn *c = open_db("ms_cancel");
 	struct db_schema *s = NULL;
 	pthread_t thread;
-	time_t before = time(NULL);
-	assert_int_equal(pthread_create(&thread, NULL, cancel_thread, c), 0);
+	struct canceller k = {.conn = c, .pg = sql_connect("ms_cancel")};
+	assert_int_equal(pthread_create(&thread, NULL, cancel_thread, &k), 0);
 	refused(D->begin(c, DB_READ, &s, &e), EINTR, "cancelled");
+	time_t after = time(NULL);
 	(void)pthread_join(thread, NULL);
-	assert_true(time(NULL) - before < 5); /* the lock's timeout is 10 s */
+	PQfinish(k.pg);
+	assert_true(k.waited);
+	assert_true(after - k.at < 5); /* the lock's timeout is 10 s */
 	sql_on(other, "ROLLBACK");
 	/* until rollback every call says so; then the connection is as new */
 	refused(D->begin(c, DB_READ, &s, &e), EINTR, "cancelled");
@@ -865,8 +911,7 @@ static void test_cancel(void **state)
 	s = begin(c, DB_WRITE);
 	sql_on(other, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'metasnap'"
 		      " AND datname = current_database()");
-	struct timespec pause = {.tv_nsec = 200000000};
-	(void)nanosleep(&pause, NULL);
+	wait_for_no_session("ms_cancel");
 	refused(D->commit(c, &e), ECONNRESET, "COMMIT");
 	db_schema_free(s);
 	D->rollback(c);
@@ -972,18 +1017,14 @@ static const char shapes_sql[] =
     "server_change_log VALUES (1, '1.4.0'), (2, '1.4.1');";
 
 /* Until so many pg_dumps are connected to ms_text. */
-static void wait_for_dumps(int wanted)
+static void wait_for_dumps(const char *wanted)
 {
-	for (int i = 0; i < 500; i++) {
-		struct timespec pause = {.tv_nsec = 20000000};
-		_cleanup_free_ char *n =
-		    sql_value("postgres", "SELECT count(*) FROM pg_stat_activity WHERE datname = 'ms_text'"
-					  " AND application_name = 'pg_dump'");
-		if (atoi(n) == wanted)
-			return;
-		(void)nanosleep(&pause, NULL);
-	}
-	fail_msg("there are not %d pg_dumps", wanted);
+	PGconn *pg = sql_connect("postgres");
+	if (!wait_for(
+		pg, "SELECT count(*) FROM pg_stat_activity WHERE datname = 'ms_text' AND application_name = 'pg_dump'",
+		wanted))
+		fail_msg("there are not %s pg_dumps", wanted);
+	PQfinish(pg);
 }
 
 static void test_schema_text(void **state)
@@ -1020,7 +1061,7 @@ static void test_schema_text(void **state)
 	c = open_db("ms_text");
 	for (int wanted = 0; wanted < 2; wanted++) {
 		s = begin(c, DB_READ);
-		wait_for_dumps(1);
+		wait_for_dumps("1");
 		struct rows rows = read_table(c, table_of(s, "node"), true);
 		free_rows(&rows);
 		strbuf_clear(&b);
@@ -1031,7 +1072,7 @@ static void test_schema_text(void **state)
 		db_schema_free(s);
 		assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left, not even a dead one */
 		assert_int_equal(errno, ECHILD);
-		wait_for_dumps(0);
+		wait_for_dumps("0");
 	}
 	D->close(c);
 
@@ -1178,8 +1219,7 @@ static void test_rebuild_undone(void **state)
 	ok(D->rebuild_begin(c, copy.schema, strbuf_str(&copy.sql), &warnings, &e));
 	ok(D->load_begin(c, table_of(copy.schema, "table_entity"), &e));
 	D->close(c);
-	struct timespec pause = {.tv_nsec = 200000000};
-	(void)nanosleep(&pause, NULL);
+	wait_for_no_session("ms_undo");
 	_cleanup_free_ char *again = dump("ms_undo", "");
 	assert_same_text(before, again);
 

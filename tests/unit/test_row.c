@@ -964,6 +964,66 @@ static void test_depth(void **state)
 	(void)cleanup_of(&text);
 }
 
+/* Exactly as many levels as asked for, at the most the scanner has bits for. */
+static void test_depth_limit(void **state)
+{
+	(void)state;
+	static const size_t limits[] = {0, 1, 2, 63, 64, 65, 1000, JSON_TEXT_DEPTH_MAX};
+	for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++)
+		for (size_t depth = limits[i] ? limits[i] - 1 : 0; depth <= limits[i] + 1; depth++) {
+			_cleanup_strbuf_ struct strbuf text = {0}, out = {0};
+			struct err e = ERR_INIT;
+			enum json_kind kind;
+			bool fits = depth <= limits[i];
+			for (size_t k = 0; k < depth; k++)
+				strbuf_addch(&text, '[');
+			strbuf_adds(&text, "1");
+			for (size_t k = 0; k < depth; k++)
+				strbuf_addch(&text, ']');
+			const char *end = text.data + text.len;
+			assert_ptr_equal(json_text_check(text.data, end, limits[i]), fits ? end : NULL);
+			assert_int_equal(json_text_compact(text.data, text.len, limits[i], &out, &kind, &e),
+					 fits ? 0 : -EBADMSG);
+			if (limits[i] == JSON_TEXT_DEPTH_MAX) /* nobody can ask for more */
+				assert_ptr_equal(json_text_check(text.data, end, SIZE_MAX), fits ? end : NULL);
+		}
+}
+
+/* The first and the last of what stands alone, of first and of second halves. */
+static void test_surrogates(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *body;
+		const char *utf8; /* NULL: refused */
+	} cases[] = {
+	    {"\\ud7ff", "\xed\x9f\xbf"},
+	    {"\\ue000", "\xee\x80\x80"},
+	    {"\\ud800\\udc00", "\xf0\x90\x80\x80"},
+	    {"\\ud800\\udfff", "\xf0\x90\x8f\xbf"},
+	    {"\\udbff\\udc00", "\xf4\x8f\xb0\x80"},
+	    {"\\udbff\\udfff", "\xf4\x8f\xbf\xbf"},
+	    {"\\ud800", NULL},
+	    {"\\udbff", NULL},
+	    {"\\udc00", NULL},
+	    {"\\udfff", NULL},
+	    {"\\ud800\\ud7ff", NULL},
+	    {"\\ud800\\udbff", NULL},
+	    {"\\ud800\\ue000", NULL},
+	    {"\\udbff\\ue000", NULL},
+	};
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		_cleanup_strbuf_ struct strbuf out = {0};
+		const char *body = cases[i].body, *want = cases[i].utf8;
+		if (json_text_unquote(body, strlen(body), &out) != (want != NULL))
+			fail_msg("%s is %s", body, want ? "refused" : "taken");
+		if (want)
+			assert_string_equal(out.data, want);
+		if (want)
+			assert_true(json_text_string_is(body, strlen(body), want, strlen(want)));
+	}
+}
+
 /* ---- time and hashes ---- */
 
 static int64_t updated_of(const struct column_spec *specs, size_t n, bool dynamic, const char *line)
@@ -1554,6 +1614,8 @@ int main(void)
 	    cmocka_unit_test(test_odd_tables),
 	    cmocka_unit_test(test_pretty),
 	    cmocka_unit_test(test_depth),
+	    cmocka_unit_test(test_depth_limit),
+	    cmocka_unit_test(test_surrogates),
 	    cmocka_unit_test(test_updated),
 	    cmocka_unit_test(test_hashes),
 	    cmocka_unit_test(test_random_tables),

@@ -996,6 +996,8 @@ static void test_refusals(void **state)
 	assert_null(strstr(e.msg, "search_"));
 }
 
+static bool skipped; /* a test could not be run here: the program says so */
+
 enum { FROZEN_READ = 0, FROZEN_NOT_READ = 1, FROZEN_NO_MOUNT = 2, FROZEN_WRITABLE = 3 };
 
 /* A mount namespace of its own, as root or as a user who is root in it. */
@@ -1057,8 +1059,10 @@ static void test_read_only_file_system(void **state)
 		int status = -1;
 		assert_int_equal(waitpid(pid, &status, 0), pid);
 		assert_true(WIFEXITED(status));
-		if (WEXITSTATUS(status) == FROZEN_NO_MOUNT)
+		if (WEXITSTATUS(status) == FROZEN_NO_MOUNT) {
+			skipped = true;
 			skip(); /* mounting is not allowed here, not even in a namespace */
+		}
 		assert_int_equal(WEXITSTATUS(status), FROZEN_READ);
 	}
 }
@@ -1083,7 +1087,7 @@ static void test_damaged_file(void **state)
 
 static void *cancel_soon(void *conn)
 {
-	(void)usleep(100000);
+	(void)usleep(100000); /* early or late, the call that is cancelled, or the next one, fails with EINTR */
 	db_driver_of(conn)->cancel(conn);
 	return NULL;
 }
@@ -1312,5 +1316,6 @@ int main(void)
 	    TEST(test_open_registered),
 	    TEST(test_trace),
 	};
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+	return failed ? failed : skipped ? 77 : 0;
 }

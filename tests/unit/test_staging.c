@@ -137,6 +137,38 @@ static void test_content_equals_buffer(void **state)
 	free(buf);
 }
 
+/* A cut at the border of two chunks, and at the start: what comes back when the file grows again is zeros, whether the
+ * old bytes were still in memory or in the database. */
+static void test_cut_at_chunk(void **state)
+{
+	struct test_area *t = *state;
+	const size_t size = 3 * STAGING_CHUNK + 5;
+	unsigned char *old = malloc(size), *want = malloc(size), *buf = malloc(size);
+	memset(old, 'x', size);
+	for (int committed = 0; committed < 2; committed++)
+		for (size_t keep = 0; keep <= 3; keep++) {
+			struct staged_node a = {.size = keep * STAGING_CHUNK}, n;
+			char name[] = {'f', (char)('0' + committed), (char)('0' + (int)keep), '\0'};
+			int64_t id = test_make(t, ROOT, name, S_IFREG | 0600);
+			size_t got;
+			assert_int_equal(staging_write(t->s, id, 0, old, size), 0);
+			if (committed)
+				assert_int_equal(staging_sync(t->s), 0);
+			assert_int_equal(staging_setattr(t->s, id, &a, STAGING_SIZE, &n), 0);
+			assert_int_equal(n.size, keep * STAGING_CHUNK);
+			a.size = size;
+			assert_int_equal(staging_setattr(t->s, id, &a, STAGING_SIZE, &n), 0);
+			memset(want, 0, size);
+			memset(want, 'x', keep * STAGING_CHUNK);
+			assert_int_equal(staging_read(t->s, id, 0, buf, size, &got), 0);
+			assert_int_equal(got, size);
+			assert_memory_equal(buf, want, size);
+		}
+	free(old);
+	free(want);
+	free(buf);
+}
+
 static void test_names(void **state)
 {
 	struct test_area *t = *state;
@@ -283,6 +315,102 @@ static void test_attributes(void **state)
 	assert_int_equal(staging_removexattr(t->s, a, "user.x"), -ENODATA);
 }
 
+static void test_no_xattr(struct test_area *t, int64_t id)
+{
+	struct strbuf v = {0};
+	assert_int_equal(staging_getxattr(t->s, id, "user.x", &v), -ENODATA);
+	assert_int_equal(staging_listxattr(t->s, id, &v), 0);
+	assert_int_equal(v.len, 0);
+	strbuf_done(&v);
+}
+
+/* Whatever way a node goes, its extended attributes go with it. */
+static void test_xattrs_go_too(void **state)
+{
+	struct test_area *t = *state;
+	static const char *const names[] = {"unlinked", "removed", "replaced", "held", "left", "other"};
+	enum { UNLINKED, REMOVED, REPLACED, HELD, LEFT, OTHER, N };
+	int64_t id[N];
+	for (int i = 0; i < N; i++) {
+		id[i] = test_make(t, ROOT, names[i], (i == REMOVED ? S_IFDIR : S_IFREG) | 0700);
+		assert_int_equal(staging_setxattr(t->s, id[i], "user.x", "1", 1, 0), 0);
+	}
+	assert_int_equal(staging_unlink(t->s, ROOT, "unlinked"), 0);
+	test_no_xattr(t, id[UNLINKED]);
+	assert_int_equal(staging_rmdir(t->s, ROOT, "removed"), 0);
+	test_no_xattr(t, id[REMOVED]);
+	assert_int_equal(staging_rename(t->s, ROOT, "other", ROOT, "replaced", 0), 0);
+	test_no_xattr(t, id[REPLACED]);
+
+	struct strbuf v = {0};
+	assert_int_equal(staging_hold(t->s, id[HELD]), 0);
+	assert_int_equal(staging_unlink(t->s, ROOT, "held"), 0);
+	assert_int_equal(staging_getxattr(t->s, id[HELD], "user.x", &v), 0); /* an open one keeps them */
+	staging_release(t->s, id[HELD]);
+	test_no_xattr(t, id[HELD]);
+
+	assert_int_equal(staging_hold(t->s, id[LEFT]), 0);
+	assert_int_equal(staging_unlink(t->s, ROOT, "left"), 0);
+	test_reopen(t); /* the program ended meanwhile */
+	test_no_xattr(t, id[LEFT]);
+	assert_int_equal(staging_getxattr(t->s, id[OTHER], "user.x", &v), 0);
+	strbuf_done(&v);
+}
+
+static uint64_t test_need(struct test_area *t, int64_t top)
+{
+	struct staged_set x;
+	assert_int_equal(staging_set(t->s, top, &x), 0);
+	return x.need;
+}
+
+/* Ends a look at the set that found files missing. */
+static void test_set_need(struct test_area *t, int64_t top, uint64_t need)
+{
+	struct staged_set x;
+	assert_int_equal(staging_set_start(t->s, top, &x), 0);
+	assert_int_equal(staging_set_finish(t->s, top, x.changes, STAGED_OPEN, 0, need), 0);
+	assert_int_equal(test_need(t, top), need);
+}
+
+/* How many files a set needs was counted under the names it had: a new file leaves that true, another name for one that
+ * was there does not, as it may be the one that was missing. */
+static void test_need_of_sets(void **state)
+{
+	struct test_area *t = *state;
+	int64_t top = test_make(t, ROOT, "backup", S_IFDIR | 0700), dir = test_make(t, top, "tables", S_IFDIR | 0700);
+	int64_t out = test_make(t, ROOT, "loose", S_IFDIR | 0700);
+	(void)test_make(t, dir, "a.json", S_IFREG | 0600);
+	(void)test_make(t, dir, "b.json", S_IFREG | 0600);
+
+	test_set_need(t, top, 9);
+	(void)test_make(t, dir, "c.json", S_IFREG | 0600);
+	(void)test_make(t, dir, ".d.json.Xy12Zz", S_IFREG | 0600);
+	assert_int_equal(staging_rename(t->s, dir, ".d.json.Xy12Zz", dir, "d.json", 0), 0);
+	(void)test_make(t, dir, ".d.json.Xy12Zz", S_IFREG | 0600);
+	assert_int_equal(staging_rename(t->s, dir, ".d.json.Xy12Zz", dir, "d.json", 0),
+			 0); /* over it: the name stays */
+	assert_int_equal(test_need(t, top), 9);
+
+	assert_int_equal(staging_rename(t->s, dir, "a.json", dir, "e.json", 0), 0);
+	assert_int_equal(test_need(t, top), 0);
+	test_set_need(t, top, 9);
+	assert_int_equal(staging_rename(t->s, dir, "e.json", dir, "b.json", RENAME_EXCHANGE), 0);
+	assert_int_equal(test_need(t, top), 0);
+	test_set_need(t, top, 9);
+	assert_int_equal(staging_rename(t->s, top, "tables", top, "others", 0), 0);
+	assert_int_equal(test_need(t, top), 0);
+	test_set_need(t, top, 9);
+	assert_int_equal(staging_rename(t->s, dir, "c.json", out, "c.json", 0), 0);
+	assert_int_equal(test_need(t, top), 0);
+	test_set_need(t, top, 9);
+	assert_int_equal(staging_rename(t->s, ROOT, "loose", top, "tables", 0), 0);
+	assert_int_equal(test_need(t, top), 0);
+	test_set_need(t, top, 9);
+	assert_int_equal(staging_unlink(t->s, dir, "d.json"), 0);
+	assert_int_equal(test_need(t, top), 0);
+}
+
 static void test_sets(void **state)
 {
 	struct test_area *t = *state;
@@ -356,10 +484,13 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test_setup_teardown(test_content_equals_buffer, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_cut_at_chunk, test_setup, test_teardown),
 	    cmocka_unit_test_setup_teardown(test_names, test_setup, test_teardown),
 	    cmocka_unit_test_setup_teardown(test_rename, test_setup, test_teardown),
 	    cmocka_unit_test_setup_teardown(test_unlinked_while_open, test_setup, test_teardown),
 	    cmocka_unit_test_setup_teardown(test_attributes, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_xattrs_go_too, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_need_of_sets, test_setup, test_teardown),
 	    cmocka_unit_test_setup_teardown(test_sets, test_setup, test_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
