@@ -14,7 +14,6 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
-#include "drivers/wrap.h"
 #include "snapshot/engine.h"
 #include "snapshot/prune.h"
 
@@ -369,36 +368,43 @@ static void a_failing_snapshot_leaves_nothing(void **state)
 
 /* Until the engine's job is where it is to be; for ever would be a test that neither passes nor fails. Not on the
  * thread of the test, to which cmocka's failures belong. */
-static void wait_for_job(struct engine *g, bool (*is)(const struct progress *p), const char *what)
+static void wait_for_job(const struct world *w, bool (*is)(const struct world *w, const struct progress *p),
+			 const char *what)
 {
 	for (int i = 0; i < 60000; i++, usleep(1000)) {
 		struct progress p;
-		engine_progress(g, 0, &p);
-		if (is(&p))
+		engine_progress(w->engine, 0, &p);
+		if (is(w, &p))
 			return;
 	}
 	(void)fprintf(stderr, "no job within a minute: %s\n", what);
 	abort();
 }
 
-static bool is_hanging(const struct progress *p)
+/* In a call of the fake driver. */
+static bool is_hanging(const struct world *w, const struct progress *p)
 {
 	(void)p;
-	return atomic_load(&fake_hanging) > 0;
+	char *sign = xasprintf("%s-hangs", w->db);
+	bool there = access(sign, F_OK) == 0;
+	free(sign);
+	return there;
 }
 
-static bool is_reading(const struct progress *p)
+static bool is_reading(const struct world *w, const struct progress *p)
 {
+	(void)w;
 	return p->rows_done > 0;
 }
 
-static bool is_applying(const struct progress *p)
+static bool is_applying(const struct world *w, const struct progress *p)
 {
+	(void)w;
 	return !strcmp(p->what, "restore: child");
 }
 
 struct interrupter {
-	struct engine *engine;
+	struct world *w;
 	struct waiter *waiter;
 	bool hangs; /* in a call of the driver; else it goes on row by row */
 };
@@ -406,8 +412,8 @@ struct interrupter {
 static void *interrupt(void *arg)
 {
 	struct interrupter *i = arg;
-	wait_for_job(i->engine, i->hangs ? is_hanging : is_reading, i->hangs ? "hanging" : "reading");
-	engine_interrupt(i->engine, i->waiter);
+	wait_for_job(i->w, i->hangs ? is_hanging : is_reading, i->hangs ? "hanging" : "reading");
+	engine_interrupt(i->w->engine, i->waiter);
 	return NULL;
 }
 
@@ -428,7 +434,7 @@ static void one_job_at_a_time(void **state)
 	assert_int_equal(engine_snapshot(w.engine, 0, "a:b", &w.me, &other, &e), -EINVAL);
 	/* a signal ends the wait, not the capture */
 	struct waiter waiter = {0};
-	struct interrupter in = {w.engine, &waiter, false};
+	struct interrupter in = {&w, &waiter, false};
 	pthread_t t;
 	assert_int_equal(pthread_create(&t, NULL, interrupt, &in), 0);
 	assert_int_equal(engine_wait(w.engine, id, &waiter, &e), -EINTR);
@@ -466,7 +472,7 @@ static void a_signal_cancels_a_restore(void **state)
 	for (size_t i = 0; i < sizeof where / sizeof *where; i++) {
 		world_open(&w, where[i]);
 		struct waiter waiter = {0};
-		struct interrupter in = {w.engine, &waiter, strstr(where[i], "hang") != NULL};
+		struct interrupter in = {&w, &waiter, strstr(where[i], "hang") != NULL};
 		struct restore_plan plan;
 		struct restore_request rq = {.snapshot_id = a, .label = "test", .policy = RESTORE_REPLACE};
 		pthread_t t;
@@ -749,7 +755,7 @@ static void *end_commit(void *arg)
 {
 	struct committer *cm = arg;
 	char *aside = xasprintf("%s/aside.db", cm->w->dir);
-	wait_for_job(cm->w->engine, is_hanging, "in COMMIT");
+	wait_for_job(cm->w, is_hanging, "in COMMIT");
 	if (cm->end != COMMIT_UNCHANGED)
 		assert_int_equal(rename(cm->w->db, aside), 0);
 	if (cm->end == COMMIT_DONE)
@@ -822,7 +828,7 @@ static void *remove_target(void *arg)
 {
 	struct world *w = arg;
 	struct err e = ERR_INIT;
-	wait_for_job(w->engine, is_applying, "applying");
+	wait_for_job(w, is_applying, "applying");
 	if (engine_remove(w->engine, 0, "a", &w->me, &e) < 0) {
 		(void)fprintf(stderr, "%s\n", e.msg);
 		abort();
