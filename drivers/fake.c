@@ -219,7 +219,7 @@ static int fake_scan_close(struct db_conn *c, struct err *e)
 {
 	fake_of(c)->filter = NULL;
 	int r = fake_enter(fake_of(c), "scan_close", e);
-	int closed = db_driver_sqlite.scan_close(fake_of(c)->inner, r < 0 ? NULL : e);
+	int closed = db_driver_sqlite.scan_close(fake_of(c)->inner, r < 0 ? ERR_DROP : e);
 	return r < 0 ? r : closed;
 }
 
@@ -279,7 +279,7 @@ static int fake_scan_written(struct db_conn *conn, const struct db_table *t, uin
 	*ret_others = 0;
 	while ((r = db_driver_sqlite.scan_next(c->inner, &v, e)) == 1)
 		*ret_others += !fake_was_written(c, t, v, &image);
-	int closed = db_driver_sqlite.scan_close(c->inner, r < 0 ? NULL : e);
+	int closed = db_driver_sqlite.scan_close(c->inner, r < 0 ? ERR_DROP : e);
 	if (r == 0 && closed == 0)
 		r = db_driver_sqlite.scan_open(c->inner, t, DB_SCAN_UNORDERED, e);
 	c->filter = t;
@@ -312,7 +312,7 @@ static int fake_load_row(struct db_conn *conn, const struct db_value *values, st
 static int fake_load_end(struct db_conn *c, bool ok, struct err *e)
 {
 	int r = fake_enter(fake_of(c), "load_end", e);
-	int ended = db_driver_sqlite.load_end(fake_of(c)->inner, ok && r >= 0, r < 0 ? NULL : e);
+	int ended = db_driver_sqlite.load_end(fake_of(c)->inner, ok && r >= 0, r < 0 ? ERR_DROP : e);
 	return r < 0 ? r : ended;
 }
 
