@@ -20,6 +20,13 @@ int64_t clock_mono_ms(void)
 	return clock_read(CLOCK_MONOTONIC);
 }
 
+uint64_t clock_mono_ns(void)
+{
+	struct timespec ts;
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
 struct timespec clock_after(clockid_t clock, int64_t ms)
 {
 	struct timespec ts;

@@ -10,6 +10,7 @@
 int64_t clock_ms(void);
 /* Milliseconds of a clock that nobody sets (CLOCK_MONOTONIC): for durations and deadlines. */
 int64_t clock_mono_ms(void);
+uint64_t clock_mono_ns(void);
 /* The moment `ms` milliseconds from now: for pthread_cond_timedwait and the like. */
 struct timespec clock_after(clockid_t clock, int64_t ms);
 

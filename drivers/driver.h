@@ -1,10 +1,10 @@
 /*
  * drivers/driver.h - what metasnap needs of a database: one const struct of functions for each engine.
  *
- * The description of a database (struct db_schema and below) is made by a driver and read by everybody else.
+ * The description of a database is in schema.h, connection parameters are in params.h.
  * A connection (struct db_conn) belongs to one thread at a time; only `cancel` may be called from any other.
  * Functions return 0 or -errno with words in *e (base/err.h). errno of a server's refusal, the same in all drivers
- * (drivers/schema.c maps SQLSTATE, each driver its own numbers):
+ * (drivers/sqlstate.c maps SQLSTATE, each driver its own numbers):
  *   ECONNREFUSED EHOSTUNREACH ETIMEDOUT   server not reached          EACCES   login or privilege refused
  *   EBUSY       lock not granted in time  EAGAIN   definitions changed under the snapshot: take a new one
  *   EINTR       cancelled                 ECONNRESET connection lost  ENOSPC   server's disk full
@@ -19,117 +19,9 @@
 
 #include "base/err.h"
 #include "base/strbuf.h"
-
-/* ---- connection parameters ---- */
-
-struct db_params {
-	char *engine;   /* URL scheme: "postgresql", "mysql", "sqlite" */
-	char *host;     /* NULL: the client library's default. A value that starts with '/' is a socket (directory) */
-	char *user;     /* NULL: the client library's default */
-	char *password; /* NULL: from the client library's own files (PGPASSFILE, service, ~/.my.cnf). Never printed */
-	char *database; /* sqlite: the file's path */
-	char *schema;   /* PostgreSQL: the schema to keep, default "public" */
-	char **options; /* the URL's other key, value pairs in turn, NULL-terminated; an unknown key is refused */
-	char **exclude; /* globs of tables left out (fnmatch), NULL-terminated; may be NULL */
-	unsigned port;  /* 0: default */
-	unsigned connect_timeout_ms; /* 0: 5000 */
-};
-
-/* Parses "scheme://user:password@host:port/database?key=value&..." or "sqlite:PATH" (percent-decoding each part).
- * EINVAL with words on anything not understood. db_params_done frees the members (password is wiped first). */
-int db_params_parse(struct db_params *ret, const char *url, struct err *e);
-void db_params_done(struct db_params *p);
-/* The URL without its password, for status and logs. */
-char *db_params_describe(const struct db_params *p);
-bool db_params_excludes(const struct db_params *p, const char *table);
-
-/* ---- description of a database ---- */
-
-/* How a column's values appear in the canonical row (snapshot/row/row.h gives the exact form). */
-enum db_form {
-	DB_FORM_TEXT,      /* string */
-	DB_FORM_NUMBER,    /* number where the server's text is a JSON number token, else string (NaN, 007) */
-	DB_FORM_BOOL,      /* value text is "t" or "f" */
-	DB_FORM_BINARY,    /* raw bytes, base64 in the row */
-	DB_FORM_JSON,      /* document whose white space the server does not keep: jsonb, MySQL json */
-	DB_FORM_JSON_TEXT, /* document whose exact text is kept: PostgreSQL json, MariaDB json, SQLite JSON */
-};
-
-struct db_column {
-	char *name;
-	char *type; /* the server's words, with modifiers: "character varying(36)", "bigint unsigned" */
-	enum db_form form;
-	bool integer; /* DB_FORM_NUMBER of whole numbers in -2^63 .. 2^64-1 only: keys of it order as numbers */
-	bool nullable;
-	bool generated; /* never in the row, never inserted */
-	/* Generated columns whose expression is exactly "member MEMBER of the JSON column DOCUMENT, as text or number",
-	 * so that the value is a pure function of the row; else both NULL. The reader of the rows checks each one. */
-	char *document;
-	char *member;
-};
-
-/* Which columns tell rows apart (DESIGN: primary key, else the smallest NOT NULL unique key, ...). */
-enum db_key_kind {
-	DB_KEY_UNIQUE, /* key columns are unique and not null */
-	DB_KEY_INDEX,  /* columns of the first index, then the row's SHA-256 and a running number */
-	DB_KEY_NONE,   /* no key columns: SHA-256 and number */
-};
-
-struct db_table {
-	char *name;
-	struct db_column *columns; /* in table order, generated ones included, dropped ones not */
-	size_t n_columns;
-	enum db_key_kind key_kind;
-	size_t *key; /* indexes into columns, in key order */
-	size_t n_key;
-	bool dynamic; /* values carry their own type (SQLite): see enum db_kind */
-	bool has_auto_increment;
-	uint64_t auto_increment; /* next value; filled by `finish` (after the rows) */
-	int64_t estimated_rows;  /* for progress only; -1 unknown */
-};
-
-struct db_sequence {
-	char *name;
-	int64_t last_value;
-	bool is_called;
-};
-
-struct db_schema {
-	char *engine;         /* "postgresql", "mysql", "mariadb", "sqlite" */
-	char *server_version; /* "15.20", "9.7.4", ... */
-	char *database;
-	char *schema;            /* PostgreSQL; else NULL */
-	char *app_version;       /* newest OpenMetadata version in the version tables; NULL when there is none */
-	struct db_table *tables; /* ascending by name, bytewise; excluded ones not listed */
-	size_t n_tables;
-	struct db_sequence *sequences; /* ascending by name; values filled by `finish` */
-	size_t n_sequences;
-};
-
-void db_table_done(struct db_table *t);
-void db_schema_free(struct db_schema *s);
-const struct db_table *db_schema_find(const struct db_schema *s, const char *table);
-
-/* An index as a driver found it, for db_table_choose_key. Partial and expression indexes are not offered. */
-struct db_index {
-	char *name;
-	bool primary;
-	bool unique;
-	size_t *columns;
-	size_t n_columns;
-};
-/* Sets key_kind, key and n_key. A generated column can be part of the key only if it has a `document`. Deterministic:
- * primary; else the NOT NULL unique index with the fewest columns, ties by name; else the first index by name
- * whose columns are all usable; else none. */
-void db_table_choose_key(struct db_table *t, const struct db_index *indexes, size_t n);
-/* Takes the derivation out of a generated column's expression: fills document and member of *c when `expression` is,
- * cast and quoting aside, one JSON member of one column (PostgreSQL: json ->> 'id', MySQL: json_unquote(json_extract(
- * `json`,'$.id')), `json` ->> '$.id', SQLite: json_extract(json,'$.id'), json ->> '$.id', json ->> 'id'); else leaves
- * them NULL. Casts to text types of any length, to integers and numeric are stripped: a value that a cast changed is
- * found out when the row is read. */
-void db_column_derive(struct db_column *c, const char *expression);
-/* errno for an SQLSTATE (the classes above); EIO when unknown. */
-int db_errno_of_sqlstate(const char *sqlstate);
+#include "drivers/examination.h"
+#include "drivers/params.h"
+#include "drivers/schema.h"
 
 /* ---- rows ---- */
 
@@ -142,32 +34,6 @@ struct db_value {
 	size_t len;
 	enum db_kind kind;
 };
-
-/* ---- what only SQL tells, for a report ---- */
-
-/* A right that a snapshot or a restore needs and the account lacks. */
-struct db_lack {
-	char *right;     /* "SELECT on table tag" */
-	char *statement; /* that gives it; several lacks may have the same one */
-	bool restore;    /* only a restore needs it */
-};
-
-struct db_examination {
-	char *account;      /* as the server names it; NULL: there are none */
-	const char *hosted; /* who runs the server ("Amazon RDS"), where that shows; else NULL */
-	/* The memory that one sort may use, as a new session gets it. setting NULL: the engine has none. */
-	const char *setting;
-	uint64_t setting_bytes;
-	const char *setting_only; /* for whom that is so; NULL: it is the server's own value, for everybody */
-	uint64_t *rows;           /* of each table of the schema, exact; NULL when no schema was given */
-	bool measured;            /* of the one table: */
-	uint64_t bytes, largest;  /* text of all its rows, of the largest */
-	struct db_lack *lacks;
-	size_t n_lacks;
-};
-void db_examination_done(struct db_examination *x);
-/* Takes the two texts over. */
-void db_examination_lack(struct db_examination *x, bool restore, char *right, char *statement);
 
 /* ---- the driver ---- */
 
@@ -331,9 +197,6 @@ extern const struct db_driver db_driver_postgres;
 extern const struct db_driver db_driver_mysql; /* MySQL 8.0-9.x and MariaDB */
 extern const struct db_driver db_driver_sqlite;
 
-/* The driver of p->engine, opened through the tracing driver when METASNAP_TRACE names a file. */
-int db_open(struct db_conn **ret, const struct db_params *p, struct err *e);
-
 static inline const struct db_driver *db_driver_of(const struct db_conn *c)
 {
 	return ((const struct db_conn_head *)c)->driver;
@@ -346,4 +209,3 @@ static inline void db_close(struct db_conn *c)
 }
 
 DEFINE_CLEANUP(cleanup_db_close, struct db_conn, db_close);
-DEFINE_CLEANUP(cleanup_db_schema, struct db_schema, db_schema_free);

@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "drivers/wrap.h"
+#include "drivers/fake.h"
 
 enum fake_row { FAKE_ROW_TRUE, FAKE_ROW_ALTER, FAKE_ROW_DROP, FAKE_ROW_REPEAT };
 

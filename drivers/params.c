@@ -4,12 +4,16 @@
  * Owns the members of struct db_params. No state, no locks; any thread. No message here quotes a part of the URL
  * that could be a password whose special characters were not percent-encoded.
  */
-#include "drivers/driver.h"
+#include "drivers/params.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <fnmatch.h>
+#include <stdlib.h>
+#include <string.h>
 #include <strings.h>
+
+#include "base/text.h"
 
 #define PARAMS_MAX_OPTIONS 32
 
@@ -60,14 +64,6 @@ static const struct params_scheme {
     {"fake", "fake", true, fake_options},
 };
 
-static int params_hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = (char)tolower((unsigned char)c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Percent-decodes text[0..n). An empty part gives NULL in *ret. */
 static int params_decode(char **ret, const char *text, size_t n, const char *part, struct err *e)
 {
@@ -81,14 +77,13 @@ static int params_decode(char **ret, const char *text, size_t n, const char *par
 			s[len++] = text[i];
 			continue;
 		}
-		int high = i + 1 < n ? params_hex(text[i + 1]) : -1;
-		int low = i + 2 < n ? params_hex(text[i + 2]) : -1;
-		if (high < 0 || low < 0)
+		int byte = percent_byte(text + i, text + n);
+		if (byte < 0)
 			return err_set(e, EINVAL,
 				       "database URL: %% without two hex digits in the %s (write %%25 for %%)", part);
-		if (!high && !low)
+		if (!byte)
 			return err_set(e, EINVAL, "database URL: %%00 in the %s", part);
-		s[len++] = (char)(high * 16 + low);
+		s[len++] = (char)byte;
 		i += 2;
 	}
 	s[len] = '\0';
@@ -324,13 +319,8 @@ void db_params_done(struct db_params *p)
 /* Appends text so that params_decode gives it back; `keep` are the punctuation bytes that stay readable. */
 static void params_encode(struct strbuf *sb, const char *text, const char *keep)
 {
-	for (const char *s = text; s && *s; s++) {
-		unsigned char c = (unsigned char)*s;
-		if (isascii(c) && (isalnum(c) || strchr("-._~", c) || strchr(keep, c)))
-			strbuf_addch(sb, (char)c);
-		else
-			strbuf_addf(sb, "%%%02X", c);
-	}
+	if (text)
+		percent_encode(sb, text, strlen(text), keep);
 }
 
 char *db_params_describe(const struct db_params *p)
@@ -340,35 +330,35 @@ char *db_params_describe(const struct db_params *p)
 	strbuf_adds(&sb, p->engine ? p->engine : "");
 	strbuf_addch(&sb, ':');
 	if (p->engine && (!strcmp(p->engine, "sqlite") || !strcmp(p->engine, "fake"))) {
-		params_encode(&sb, p->database, "/ :@+,=");
+		params_encode(&sb, p->database, "-._~/ :@+,=");
 	} else {
 		strbuf_adds(&sb, "//");
 		if (p->user) {
-			params_encode(&sb, p->user, "");
+			params_encode(&sb, p->user, "-._~");
 			strbuf_addch(&sb, '@');
 		}
 		if (p->host && strchr(p->host, ':') && p->host[0] != '/') {
 			strbuf_addch(&sb, '[');
-			params_encode(&sb, p->host, ":");
+			params_encode(&sb, p->host, "-._~:");
 			strbuf_addch(&sb, ']');
 		} else {
-			params_encode(&sb, p->host, ",");
+			params_encode(&sb, p->host, "-._~,");
 		}
 		if (p->port)
 			strbuf_addf(&sb, ":%u", p->port);
 		if (p->database) {
 			strbuf_addch(&sb, '/');
-			params_encode(&sb, p->database, "");
+			params_encode(&sb, p->database, "-._~");
 		}
 		if (p->schema && strcmp(p->schema, "public")) {
 			strbuf_adds(&sb, "?schema=");
-			params_encode(&sb, p->schema, "");
+			params_encode(&sb, p->schema, "-._~");
 			separator = '&';
 		}
 	}
 	for (size_t i = 0; p->options && p->options[i]; i += 2) {
 		strbuf_addf(&sb, "%c%s=", separator, p->options[i]);
-		params_encode(&sb, p->options[i + 1], "/");
+		params_encode(&sb, p->options[i + 1], "-._~/");
 		separator = '&';
 	}
 	return strbuf_detach(&sb);

@@ -1,14 +1,14 @@
 /*
  * drivers/registry.c - which drivers there are, and opening a connection by its parameters. No state, no locks.
  */
-#include "drivers/driver.h"
+#include "drivers/registry.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "drivers/sql_text.h"
-#include "drivers/wrap.h"
+#include "drivers/fake.h"
+#include "drivers/trace.h"
 
 static const struct db_driver *const registry_drivers[] = {
     &db_driver_postgres,

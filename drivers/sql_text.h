@@ -36,9 +36,6 @@ extern const struct sql_dialect sql_dialect_postgres;
 extern const struct sql_dialect sql_dialect_mysql; /* and MariaDB */
 extern const struct sql_dialect sql_dialect_sqlite;
 
-/* NULL: no such engine. */
-const struct sql_dialect *sql_dialect_of(const char *engine);
-
 static inline void sql_text_free(struct sql_text *t)
 {
 	if (t)

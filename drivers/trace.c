@@ -11,7 +11,8 @@
 #include <inttypes.h>
 #include <time.h>
 
-#include "drivers/wrap.h"
+#include "base/clock.h"
+#include "drivers/trace.h"
 
 struct trace_conn {
 	struct db_conn_head head;
@@ -33,13 +34,6 @@ static struct trace_conn *trace_of(struct db_conn *c)
 static const struct db_driver *trace_driver(struct db_conn *c)
 {
 	return db_driver_of(trace_of(c)->inner);
-}
-
-static uint64_t trace_now(void)
-{
-	struct timespec ts;
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
 /* Writes the line of one call and returns its result. `details` was appended to by the caller; it is released. */
@@ -94,9 +88,9 @@ static struct strbuf trace_schema(const struct db_schema *s)
 	__extension__({                                                                                                \
 		struct trace_conn *t_ = trace_of(c);                                                                   \
 		struct strbuf d_ = details;                                                                            \
-		uint64_t start_ = trace_now();                                                                         \
+		uint64_t start_ = clock_mono_ns();                                                                     \
 		int r_ = trace_driver(c)->name(__VA_ARGS__);                                                           \
-		trace_line(t_, #name, &d_, r_, trace_now() - start_, e);                                               \
+		trace_line(t_, #name, &d_, r_, clock_mono_ns() - start_, e);                                           \
 	})
 
 #define TRACE_NOTHING ((struct strbuf){0})
@@ -104,9 +98,9 @@ static struct strbuf trace_schema(const struct db_schema *s)
 static int trace_begin(struct db_conn *c, enum db_access access, struct db_schema **ret, struct err *e)
 {
 	struct trace_conn *t = trace_of(c);
-	uint64_t start = trace_now();
+	uint64_t start = clock_mono_ns();
 	int r = trace_driver(c)->begin(t->inner, access, ret, e);
-	uint64_t ns = trace_now() - start;
+	uint64_t ns = clock_mono_ns() - start;
 	_cleanup_strbuf_ struct strbuf schema = trace_schema(r < 0 ? NULL : *ret);
 	struct strbuf d = {0};
 	strbuf_addf(&d, "%s%s%s", access == DB_WRITE ? "write" : "read", schema.len ? ", " : "", strbuf_str(&schema));
@@ -122,9 +116,9 @@ static int trace_begin_like(struct db_conn *c, struct db_conn *leader, const str
 static int trace_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e)
 {
 	size_t before = out->len;
-	uint64_t start = trace_now();
+	uint64_t start = clock_mono_ns();
 	int r = trace_driver(c)->schema_sql(trace_of(c)->inner, s, out, e);
-	uint64_t ns = trace_now() - start;
+	uint64_t ns = clock_mono_ns() - start;
 	struct strbuf d = {0};
 	strbuf_addf(&d, "%zu bytes", out->len - before);
 	return trace_line(trace_of(c), "schema_sql", &d, r, ns, e);
@@ -173,9 +167,9 @@ static int trace_scan_open(struct db_conn *c, const struct db_table *table, enum
 static int trace_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e)
 {
 	struct trace_conn *t = trace_of(c);
-	uint64_t start = trace_now();
+	uint64_t start = clock_mono_ns();
 	int r = trace_driver(c)->scan_next(t->inner, ret, e);
-	uint64_t ns = trace_now() - start;
+	uint64_t ns = clock_mono_ns() - start;
 	t->inside_ns += ns;
 	if (r > 0)
 		trace_count_row(t, *ret);
@@ -198,9 +192,9 @@ static int trace_examine(struct db_conn *c, const struct db_schema *s, const cha
 static int trace_mark(struct db_conn *c, const struct db_table *table, struct strbuf *out, struct err *e)
 {
 	size_t before = out->len;
-	uint64_t start = trace_now();
+	uint64_t start = clock_mono_ns();
 	int r = trace_driver(c)->mark(trace_of(c)->inner, table, out, e);
-	uint64_t ns = trace_now() - start;
+	uint64_t ns = clock_mono_ns() - start;
 	struct strbuf d = {0};
 	trace_name(&d, table->name);
 	strbuf_addf(&d, " \"%s\"", r < 0 || out->len == before ? "" : out->data + before);
@@ -210,10 +204,10 @@ static int trace_mark(struct db_conn *c, const struct db_table *table, struct st
 static int trace_scan_changed(struct db_conn *c, const struct db_table *table, const char *mark,
 			      uint64_t *ret_unchanged, struct err *e)
 {
-	uint64_t start = trace_now();
+	uint64_t start = clock_mono_ns();
 	trace_start_rows(trace_of(c), table, true);
 	int r = trace_driver(c)->scan_changed(trace_of(c)->inner, table, mark, ret_unchanged, e);
-	uint64_t ns = trace_now() - start;
+	uint64_t ns = clock_mono_ns() - start;
 	struct strbuf d = {0};
 	trace_name(&d, table->name);
 	if (r >= 0)
@@ -358,9 +352,9 @@ static int trace_load_begin(struct db_conn *c, const struct db_table *table, str
 static int trace_load_row(struct db_conn *c, const struct db_value *values, struct err *e)
 {
 	struct trace_conn *t = trace_of(c);
-	uint64_t start = trace_now();
+	uint64_t start = clock_mono_ns();
 	int r = trace_driver(c)->load_row(t->inner, values, e);
-	uint64_t ns = trace_now() - start;
+	uint64_t ns = clock_mono_ns() - start;
 	t->inside_ns += ns;
 	if (r < 0)
 		return trace_line(t, "load_row", NULL, r, ns, e);
@@ -392,16 +386,16 @@ static int trace_commit(struct db_conn *c, struct err *e)
 
 static void trace_rollback(struct db_conn *c)
 {
-	uint64_t start = trace_now();
+	uint64_t start = clock_mono_ns();
 	trace_driver(c)->rollback(trace_of(c)->inner);
-	(void)trace_line(trace_of(c), "rollback", NULL, 0, trace_now() - start, ERR_DROP);
+	(void)trace_line(trace_of(c), "rollback", NULL, 0, clock_mono_ns() - start, ERR_DROP);
 }
 
 static void trace_cancel(struct db_conn *c)
 {
-	uint64_t start = trace_now();
+	uint64_t start = clock_mono_ns();
 	trace_driver(c)->cancel(trace_of(c)->inner);
-	(void)trace_line(trace_of(c), "cancel", NULL, 0, trace_now() - start, ERR_DROP);
+	(void)trace_line(trace_of(c), "cancel", NULL, 0, clock_mono_ns() - start, ERR_DROP);
 }
 
 static void trace_close(struct db_conn *c)
@@ -410,9 +404,9 @@ static void trace_close(struct db_conn *c)
 		return;
 	struct trace_conn *t = trace_of(c);
 	if (t->inner) {
-		uint64_t start = trace_now();
+		uint64_t start = clock_mono_ns();
 		db_close(t->inner);
-		(void)trace_line(t, "close", NULL, 0, trace_now() - start, ERR_DROP);
+		(void)trace_line(t, "close", NULL, 0, clock_mono_ns() - start, ERR_DROP);
 	}
 	(void)close(t->fd);
 	free(t->table);
@@ -476,12 +470,12 @@ int db_trace_open(struct db_conn **ret, const struct db_driver *inner, const str
 	if (fd < 0)
 		return err_sys(e, errno, "METASNAP_TRACE: %s", path);
 	struct trace_conn *t = trace_new(inner, fd);
-	uint64_t start = trace_now();
+	uint64_t start = clock_mono_ns();
 	int r = inner->open(&t->inner, p, e);
 	struct strbuf d = {0};
 	_cleanup_free_ char *url = db_params_describe(p);
 	strbuf_adds(&d, url);
-	(void)trace_line(t, "open", &d, r, trace_now() - start, e);
+	(void)trace_line(t, "open", &d, r, clock_mono_ns() - start, e);
 	if (r < 0) {
 		t->inner = NULL;
 		trace_close((struct db_conn *)t);

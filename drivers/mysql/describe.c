@@ -11,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "drivers/derive.h"
 #include "drivers/mysql/internal.h"
 
 static void my_table_done(struct my_table *t)

@@ -6,6 +6,7 @@
  * short-lived helper thread, because PQcancel connects without a deadline (libpq 15). No locks.
  */
 #include "drivers/postgres/internal.h"
+#include "drivers/sqlstate.h"
 
 #include <ctype.h>
 #include <errno.h>

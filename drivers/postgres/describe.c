@@ -5,6 +5,7 @@
  * No state but what it fills in struct pg_conn's listing; no locks. Every name in the SQL is qualified, because the
  * search_path is empty and because a user's own schema must not be able to stand in for pg_catalog.
  */
+#include "drivers/derive.h"
 #include "drivers/postgres/internal.h"
 
 #include <errno.h>

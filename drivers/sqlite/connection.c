@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+#include "base/text.h"
+
 int sqlite_progress(void *arg)
 {
 	const struct sqlite_conn *c = arg;
@@ -134,8 +136,7 @@ static int sqlite_open_frozen(struct sqlite_conn *c, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf uri = {0};
 	strbuf_adds(&uri, "file:");
-	for (const char *s = c->path; *s; s++)
-		strbuf_addf(&uri, strchr("%?#", *s) ? "%%%02X" : "%c", (unsigned char)*s);
+	percent_encode(&uri, c->path, strlen(c->path), "/-._~");
 	strbuf_adds(&uri, "?immutable=1");
 	(void)sqlite3_close(c->db);
 	c->db = NULL;

@@ -1,6 +1,7 @@
 /*
  * drivers/sqlite/describe.c - what is in the file: tables, columns, keys, sequences, and the schema as text.
  */
+#include "drivers/derive.h"
 #include "drivers/sqlite/internal.h"
 
 #include <ctype.h>

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "drivers/sql_text.h"
 #include "drivers/sqlite/ddl.h"
 
@@ -112,12 +113,8 @@ static void sqlite_text_table(struct sql_text *text, const struct db_table *tabl
 
 static void sqlite_add_hex(struct strbuf *out, const struct db_value *v)
 {
-	static const char digits[] = "0123456789abcdef";
 	strbuf_adds(out, "x'");
-	for (size_t i = 0; i < v->len; i++) {
-		strbuf_addch(out, digits[(unsigned char)v->data[i] >> 4]);
-		strbuf_addch(out, digits[(unsigned char)v->data[i] & 15]);
-	}
+	hex_add(out, v->data, v->len);
 	strbuf_addch(out, '\'');
 }
 

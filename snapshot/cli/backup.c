@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
+#include "drivers/registry.h"
 #include "snapshot/sqlfile/backup.h"
 
 static int backup_make_folder(const char *path, struct err *e)

@@ -7,6 +7,7 @@
  * is not understood is an error with FILE:LINE. No message quotes a value that could hold a password.
  */
 #include "snapshot/config/config.h"
+#include "drivers/registry.h"
 
 #include <errno.h>
 #include <fcntl.h>

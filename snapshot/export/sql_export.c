@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "drivers/registry.h"
 #include "drivers/sql_text.h"
 #include "snapshot/export/out_file.h"
 #include "snapshot/restore/restore.h"

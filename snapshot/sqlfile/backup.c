@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <strings.h>
 
+#include "drivers/registry.h"
 #include "drivers/sql_text.h"
 
 /* Written first, and without the columns' names. */

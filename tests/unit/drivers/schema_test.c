@@ -10,7 +10,9 @@
 #include <cmocka.h>
 #include <errno.h>
 
+#include "drivers/derive.h"
 #include "drivers/driver.h"
+#include "drivers/sqlstate.h"
 
 /* ---- derivation ---- */
 

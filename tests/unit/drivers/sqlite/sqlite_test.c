@@ -20,8 +20,10 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "drivers/fake.h"
+#include "drivers/registry.h"
 #include "drivers/sqlite/ddl.h"
-#include "drivers/wrap.h"
+#include "drivers/trace.h"
 
 static const char schema_om[] =
     "CREATE TABLE table_entity (json JSON NOT NULL, id TEXT GENERATED ALWAYS AS (json ->> '$.id') STORED NOT NULL,"
