@@ -2,7 +2,7 @@
  * snapshot/cli/backup.c - `metasnap backup`: a file as the former command line wrote it, without a catalog. Runs on the
  * main thread; a signal cancels the connection through watch.c. No locks.
  */
-#include "snapshot/cli/cli.h"
+#include "snapshot/cli/internal.h"
 
 #include <errno.h>
 #include <sys/stat.h>
@@ -70,7 +70,7 @@ int cli_backup(struct cli *c)
 	struct out_file file = {.fd = -1};
 	_cleanup_free_ char *path = NULL;
 	struct err e = ERR_INIT;
-	int r = backup_path(c->old.output, &path, &e);
+	int r = backup_path(c->former.output, &path, &e);
 	if (r >= 0)
 		r = backup_into(c, &file, path, &e);
 	out_file_done(&file);

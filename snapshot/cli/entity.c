@@ -2,7 +2,7 @@
  * snapshot/cli/entity.c - `metasnap restore ... --entity TYPE FQN`: which row of the snapshot that is, and what there
  * is instead when it is none. On the main thread; no locks.
  */
-#include "snapshot/cli/cli.h"
+#include "snapshot/cli/internal.h"
 
 #include <errno.h>
 

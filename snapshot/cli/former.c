@@ -12,15 +12,16 @@
 #include <strings.h>
 
 #include "base/strbuf.h"
+#include "base/text.h"
 
-static void old_add_setting(struct cli_old *old, char *text)
+static void former_add_setting(struct former *f, char *text)
 {
-	old->settings = xrealloc(old->settings, (old->n_settings + 2) * sizeof *old->settings);
-	old->settings[old->n_settings++] = text;
-	old->settings[old->n_settings] = NULL;
+	f->settings = xrealloc(f->settings, (f->n_settings + 2) * sizeof *f->settings);
+	f->settings[f->n_settings++] = text;
+	f->settings[f->n_settings] = NULL;
 }
 
-static void old_forget(char *secret)
+static void former_forget(char *secret)
 {
 	if (secret)
 		explicit_bzero(secret, strlen(secret));
@@ -28,62 +29,57 @@ static void old_forget(char *secret)
 }
 
 /* The password is not left where `ps` shows it. */
-static void old_take_password(struct cli_old *old, char *value)
+static void former_take_password(struct former *f, char *value)
 {
-	old_forget(old->password);
-	old->password = xstrdup(value);
+	former_forget(f->password);
+	f->password = xstrdup(value);
 	memset(value, 'x', strlen(value));
 }
 
-int cli_old_take(struct cli_old *old, int o, char *value, int argc, char **argv, int *index, struct err *e)
+int former_take(struct former *f, enum former_option o, char *value, char **rest, size_t n_rest, struct err *e)
 {
-	const char **text = o == 'H'            ? &old->host
-			    : o == 'u'          ? &old->user
-			    : o == 'd'          ? &old->database
-			    : o == 's'          ? &old->schema
-			    : o == CLI_OLD_PORT ? &old->port
-			    : o == CLI_OLD_IN   ? &old->input
-			    : o == CLI_OLD_OUT  ? &old->output
-						: NULL;
-	if (text) {
-		if (!*value)
-			return err_set(e, EINVAL, "an option has an empty value");
-		*text = value;
-		return o == CLI_OLD_IN ? CLI_OLD_INPUT : o == CLI_OLD_OUT ? CLI_OLD_OUTPUT : CLI_OLD_CONNECTION;
-	}
+	const char **const text[] = {
+	    [FORMER_HOST] = &f->host,     [FORMER_USER] = &f->user,     [FORMER_DATABASE] = &f->database,
+	    [FORMER_PORT] = &f->port,     [FORMER_SCHEMA] = &f->schema, [FORMER_INPUT] = &f->input,
+	    [FORMER_OUTPUT] = &f->output, [FORMER_UPLOAD] = NULL,
+	};
+	size_t taken = 0;
+	f->named |= o != FORMER_INPUT && o != FORMER_OUTPUT;
 	switch (o) {
-	case 'p':
-		old_take_password(old, value);
-		return CLI_OLD_CONNECTION;
-	case 'o':
-	case 'a':
-		old_add_setting(old, value);
-		while (*index < argc && argv[*index][0] != '-' && strpbrk(argv[*index], ":="))
-			old_add_setting(old, argv[(*index)++]);
-		return CLI_OLD_CONNECTION;
-	case CLI_OLD_UPLOAD:
+	case FORMER_PASSWORD:
+		former_take_password(f, value);
+		return 0;
+	case FORMER_SETTING:
+		former_add_setting(f, value);
+		while (taken < n_rest && rest[taken][0] != '-' && strpbrk(rest[taken], ":="))
+			former_add_setting(f, rest[taken++]);
+		return (int)taken;
+	case FORMER_UPLOAD:
 		return err_set(
 		    e, EINVAL,
 		    "uploads are not done here: run `aws s3 cp FILE s3://BUCKET/KEY`, azcopy or rclone on the file "
 		    "that was written");
 	default:
+		if (!*value)
+			return err_set(e, EINVAL, "an option has an empty value");
+		*text[o] = value;
 		return 0;
 	}
 }
 
-static void old_encode(struct strbuf *url, const char *text)
+bool former_is_given(const struct former *f)
 {
-	for (; *text; text++) {
-		if (isascii((unsigned char)*text) && (isalnum((unsigned char)*text) || strchr("-._~", *text)))
-			strbuf_addch(url, *text);
-		else
-			strbuf_addf(url, "%%%02X", (unsigned char)*text);
-	}
+	return f->named || f->input;
+}
+
+static void former_encode(struct strbuf *url, const char *text)
+{
+	percent_encode(url, text, strlen(text), "-._~");
 }
 
 /* `key:value` or `key=value` of -o (SQLAlchemy's query) and -a (the driver's connect arguments): what means the same to
  * metasnap. The URL's parser refuses what is left by name. */
-static int old_add_query(struct strbuf *url, char separator, const char *setting, bool postgres, struct err *e)
+static int former_add_query(struct strbuf *url, char separator, const char *setting, bool postgres, struct err *e)
 {
 	size_t n = strcspn(setting, ":=");
 	if (!n || !setting[n] || !setting[n + 1])
@@ -98,57 +94,57 @@ static int old_add_query(struct strbuf *url, char separator, const char *setting
 	strbuf_addch(url, separator);
 	strbuf_add(url, is_socket ? "socket" : setting, is_socket ? strlen("socket") : n);
 	strbuf_addch(url, '=');
-	old_encode(url, setting + n + 1);
+	former_encode(url, setting + n + 1);
 	return 1;
 }
 
-static const char *old_password(const struct cli_old *old)
+static const char *former_password(const struct former *f)
 {
-	const char *from = old->password;
+	const char *from = f->password;
 	from = from ? from : getenv("METASNAP_PASSWORD");
-	return from ? from : getenv(old->schema ? "PGPASSWORD" : "MYSQL_PWD");
+	return from ? from : getenv(f->schema ? "PGPASSWORD" : "MYSQL_PWD");
 }
 
-int cli_old_arguments(struct cli_old *old, struct err *e)
+int former_arguments(struct former *f, struct err *e)
 {
-	const char *missing = !old->host ? "-H HOST" : !old->user ? "-u USER" : !old->database ? "-d DATABASE" : NULL;
+	const char *missing = !f->host ? "-H HOST" : !f->user ? "-u USER" : !f->database ? "-d DATABASE" : NULL;
 	if (missing)
 		return err_set(e, EINVAL, "%s is missing", missing);
-	const char *password = old_password(old);
+	const char *password = former_password(f);
 	struct strbuf url = {0};
 	/* A password that moves while the buffer grows would stay behind in freed memory. */
-	strbuf_reserve(&url, 3 * (strlen(old->host) + strlen(old->user) + (password ? strlen(password) : 0)) + 64);
-	strbuf_adds(&url, old->schema ? "postgresql://" : "mysql://");
-	old_encode(&url, old->user);
+	strbuf_reserve(&url, 3 * (strlen(f->host) + strlen(f->user) + (password ? strlen(password) : 0)) + 64);
+	strbuf_adds(&url, f->schema ? "postgresql://" : "mysql://");
+	former_encode(&url, f->user);
 	if (password) {
 		strbuf_addch(&url, ':');
-		old_encode(&url, password);
+		former_encode(&url, password);
 	}
 	strbuf_addch(&url, '@');
-	old_encode(&url, old->host);
-	strbuf_addf(&url, ":%s/", old->port ? old->port : old->schema ? "5432" : "3306");
-	old_encode(&url, old->database);
+	former_encode(&url, f->host);
+	strbuf_addf(&url, ":%s/", f->port ? f->port : f->schema ? "5432" : "3306");
+	former_encode(&url, f->database);
 	char separator = '?';
-	if (old->schema) {
+	if (f->schema) {
 		strbuf_adds(&url, "?schema=");
-		old_encode(&url, old->schema);
+		former_encode(&url, f->schema);
 		separator = '&';
 	}
 	int r = 0;
-	for (size_t i = 0; r >= 0 && i < old->n_settings; i++) {
-		r = old_add_query(&url, separator, old->settings[i], old->schema != NULL, e);
+	for (size_t i = 0; r >= 0 && i < f->n_settings; i++) {
+		r = former_add_query(&url, separator, f->settings[i], f->schema != NULL, e);
 		separator = r > 0 ? '&' : separator;
 	}
-	old->url = strbuf_detach(&url);
-	old->args[0] = old->url;
-	old->args[1] = (char *)old->input;
+	f->url = strbuf_detach(&url);
+	f->args[0] = f->url;
+	f->args[1] = (char *)f->input;
 	return r < 0 ? r : 0;
 }
 
-void cli_old_done(struct cli_old *old)
+void former_done(struct former *f)
 {
-	old_forget(old->password);
-	old_forget(old->url);
-	free(old->settings);
-	*old = (struct cli_old){0};
+	former_forget(f->password);
+	former_forget(f->url);
+	free(f->settings);
+	*f = (struct former){0};
 }

@@ -3,48 +3,46 @@
  * restore`), which people have in scripts:
  *   -H HOST -u USER [-p PASSWORD] -d DATABASE [--port PORT] [-s SCHEMA] [-o OPTION]... [-a ARGUMENT]...
  *   backup: [--output DIR]   restore: --input FILE.sql
- * A command that has these takes the place of its SOURCE from them: cli_old_arguments makes the database URL that says
+ * A command that has these takes the place of its SOURCE from them: former_arguments makes the database URL that says
  * the same, and the rest of the program sees that. The main thread only.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
 
-/* Letters of cli_command.options for them. */
-#define CLI_OLD_CONNECTION 'O' /* all that name the database; then SOURCE is not given */
-#define CLI_OLD_INPUT 'I'
-#define CLI_OLD_OUTPUT 'D'
+enum former_option {
+	FORMER_HOST,
+	FORMER_USER,
+	FORMER_PASSWORD,
+	FORMER_DATABASE,
+	FORMER_PORT,
+	FORMER_SCHEMA,
+	FORMER_SETTING, /* -o and -a */
+	FORMER_INPUT,
+	FORMER_OUTPUT,
+	FORMER_UPLOAD,
+};
 
-/* For getopt_long: the short ones, and the long ones as `{CLI_OLD_LONG, {0}}` in an array. */
-#define CLI_OLD_SHORT "H:u:p:d:s:o:a:"
-enum { CLI_OLD_PORT = 256, CLI_OLD_IN, CLI_OLD_OUT, CLI_OLD_UPLOAD };
-/* clang-format off */
-#define CLI_OLD_LONG \
-	{"host", required_argument, NULL, 'H'}, {"user", required_argument, NULL, 'u'}, \
-	{"password", required_argument, NULL, 'p'}, {"database", required_argument, NULL, 'd'}, \
-	{"port", required_argument, NULL, CLI_OLD_PORT}, {"schema", required_argument, NULL, 's'}, \
-	{"options", required_argument, NULL, 'o'}, {"arguments", required_argument, NULL, 'a'}, \
-	{"input", required_argument, NULL, CLI_OLD_IN}, {"output", required_argument, NULL, CLI_OLD_OUT}, \
-	{"upload", required_argument, NULL, CLI_OLD_UPLOAD}, \
-	{"upload-destination-type", required_argument, NULL, CLI_OLD_UPLOAD}
-/* clang-format on */
-
-struct cli_old {
+struct former {
 	const char *host, *user, *database, *port, *schema; /* of argv */
 	const char *input, *output;
+	bool named;      /* one of those that name the database was given */
 	char *password;  /* a copy; argv's own is wiped */
 	char **settings; /* of -o and -a, NULL-terminated */
 	size_t n_settings;
-	char *url;     /* made by cli_old_arguments; holds the password until cli_configure hides it */
+	char *url;     /* made by former_arguments; holds the password until cli_open hides it */
 	char *args[3]; /* what stands for the command's arguments */
 };
 
-/* Takes option o of getopt_long with its value. The letter for cli_command.options; 0: not one of these; -errno.
- * *index and argv: -o and -a may have several values, as they had. */
-int cli_old_take(struct cli_old *old, int o, char *value, int argc, char **argv, int *index, struct err *e);
+/* Takes one with its value. rest: the words behind it, of which -o and -a take those that look like settings; how many
+ * were taken, or -errno. */
+int former_take(struct former *f, enum former_option o, char *value, char **rest, size_t n_rest, struct err *e);
+/* Whether the database was named by these options, so that SOURCE is not given. */
+bool former_is_given(const struct former *f);
 /* Makes url and args of what was taken: args[0] is the URL, args[1] the --input (NULL: none). EINVAL: one is missing,
  * or an option means nothing to metasnap. */
-int cli_old_arguments(struct cli_old *old, struct err *e);
-void cli_old_done(struct cli_old *old);
+int former_arguments(struct former *f, struct err *e);
+void former_done(struct former *f);

@@ -2,7 +2,7 @@
  * snapshot/cli/jobs.c - the commands of `metasnap` that change something: snapshot, restore, import, export, remove,
  * hold, release. They run on the main thread; a signal ends their waits through watch.c. No locks.
  */
-#include "snapshot/cli/cli.h"
+#include "snapshot/cli/internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -109,7 +109,7 @@ static int cli_find_target(struct cli *c, const char *what, struct cli_target *r
 {
 	struct snapshot_info s;
 	struct stat st;
-	if (!strchr(what, '/') && what != c->old.input) {
+	if (!strchr(what, '/') && what != c->former.input) {
 		int r = cli_find_snapshot(c, c->source, what, &s, e);
 		if (r >= 0) {
 			ret->snapshot_id = s.id;

@@ -7,7 +7,7 @@
 #include <errno.h>
 
 #include "base/log.h"
-#include "snapshot/cli/cli.h"
+#include "snapshot/cli/internal.h"
 
 /* No catalog, or a source that it does not know: then there is no snapshot, which the report tells. */
 static int cli_preflight_catalog(const struct cli *c, struct catalog **ret, int64_t *ret_source, struct err *e)

@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
-#include "snapshot/cli/cli.h"
+#include "snapshot/cli/internal.h"
 #include "snapshot/store/prune.h"
 
 static const struct keep_rules *cli_rules(const struct cli *c, size_t source)

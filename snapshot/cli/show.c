@@ -2,7 +2,7 @@
  * snapshot/cli/show.c - the commands of `metasnap` that only look: list, diff, verify, check. They run on the main
  * thread; a signal ends the program, which leaves nothing behind. No locks.
  */
-#include "snapshot/cli/cli.h"
+#include "snapshot/cli/internal.h"
 
 #include <errno.h>
 #include <jansson.h>

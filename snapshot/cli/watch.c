@@ -5,7 +5,7 @@
  * watch.mutex, which it holds while it draws or interrupts: after cli_watch_idle nothing of the job is touched and the
  * terminal's line is free. service.mutex may be taken below watch.mutex, never the other way round.
  */
-#include "snapshot/cli/cli.h"
+#include "snapshot/cli/internal.h"
 
 #include <errno.h>
 #include <poll.h>
