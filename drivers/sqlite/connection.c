@@ -171,14 +171,13 @@ static int sqlite_open_file(struct sqlite_conn *c, const struct db_params *p, st
 	return r;
 }
 
-int sqlite_open(struct db_conn **ret, const struct db_params *p, struct err *e)
+int sqlite_connect(struct sqlite_conn **ret, const struct db_params *p, struct err *e)
 {
 	size_t n = 0;
 	*ret = NULL;
 	if (sqlite3_libversion_number() < 3037000)
 		return err_set(e, ENOTSUP, "SQLite %s is too old: 3.37 is needed", sqlite3_libversion());
 	struct sqlite_conn *c = xcalloc(1, sizeof *c);
-	c->head.driver = &db_driver_sqlite;
 	c->timeout_ms = p->connect_timeout_ms ? p->connect_timeout_ms : 5000;
 	c->pid = getpid();
 	c->c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
@@ -192,6 +191,6 @@ int sqlite_open(struct db_conn **ret, const struct db_params *p, struct err *e)
 		sqlite_close((struct db_conn *)c);
 		return r;
 	}
-	*ret = (struct db_conn *)c;
+	*ret = c;
 	return 0;
 }

@@ -5,6 +5,18 @@
 
 #include <errno.h>
 
+static int sqlite_open(struct db_conn **ret, const struct db_params *p, struct err *e)
+{
+	struct sqlite_conn *c = NULL;
+	*ret = NULL;
+	int r = sqlite_connect(&c, p, e);
+	if (r < 0)
+		return r;
+	c->head.driver = &db_driver_sqlite;
+	*ret = (struct db_conn *)c;
+	return 0;
+}
+
 static int sqlite_begin(struct db_conn *conn, enum db_access access, struct db_schema **ret, struct err *e)
 {
 	struct sqlite_conn *c = sqlite_of(conn);

@@ -51,7 +51,7 @@ static const struct cli_command cli_commands[] = {
 		 "          [-s SCHEMA] [-o OPTION]... [-a ARGUMENT]... [--dry-run]\n"
 		 "With -s it is PostgreSQL, else MySQL. The password is also taken from METASNAP_PASSWORD,\n"
 		 "PGPASSWORD or MYSQL_PWD.\n"},
-	{.name = "list", .args = "[SOURCE]", .max_args = 1, .run = cli_list,
+	{.name = "list", .args = "[SOURCE]", .max_args = 1, .all_sources = true, .run = cli_list,
 	 .help = "Oldest first. --json: an array of objects with source, name, taken, taken_ms, tables, rows,\n"
 		 "bytes (of the rows' text), stored_bytes (what it added to the catalog), held, engine,\n"
 		 "server_version, openmetadata_version (or null).\n"},
@@ -61,7 +61,7 @@ static const struct cli_command cli_commands[] = {
 		 "tree names it. `A table/` is a table that only B has, `C schema.sql` another schema.\n"
 		 "--stat: how many for each table instead, as changes/A..B/summary.txt of the mounted tree.\n"
 		 "Exit status: 0 same, 1 differs, 2 trouble.\n"},
-	{.name = "verify", .args = "[SOURCE [SNAPSHOT]]", .max_args = 2, .run = cli_verify,
+	{.name = "verify", .args = "[SOURCE [SNAPSHOT]]", .max_args = 2, .all_sources = true, .run = cli_verify,
 	 .help = "Reads every row of one snapshot, of all of a source, or of all, and compares with the\n"
 		 "digests. --live: the database now against the snapshot (the newest when none is named);\n"
 		 "prints what a restore would do. Exit status: 0 all well, 1 damaged, differs or failed.\n"},
@@ -90,7 +90,7 @@ static const struct cli_command cli_commands[] = {
 	{.name = "release", .args = "SOURCE SNAPSHOT", .min_args = 2, .max_args = 2, .run = cli_release,
 	 .help = "Ends a hold.\n"},
 	{.name = "prune", .args = "[SOURCE]",
-	 .max_args = 1, .run = cli_prune,
+	 .max_args = 1, .all_sources = true, .run = cli_prune,
 	 .help = "Keeps a snapshot when any rule wants it, removes the others and frees what only they used.\n"
 		 "--keep-last N: the newest N. --keep-hourly, -daily, -weekly, -monthly, -yearly N: the newest\n"
 		 "of each of the last N hours, days ... (UTC) that have one. --keep-within 1y6m, 30d, 36h: all\n"

@@ -28,6 +28,7 @@ struct cli_command {
 	int max_args;
 	bool connects;             /* needs a database that can be reached, not only the catalog */
 	bool creates;              /* makes the catalog where there is none */
+	bool all_sources;          /* without SOURCE it is about all of the configuration */
 	bool no_catalog;           /* the service neither opens nor makes one: cli.svc stays NULL */
 	int trouble;               /* exit status of what goes wrong before it has begun; 0: CLI_FAILED */
 	int (*run)(struct cli *c); /* the exit status */

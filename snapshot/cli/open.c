@@ -72,8 +72,7 @@ static int cli_configure(struct cli *c, struct err *e)
 			return err_set(e, EINVAL,
 				       "no configuration says what \"%s\" is (name a database URL, or -c CONFIG)",
 				       source);
-		if (!source &&
-		    (c->command->run == cli_list || c->command->run == cli_verify || c->command->run == cli_prune))
+		if (!source && c->command->all_sources)
 			return err_set(e, EINVAL,
 				       "no configuration says which sources there are (name one, or -c CONFIG)");
 		r = cli_bare_config(&c->config, source, e);
