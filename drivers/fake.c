@@ -2,7 +2,7 @@
  * drivers/fake.c - the sqlite driver with faults, for tests: "fake:PATH?..." in binaries built with
  * METASNAP_FAKE_DRIVER.
  *
- *   fail=CALL[,errno=N][&after=K]  the call of that name in struct db_driver fails with errno N (default 5, EIO); the
+ *   fail=CALL[&errno=N][&after=K]  the call of that name in struct db_driver fails with errno N (default 5, EIO); the
  *                                  first K of them (default 0) go through. A failing commit rolls back first.
  *   slow_ms_per_row=N              scan_next and load_row take N ms longer; a cancel ends the wait
  *   hang=CALL                      the call does not return before a cancel; then it fails with EINTR

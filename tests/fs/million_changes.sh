@@ -107,7 +107,7 @@ echo "listed in $(($(now_ms) - start)) ms"
 assert_eq $((N / 2)).json.after "$(ls -f "$D" | sed -n "$((N + 2))p")" "the entry in the middle"
 cat "$P/changes/d..c/summary.txt" >"$CASE_DIR/summary" &
 reader=$!
-sleep 0.1
+wait_for 5 "the changes are being counted" in_request $reader
 ls "$P/changes" "$P/changes/d..c" "$P/snapshots/d/tables" >/dev/null
 kill -0 $reader 2>/dev/null || fail "ls of the pair waited until its $N changes were counted"
 wait $reader
