@@ -178,19 +178,6 @@ int cli_find_snapshot(struct cli *c, size_t source, const char *name, struct sna
 
 /* ---- command line ---- */
 
-/* The password of a URL on the command line is not left where `ps` shows it. */
-static void cli_hide_password(char *url)
-{
-	char *start = strstr(url, "://");
-	if (!start)
-		return;
-	start += 3;
-	char *at = memrchr(start, '@', strcspn(start, "/?"));
-	char *colon = at ? memchr(start, ':', (size_t)(at - start)) : NULL;
-	for (char *p = colon ? colon + 1 : at; p && p < at; p++)
-		*p = 'x';
-}
-
 static const struct cli_command *cli_find_command(const char *name)
 {
 	for (size_t i = 0; i < sizeof cli_commands / sizeof cli_commands[0]; i++)
@@ -369,7 +356,7 @@ static int cli_configure(struct cli *c, struct err *e)
 		r = config_from_url(&by_url, source, NULL, e);
 		if (r < 0)
 			return r;
-		cli_hide_password(source);
+		db_params_hide_password(source);
 		if (path) { /* its catalog, not its sources */
 			free(by_url.catalog_path);
 			by_url.catalog_path = TAKE_PTR(c->config.catalog_path);

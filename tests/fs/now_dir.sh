@@ -24,6 +24,7 @@ while not os.path.exists(sys.argv[2]):
     n += 1
     db.execute("BEGIN IMMEDIATE")
     db.execute("UPDATE moment_a SET n = ?", (n,))
+    time.sleep(0.005)
     db.execute("UPDATE moment_b SET n = ?", (n,))
     db.execute("COMMIT")
     with open(sys.argv[3] + ".new", "w") as f: f.write("%d\n" % n)
