@@ -5,6 +5,7 @@
 . "$(dirname "$0")/../lib.sh"
 requires python3 setpriv
 mkdir "$CASE_DIR/bin" "$CASE_DIR/home" "$CASE_DIR/seen"
+export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$HOME/.cache} # the unpacked MySQL server stays where it is
 export HOME=$CASE_DIR/home
 # Looks at all processes until $CASE_DIR/watched goes: /proc/*/cmdline of all, /proc/*/environ of metasnap's own children.
 touch "$CASE_DIR/watched"
@@ -29,7 +30,7 @@ while os.path.exists(stop):
         for what, text in texts:
             if any(s in text for s in secrets):
                 open(out, "a").write("%s of %s\n" % (what, words[0].decode(errors="replace")))
-    time.sleep(0.03)
+    time.sleep(0.1)
 open(out + ".rounds", "w").write("%d\n" % rounds)
 PY
 
