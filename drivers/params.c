@@ -323,6 +323,18 @@ static void params_encode(struct strbuf *sb, const char *text, const char *keep)
 		percent_encode(sb, text, strlen(text), keep);
 }
 
+void db_params_hide_password(char *url)
+{
+	char *start = strstr(url, "://");
+	if (!start)
+		return;
+	start += 3;
+	char *at = memrchr(start, '@', strcspn(start, "/?"));
+	char *colon = at ? memchr(start, ':', (size_t)(at - start)) : NULL;
+	for (char *p = colon ? colon + 1 : at; p && p < at; p++)
+		*p = 'x';
+}
+
 char *db_params_describe(const struct db_params *p)
 {
 	struct strbuf sb = {0};

@@ -27,4 +27,6 @@ int db_params_parse(struct db_params *ret, const char *url, struct err *e);
 void db_params_done(struct db_params *p);
 /* The URL without its password, for status and logs. */
 char *db_params_describe(const struct db_params *p);
+/* Overwrites the password of a URL on the command line, so that it is not left where `ps` shows it. */
+void db_params_hide_password(char *url);
 bool db_params_excludes(const struct db_params *p, const char *table);

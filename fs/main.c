@@ -315,6 +315,8 @@ int main(int argc, char **argv)
 		    "metasnapfs: a source and a mount point are needed: metasnapfs SOURCE MOUNTPOINT (try --help)\n",
 		    stderr);
 	} else {
+		for (int k = 1; k < argc; k++) /* `o` and `args` have copies */
+			db_params_hide_password(argv[k]);
 		code = main_mount(&o, &args);
 	}
 	free(o.source);

@@ -34,11 +34,31 @@ fail() {
 	exit 1
 }
 
-# assert_eq WANT GOT WORDS...
+# assert_eq WANT GOT WORDS...: WANT is something: a GOT from a command that failed is empty, too (see assert_silent)
 assert_eq() {
 	local want=$1 got=$2
 	shift 2
+	[ -n "$want" ] || fail "$*: compared with nothing, which proves nothing"
 	[ "$want" = "$got" ] || fail "$*: expected '$want', got '$got'"
+}
+
+# assert_silent WORDS COMMAND...: it succeeds and prints nothing
+assert_silent() {
+	local words=$1 rc=0
+	shift
+	"$@" >"$CASE_DIR/silent.txt" 2>&1 || rc=$?
+	[ "$rc" = 0 ] || fail "$words: '$*' ended with status $rc: $(head -c 1500 "$CASE_DIR/silent.txt")"
+	[ ! -s "$CASE_DIR/silent.txt" ] || fail "$words: $(head -c 1500 "$CASE_DIR/silent.txt")"
+}
+
+# assert_distinct WORDS COMMAND...: it succeeds and prints lines, none of them twice
+assert_distinct() {
+	local words=$1
+	shift
+	"$@" >"$CASE_DIR/distinct.txt" || fail "$words: '$*' failed"
+	[ -s "$CASE_DIR/distinct.txt" ] || fail "$words: '$*' printed nothing"
+	sort "$CASE_DIR/distinct.txt" | uniq -d >"$CASE_DIR/twice.txt"
+	[ ! -s "$CASE_DIR/twice.txt" ] || fail "$words: $(head -c 1500 "$CASE_DIR/twice.txt")"
 }
 
 # assert_has TEXT PATTERN WORDS...: the text holds a match of the extended regular expression
@@ -111,6 +131,9 @@ wait_for() {
 		sleep 0.05
 	done
 }
+
+# in_request PID: the process waits for the answer of a mount
+in_request() { grep -q request_wait_answer "/proc/$1/wchan"; }
 
 # ------------------------------------------------------------------------------------------------------ databases
 
@@ -229,7 +252,7 @@ db_dump() {
 	mysql) eval "$SERVER_MYSQLDUMP --set-gtid-purged=OFF $DB_MYSQLDUMP $DB_NAME" | grep -v '^-- ' ;;
 	mariadb) eval "$SERVER_MYSQLDUMP $DB_MYSQLDUMP $DB_NAME" | grep -v '^-- ' ;;
 	esac | sort >"$1"
-	[ "$(wc -l <"$1")" -gt 5 ] || fail "the dump $1 is empty"
+	grep -q '^CREATE TABLE ' "$1" || fail "the dump $1 has no table in it"
 }
 DB_MYSQLDUMP='--skip-dump-date --skip-extended-insert --hex-blob --routines --triggers --events --no-tablespaces --single-transaction --default-character-set=utf8mb4 --max-allowed-packet=256M'
 

@@ -2,10 +2,10 @@
  * drivers/postgres/dump.c - the schema's text: made by pg_dump (the tool that knows) inside our snapshot, freed of what
  * changes without the schema changing; and cut into statements again for a restore.
  *
- * Runs pg_dump as a child with an environment of its own, which carries the password; nothing secret is on its command
- * line. It is started as soon as the moment is fixed and runs beside the scans; schema_sql reads what it wrote. Owns
- * struct pg_conn's `dump`. No locks. The cutter knows PostgreSQL's lexical rules, because function bodies hold
- * semicolons and comments.
+ * Runs pg_dump as a child with an environment of its own. The password is neither there nor on its command line, where
+ * `ps` would show it: it is in a file in memory that the child inherits. It is started as soon as the moment is fixed
+ * and runs beside the scans; schema_sql reads what it wrote. Owns struct pg_conn's `dump`. No locks. The cutter knows
+ * PostgreSQL's lexical rules, because function bodies hold semicolons and comments.
  */
 #include "drivers/postgres/internal.h"
 
@@ -17,6 +17,8 @@
 #include <signal.h>
 #include <spawn.h>
 #include <strings.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -24,6 +26,9 @@
 #define PG_VERSION_TIMEOUT_MS 20000
 #define PG_MAX_STDERR 4000
 #define PG_DUMP_PIPE (1 << 20) /* texts up to this size never keep pg_dump waiting for us */
+#define PG_PASS_FD 3           /* the child's */
+#define PG_PASS_FILE "/proc/self/fd/3"
+#define PG_PASS_MAX 150 /* libpq before 14 reads lines of 320 bytes; each byte may take two */
 
 extern char **environ;
 
@@ -77,7 +82,8 @@ static int pg_read_pipes(struct pg_conn *c, struct pg_pipe *pipes, int timeout_m
 	return 0;
 }
 
-static int pg_start_program(struct pg_child *ret, char *const argv[], char *const env[])
+/* pass: a descriptor that the program gets as PG_PASS_FD; -1: none. */
+static int pg_start_program(struct pg_child *ret, char *const argv[], char *const env[], int pass)
 {
 	int stdout_pipe[2] = {-1, -1}, stderr_pipe[2] = {-1, -1};
 	posix_spawn_file_actions_t actions;
@@ -97,6 +103,8 @@ static int pg_start_program(struct pg_child *ret, char *const argv[], char *cons
 	(void)posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	(void)posix_spawn_file_actions_adddup2(&actions, stdout_pipe[1], 1);
 	(void)posix_spawn_file_actions_adddup2(&actions, stderr_pipe[1], 2);
+	if (pass >= 0)
+		(void)posix_spawn_file_actions_adddup2(&actions, pass, PG_PASS_FD);
 	(void)posix_spawnattr_init(&attr);
 	/* Our threads block signals and ignore SIGPIPE; the child must not inherit that. */
 	(void)sigemptyset(&none);
@@ -149,7 +157,7 @@ static int pg_dump_major(const char *path)
 	_cleanup_strbuf_ struct strbuf out = {0}, words = {0};
 	char *argv[] = {(char *)path, (char *)"--version", NULL};
 	struct pg_child child;
-	if (access(path, X_OK) || pg_start_program(&child, argv, environ) < 0 ||
+	if (access(path, X_OK) || pg_start_program(&child, argv, environ, -1) < 0 ||
 	    pg_end_program(NULL, &child, PG_VERSION_TIMEOUT_MS, &out, &words))
 		return 0;
 	/* "pg_dump (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)" */
@@ -240,8 +248,34 @@ static void pg_words_add(struct pg_words *w, char *word)
 	w->list[w->n] = NULL;
 }
 
-/* The connection that we have, as environment variables: also right for service files, several hosts and passfiles. */
-static void pg_fill_environment(struct pg_conn *c, struct pg_words *env)
+/* A file in memory that libpq takes for a passfile, with this password for every server. -1: it cannot be given that
+ * way to a pg_dump of this major version. */
+static int pg_pass_file(const char *password, int major)
+{
+	size_t n = strlen(password), len = 0;
+	if (!n || strpbrk(password, "\r\n") || (major < 14 && n > PG_PASS_MAX) || access("/proc/self/fd", X_OK))
+		return -1;
+	_cleanup_free_ char *line = xmalloc(2 * n + sizeof "*:*:*:*:\n");
+	len = (size_t)sprintf(line, "*:*:*:*:");
+	for (const char *p = password; *p; p++) {
+		if (*p == ':' || *p == '\\')
+			line[len++] = '\\';
+		line[len++] = *p;
+	}
+	line[len++] = '\n';
+	int fd = memfd_create("metasnap", MFD_CLOEXEC);
+	/* libpq does not read one that others could */
+	if (fd >= 0 && (fchmod(fd, 0600) < 0 || write(fd, line, len) != (ssize_t)len)) {
+		(void)close(fd);
+		fd = -1;
+	}
+	explicit_bzero(line, len);
+	return fd;
+}
+
+/* The connection that we have, as environment variables: also right for service files, several hosts and passfiles.
+ * Without a passfile of ours (pass is -1) the password is one of them. */
+static void pg_fill_environment(struct pg_conn *c, int pass, struct pg_words *env)
 {
 	for (char **v = environ; *v; v++)
 		if (strncmp(*v, "PG", 2) && strncmp(*v, "LC_", 3) && strncmp(*v, "LANG", 4))
@@ -253,7 +287,7 @@ static void pg_fill_environment(struct pg_conn *c, struct pg_words *env)
 			continue;
 		if (!strcmp(o->keyword, "host") || !strcmp(o->keyword, "port") || !strcmp(o->keyword, "hostaddr") ||
 		    !strcmp(o->keyword, "service") || !strcmp(o->keyword, "password") ||
-		    !strcmp(o->keyword, "client_encoding"))
+		    !strcmp(o->keyword, "client_encoding") || (pass >= 0 && !strcmp(o->keyword, "passfile")))
 			continue;
 		pg_words_add(env, xasprintf("%s=%s", o->envvar, o->val));
 	}
@@ -262,7 +296,9 @@ static void pg_fill_environment(struct pg_conn *c, struct pg_words *env)
 		pg_words_add(env, xasprintf("PGHOST=%s", PQhost(c->pg)));
 	if (PQport(c->pg) && *PQport(c->pg))
 		pg_words_add(env, xasprintf("PGPORT=%s", PQport(c->pg)));
-	if (PQpass(c->pg) && *PQpass(c->pg))
+	if (pass >= 0)
+		pg_words_add(env, xstrdup("PGPASSFILE=" PG_PASS_FILE));
+	else if (PQpass(c->pg) && *PQpass(c->pg))
 		pg_words_add(env, xasprintf("PGPASSWORD=%s", PQpass(c->pg)));
 	pg_words_add(env, xstrdup("PGCONNECT_TIMEOUT=30"));
 }
@@ -358,11 +394,12 @@ int pg_dump_start(struct pg_conn *c, struct err *e)
 	int major = 0, r = pg_find_dump(c, &program, &major, e);
 	if (r < 0)
 		return r;
-	pg_fill_environment(c, &env);
+	_cleanup_close_ int pass = pg_pass_file(PQpass(c->pg) ? PQpass(c->pg) : "", major);
+	pg_fill_environment(c, pass, &env);
 	r = pg_fill_arguments(c, program, major, &argv, e);
 	if (r < 0)
 		return r;
-	r = pg_start_program(&c->dump, argv.list, env.list);
+	r = pg_start_program(&c->dump, argv.list, env.list, pass);
 	if (r < 0)
 		return err_sys(e, -r, "cannot run %s", program);
 	/* More than the system gives to one of its users: then pg_dump waits for us with the rest. */

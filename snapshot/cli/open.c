@@ -8,19 +8,6 @@
 
 #define CLI_SYSTEM_CONFIG "/etc/metasnap.conf"
 
-/* The password of a URL on the command line is not left where `ps` shows it. */
-static void cli_hide_password(char *url)
-{
-	char *start = strstr(url, "://");
-	if (!start)
-		return;
-	start += 3;
-	char *at = memrchr(start, '@', strcspn(start, "/?"));
-	char *colon = at ? memchr(start, ':', (size_t)(at - start)) : NULL;
-	for (char *p = colon ? colon + 1 : at; p && p < at; p++)
-		*p = 'x';
-}
-
 /* One source that has a name and no database (or none at all): enough for what only looks into the catalog. No driver
  * answers to its service, so that nothing is ever taken for its database. */
 static int cli_bare_config(struct config *ret, const char *source, struct err *e)
@@ -59,7 +46,7 @@ static int cli_configure(struct cli *c, struct err *e)
 		r = config_from_url(&by_url, source, NULL, e);
 		if (r < 0)
 			return r;
-		cli_hide_password(source);
+		db_params_hide_password(source);
 		if (path) { /* its catalog, not its sources */
 			free(by_url.catalog_path);
 			by_url.catalog_path = TAKE_PTR(c->config.catalog_path);

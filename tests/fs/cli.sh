@@ -31,9 +31,11 @@ print([n for n in got if n != "first"][0])
 PY
 	)
 	assert_has "$second" '^[0-9]{8}T[0-9]{6}Z$' "default name"
-	ms diff prod first "$second" >"$CASE_DIR/diff" || true
-	assert_has "$(cat "$CASE_DIR/diff")" tag_usage diff
-	assert_has "$(cat "$CASE_DIR/diff")" bot_entity diff
+	assert_exit 1 ms diff prod first "$second"
+	assert_has "$(cat "$CASE_DIR/exit.txt")" tag_usage diff
+	assert_has "$(cat "$CASE_DIR/exit.txt")" bot_entity diff
+	assert_exit 0 ms diff prod first first
+	assert_exit 2 ms diff prod first none
 	step "$engine: verify"
 	ms verify
 	ms verify prod first

@@ -18,14 +18,22 @@ make() { # ROWS: four tables of them, one without a key
 }
 # What the daemon has read from files so far
 read_bytes() { awk '/^rchar/ { print $2 }' "/proc/$DAEMON_PID/io"; }
-# summary PAIR: on a fresh mount; its time in TOOK (ms), what was read for it in READ
+# For how long (ms) its threads have run, and how long they could have and did not because others had the processors
+threads_ms() { awk '{ run += $1; queued += $2 } END { printf "%d %d\n", run / 1000000, queued / 1000000 }' "/proc/$DAEMON_PID"/task/*/schedstat; }
+# summary PAIR: on a fresh mount; its time in TOOK (ms, less what others took from it, but not less than it computed), what was read
+# for it in READ
 summary() {
-	local start bytes
+	local start bytes ran ran2 queued queued2
 	remount_fs
 	bytes=$(read_bytes)
+	read -r ran queued <<<"$(threads_ms)"
 	start=$(now_ms)
 	cat "$MNT/prod/changes/$1/summary.txt" >"$CASE_DIR/summary"
 	TOOK=$(($(now_ms) - start))
+	read -r ran2 queued2 <<<"$(threads_ms)"
+	ran=$((ran2 - ran)) queued=$((queued2 - queued))
+	echo "summary.txt: $TOOK ms; all threads ran $ran ms and waited $queued ms for a processor"
+	TOOK=$((TOOK - queued > ran ? TOOK - queued : ran))
 	READ=$(($(read_bytes) - bytes))
 }
 
@@ -45,7 +53,7 @@ ms snapshot prod b >/dev/null
 
 step "a fresh mount: the catalog in the page cache, then not"
 summary a..b
-echo "summary.txt: $TOOK ms, $READ bytes read"
+echo "$READ bytes read"
 cat "$CASE_DIR/summary"
 [ "$TOOK" -lt $((1000 * SLOW)) ] || fail "the summary takes $TOOK ms"
 umount_fs
@@ -53,7 +61,7 @@ sync "$CATALOG"
 dd if="$CATALOG" iflag=nocache count=0 status=none
 mount_fs
 summary a..b
-echo "not in the page cache: summary.txt: $TOOK ms"
+echo "that was not in the page cache"
 [ "$TOOK" -lt $((1000 * SLOW)) ] || fail "the summary of a cold catalog takes $TOOK ms"
 
 step "counts by SQL"
@@ -107,7 +115,7 @@ echo "listed in $(($(now_ms) - start)) ms"
 assert_eq $((N / 2)).json.after "$(ls -f "$D" | sed -n "$((N + 2))p")" "the entry in the middle"
 cat "$P/changes/d..c/summary.txt" >"$CASE_DIR/summary" &
 reader=$!
-sleep 0.1
+wait_for 5 "the changes are being counted" in_request $reader
 ls "$P/changes" "$P/changes/d..c" "$P/snapshots/d/tables" >/dev/null
 kill -0 $reader 2>/dev/null || fail "ls of the pair waited until its $N changes were counted"
 wait $reader

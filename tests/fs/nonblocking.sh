@@ -88,7 +88,7 @@ step "rmdir cancels an unfinished snapshot"
 mkdir "$P/snapshots/cancelled"
 ls "$P/snapshots/cancelled" >/dev/null 2>"$CASE_DIR/err" &
 waiter=$!
-sleep 0.3
+wait_for 5 "somebody waits inside" in_request "$waiter"
 start=$(now_ms)
 rmdir "$P/snapshots/cancelled"
 rc=0

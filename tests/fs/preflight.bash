@@ -398,7 +398,7 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); print(s.getsockname()
 	n=$(now_ms)
 	cat "$MNT/hung/preflight.txt" >"$CASE_DIR/hung" &
 	hung=$!
-	sleep 0.3
+	wait_for 5 "somebody waits for the silent server" in_request "$hung"
 	ls "$MNT/hung" >/dev/null
 	cat "$MNT/hung/status.txt" "$MNT/hung/journal.txt" >/dev/null
 	[ $(($(now_ms) - n)) -lt $((1500 * SLOW)) ] || fail "its neighbours waited for it"

@@ -25,6 +25,8 @@ end_sessions() {
 	SQL
 }
 beside() { db_query "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'metasnap%'"; }
+is_beside() { [ "$(beside)" = 1 ]; }
+is_loading() { is_beside && [ "$(db_query "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'COPY \"metasnap%FROM STDIN%'")" != 0 ]; }
 assert_empty() {
 	assert_eq 0 "$(db_query "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")" "relations after $1"
 	assert_eq 0 "$(beside)" "schemas left after $1"
@@ -47,19 +49,22 @@ step "cancelled"
 db_reset
 "$METASNAP" -c "$CONF" restore prod s1 --yes >"$CASE_DIR/out.txt" 2>&1 &
 job=$!
-until [ "$(beside)" = 1 ]; do sleep 0.01; done
+wait_for 20 "tables are made beside" is_beside
 kill -TERM "$job"
-wait "$job" && fail "a cancelled restore reported success"
+rc=0
+wait "$job" || rc=$?
+assert_eq 1 "$rc" "exit code of a cancelled restore"
 assert_empty "the end by a signal"
 
 step "kill -9, then the same restore"
 db_reset
 "$METASNAP" -c "$CONF" restore prod s1 --yes >"$CASE_DIR/out.txt" 2>&1 &
 job=$!
-until [ "$(beside)" = 1 ]; do sleep 0.01; done
-sleep 0.2
+wait_for 20 "rows are written beside" is_loading
 kill -9 "$job"
-wait "$job" || true
+rc=0
+wait "$job" || rc=$?
+assert_eq 137 "$rc" "exit status: the kill came before the end"
 assert_eq 0 "$(db_query "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace")" "relations after kill -9"
 ms restore prod s1 --yes
 assert_eq 0 "$(beside)" "schemas left after the second restore"

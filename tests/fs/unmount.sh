@@ -16,7 +16,7 @@ mkdir "$CASE_DIR/second"
 assert_fails "$METASNAPFS" "$CONF" "$CASE_DIR/second" -f
 assert_has "$(cat "$CASE_DIR/fails.txt")" 'catalog .*: mounted already by another metasnapfs' "a second mount"
 umount_fs
-assert_eq "" "$(ls -A "$MNT")" "the mount point afterwards"
+assert_silent "the mount point afterwards" ls -A "$MNT"
 
 step "the default catalog's folder is made"
 XDG_STATE_HOME=$CASE_DIR/home/state METASNAP_CATALOG='' "$METASNAPFS" "$DB_URL" "$MNT" || fail "it did not mount"
@@ -38,9 +38,13 @@ step "SIGTERM is a clean unmount, too"
 mount_fs
 kill -TERM "$DAEMON_PID"
 wait_for 5 "the daemon ends after SIGTERM" sh -c "! kill -0 $DAEMON_PID"
-wait "$DAEMON_PID" 2>/dev/null || true
+rc=0
+wait "$DAEMON_PID" || rc=$?
 DAEMON_PID=
-is_mounted "$MNT" && fail "still mounted after SIGTERM"
+assert_eq 0 "$rc" "exit status of the daemon after SIGTERM"
+if is_mounted "$MNT"; then
+	fail "still mounted after SIGTERM"
+fi
 
 step "kill -9 leaves ENOTCONN; mounting over it works"
 mount_fs
@@ -66,7 +70,7 @@ assert_fails timeout 20 "$METASNAPFS" "$CONF" "$CASE_DIR/link"
 step "detached: when the command returns the mount works; it is silent"
 "$METASNAPFS" "$CONF" "$MNT" >"$CASE_DIR/out" 2>&1 </dev/null
 ls "$MNT/prod/snapshots/s" >/dev/null
-assert_eq "" "$(cat "$CASE_DIR/out")" "output of the mount command"
+assert_silent "output of the mount command" cat "$CASE_DIR/out"
 assert_has "$(awk -v m="$MNT" '$2 == m { print $3 }' /proc/mounts)" 'fuse\.metasnap' "type of the mount"
 opts=$(awk -v m="$MNT" '$2 == m { print $4 }' /proc/mounts)
 for o in nosuid nodev default_permissions; do assert_has "$opts" "(^|,)$o(,|$)" "mount options"; done
@@ -74,10 +78,13 @@ fusermount3 -u "$MNT"
 wait_for 5 "the detached daemon ends" sh -c "! fuser -s $CATALOG"
 
 step "one URL instead of a configuration file"
-"$METASNAPFS" "$DB_URL" "$MNT" -o "catalog=$CASE_DIR/urlcat/catalog.db,name=mydb,restore=off" </dev/null || {
-	mkdir -p "$CASE_DIR/urlcat"
-	"$METASNAPFS" "$DB_URL" "$MNT" -o "catalog=$CASE_DIR/urlcat/catalog.db,name=mydb,restore=off" </dev/null
-}
+assert_exit 1 "$METASNAPFS" "$DB_URL" "$MNT" -o "catalog=$CASE_DIR/urlcat/catalog.db,name=mydb,restore=off"
+assert_has "$(cat "$CASE_DIR/exit.txt")" 'urlcat.*No such file or directory' "a catalog's folder that is not there"
+if is_mounted "$MNT"; then
+	fail "mounted after an error"
+fi
+mkdir "$CASE_DIR/urlcat"
+"$METASNAPFS" "$DB_URL" "$MNT" -o "catalog=$CASE_DIR/urlcat/catalog.db,name=mydb,restore=off" </dev/null
 mkdir "$MNT/mydb/snapshots/u"
 ls "$MNT/mydb/snapshots/u" >/dev/null
 fusermount3 -u "$MNT"
@@ -92,6 +99,8 @@ printf '[catalog]\npath=%s\n[source prod]\nurl=%s\nrestor=off\n' "$CATALOG" "$DB
 chmod 600 "$CASE_DIR/typo.conf"
 assert_fails "$METASNAPFS" "$CASE_DIR/typo.conf" "$MNT"
 assert_has "$(cat "$CASE_DIR/fails.txt")" 'restor' "the misspelt key is named"
-is_mounted "$MNT" && fail "mounted after an error"
+if is_mounted "$MNT"; then
+	fail "mounted after an error"
+fi
 assert_exit 0 "$METASNAPFS" --help
 assert_exit 0 "$METASNAPFS" --version
