@@ -45,7 +45,7 @@ bool db_params_excludes(const struct db_params *p, const char *table);
 
 /* ---- description of a database ---- */
 
-/* How a column's values appear in the canonical row (snapshot/row.h gives the exact form). */
+/* How a column's values appear in the canonical row (snapshot/row/row.h gives the exact form). */
 enum db_form {
 	DB_FORM_TEXT,      /* string */
 	DB_FORM_NUMBER,    /* number where the server's text is a JSON number token, else string (NaN, 007) */

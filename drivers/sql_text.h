@@ -22,7 +22,7 @@ struct sql_dialect {
 	int (*text_end)(struct sql_text *t, struct strbuf *out, struct err *e);
 	void (*text_free)(struct sql_text *t); /* NULL is allowed */
 
-	/* For files of the former command line (snapshot/sql_backup.h); NULL, both: there were none for this engine.
+	/* For files of the former command line (snapshot/sqlfile/backup.h); NULL, both: there were none for this engine.
 	 * A value as a literal without a line end in it, whatever its bytes; a name in quotes. */
 	void (*literal)(const struct db_column *c, const struct db_value *v, struct strbuf *out);
 	void (*name)(const char *name, struct strbuf *out);

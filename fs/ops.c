@@ -19,7 +19,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "fs/restore_sql.h"
+#include "fs/restore/sql_file.h"
 
 #define OPS_LONG_S 1.0e9
 #define OPS_SHORT_S 1.0

@@ -7,11 +7,11 @@
 #include <stdatomic.h>
 
 #include "fs/notify.h"
-#include "fs/now.h"
-#include "fs/restore.h"
+#include "fs/restore/edit.h"
+#include "fs/restore/sets.h"
+#include "fs/restore/staging.h"
 #include "fs/slow.h"
-#include "fs/staging.h"
-#include "fs/tree.h"
+#include "fs/tree/tree.h"
 
 struct fuse_lowlevel_ops;
 struct call;

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 
 #include "fs/ops.h"
-#include "snapshot/config.h"
+#include "snapshot/config/config.h"
 
 struct fuse_args;
 

@@ -4,8 +4,8 @@
  *
  * The first byte chooses the table. Broken laws abort.
  */
-#include "snapshot/json_text.h"
-#include "snapshot/row.h"
+#include "snapshot/row/json_text.h"
+#include "snapshot/row/row.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

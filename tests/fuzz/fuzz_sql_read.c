@@ -5,9 +5,9 @@
  *
  * The first byte chooses the meaning of backslashes and the size of the pieces. Broken laws abort.
  */
-#include "snapshot/json_text.h"
-#include "snapshot/python_json.h"
-#include "snapshot/sql_read.h"
+#include "snapshot/row/json_text.h"
+#include "snapshot/sqlfile/python_json.h"
+#include "snapshot/sqlfile/read.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -1,0 +1,417 @@
+/*
+ * drivers/mysql/ddl.c - definitions out (SHOW CREATE ...) as one text, and that text taken apart again.
+ *
+ * Each statement follows a line "-- metasnap: KIND BYTES NAME"; BYTES is the length of the statement itself, so that a
+ * body which holds such a line, or a delimiter, cannot mislead the reader. The mysql and mariadb clients load the same
+ * text. Order: tables (keys may refer forward: checks are off), functions, procedures, views (after the views they
+ * use), triggers, events. Databases, users and grants are not in it.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "drivers/mysql/internal.h"
+
+const char *const my_object_words[MY_N_OBJECTS] = {"table", "function", "procedure", "view", "trigger", "event"};
+
+const char my_ddl_head[] = "-- metasnap: definitions of a MySQL or MariaDB database\n"
+			   "SET NAMES utf8mb4;\n"
+			   "SET FOREIGN_KEY_CHECKS = 0;\n"
+			   "SET SQL_MODE = 'NO_AUTO_VALUE_ON_ZERO';\n"
+			   "SET TIME_ZONE = '+00:00';\n";
+
+void my_script_done(struct my_script *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		free(s->statements[i].name);
+		free(s->statements[i].settings);
+		free(s->statements[i].sql);
+		free(s->statements[i].indexes);
+	}
+	free(s->statements);
+	*s = (struct my_script){0};
+}
+
+static struct my_statement *my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings,
+					  char *sql)
+{
+	if (s->n % 16 == 0)
+		s->statements = xrealloc(s->statements, (s->n + 16) * sizeof *s->statements);
+	s->statements[s->n] = (struct my_statement){.kind = kind, .name = name, .settings = settings, .sql = sql};
+	return &s->statements[s->n++];
+}
+
+/* ---- out ---- */
+
+static int my_field(MYSQL_RES *res, const char *name)
+{
+	unsigned n = mysql_num_fields(res);
+	const MYSQL_FIELD *fields = mysql_fetch_fields(res);
+
+	for (unsigned i = 0; i < n; i++)
+		if (strcasecmp(fields[i].name, name) == 0)
+			return (int)i;
+	return -1;
+}
+
+static const char *my_text(MYSQL_RES *res, MYSQL_ROW row, const char *name)
+{
+	int i = my_field(res, name);
+
+	return i >= 0 ? row[i] : NULL;
+}
+
+/* The counter moves with the data. It is in the options, after the last line's ") "; strings never hold a raw newline
+ * there, and quotes come only after it. */
+static char *my_without_auto_increment(const char *create)
+{
+	const char *options = strstr(create, "\n) "), *found, *end;
+
+	if (!options)
+		return xstrdup(create);
+	found = strstr(options, " AUTO_INCREMENT=");
+	const char *quote = strchr(options, '\'');
+	if (!found || (quote && quote < found))
+		return xstrdup(create);
+	end = found + strlen(" AUTO_INCREMENT=");
+	while (isdigit((unsigned char)*end))
+		end++;
+	return xasprintf("%.*s%s", (int)(found - create), create, end);
+}
+
+/* A body that came in a multi-statement query may have kept its ';', which nothing but such a query makes again. */
+static char *my_without_end(const char *create)
+{
+	size_t n = strlen(create);
+
+	while (n > 0 && strchr("; \t\r\n", create[n - 1]))
+		n--;
+	return xmemdup0(create, n);
+}
+
+static bool my_is_ascii(const char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s >= 0x80)
+			return false;
+	return true;
+}
+
+/* What a stored body remembers of the session that made it. */
+static char *my_settings_of(MYSQL_RES *res, MYSQL_ROW row, const char *body)
+{
+	const char *client = my_text(res, row, "character_set_client"),
+		   *collation = my_text(res, row, "collation_connection");
+	const char *mode = my_text(res, row, "sql_mode"), *zone = my_text(res, row, "time_zone");
+	struct strbuf sb = {0};
+
+	/* Our text is utf8mb4; another client character set would read its letters wrongly. */
+	if (!client || (strncmp(client, "utf8", 4) != 0 && !my_is_ascii(body)))
+		client = "utf8mb4";
+	strbuf_adds(&sb, "SET ");
+	/* The collation first: it implies its character set for the connection, not for the client. */
+	if (collation)
+		my_sql(&sb, "collation_connection = %s, ", collation);
+	my_sql(&sb, "character_set_client = %s", client);
+	my_sql(&sb, ", sql_mode = %q", mode ? mode : "");
+	my_sql(&sb, ", time_zone = %q", zone ? zone : "+00:00");
+	return strbuf_detach(&sb);
+}
+
+static int my_statement_cmp(const void *a, const void *b)
+{
+	const struct my_statement *x = a, *y = b;
+
+	return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
+}
+
+int my_list_objects(struct my_conn *c, const char *database, enum my_object kind, MYSQL_RES **ret, struct err *e)
+{
+	switch (kind) {
+	case MY_TABLE:
+		return my_select(c, ret, e,
+				 "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND "
+				 "TABLE_TYPE='BASE TABLE'",
+				 database);
+	case MY_VIEW:
+		return my_select(c, ret, e, "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA=%q",
+				 database);
+	case MY_FUNCTION:
+	case MY_PROCEDURE:
+		return my_select(
+		    c, ret, e,
+		    "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=%q AND ROUTINE_TYPE=%q",
+		    database, kind == MY_FUNCTION ? "FUNCTION" : "PROCEDURE");
+	case MY_TRIGGER:
+		return my_select(
+		    c, ret, e,
+		    "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER "
+		    "FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=%q",
+		    database);
+	case MY_EVENT:
+		return my_select(c, ret, e, "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA=%q",
+				 database);
+	default:
+		return err_set(e, EINVAL, "unknown kind of object");
+	}
+}
+
+/* Field that holds the statement in the answer to SHOW CREATE. */
+static const char *const my_create_field[MY_N_OBJECTS] = {"Create Table", "Create Function",        "Create Procedure",
+							  "Create View",  "SQL Original Statement", "Create Event"};
+
+static int my_add_create(struct my_script *ret, enum my_object kind, const char *name, MYSQL_RES *res, struct err *e)
+{
+	MYSQL_ROW row = mysql_fetch_row(res);
+	const char *text = row ? my_text(res, row, my_create_field[kind]) : NULL;
+
+	if (!text)
+		return err_set(e, EACCES, "%s %s: its definition is hidden from this user%s", my_object_words[kind],
+			       name,
+			       kind == MY_FUNCTION || kind == MY_PROCEDURE
+				   ? " (GRANT SHOW_ROUTINE ON *.*, or SELECT ON mysql.proc on MariaDB)"
+				   : "");
+	if (kind == MY_TABLE)
+		my_script_add(ret, kind, xstrdup(name), NULL, my_without_auto_increment(text));
+	else
+		my_script_add(ret, kind, xstrdup(name), my_settings_of(res, row, text), my_without_end(text));
+	return 0;
+}
+
+int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name,
+		   struct my_script *ret, struct err *e)
+{
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	int r = my_select(c, &res, e, "SHOW CREATE %s %i.%i", my_object_words[kind], database, name);
+
+	return r < 0 ? err_prefix(e, "%s %s", my_object_words[kind], name) : my_add_create(ret, kind, name, res, e);
+}
+
+struct my_shown {
+	char *const *names;
+	struct my_script *script;
+};
+
+static int my_show_each(void *arg, size_t i, MYSQL_RES *res, struct err *e)
+{
+	struct my_shown *shown = arg;
+
+	return my_add_create(shown->script, MY_TABLE, shown->names[i], res, e);
+}
+
+/* A round trip for each table is most of what an unchanged database costs over a network. */
+int my_show_tables(struct my_conn *c, const char *database, char *const *names, size_t n, struct my_script *ret,
+		   struct err *e)
+{
+	for (size_t done = 0; done < n; done += MY_BATCH_TABLES) {
+		_cleanup_strbuf_ struct strbuf sql = {0};
+		struct my_shown shown = {.names = names + done, .script = ret};
+
+		for (size_t i = done; i < n && i < done + MY_BATCH_TABLES; i++)
+			my_sql(&sql, "%sSHOW CREATE TABLE %i.%i", i > done ? ";" : "", database, names[i]);
+		int r = my_select_each(c, sql.data, sql.len, my_show_each, &shown, e);
+		if (r < 0)
+			return err_prefix(e, "definitions of tables");
+	}
+	return ret->n == n ? 0 : err_set(e, EIO, "the server did not give all definitions");
+}
+
+int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e)
+{
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	_cleanup_names_ struct my_names tables = {0};
+	size_t first = ret->n;
+	/* MariaDB may leave out a view that is just being made; asking for all the names tells. */
+	int r = kind == MY_VIEW ? my_list_tables(c, database, &tables, e) : 0;
+
+	if (r == 0)
+		r = my_list_objects(c, database, kind, &res, e);
+
+	if (r < 0)
+		return r;
+	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
+		/* A trigger goes with its table. */
+		if (db_params_excludes(&c->params, kind == MY_TRIGGER ? row[1] : row[0]))
+			continue;
+		if ((r = my_show_create(c, database, kind, row[0], ret, e)) < 0)
+			return r;
+		if (kind == MY_TRIGGER) {
+			/* Triggers of one event fire in their order of creation: sort by table, event, timing, order.
+			 */
+			struct my_statement *s = &ret->statements[ret->n - 1];
+			char *name = xasprintf("%s\x01%s\x01%s\x01%010lu\x01%s", row[1], row[2], row[3],
+					       strtoul(row[4], NULL, 10), row[0]);
+			free(s->name);
+			s->name = name;
+		}
+	}
+	if (ret->n > first)
+		qsort(ret->statements + first, ret->n - first, sizeof *ret->statements, my_statement_cmp);
+	for (size_t i = first; kind == MY_TRIGGER && i < ret->n; i++) {
+		char *name = xstrdup(strrchr(ret->statements[i].name, '\x01') + 1);
+		free(ret->statements[i].name);
+		ret->statements[i].name = name;
+	}
+	return 0;
+}
+
+/* Views after the views that their text names; by name among equals. A circle can only be a column's name that is a
+ * view's, too: then by name. */
+static void my_sort_views(struct my_script *s, size_t first)
+{
+	for (size_t done = first; done < s->n; done++) {
+		size_t pick = done;
+
+		for (size_t i = done; i < s->n; i++) {
+			bool ready = true;
+
+			for (size_t k = done; k < s->n && ready; k++) {
+				_cleanup_strbuf_ struct strbuf quoted = {0};
+
+				if (k == i)
+					continue;
+				my_sql(&quoted, "%i", s->statements[k].name);
+				ready = !strstr(s->statements[i].sql, strbuf_str(&quoted));
+			}
+			if (ready) {
+				pick = i;
+				break;
+			}
+		}
+		struct my_statement picked = s->statements[pick];
+		memmove(&s->statements[done + 1], &s->statements[done], (pick - done) * sizeof picked);
+		s->statements[done] = picked;
+	}
+}
+
+static void my_add_name(struct strbuf *out, const char *name)
+{
+	for (const char *p = name; *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == '%' || (unsigned char)*p == 0x7f)
+			strbuf_addf(out, "%%%02X", (unsigned char)*p);
+		else
+			strbuf_addch(out, *p);
+	}
+}
+
+void my_script_print(struct strbuf *out, const struct my_statement *s)
+{
+	bool body = s->kind != MY_TABLE && s->kind != MY_VIEW;
+
+	strbuf_addf(out, "\n-- metasnap: %s %zu ", my_object_words[s->kind], strlen(s->sql));
+	my_add_name(out, s->name);
+	strbuf_addch(out, '\n');
+	if (s->settings)
+		strbuf_addf(out, "%s;\n", s->settings);
+	if (body)
+		strbuf_adds(out, "DELIMITER ;;\n");
+	strbuf_addf(out, "%s%s\n", s->sql, body ? ";;\nDELIMITER ;" : ";");
+}
+
+int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *out, struct err *e)
+{
+	struct my_conn *c = my_conn_of(dc);
+	_cleanup_script_ struct my_script script = {0};
+	_cleanup_free_ char **names = xcalloc(s->n_tables + 1, sizeof *names);
+
+	for (size_t i = 0; i < s->n_tables; i++)
+		names[i] = s->tables[i].name;
+	int r = my_show_tables(c, c->database, names, s->n_tables, &script, e);
+
+	for (int kind = MY_FUNCTION; r == 0 && kind < MY_N_OBJECTS; kind++) {
+		size_t first = script.n;
+
+		r = my_script_read(c, c->database, (enum my_object)kind, &script, e);
+		if (r == 0 && kind == MY_VIEW)
+			my_sort_views(&script, first);
+	}
+	if (r < 0)
+		return r;
+	strbuf_adds(out, my_ddl_head);
+	for (size_t i = 0; i < script.n; i++)
+		my_script_print(out, &script.statements[i]);
+	return 0;
+}
+
+/* ---- in ---- */
+
+static char *my_parse_name(const char *s, size_t len)
+{
+	struct strbuf sb = {0};
+
+	for (size_t i = 0; i < len; i++) {
+		unsigned byte;
+
+		if (s[i] == '%' && i + 2 < len + 0 && sscanf(s + i + 1, "%2x", &byte) == 1) {
+			strbuf_addch(&sb, (char)byte);
+			i += 2;
+		} else {
+			strbuf_addch(&sb, s[i]);
+		}
+	}
+	return strbuf_detach(&sb);
+}
+
+int my_script_parse(struct my_script *ret, const char *sql, struct err *e)
+{
+	static const char mark[] = "-- metasnap: ", delimiter[] = "DELIMITER ;;\n";
+	size_t left = strlen(sql);
+	const char *p = sql, *end = sql + left;
+
+	if (strncmp(sql, my_ddl_head, strlen(my_ddl_head)) != 0)
+		return err_set(e, EINVAL, "the definitions are not those of a MySQL or MariaDB snapshot");
+	p += strlen(my_ddl_head);
+	while (p < end) {
+		char word[16];
+		size_t bytes = 0;
+		int used = 0;
+		enum my_object kind = MY_N_OBJECTS;
+
+		if (*p == '\n') {
+			p++;
+			continue;
+		}
+		if (strncmp(p, mark, strlen(mark)) != 0 ||
+		    sscanf(p + strlen(mark), "%15s %zu%n", word, &bytes, &used) != 2 ||
+		    p[strlen(mark) + (size_t)used] != ' ')
+			break;
+		for (int k = 0; k < MY_N_OBJECTS; k++)
+			if (strcmp(word, my_object_words[k]) == 0)
+				kind = (enum my_object)k;
+		const char *name = p + strlen(mark) + used + 1;
+		const char *line = strchr(name, '\n');
+		if (kind == MY_N_OBJECTS || !line)
+			break;
+		char *settings = NULL;
+		p = line + 1;
+		if (strncmp(p, "SET ", 4) == 0 && kind != MY_TABLE) {
+			const char *eol = strchr(p, '\n');
+			if (!eol)
+				break;
+			settings = xmemdup0(p, (size_t)(eol - p) - (eol[-1] == ';'));
+			p = eol + 1;
+		}
+		if (strncmp(p, delimiter, strlen(delimiter)) == 0)
+			p += strlen(delimiter);
+		if ((size_t)(end - p) < bytes + 1) {
+			free(settings);
+			break;
+		}
+		my_script_add(ret, kind, my_parse_name(name, (size_t)(line - name)), settings, xmemdup0(p, bytes));
+		p += bytes;
+		if (strncmp(p, ";;\nDELIMITER ;\n", 15) == 0)
+			p += 15;
+		else if (strncmp(p, ";\n", 2) == 0)
+			p += 2;
+		else
+			break;
+	}
+	if (p < end) {
+		my_script_done(ret);
+		return err_set(e, EINVAL, "the definitions are damaged at byte %zu", (size_t)(p - sql));
+	}
+	return 0;
+}

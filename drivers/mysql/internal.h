@@ -1,0 +1,349 @@
+/*
+ * drivers/mysql/internal.h - what the files of the MySQL/MariaDB driver share; nobody else includes it.
+ *
+ * connection.c owns the connection and the transaction, query.c the errors and the SQL text, describe.c the
+ * description, examine.c settings, rights and counts, scan.c reading, ddl.c definitions out and
+ * apart, load.c row changes, sql.c text for the client program, rebuild.c the swap of a whole schema,
+ * pool.c its loads on several connections.
+ */
+#pragma once
+
+#include <stdatomic.h>
+
+#include <mysql.h>
+
+#include "drivers/driver.h"
+
+/* Debian's headers are MariaDB Connector/C's; Oracle's differ in my_bool and in the TLS options. */
+#if defined(MARIADB_PACKAGE_VERSION) || defined(LIBMARIADB)
+#define MY_CLIENT_MARIADB 1
+typedef my_bool my_client_bool;
+#else
+#define MY_CLIENT_MARIADB 0
+typedef bool my_client_bool;
+#endif
+
+/* Server error numbers that decide something here (mysqld_error.h differs between the two client libraries). */
+enum {
+	MY_ER_OUT_OF_SORT_MEMORY = 1038,
+	MY_ER_DBACCESS_DENIED = 1044,
+	MY_ER_ACCESS_DENIED = 1045,
+	MY_ER_BAD_DB = 1049,
+	MY_ER_TABLE_EXISTS = 1050,
+	MY_ER_BAD_FIELD = 1054,
+	MY_ER_TABLEACCESS_DENIED = 1142,
+	MY_ER_NO_SUCH_TABLE = 1146,
+	MY_ER_UNKNOWN_VARIABLE = 1193,
+	MY_ER_LOCK_WAIT_TIMEOUT = 1205,
+	MY_ER_LOCK_DEADLOCK = 1213,
+	MY_ER_SPECIFIC_ACCESS_DENIED = 1227,
+	MY_ER_VIEW_INVALID = 1356,
+	MY_ER_TABLE_DEF_CHANGED = 1412,
+	MY_ER_NO_SUCH_USER = 1449,
+};
+
+enum my_read {
+	MY_READ_PLAIN,
+	MY_READ_NUMBER, /* zerofill: col + 0 */
+	MY_READ_DOUBLE, /* FLOAT and DOUBLE(m,d): col * 1e0 gives every digit and keeps -0 */
+};
+
+/* Which values of a column may not come back the same from their text; see my_doubt() in scan.c. */
+enum my_doubt {
+	MY_DOUBT_NEVER,
+	MY_DOUBT_TYPED,  /* MySQL's JSON: a string that may be the text of a DATE, TIME or BLOB */
+	MY_DOUBT_MARK,   /* ascii and latin1: a '?' may stand for a byte that the character set does not have */
+	MY_DOUBT_ALWAYS, /* another character set than utf8 */
+};
+
+struct my_column {
+	char *name;
+	char *charset;      /* NULL: not text */
+	char *empty_member; /* ENUM or SET: "enum" or "set" when '' is one of its members */
+	enum my_read read;
+	enum my_doubt doubt;
+	bool is_enum;
+	bool is_bit;
+	bool generated;
+};
+
+struct my_index {
+	char *name;
+	bool visible;
+	bool ascending;  /* all parts ascending, or all descending: one direction of the index gives key order */
+	size_t *columns; /* into my_table.columns */
+	size_t n_columns;
+};
+
+struct my_table {
+	char *name;
+	struct my_column *columns;
+	size_t n_columns;
+	struct my_index *indexes;
+	size_t n_indexes;
+	bool scanned;    /* in DB_WRITE: once to its end */
+	uint64_t sum[2]; /* of the rows as the scan gave them, whatever their order */
+	uint64_t n_rows;
+};
+
+/* The private side of a description: of the database, or of the shadow database while rebuilding. */
+struct my_catalog {
+	struct my_table *tables; /* ascending by name, bytewise */
+	size_t n_tables;
+};
+
+struct my_table_auto {
+	char *table;
+	uint64_t next;
+};
+
+/* Connections that load a rebuild; the server's work for one batch of rows keeps one of its threads busy. */
+#define MY_POOL_THREADS 2
+struct my_pool;
+
+enum my_mode { MY_MODE_NONE, MY_MODE_REBUILD, MY_MODE_CHANGE };
+
+/* Rows on their way: INSERTs, or one LOAD DATA LOCAL and the file that it asks for. */
+struct my_batch {
+	struct strbuf sql; /* the statements without anything between them */
+	struct my_insert {
+		size_t end;    /* in sql */
+		size_t n_rows; /* that it holds */
+		size_t n_lax;  /* values that only a lax sql_mode accepts */
+	} * inserts;
+	size_t n_inserts;
+	struct strbuf file; /* empty: INSERTs */
+};
+
+struct my_load {
+	const struct db_table *table; /* NULL: no load is open */
+	struct my_table *details;
+	size_t *columns; /* of details, for each value in turn */
+	size_t *sources; /* of table, likewise; in the same memory */
+	size_t n_columns;
+	struct strbuf insert; /* INSERT INTO ... VALUES */
+	struct strbuf infile; /* LOAD DATA LOCAL ...; empty: not here */
+	struct my_batch batch;
+};
+
+struct my_scan {
+	const struct db_table *table; /* NULL: no scan is open */
+	struct my_table *details;
+	MYSQL_RES *result;
+	struct db_value *values;
+	size_t n_values;
+	size_t n_summed;    /* the columns of the row; generated ones of the key follow */
+	size_t *columns;    /* of details, for each value in turn */
+	size_t *key;        /* values that are the key, in key order; in the same memory */
+	bool doubtful;      /* some column needs my_doubt() */
+	uint64_t n_doubts;  /* rows that the server must be asked about at the end */
+	struct strbuf asks; /* their keys as an SQL list, while it is short */
+};
+
+struct my_conn {
+	struct db_conn_head head; /* first */
+	MYSQL *my;
+	struct db_params params;
+	bool mariadb;
+	unsigned version; /* 101119, 90704 */
+	char *server_version;
+	char *database; /* as the server writes it */
+	unsigned long thread_id;
+	size_t max_packet;
+	atomic_bool cancelled;
+	int cancel_fd; /* duplicate of the socket, so that cancel never shuts down a stranger's descriptor */
+
+	enum db_access access;
+	bool in_transaction;
+	bool advisory; /* GET_LOCK held */
+	struct my_catalog catalog;
+	struct my_scan scan;
+	struct my_load load;
+
+	enum my_mode mode;
+	struct my_table_auto *autos; /* AUTO_INCREMENT values to set after the commit */
+	size_t n_autos;
+
+	/* rebuild: see rebuild.c. Builder and loaders stay until close, so that cancel may look at them at any
+	 * time. */
+	_Atomic(struct my_conn *) builder;
+	_Atomic(struct my_conn *) loaders[MY_POOL_THREADS];
+	struct my_pool *pool;       /* of the builder */
+	bool infile;                /* of the builder: the server takes LOAD DATA LOCAL */
+	const struct strbuf *offer; /* of a loader: the file that the statement under way may ask for */
+	size_t offered;             /* bytes of it that are given */
+	struct my_script *script;
+	char *old; /* database where the old tables go */
+};
+
+/* Tables that are named in one statement or one round trip. */
+#define MY_BATCH_TABLES ((size_t)64)
+
+/* The only file that a loader's server may ask for, and it is no file. */
+#define MY_INFILE "metasnap"
+
+/* Takes what a table can hold (zero dates, id 0), refuses what the server would have to change. */
+#define MY_WRITE_MODE "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
+
+/* ---- query.c ---- */
+
+/* Appends with %i identifier (backticks), %q string literal, %s verbatim, %u unsigned, %l uint64_t, %z size_t. */
+void my_sql(struct strbuf *sb, const char *fmt, ...);
+void my_sql_quote(struct strbuf *sb, const char *s, size_t len);
+void my_hex(struct strbuf *sb, const char *s, size_t len);
+void my_sql_hex(struct strbuf *sb, const char *s, size_t len);
+/* A literal that the column's index can be searched with. */
+void my_sql_key(struct strbuf *sb, const struct db_column *col, const struct my_column *mine, const struct db_value *v);
+/* The connection's last error as *e, with "words: " in front. Returns -errno. */
+int my_fail(struct my_conn *c, struct err *e, const char *words);
+int my_errno_of(unsigned server_errno, const char *sqlstate);
+int my_exec_len(struct my_conn *c, struct err *e, const char *sql, size_t len);
+int my_exec(struct my_conn *c, struct err *e, const char *fmt, ...); /* fmt of my_sql */
+int my_select(struct my_conn *c, MYSQL_RES **ret, struct err *e, const char *fmt, ...);
+/* First field of the first row; *ret NULL when there is no row or it is NULL. */
+int my_select_one(struct my_conn *c, char **ret, struct err *e, const char *fmt, ...);
+/* Statements separated by ';', each of which gives a result, in one round trip: `each` sees the results in turn. */
+int my_select_each(struct my_conn *c, const char *sql, size_t len,
+		   int (*each)(void *arg, size_t i, MYSQL_RES *res, struct err *e), void *arg, struct err *e);
+unsigned my_last_errno(struct my_conn *c);
+
+static inline void my_result_free(MYSQL_RES *r)
+{
+	if (r)
+		mysql_free_result(r);
+}
+DEFINE_CLEANUP(cleanup_my_result, MYSQL_RES, my_result_free);
+#define _cleanup_result_ _cleanup_(cleanup_my_result)
+
+/* ---- connection.c ---- */
+
+struct my_conn *my_conn_of(struct db_conn *c);
+/* One more connection with the same parameters and session settings (database NULL: the same one). */
+int my_open_like(struct my_conn **ret, const struct my_conn *c, const char *database, struct err *e);
+void my_conn_free(struct my_conn *c);
+/* A connection that may send files, but only what its `offer` says. */
+int my_open_loader(struct my_conn **ret, const struct my_conn *c, struct err *e);
+int my_lock_advisory(struct my_conn *c, const char *database, const char *what, unsigned wait_s, struct err *e);
+void my_cancel(struct db_conn *c);
+void my_unlock_advisory(struct my_conn *c);
+DEFINE_CLEANUP(cleanup_my_conn, struct my_conn, my_conn_free);
+/* The connection that scans and loads use now. */
+static inline struct my_conn *my_active(struct my_conn *c)
+{
+	return c->mode == MY_MODE_REBUILD && atomic_load(&c->builder) ? atomic_load(&c->builder) : c;
+}
+
+/* ---- describe.c ---- */
+
+void my_catalog_done(struct my_catalog *cat);
+struct my_table *my_catalog_find(const struct my_catalog *cat, const char *table);
+struct my_column *my_table_column(struct my_table *t, const char *name, size_t *ret_index);
+struct my_names {
+	char **names;
+	size_t n;
+};
+void my_names_done(struct my_names *n);
+#define _cleanup_names_ _cleanup_(my_names_done)
+/* Tables of a database that are not excluded, ascending bytewise. ENOTSUP names those that cannot be kept. */
+int my_list_tables(struct my_conn *c, const char *database, struct my_names *ret, struct err *e);
+/* Whether '' is a member of the type enum('a','','b') or set(...). */
+bool my_has_empty_member(const char *column_type);
+/* *ret may be NULL when only the catalog is wanted. */
+int my_describe(struct my_conn *c, const char *database, struct my_catalog *cat, struct db_schema **ret, struct err *e);
+int my_read_auto_increment(struct my_conn *c, const char *database, struct db_schema *s, struct err *e);
+
+/* ---- examine.c ---- */
+
+int my_examine(struct db_conn *c, const struct db_schema *s, const char *measured, struct db_examination *ret,
+	       struct err *e);
+
+/* ---- scan.c ---- */
+
+int my_scan_open(struct db_conn *c, const struct db_table *t, enum db_scan how, struct err *e);
+int my_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e);
+int my_scan_close(struct db_conn *c, struct err *e);
+/* Reads a table of any database to its end on c and sums it as a scan does. */
+int my_sum_table(struct my_conn *c, const char *database, struct my_table *mt, struct err *e);
+
+/* ---- ddl.c ---- */
+
+enum my_object { MY_TABLE, MY_FUNCTION, MY_PROCEDURE, MY_VIEW, MY_TRIGGER, MY_EVENT, MY_N_OBJECTS };
+
+struct my_statement {
+	enum my_object kind;
+	char *name;
+	char *settings; /* "SET ..." to run first; NULL: none */
+	char *sql;
+	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
+	bool same;     /* rebuild: is in the database already, word for word */
+};
+struct my_script {
+	struct my_statement *statements;
+	size_t n;
+};
+void my_script_done(struct my_script *s);
+#define _cleanup_script_ _cleanup_(my_script_done)
+extern const char *const my_object_words[MY_N_OBJECTS];
+
+/* First field of each row: the name. Triggers: then their table. */
+int my_list_objects(struct my_conn *c, const char *database, enum my_object kind, MYSQL_RES **ret, struct err *e);
+int my_show_create(struct my_conn *c, const char *database, enum my_object kind, const char *name,
+		   struct my_script *ret, struct err *e);
+/* Tables, many in one round trip, into an empty script. */
+int my_show_tables(struct my_conn *c, const char *database, char *const *names, size_t n, struct my_script *ret,
+		   struct err *e);
+int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
+/* One statement, and the lines before them all, as my_schema_sql has them. */
+void my_script_print(struct strbuf *out, const struct my_statement *s);
+extern const char my_ddl_head[];
+/* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
+int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
+/* Definitions of one kind in a database, not excluded ones left out. tables: only triggers of these (NULL: all). */
+int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e);
+
+/* ---- load.c ---- */
+
+int my_change_check(struct db_conn *c, const struct db_schema *s, struct err *e);
+int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
+int my_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e);
+int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+		   struct err *e);
+int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
+int my_load_begin(struct db_conn *c, const struct db_table *t, struct err *e);
+int my_load_row(struct db_conn *c, const struct db_value *values, struct err *e);
+int my_load_end(struct db_conn *c, bool ok, struct err *e);
+int my_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e);
+void my_load_done(struct my_load *l);
+/* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the
+ * constraint. */
+int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
+int my_set_writing(struct my_conn *c, struct err *e);
+
+/* Runs its statements; a warning that is not expected, or a row too few, is an error. */
+int my_batch_run(struct my_conn *c, const struct my_batch *b, const char *table, struct err *e);
+
+/* ---- pool.c ---- */
+
+/* *ret is to be freed also after a failure. conns: MY_POOL_THREADS of them, not used by anybody else until
+ * my_pool_free. */
+int my_pool_start(struct my_pool **ret, struct my_conn *const *conns, const struct my_script *script, struct err *e);
+/* Waits while much is under way. Takes what is in *batch. The error can be one of an earlier batch. */
+int my_pool_rows(struct my_pool *p, const char *table, struct my_batch *batch, struct err *e);
+int my_pool_table_end(struct my_pool *p, const char *table, struct err *e);
+/* Returns when everything is done, the indexes of all tables, too. */
+int my_pool_finish(struct my_pool *p, struct err *e);
+/* Gives up what is not done; NULL is allowed. */
+void my_pool_free(struct my_pool *p);
+void my_batch_done(struct my_batch *b);
+
+/* ---- rebuild.c ---- */
+
+int my_set_building(struct my_conn *c, struct err *e);
+
+int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
+		     struct err *e);
+int my_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct err *e);
+int my_rebuild_commit(struct my_conn *c, struct err *e);
+void my_rebuild_rollback(struct my_conn *c);
+void my_rebuild_done(struct my_conn *c);
+int my_settle(struct db_conn *c, struct err *e);

@@ -1,0 +1,545 @@
+/*
+ * drivers/postgres/copy.c - rows out and in by COPY in text format, byte for byte.
+ *
+ * Owns the scan's and the load's members of struct pg_conn; no locks. A scan runs under a savepoint, because ending one
+ * early means cancelling the statement, and the caller goes on in the same transaction. The text format's escapes are
+ * those of CopyAttributeOutText (PostgreSQL 12-18): \b \f \n \r \t \v and \\, and \N for NULL.
+ */
+#include "drivers/postgres/internal.h"
+
+#include <errno.h>
+
+#define PG_WORTH_ASKING 20000 /* rows: a smaller table is in the cache, or soon is */
+
+#define PG_LOAD_BUFFER 131072
+
+static const char pg_hex_digits[] = "0123456789abcdef";
+
+void pg_add_hex(struct strbuf *sb, const char *data, size_t n)
+{
+	strbuf_reserve(sb, 2 * n);
+	for (size_t i = 0; i < n; i++) {
+		unsigned char byte = (unsigned char)data[i];
+		strbuf_addch(sb, pg_hex_digits[byte >> 4]);
+		strbuf_addch(sb, pg_hex_digits[byte & 15]);
+	}
+}
+
+/* ---- scan ---- */
+
+bool pg_in_transaction(const struct pg_conn *c, const char *what, struct err *e, int *r)
+{
+	*r = 0;
+	if (!c->active || c->scanning || c->loading)
+		*r = err_set(e, EINVAL, "%s: %s", what,
+			     c->active ? "a scan or a load is open on this connection" : "no transaction");
+	return !*r;
+}
+
+/* Rows that this transaction wrote, and perhaps very old ones. Its subtransactions have later numbers, which age()
+ * gives as negative; nobody else has written to the table since it was locked, before we had a number. A frozen row
+ * keeps the number that once wrote it, which after two billion others looks like a later one. */
+#define PG_WRITTEN "pg_catalog.age(t.xmin) <= 0"
+
+/* where: NULL, or a condition on table t. tids: it is on ctid. */
+static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const struct db_table *t, enum db_scan how,
+				  const char *where, bool tids)
+{
+	_cleanup_strbuf_ struct strbuf columns = {0};
+	size_t n = 0;
+	bool computed = false, ordered = how != DB_SCAN_UNORDERED && t->n_key;
+	c->values = xcalloc(t->n_columns + t->n_key, sizeof *c->values);
+	c->binary = xcalloc(t->n_columns + t->n_key, sizeof *c->binary);
+	for (size_t i = 0; i < t->n_columns; i++) {
+		if (t->columns[i].generated || how == DB_SCAN_KEYS)
+			continue;
+		strbuf_adds(&columns, n ? ", " : "");
+		pg_add_ident(&columns, t->columns[i].name);
+		c->binary[n++] = t->columns[i].form == DB_FORM_BINARY;
+	}
+	for (size_t k = 0; k < t->n_key; k++) {
+		const struct db_column *column = &t->columns[t->key[k]];
+		if (!column->generated && how != DB_SCAN_KEYS)
+			continue;
+		strbuf_adds(&columns, n ? ", " : "");
+		pg_add_ident(&columns, column->name);
+		c->binary[n++] = column->form == DB_FORM_BINARY;
+		computed = true;
+	}
+	c->n_values = n;
+
+	strbuf_adds(sql, "SAVEPOINT metasnap_scan; ");
+	if (n && !ordered && !computed && !where) {
+		/* COPY of a table reads that table only, not its children; it is a little faster than COPY of a query.
+		 */
+		strbuf_adds(sql, "COPY ");
+		pg_add_relation(sql, c, t->name);
+		strbuf_addf(sql, " (%s) TO STDOUT", strbuf_str(&columns));
+		return;
+	}
+	if (tids)
+		/* To look each row up is not what the planner would choose for thousands of them. */
+		strbuf_adds(sql, "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off;"
+				 " SET LOCAL enable_bitmapscan = off; ");
+	else if (c->scan_sorts)
+		strbuf_adds(sql, "SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off;"
+				 " SET LOCAL max_parallel_workers_per_gather = 0; ");
+	else if (ordered && !where)
+		/* The key has an index: walking it needs no temporary files on the server. */
+		strbuf_adds(sql, "SET LOCAL enable_sort = off; SET LOCAL enable_seqscan = off; ");
+	strbuf_addf(sql, "COPY (SELECT %s FROM ONLY ", strbuf_str(&columns));
+	pg_add_relation(sql, c, t->name);
+	strbuf_adds(sql, " AS t");
+	if (where)
+		strbuf_addf(sql, " WHERE %s", where);
+	for (size_t k = 0; ordered && k < t->n_key; k++) {
+		strbuf_adds(sql, k ? ", t." : " ORDER BY t.");
+		pg_add_ident(sql, t->columns[t->key[k]].name);
+	}
+	strbuf_adds(sql, ") TO STDOUT");
+}
+
+static void pg_forget_scan(struct pg_conn *c)
+{
+	c->scanning = c->scan_done = c->scan_saved = c->scan_sorts = false;
+	PQfreemem(TAKE_PTR(c->line));
+	free(TAKE_PTR(c->scan_table));
+	free(TAKE_PTR(c->values));
+	free(TAKE_PTR(c->binary));
+}
+
+static int pg_start_scan(struct pg_conn *c, const struct db_table *t, const char *sql, uint64_t n_rows, struct err *e)
+{
+	_cleanup_result_ PGresult *res = NULL;
+	int r = pg_query(c, &res, t->name, sql, 0, NULL, e);
+	if (!r && PQresultStatus(res) != PGRES_COPY_OUT)
+		r = err_set(e, EIO, "%s: the server does not answer COPY with rows", t->name);
+	if (r < 0) {
+		pg_forget_scan(c);
+		return r;
+	}
+	c->scan_table = xstrdup(t->name);
+	c->scanning = c->scan_saved = true;
+	c->scan_left = n_rows;
+	return 0;
+}
+
+/* Rows lie in no order of a random key: walking the index of a table that the server's cache does not hold reads a page
+ * for each row. Sorting 341 MB with 128 MiB of shared_buffers took 60 % of the time, all of it in the system's cache;
+ * from a disk there is no comparison. 1: sort. */
+static int pg_scan_should_sort(struct pg_conn *c, const struct db_table *t, struct err *e)
+{
+	_cleanup_result_ PGresult *res = NULL;
+	const char *params[] = {c->schema, t->name};
+	if (t->estimated_rows >= 0 && t->estimated_rows < PG_WORTH_ASKING)
+		return 0;
+	int r = pg_query(c, &res, t->name,
+			 "SELECT pg_catalog.pg_relation_size(c.oid) > pg_catalog.pg_size_bytes("
+			 "pg_catalog.current_setting('shared_buffers')) FROM pg_catalog.pg_class c JOIN"
+			 " pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
+			 2, params, e);
+	return r < 0 ? r : PQntuples(res) == 1 && *PQgetvalue(res, 0, 0) == 't';
+}
+
+int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	int r;
+	if (!pg_in_transaction(c, t->name, e, &r))
+		return r;
+	if (how == DB_SCAN_KEYS && !t->n_key)
+		return err_set(e, EOPNOTSUPP, "%s: the table has no key", t->name);
+	if (how == DB_SCAN_ORDERED && t->n_key) {
+		r = pg_scan_should_sort(c, t, e);
+		if (r < 0)
+			return r;
+		c->scan_sorts = r == 1;
+	}
+	pg_add_scan_statement(&sql, c, t, how, NULL, false);
+	return pg_start_scan(c, t, strbuf_str(&sql), UINT64_MAX, e);
+}
+
+int pg_scan_some(struct pg_conn *c, const struct db_table *t, const char *where, bool tids, uint64_t n_rows,
+		 struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	if (!n_rows) {
+		c->scan_table = xstrdup(t->name);
+		c->scanning = c->scan_done = true;
+		return 0;
+	}
+	pg_add_scan_statement(&sql, c, t, DB_SCAN_ORDERED, where, tids);
+	return pg_start_scan(c, t, strbuf_str(&sql), n_rows, e);
+}
+
+int pg_scan_written(struct db_conn *conn, const struct db_table *t, uint64_t *ret_others, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	_cleanup_result_ PGresult *res = NULL;
+	int r;
+	if (!pg_in_transaction(c, t->name, e, &r))
+		return r;
+	strbuf_adds(&sql, "SELECT pg_catalog.count(*) FROM ONLY ");
+	pg_add_relation(&sql, c, t->name);
+	strbuf_adds(&sql, " AS t WHERE NOT " PG_WRITTEN);
+	r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
+	if (r < 0)
+		return r;
+	*ret_others = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+	strbuf_clear(&sql);
+	pg_add_scan_statement(&sql, c, t, DB_SCAN_UNORDERED, PG_WRITTEN, false);
+	return pg_start_scan(c, t, strbuf_str(&sql), UINT64_MAX, e);
+}
+
+/* Replaces field[0..len) by what it stands for; returns the new length. */
+static size_t pg_unescape(char *field, size_t len)
+{
+	char *out = memchr(field, '\\', len);
+	if (!out)
+		return len;
+	for (const char *in = out, *end = field + len; in < end;) {
+		char c = *in++;
+		if (c == '\\' && in < end) {
+			c = *in++;
+			switch (c) {
+			case 'b':
+				c = '\b';
+				break;
+			case 'f':
+				c = '\f';
+				break;
+			case 'n':
+				c = '\n';
+				break;
+			case 'r':
+				c = '\r';
+				break;
+			case 't':
+				c = '\t';
+				break;
+			case 'v':
+				c = '\v';
+				break;
+			default:
+				break;
+			}
+		}
+		*out++ = c;
+		/* The next stretch without an escape moves as a whole. */
+		const char *next = memchr(in, '\\', (size_t)(end - in));
+		size_t n = (size_t)((next ? next : end) - in);
+		memmove(out, in, n);
+		out += n;
+		in += n;
+		len = (size_t)(out - field);
+	}
+	return len;
+}
+
+static int pg_hex_value(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+static int pg_decode_hex(struct db_value *v, char *field)
+{
+	if (v->len < 2 || v->len % 2 || field[0] != '\\' || field[1] != 'x')
+		return -EIO;
+	size_t n = v->len / 2 - 1;
+	for (size_t i = 0; i < n; i++) {
+		int high = pg_hex_value(field[2 + 2 * i]), low = pg_hex_value(field[3 + 2 * i]);
+		if (high < 0 || low < 0)
+			return -EIO;
+		field[i] = (char)(high << 4 | low);
+	}
+	v->len = n;
+	return 0;
+}
+
+static int pg_split_line(struct pg_conn *c, char *line, size_t len, struct err *e)
+{
+	if (!len || line[len - 1] != '\n')
+		return err_set(e, EIO, "%s: a row from the server without its end", c->scan_table);
+	char *end = line + len - 1;
+	for (size_t i = 0; i < c->n_values; i++) {
+		char *tab = i + 1 < c->n_values ? memchr(line, '\t', (size_t)(end - line)) : end;
+		struct db_value *v = &c->values[i];
+		if (!tab)
+			return err_set(e, EIO, "%s: a row from the server with fewer columns than asked for",
+				       c->scan_table);
+		*v = (struct db_value){.data = line, .len = (size_t)(tab - line)};
+		if (v->len == 2 && line[0] == '\\' && line[1] == 'N') {
+			v->data = NULL;
+			v->len = 0;
+		} else {
+			v->len = pg_unescape(line, v->len);
+			if (c->binary[i] && pg_decode_hex(v, line) < 0)
+				return err_set(e, EIO, "%s: bytea from the server that is not in hex", c->scan_table);
+		}
+		line = tab + 1;
+	}
+	return 0;
+}
+
+static int pg_next_row(struct db_conn *conn, const struct db_value **ret, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	*ret = NULL;
+	if (!c->scanning)
+		return err_set(e, EINVAL, "no scan is open");
+	if (c->scan_done)
+		return 0;
+	for (;;) {
+		PQfreemem(TAKE_PTR(c->line));
+		/* Looked at for each row: while rows keep coming there is no wait to be woken from. */
+		if (pg_is_cancelled(c))
+			return err_set(e, EINTR, "%s: cancelled", c->scan_table);
+		int n = PQgetCopyData(c->pg, &c->line, 1);
+		if (n > 0) {
+			int r = pg_split_line(c, c->line, (size_t)n, e);
+			*ret = c->values;
+			if (c->scan_left != UINT64_MAX && !c->scan_left--)
+				return err_set(e, EIO, "%s: more rows than were counted", c->scan_table);
+			return r < 0 ? r : 1;
+		}
+		if (n == -1) {
+			/* The end of the rows is not yet success: that is what the command's result says. */
+			int r = pg_drain(c, NULL, c->scan_table, e);
+			if (r < 0)
+				return r;
+			if (c->scan_left && c->scan_left != UINT64_MAX)
+				return err_set(e, EIO, "%s: fewer rows than were counted", c->scan_table);
+			c->scan_done = true;
+			return 0;
+		}
+		if (n == -2)
+			return pg_fail(c, NULL, c->scan_table, e);
+		int r = pg_wait(c, false, c->scan_table, e);
+		if (r < 0)
+			return r;
+		if (!PQconsumeInput(c->pg))
+			return pg_fail(c, NULL, c->scan_table, e);
+	}
+}
+
+/* Ends a COPY that is under way, whose rows nobody wants. */
+static void pg_stop_copy_out(struct pg_conn *c)
+{
+	bool shielded = c->shielded;
+	c->shielded = true;
+	pg_cancel_statement(c);
+	for (;;) {
+		char *line = NULL;
+		int n = PQgetCopyData(c->pg, &line, 1);
+		PQfreemem(line);
+		if (n < 0)
+			break;
+		if (n == 0 && (pg_wait(c, false, "", NULL) < 0 || !PQconsumeInput(c->pg)))
+			break;
+	}
+	if (!c->broken)
+		(void)pg_drain(c, NULL, "", NULL);
+	c->deadline_ms = 0;
+	c->shielded = shielded;
+}
+
+void pg_release_scan(struct pg_conn *c)
+{
+	if (!c->scanning)
+		return;
+	if (PQtransactionStatus(c->pg) == PQTRANS_ACTIVE && !c->broken)
+		pg_stop_copy_out(c);
+	pg_forget_scan(c);
+}
+
+int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e)
+{
+	const struct pg_conn *c = (const struct pg_conn *)conn;
+	struct err why = ERR_INIT;
+	int r = pg_next_row(conn, ret, &why);
+	if (r >= 0)
+		return r;
+	/* Disk full, or temp_file_limit: our caller can sort elsewhere. */
+	if (c->scan_sorts && (!strcmp(why.sqlstate, "53100") || !strcmp(why.sqlstate, "53400")))
+		r = err_set(&why, EOPNOTSUPP, "%s: the server has no room to sort it", c->scan_table);
+	if (e)
+		*e = why;
+	return r;
+}
+
+int pg_scan_close(struct db_conn *conn, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	if (!c->scanning)
+		return 0;
+	bool saved = c->scan_saved;
+	pg_release_scan(c);
+	if (c->broken)
+		return err_set(e, ECONNRESET, "the connection is lost");
+	if (!saved)
+		return 0;
+	/* ROLLBACK TO also when all went well: it undoes the SET LOCALs. A cancelled connection stays cancelled. */
+	return pg_query(c, NULL, "cannot end a scan", "ROLLBACK TO metasnap_scan; RELEASE metasnap_scan", 0, NULL, e);
+}
+
+/* ---- load ---- */
+
+int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	_cleanup_result_ PGresult *res = NULL;
+	int r;
+	if (!pg_in_transaction(c, t->name, e, &r))
+		return r;
+	r = pg_change_touch(c, t->name, e);
+	if (r < 0)
+		return r;
+	strbuf_adds(&sql, "COPY ");
+	pg_add_relation(&sql, c, t->name);
+	c->n_load = 0;
+	c->load_binary = xcalloc(t->n_columns, sizeof *c->load_binary);
+	for (size_t i = 0; i < t->n_columns; i++) {
+		if (t->columns[i].generated)
+			continue;
+		strbuf_adds(&sql, c->n_load ? ", " : " (");
+		pg_add_ident(&sql, t->columns[i].name);
+		c->load_binary[c->n_load++] = t->columns[i].form == DB_FORM_BINARY;
+	}
+	/* A table without a column of its own takes an empty line a row, and no column list. */
+	strbuf_adds(&sql, c->n_load ? ") FROM STDIN" : " FROM STDIN");
+	strbuf_adds(&sql, c->freeze ? " WITH (FREEZE)" : "");
+	r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
+	if (!r && PQresultStatus(res) != PGRES_COPY_IN)
+		r = err_set(e, EIO, "%s: the server does not take rows by COPY", t->name);
+	if (r < 0) {
+		free(TAKE_PTR(c->load_binary));
+		return r;
+	}
+	c->load_table = xstrdup(t->name);
+	c->loading = true;
+	strbuf_clear(&c->load_buffer);
+	return 0;
+}
+
+/* Puts the buffer on its way; waits while the server is slower than we are. */
+static int pg_load_flush(struct pg_conn *c, struct err *e)
+{
+	struct strbuf *sb = &c->load_buffer;
+	if (pg_is_cancelled(c))
+		return err_set(e, EINTR, "%s: cancelled", c->load_table);
+	for (size_t sent = 0; sent < sb->len;) {
+		size_t n = sb->len - sent < PG_LOAD_BUFFER ? sb->len - sent : PG_LOAD_BUFFER;
+		int done = PQputCopyData(c->pg, sb->data + sent, (int)n);
+		if (done < 0)
+			return pg_fail(c, NULL, c->load_table, e);
+		if (done)
+			sent += n;
+		/* libpq would buffer without bound: what it holds goes out before more comes in. */
+		int r = pg_flush(c, c->load_table, e);
+		if (r < 0)
+			return r;
+	}
+	strbuf_clear(sb);
+	return 0;
+}
+
+static void pg_add_escaped(struct strbuf *sb, const char *p, size_t n)
+{
+	static const char special[256] = {
+	    ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't', ['\v'] = 'v', ['\\'] = '\\'};
+	size_t start = 0;
+	for (size_t i = 0; i < n; i++) {
+		char letter = special[(unsigned char)p[i]];
+		if (!letter)
+			continue;
+		strbuf_add(sb, p + start, i - start);
+		strbuf_addch(sb, '\\');
+		strbuf_addch(sb, letter);
+		start = i + 1;
+	}
+	strbuf_add(sb, p + start, n - start);
+}
+
+void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const bool *binary, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (i)
+			strbuf_addch(sb, '\t');
+		if (!values[i].data) {
+			strbuf_add(sb, "\\N", 2);
+		} else if (binary[i]) {
+			strbuf_add(sb, "\\\\x", 3);
+			pg_add_hex(sb, values[i].data, values[i].len);
+		} else {
+			pg_add_escaped(sb, values[i].data, values[i].len);
+		}
+	}
+	strbuf_addch(sb, '\n');
+}
+
+int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	struct strbuf *sb = &c->load_buffer;
+	if (!c->loading)
+		return err_set(e, EINVAL, "no load is open");
+	pg_add_copy_row(sb, values, c->load_binary, c->n_load);
+	return sb->len >= PG_LOAD_BUFFER ? pg_load_flush(c, e) : 0;
+}
+
+void pg_release_load(struct pg_conn *c)
+{
+	if (!c->loading)
+		return;
+	if (!c->broken) {
+		bool shielded = c->shielded;
+		c->shielded = true;
+		pg_limit_wait(c);
+		int done;
+		while (!(done = PQputCopyEnd(c->pg, "abandoned")))
+			if (pg_flush(c, "", NULL) < 0)
+				break;
+		if (done > 0 && !pg_flush(c, "", NULL))
+			(void)pg_drain(c, NULL, "", NULL);
+		c->deadline_ms = 0;
+		c->shielded = shielded;
+	}
+	c->loading = false;
+	free(TAKE_PTR(c->load_table));
+	free(TAKE_PTR(c->load_binary));
+	strbuf_clear(&c->load_buffer);
+}
+
+int pg_load_end(struct db_conn *conn, bool ok, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	if (!c->loading)
+		return 0;
+	if (!ok) {
+		pg_release_load(c);
+		return 0;
+	}
+	int r = pg_load_flush(c, e);
+	while (!r) {
+		int done = PQputCopyEnd(c->pg, NULL);
+		if (done < 0)
+			r = pg_fail(c, NULL, c->load_table, e);
+		else
+			r = pg_flush(c, c->load_table, e);
+		if (done)
+			break;
+	}
+	if (r < 0) {
+		pg_release_load(c);
+		return r;
+	}
+	r = pg_drain(c, NULL, c->load_table, e);
+	c->loading = false;
+	free(TAKE_PTR(c->load_table));
+	free(TAKE_PTR(c->load_binary));
+	strbuf_clear(&c->load_buffer);
+	return r;
+}

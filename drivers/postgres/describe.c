@@ -1,0 +1,465 @@
+/*
+ * drivers/postgres/describe.c - what the catalog says: the list of relations that begin compares before and after the
+ * locks, the description made inside the snapshot, and at the end the sequences.
+ *
+ * No state but what it fills in struct pg_conn's listing; no locks. Every name in the SQL is qualified, because the
+ * search_path is empty and because a user's own schema must not be able to stand in for pg_catalog.
+ */
+#include "drivers/postgres/internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <strings.h>
+
+/* Types with a form of their own; pg_type.dat fixes these oids for ever. */
+enum {
+	PG_BOOL = 16,
+	PG_BYTEA = 17,
+	PG_INT8 = 20,
+	PG_INT2 = 21,
+	PG_INT4 = 23,
+	PG_OID = 26,
+	PG_JSON = 114,
+	PG_FLOAT4 = 700,
+	PG_FLOAT8 = 701,
+	PG_NUMERIC = 1700,
+	PG_JSONB = 3802,
+};
+
+static enum db_form pg_form_of_type(const char *oid, bool *integer)
+{
+	long type = strtol(oid, NULL, 10);
+	*integer = type == PG_INT2 || type == PG_INT4 || type == PG_INT8 || type == PG_OID;
+	if (*integer)
+		return DB_FORM_NUMBER;
+	switch (type) {
+	case PG_FLOAT4:
+	case PG_FLOAT8:
+	case PG_NUMERIC:
+		return DB_FORM_NUMBER;
+	case PG_BOOL:
+		return DB_FORM_BOOL;
+	case PG_BYTEA:
+		return DB_FORM_BINARY;
+	case PG_JSON:
+		return DB_FORM_JSON_TEXT;
+	case PG_JSONB:
+		return DB_FORM_JSON;
+	default:
+		return DB_FORM_TEXT;
+	}
+}
+
+/* ---- listing ---- */
+
+void pg_listing_done(struct pg_listing *l)
+{
+	for (size_t i = 0; i < l->n_relations; i++) {
+		free(l->relations[i].name);
+		free(l->relations[i].oid);
+		free(l->relations[i].filenode);
+	}
+	for (size_t i = 0; i < l->n_excluded; i++) {
+		free(l->excluded[i]);
+		free(l->excluded_names[i]);
+	}
+	free(l->relations);
+	free(l->excluded);
+	free(l->excluded_names);
+	*l = (struct pg_listing){0};
+}
+
+int pg_list_relations(struct pg_conn *c, struct pg_listing *ret, struct err *e)
+{
+	static const char sql[] =
+	    "SELECT c.oid, c.relname, c.relfilenode, c.relkind,"
+	    " c.relispartition AND EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class o ON o.oid = "
+	    "i.inhparent"
+	    "  WHERE i.inhrelid = c.oid AND o.relnamespace <> c.relnamespace)"
+	    " OR c.relkind = 'p' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class o ON o.oid "
+	    "= i.inhrelid"
+	    "  WHERE i.inhparent = c.oid AND o.relnamespace <> c.relnamespace)"
+	    " FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
+	    " AND c.relkind IN ('r', 'p', 'f') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
+	    "  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')"
+	    " WHERE n.nspname = $1 ORDER BY c.relname COLLATE pg_catalog.\"C\"";
+	_cleanup_result_ PGresult *res = NULL;
+	const struct db_params excludes = {.exclude = c->exclude};
+	const char *params[] = {c->schema};
+	int r = pg_query(c, &res, "cannot list the tables", sql, 1, params, e);
+	if (r < 0)
+		return r;
+	size_t n = (size_t)PQntuples(res);
+	*ret = (struct pg_listing){.schema_exists = n > 0};
+	ret->relations = xcalloc(n, sizeof *ret->relations);
+	ret->excluded = xcalloc(n + 1, sizeof *ret->excluded);
+	ret->excluded_names = xcalloc(n + 1, sizeof *ret->excluded_names);
+	for (int i = 0; i < PQntuples(res); i++) {
+		if (PQgetisnull(res, i, 0))
+			continue; /* the schema without any table */
+		const char *name = PQgetvalue(res, i, 1);
+		if (db_params_excludes(&excludes, name)) {
+			ret->excluded[ret->n_excluded] = xstrdup(PQgetvalue(res, i, 0));
+			ret->excluded_names[ret->n_excluded++] = xstrdup(name);
+			continue;
+		}
+		ret->relations[ret->n_relations++] = (struct pg_relation){
+		    .name = xstrdup(name),
+		    .oid = xstrdup(PQgetvalue(res, i, 0)),
+		    .filenode = xstrdup(PQgetvalue(res, i, 2)),
+		    .kind = *PQgetvalue(res, i, 3),
+		    .stray_partition = *PQgetvalue(res, i, 4) == 't',
+		};
+	}
+	return 0;
+}
+
+bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b)
+{
+	if (a->n_relations != b->n_relations || a->schema_exists != b->schema_exists)
+		return false;
+	for (size_t i = 0; i < a->n_relations; i++) {
+		const struct pg_relation *x = &a->relations[i], *y = &b->relations[i];
+		if (strcmp(x->name, y->name) || strcmp(x->oid, y->oid) || strcmp(x->filenode, y->filenode) ||
+		    x->kind != y->kind || x->stray_partition != y->stray_partition)
+			return false;
+	}
+	return true;
+}
+
+bool pg_listing_has(const struct pg_listing *l, const char *name)
+{
+	for (size_t i = 0; i < l->n_relations; i++)
+		if (!strcmp(l->relations[i].name, name))
+			return true;
+	return false;
+}
+
+const char *pg_listing_oid(const struct pg_listing *l, const char *name)
+{
+	for (size_t i = 0; i < l->n_relations; i++)
+		if (!strcmp(l->relations[i].name, name))
+			return l->relations[i].oid;
+	return NULL;
+}
+
+/* ---- describing ---- */
+
+struct pg_described {
+	struct db_table *table;
+	int *attnums; /* of each column */
+	struct db_index *indexes;
+	size_t n_indexes;
+};
+
+static struct pg_described *pg_find_described(struct pg_described *all, const char **oids, size_t n, const char *oid)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(oids[i], oid))
+			return &all[i];
+	return NULL;
+}
+
+static int pg_describe_columns(struct pg_conn *c, struct pg_described *all, const char **oids, size_t n,
+			       const char *oid_array, struct err *e)
+{
+	/* Domains are followed down to the type whose values they hold. */
+	static const char sql[] =
+	    "WITH RECURSIVE domains(oid, base) AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE "
+	    "t.typtype = 'd'"
+	    " UNION ALL SELECT d.oid, t.typbasetype FROM domains d JOIN pg_catalog.pg_type t ON t.oid = d.base AND "
+	    "t.typtype = 'd')"
+	    " SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), COALESCE((SELECT d.base "
+	    "FROM domains d"
+	    "  JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype <> 'd' WHERE d.oid = a.atttypid), a.atttypid),"
+	    " a.attnotnull, a.attgenerated <> '', CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(x.adbin, "
+	    "x.adrelid) END,"
+	    " a.attnum FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef x ON x.adrelid = a.attrelid AND "
+	    "x.adnum = a.attnum"
+	    " WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY "
+	    "a.attrelid, a.attnum";
+	_cleanup_result_ PGresult *res = NULL;
+	struct pg_described *d = NULL;
+	const char *params[] = {oid_array};
+	int r = pg_query(c, &res, "cannot describe the columns", sql, 1, params, e);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
+		const char *oid = PQgetvalue(res, i, 0);
+		if (!i || strcmp(oid, PQgetvalue(res, i - 1, 0)))
+			d = pg_find_described(all, oids, n, oid);
+		if (!d)
+			return err_set(e, EIO, "the catalog names columns of a table that it does not list");
+		struct db_table *t = d->table;
+		t->columns = xrealloc(t->columns, (t->n_columns + 1) * sizeof *t->columns);
+		d->attnums = xrealloc(d->attnums, (t->n_columns + 1) * sizeof *d->attnums);
+		d->attnums[t->n_columns] = atoi(PQgetvalue(res, i, 7));
+		struct db_column *column = &t->columns[t->n_columns++];
+		*column = (struct db_column){
+		    .name = xstrdup(PQgetvalue(res, i, 1)),
+		    .type = xstrdup(PQgetvalue(res, i, 2)),
+		    .nullable = *PQgetvalue(res, i, 4) != 't',
+		    .generated = *PQgetvalue(res, i, 5) == 't',
+		};
+		column->form = pg_form_of_type(PQgetvalue(res, i, 3), &column->integer);
+		if (!PQgetisnull(res, i, 6))
+			db_column_derive(column, PQgetvalue(res, i, 6));
+	}
+	return 0;
+}
+
+static void pg_add_index(struct pg_described *d, const PGresult *res, int row)
+{
+	struct db_index index = {
+	    .name = xstrdup(PQgetvalue(res, row, 1)),
+	    .primary = *PQgetvalue(res, row, 2) == 't',
+	    .unique = *PQgetvalue(res, row, 3) == 't',
+	};
+	/* indkey, an int2vector: attribute numbers with spaces between; the first $4 of them are the key */
+	const char *p = PQgetvalue(res, row, 4);
+	int n_key = atoi(PQgetvalue(res, row, 5));
+	index.columns = xcalloc((size_t)(n_key > 0 ? n_key : 1), sizeof *index.columns);
+	for (int k = 0; k < n_key && *p; k++) {
+		char *end;
+		long attnum = strtol(p, &end, 10);
+		size_t i = 0;
+		while (i < d->table->n_columns && d->attnums[i] != attnum)
+			i++;
+		if (end == p || i == d->table->n_columns) {
+			free(index.columns);
+			free(index.name);
+			return;
+		}
+		index.columns[index.n_columns++] = i;
+		p = end;
+	}
+	d->indexes = xrealloc(d->indexes, (d->n_indexes + 1) * sizeof *d->indexes);
+	d->indexes[d->n_indexes++] = index;
+}
+
+static int pg_describe_indexes(struct pg_conn *c, struct pg_described *all, const char **oids, size_t n,
+			       const char *oid_array, struct err *e)
+{
+	/* Deferrable keys may hold equal rows inside a transaction; partial and expression indexes do not cover the
+	 * rows. */
+	static const char sql[] =
+	    "SELECT i.indrelid, c.relname, i.indisprimary, i.indisunique, i.indkey, i.indnkeyatts"
+	    " FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid"
+	    " JOIN pg_catalog.pg_am m ON m.oid = c.relam AND m.amname = 'btree'"
+	    " WHERE i.indrelid = ANY ($1::pg_catalog.oid[]) AND i.indisvalid AND i.indisready AND i.indimmediate"
+	    " AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY i.indrelid, c.relname COLLATE pg_catalog.\"C\"";
+	_cleanup_result_ PGresult *res = NULL;
+	const char *params[] = {oid_array};
+	int r = pg_query(c, &res, "cannot describe the indexes", sql, 1, params, e);
+	for (int i = 0; !r && i < PQntuples(res); i++) {
+		struct pg_described *d = pg_find_described(all, oids, n, PQgetvalue(res, i, 0));
+		if (d)
+			pg_add_index(d, res, i);
+	}
+	return r;
+}
+
+static int pg_describe_tables(struct pg_conn *c, struct db_schema *s, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf array = {0};
+	size_t n = s->n_tables, k = 0;
+	struct pg_described *all = xcalloc(n, sizeof *all);
+	const char **oids = xcalloc(n, sizeof *oids);
+	for (size_t i = 0; i < c->listing.n_relations; i++)
+		if (c->listing.relations[i].kind == 'r') {
+			all[k].table = &s->tables[k];
+			oids[k] = c->listing.relations[i].oid;
+			s->tables[k].name = xstrdup(c->listing.relations[i].name);
+			s->tables[k++].estimated_rows = -1;
+		}
+	strbuf_adds(&array, "{");
+	for (size_t i = 0; i < n; i++)
+		strbuf_addf(&array, "%s%s", i ? "," : "", oids[i]);
+	strbuf_adds(&array, "}");
+
+	int r = pg_describe_columns(c, all, oids, n, strbuf_str(&array), e);
+	if (!r)
+		r = pg_describe_indexes(c, all, oids, n, strbuf_str(&array), e);
+	if (!r) {
+		_cleanup_result_ PGresult *res = NULL;
+		const char *params[] = {strbuf_str(&array)};
+		r = pg_query(c, &res, "cannot estimate the rows",
+			     "SELECT c.oid, c.reltuples::pg_catalog.int8 FROM pg_catalog.pg_class c"
+			     " WHERE c.oid = ANY ($1::pg_catalog.oid[])",
+			     1, params, e);
+		for (int i = 0; !r && i < PQntuples(res); i++) {
+			struct pg_described *d = pg_find_described(all, oids, n, PQgetvalue(res, i, 0));
+			if (d)
+				d->table->estimated_rows = strtoll(PQgetvalue(res, i, 1), NULL, 10);
+		}
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!r)
+			db_table_choose_key(all[i].table, all[i].indexes, all[i].n_indexes);
+		for (size_t j = 0; j < all[i].n_indexes; j++) {
+			free(all[i].indexes[j].name);
+			free(all[i].indexes[j].columns);
+		}
+		free(all[i].indexes);
+		free(all[i].attnums);
+	}
+	free(all);
+	free(oids);
+	return r;
+}
+
+static int pg_describe_sequences(struct pg_conn *c, struct db_schema *s, struct err *e)
+{
+	/* A sequence that belongs to a column of an excluded table goes with it, as pg_dump has it. */
+	static const char sql[] =
+	    "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+	    " WHERE n.nspname = $1 AND c.relkind = 'S' AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
+	    "  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND (d.deptype = 'e'"
+	    "   OR d.deptype IN ('a', 'i') AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+	    "   AND d.refobjid = ANY ($2::pg_catalog.oid[])))"
+	    " ORDER BY c.relname COLLATE pg_catalog.\"C\"";
+	_cleanup_strbuf_ struct strbuf excluded = {0};
+	_cleanup_result_ PGresult *res = NULL;
+	pg_add_oid_array(&excluded, c->listing.excluded, c->listing.n_excluded);
+	const char *params[] = {c->schema, strbuf_str(&excluded)};
+	int r = pg_query(c, &res, "cannot list the sequences", sql, 2, params, e);
+	if (r < 0)
+		return r;
+	s->sequences = xcalloc((size_t)PQntuples(res), sizeof *s->sequences);
+	for (int i = 0; i < PQntuples(res); i++)
+		s->sequences[s->n_sequences++].name = xstrdup(PQgetvalue(res, i, 0));
+	return 0;
+}
+
+static int pg_refuse_large_objects(struct pg_conn *c, struct err *e)
+{
+	_cleanup_result_ PGresult *res = NULL;
+	int r = pg_query(
+	    c, &res, "cannot look for large objects",
+	    "SELECT count FROM (SELECT pg_catalog.count(*) FROM pg_catalog.pg_largeobject_metadata) x WHERE count > 0",
+	    0, NULL, e);
+	if (r < 0)
+		return r;
+	if (PQntuples(res))
+		return err_set(e, ENOTSUP,
+			       "the database holds %s large objects (pg_largeobject), which metasnap does not keep",
+			       PQgetvalue(res, 0, 0));
+	return 0;
+}
+
+/* ---- the application's version ---- */
+
+/* Negative, 0, positive: numbers inside of the versions compare as numbers, "1.10.0" above "1.9.2". */
+static int pg_compare_versions(const char *a, const char *b)
+{
+	while (*a && *b) {
+		if (*a >= '0' && *a <= '9' && *b >= '0' && *b <= '9') {
+			char *a_end, *b_end;
+			unsigned long long x = strtoull(a, &a_end, 10), y = strtoull(b, &b_end, 10);
+			if (x != y)
+				return x < y ? -1 : 1;
+			a = a_end;
+			b = b_end;
+		} else if (*a != *b) {
+			return *a < *b ? -1 : 1;
+		} else {
+			a++;
+			b++;
+		}
+	}
+	return *a ? 1 : *b ? -1 : 0;
+}
+
+static int pg_find_app_version(struct pg_conn *c, struct db_schema *s, struct err *e)
+{
+	static const char *const tables[] = {"server_change_log", "database_change_log"};
+	for (size_t k = 0; k < 2 && !s->app_version; k++) {
+		const struct db_table *t = NULL;
+		for (size_t i = 0; i < s->n_tables; i++)
+			if (!strcasecmp(s->tables[i].name, tables[k]))
+				t = &s->tables[i];
+		const char *version = NULL, *rank = NULL;
+		for (size_t i = 0; t && i < t->n_columns; i++) {
+			if (!strcasecmp(t->columns[i].name, "version"))
+				version = t->columns[i].name;
+			else if (!strcasecmp(t->columns[i].name, "installed_rank"))
+				rank = t->columns[i].name;
+		}
+		if (!version)
+			continue;
+		_cleanup_strbuf_ struct strbuf sql = {0};
+		_cleanup_result_ PGresult *res = NULL;
+		strbuf_adds(&sql, "SELECT ");
+		pg_add_ident(&sql, version);
+		strbuf_adds(&sql, "::pg_catalog.text, ");
+		if (rank)
+			pg_add_ident(&sql, rank);
+		else
+			strbuf_adds(&sql, "NULL");
+		strbuf_adds(&sql, "::pg_catalog.text FROM ONLY ");
+		pg_add_relation(&sql, c, t->name);
+		int r = pg_query(c, &res, "cannot read the application's version", strbuf_str(&sql), 0, NULL, e);
+		if (r < 0)
+			return r;
+		const char *best = NULL, *best_rank = NULL;
+		for (int i = 0; i < PQntuples(res); i++) {
+			const char *v = pg_cell(res, i, 0), *n = pg_cell(res, i, 1);
+			int order = !n != !best_rank ? (n ? 1 : -1) : n ? pg_compare_versions(n, best_rank) : 0;
+			if (v && (!best || order > 0 || (!order && pg_compare_versions(v, best) > 0))) {
+				best = v;
+				best_rank = n;
+			}
+		}
+		s->app_version = xstrdup(best);
+	}
+	return 0;
+}
+
+int pg_describe(struct pg_conn *c, struct db_schema **ret, struct err *e)
+{
+	_cleanup_(cleanup_db_schema) struct db_schema *s = xcalloc(1, sizeof *s);
+	s->engine = xstrdup("postgresql");
+	s->server_version = xstrdup(c->server_version);
+	s->database = xstrdup(PQdb(c->pg));
+	s->schema = xstrdup(c->schema);
+	for (size_t i = 0; i < c->listing.n_relations; i++)
+		s->n_tables += c->listing.relations[i].kind == 'r';
+	s->tables = xcalloc(s->n_tables, sizeof *s->tables);
+	int r = pg_refuse_large_objects(c, e);
+	if (!r)
+		r = pg_describe_tables(c, s, e);
+	if (!r)
+		r = pg_describe_sequences(c, s, e);
+	if (!r)
+		r = pg_find_app_version(c, s, e);
+	if (!r)
+		*ret = TAKE_PTR(s);
+	return r;
+}
+
+/* ---- sequences ---- */
+
+int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	/* Read after the rows, so that no value a row holds can be given out again: sequences do not obey snapshots. */
+	for (size_t i = 0; i < s->n_sequences;) {
+		_cleanup_strbuf_ struct strbuf sql = {0};
+		_cleanup_result_ PGresult *res = NULL;
+		size_t first = i;
+		for (; i < s->n_sequences && i < first + 100; i++) {
+			strbuf_addf(&sql, "%sSELECT %zu AS i, last_value, is_called FROM ",
+				    i > first ? " UNION ALL " : "", i);
+			pg_add_relation(&sql, c, s->sequences[i].name);
+		}
+		int r = pg_query(c, &res, "cannot read the sequences", strbuf_str(&sql), 0, NULL, e);
+		if (r < 0)
+			return r;
+		for (int row = 0; row < PQntuples(res); row++) {
+			struct db_sequence *q = &s->sequences[strtoul(PQgetvalue(res, row, 0), NULL, 10)];
+			q->last_value = strtoll(PQgetvalue(res, row, 1), NULL, 10);
+			q->is_called = *PQgetvalue(res, row, 2) == 't';
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,295 @@
+/*
+ * drivers/postgres/internal.h - what the PostgreSQL driver's files share. Included by drivers/postgres*.c and their test only.
+ *
+ * connection.c           connection, running statements, cancel, transactions
+ * describe.c  listing, locking, describing; sequence values
+ * examine.c   settings, rights, counts, for a report
+ * copy.c      COPY out (scan) and in (load), exact both ways
+ * mark.c      marks, and which rows are newer than one
+ * dump.c      schema text by pg_dump, and its way back into statements
+ * rebuild.c   restore that replaces the schema
+ * aside.c     its large tables, made by several connections beside the schema
+ * sql.c       text for psql: the schema with its rows
+ * change.c    restore that changes rows, foreign keys and triggers off; sequences
+ *
+ * A struct pg_conn belongs to one thread at a time, but for `cancelled` and `wake`, which pg_cancel sets from any.
+ */
+#pragma once
+
+#include <libpq-fe.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "drivers/driver.h"
+
+#define PG_LOCK_TIMEOUT "10s"
+
+/* A relation of the schema as the catalog lists it: what must be the same before the locks and in the snapshot. */
+struct pg_relation {
+	char *name;
+	char *oid;
+	char *filenode;
+	char kind;            /* 'r' table, 'p' partitioned table, 'f' foreign table */
+	bool stray_partition; /* its partitioned table or one of its partitions is in another schema */
+};
+
+struct pg_listing {
+	struct pg_relation
+	    *relations; /* ascending by name, bytewise; excluded ones and members of extensions left out */
+	size_t n_relations;
+	char **excluded; /* oids of the excluded ones, NULL-terminated */
+	size_t n_excluded;
+	char **excluded_names; /* in the same order */
+	bool schema_exists;
+};
+
+/* One foreign key, trigger or rule that change_begin has put away: the statement that brings it back. */
+struct pg_undo {
+	char *sql;
+	char *what;
+	struct pg_undo *next;
+};
+
+struct pg_statement {
+	char *sql;
+	char *entry; /* "TABLE t": pg_dump's own comment above it; "" in the header */
+	char *type;  /* "TABLE" */
+	size_t at;   /* in the text */
+	size_t end;
+};
+
+struct pg_script {
+	struct pg_statement *statements;
+	size_t n_statements;
+};
+
+/* A program that runs; pid 0: none. */
+struct pg_child {
+	pid_t pid;
+	int out, words; /* what it writes to standard output and standard error */
+};
+
+/* What scan_changed and mark know in this transaction (mark.c). */
+struct pg_marks {
+	bool known;
+	char *why;           /* there are none: words */
+	uint64_t xmin, xmax; /* of the snapshot, 64 bits */
+	uint64_t lsn;        /* of the log's end, read after the snapshot was taken */
+	struct pg_marked *tables;
+	size_t n_tables;
+};
+
+/* A table that takes shape in the staging schema; indexes into the script's statements. */
+struct pg_staged {
+	char *name;
+	char *relation; /* as the text spells it, with the schema */
+	size_t create;
+	size_t *after; /* its own indexes and keys */
+	size_t n_after;
+};
+
+/* Of a leader, fixed by stage_begin: from then on other connections' threads read it. */
+struct pg_stage {
+	char *schema; /* NULL: nothing is staged */
+	char *target; /* the schema, as the text spells it */
+	struct pg_script script;
+	struct pg_staged *tables;
+	size_t n_tables;
+};
+
+struct pg_conn {
+	struct db_conn_head head;
+	PGconn *pg;
+	atomic_bool cancelled;
+	int wake;            /* eventfd that pg_cancel writes, so that a waiting call sees `cancelled` at once */
+	int64_t deadline_ms; /* of the running wait, once cancelled (or rolling back); 0: none */
+	bool shielded;       /* COMMIT and ROLLBACK run to their end, cancelled or not */
+	bool broken;         /* nothing more can be said on this connection */
+
+	char *schema;
+	char **exclude;
+	char *server_version;
+	char *token; /* value of a session setting, to notice a pooler that gave us another session */
+	int version_num;
+	bool sql_ascii;
+
+	/* The transaction */
+	bool active;
+	bool advisory; /* the restore's session lock is held */
+	enum db_access access;
+	char *snapshot;
+	struct pg_listing listing;
+	struct pg_marks marks;
+	struct pg_child dump; /* pg_dump, whose text schema_sql takes */
+
+	/* The scan */
+	bool scanning;
+	bool scan_done;
+	bool scan_saved;    /* a savepoint to go back to */
+	bool scan_sorts;    /* the server sorts for the open scan: it can run out of room */
+	uint64_t scan_left; /* rows still to come; UINT64_MAX: not known */
+	char *scan_table;
+	char *line; /* libpq's buffer of the current row */
+	struct db_value *values;
+	bool *binary; /* whether value i is bytea */
+	size_t n_values;
+
+	/* The load */
+	bool loading;
+	char *load_table;
+	bool *load_binary;
+	size_t n_load;
+	struct strbuf load_buffer;
+
+	/* The restore */
+	bool changing;
+	bool replica;   /* session_replication_role is on */
+	char **touched; /* oids of the tables that delete_* and load_* changed */
+	size_t n_touched;
+	struct pg_undo *undo;    /* newest first */
+	struct pg_script script; /* of rebuild_begin, whose rest rebuild_end runs */
+	size_t script_next;
+	struct pg_stage stage;
+	bool freeze; /* the load is into a table that this transaction made and nobody knows */
+};
+
+/* ---- connection.c ---- */
+
+/* Runs sql, with n text parameters ($1...) when n > 0, else as a simple query that may hold several statements.
+ * *ret (may be NULL) is the last result. `what` begins the message of a failure. A COPY is left open for the caller. */
+int pg_query(struct pg_conn *c, PGresult **ret, const char *what, const char *sql, int n, const char *const *params,
+	     struct err *e);
+int pg_do(struct pg_conn *c, struct err *e, const char *what, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+/* Fills *e from a failed result (NULL: from the connection); returns -e->code. */
+int pg_fail(struct pg_conn *c, const PGresult *res, const char *what, struct err *e);
+/* Waits until the connection can be read (or written, when asked). EINTR when cancelled: the server is told. */
+int pg_wait(struct pg_conn *c, bool write, const char *what, struct err *e);
+/* Reads results up to the last; the first failure is returned, the last good one goes to *ret. */
+int pg_drain(struct pg_conn *c, PGresult **ret, const char *what, struct err *e);
+/* Asks the server to cancel the running statement; the waits until it answers are then limited. */
+void pg_cancel_statement(struct pg_conn *c);
+void pg_limit_wait(struct pg_conn *c);
+int pg_flush(struct pg_conn *c, const char *what, struct err *e);
+bool pg_is_cancelled(struct pg_conn *c);
+void pg_release_scan(struct pg_conn *c);
+void pg_release_load(struct pg_conn *c);
+
+void pg_add_ident(struct strbuf *sb, const char *name);
+void pg_add_literal(struct strbuf *sb, const char *text);
+/* "schema"."name" of the connection's schema */
+void pg_add_relation(struct strbuf *sb, const struct pg_conn *c, const char *name);
+/* '{a,b}' of plain words such as oids */
+void pg_add_oid_array(struct strbuf *sb, char *const *oids, size_t n);
+static inline const char *pg_cell(const PGresult *r, int row, int col)
+{
+	return PQgetisnull(r, row, col) ? NULL : PQgetvalue(r, row, col);
+}
+
+static inline void pg_clear_result(PGresult **r)
+{
+	PQclear(*r);
+}
+#define _cleanup_result_ _cleanup_(pg_clear_result)
+
+/* Another connection to the same server, database and schema. */
+int pg_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e);
+/* One restore into a schema at a time: EBUSY. Held by the session. */
+int pg_take_restore_lock(struct pg_conn *c, struct err *e);
+void pg_free_restore_lock(struct pg_conn *c);
+
+/* ---- describe.c ---- */
+
+void pg_listing_done(struct pg_listing *l);
+int pg_list_relations(struct pg_conn *c, struct pg_listing *ret, struct err *e);
+bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b);
+int pg_describe(struct pg_conn *c, struct db_schema **ret, struct err *e);
+int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
+/* The oid of a kept table, NULL when it is not in the listing. */
+const char *pg_listing_oid(const struct pg_listing *l, const char *name);
+
+bool pg_listing_has(const struct pg_listing *l, const char *name);
+
+/* ---- examine.c ---- */
+
+int pg_examine(struct db_conn *conn, const struct db_schema *s, const char *measured, struct db_examination *ret,
+	       struct err *e);
+
+/* ---- copy.c ---- */
+
+/* Opens a scan, in key order, of the n_rows rows for which `where` holds (t is the table's name in it). tids: where
+ * picks them by ctid. */
+int pg_scan_some(struct pg_conn *c, const struct db_table *t, const char *where, bool tids, uint64_t n_rows,
+		 struct err *e);
+/* Whether statements can be run now; *r = 0 or -EINVAL with words. */
+bool pg_in_transaction(const struct pg_conn *c, const char *what, struct err *e, int *r);
+int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e);
+int pg_scan_written(struct db_conn *conn, const struct db_table *t, uint64_t *ret_others, struct err *e);
+int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e);
+int pg_scan_close(struct db_conn *conn, struct err *e);
+int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e);
+int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e);
+int pg_load_end(struct db_conn *conn, bool ok, struct err *e);
+void pg_add_hex(struct strbuf *sb, const char *data, size_t n);
+/* A row of COPY's text format, with its end; binary[i]: value i is bytea. */
+void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const bool *binary, size_t n);
+
+/* ---- mark.c ---- */
+
+int pg_mark(struct db_conn *conn, const struct db_table *t, struct strbuf *out, struct err *e);
+int pg_scan_changed(struct db_conn *conn, const struct db_table *t, const char *mark, uint64_t *ret_unchanged,
+		    struct err *e);
+void pg_marks_done(struct pg_conn *c);
+
+/* ---- dump.c ---- */
+
+/* Starts pg_dump in the snapshot of the transaction, for schema_sql (which does so itself where nobody did). */
+int pg_dump_start(struct pg_conn *c, struct err *e);
+/* Ends one that is still running: nobody wants its text. */
+void pg_dump_stop(struct pg_conn *c);
+int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf *out, struct err *e);
+/* Cuts pg_dump's text into statements. EINVAL with words when it ends inside of one. */
+int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e);
+void pg_script_done(struct pg_script *s);
+
+/* ---- rebuild.c ---- */
+
+int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, struct strbuf *warnings,
+		     struct err *e);
+int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e);
+/* The first statement whose type is one of these comes after the rows, and so do all behind it. */
+bool pg_is_post_data(const char *type);
+/* What a target may refuse without a row or a definition being lost. */
+bool pg_is_optional(const struct pg_statement *s);
+/* The name in CREATE MATERIALIZED VIEW, as the statement spells it; NULL: it is another one. */
+const char *pg_matview_of(const struct pg_statement *s, size_t *len);
+
+/* ---- aside.c ---- */
+
+int pg_stage_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, bool *staged, struct err *e);
+int pg_stage_open(struct db_conn **ret, struct db_conn *leader, struct err *e);
+int pg_stage_table(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+int pg_stage_end(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+int pg_stage_index(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+int pg_stage_hold(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e);
+int pg_stage_read(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+void pg_stage_done(struct pg_conn *c);
+/* Whether statement i of the script was run on a staged table; *move (may be NULL) is then what takes its place, the
+ * caller's, NULL for nothing. */
+bool pg_stage_has(const struct pg_conn *c, size_t i, char **move);
+/* Inside the rebuild's transaction, when every staged table has moved. */
+int pg_stage_drop_empty(struct pg_conn *c, struct err *e);
+int pg_settle(struct db_conn *conn, struct err *e);
+
+/* ---- change.c ---- */
+
+int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err *e);
+int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+		   struct err *e);
+int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e);
+int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e);
+int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e);
+int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e);
+/* Before the first change to table t: nothing that hangs on it acts any more. Nothing to do in a rebuild. */
+int pg_change_touch(struct pg_conn *c, const char *table, struct err *e);
+void pg_change_done(struct pg_conn *c);

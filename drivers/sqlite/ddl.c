@@ -1,0 +1,191 @@
+/*
+ * drivers/sqlite/ddl.c - a tokenizer for SQLite's DDL text: splitting a script into statements, and finding the
+ * expression of a generated column, which no pragma gives. No state, no locks; any thread.
+ */
+#include "drivers/sqlite/ddl.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <strings.h>
+
+enum ddl_type { DDL_END, DDL_WORD, DDL_QUOTED, DDL_PUNCT };
+
+struct ddl_token {
+	enum ddl_type type;
+	const char *start;
+	size_t len;
+};
+
+static const char *ddl_skip_blank(const char *p)
+{
+	for (;;) {
+		if (isspace((unsigned char)*p)) {
+			p++;
+		} else if (!strncmp(p, "--", 2)) {
+			p += strcspn(p, "\n");
+		} else if (!strncmp(p, "/*", 2)) {
+			const char *end = strstr(p + 2, "*/");
+			p = end ? end + 2 : p + strlen(p);
+		} else {
+			return p;
+		}
+	}
+}
+
+static struct ddl_token ddl_token(const char **p)
+{
+	struct ddl_token t = {.start = ddl_skip_blank(*p)};
+	const char *s = t.start;
+	if (!*s) {
+		t.type = DDL_END;
+	} else if (strchr("'\"`[", *s)) {
+		char close = *s == '[' ? ']' : *s;
+		t.type = DDL_QUOTED;
+		for (s++; *s; s++) {
+			if (*s != close)
+				continue;
+			if (close == ']' || s[1] != close)
+				break;
+			s++;
+		}
+		if (*s)
+			s++;
+	} else if (isalnum((unsigned char)*s) || *s == '_' || (unsigned char)*s >= 0x80) {
+		t.type = DDL_WORD;
+		while (isalnum((unsigned char)*s) || *s == '_' || *s == '$' || (unsigned char)*s >= 0x80)
+			s++;
+	} else {
+		t.type = DDL_PUNCT;
+		s++;
+	}
+	t.len = (size_t)(s - t.start);
+	*p = s;
+	return t;
+}
+
+static bool ddl_is_word(const struct ddl_token *t, const char *word)
+{
+	return t->type == DDL_WORD && strlen(word) == t->len && !strncasecmp(t->start, word, t->len);
+}
+
+static bool ddl_is_punct(const struct ddl_token *t, char c)
+{
+	return t->type == DDL_PUNCT && *t->start == c;
+}
+
+/* Whether the token, with its quotes taken off, is this name; SQLite compares names without regard to ASCII case. */
+static bool ddl_is_name(const struct ddl_token *t, const char *name)
+{
+	if (t->type == DDL_WORD)
+		return ddl_is_word(t, name);
+	if (t->type != DDL_QUOTED || t->len < 2)
+		return false;
+	char close = *t->start == '[' ? ']' : *t->start;
+	size_t n = 0;
+	for (size_t i = 1; i + 1 < t->len; i++) {
+		if (tolower((unsigned char)t->start[i]) != tolower((unsigned char)name[n]))
+			return false;
+		n++;
+		if (t->start[i] == close && close != ']')
+			i++;
+	}
+	return name[n] == '\0';
+}
+
+bool sqlite_ddl_has_word(const char *sql, const char *word)
+{
+	for (struct ddl_token t = ddl_token(&sql); t.type != DDL_END; t = ddl_token(&sql))
+		if (ddl_is_word(&t, word))
+			return true;
+	return false;
+}
+
+void sqlite_quote(struct strbuf *sql, const char *name)
+{
+	strbuf_addch(sql, '"');
+	for (const char *s = name; *s; s++) {
+		if (*s == '"')
+			strbuf_addch(sql, '"');
+		strbuf_addch(sql, *s);
+	}
+	strbuf_addch(sql, '"');
+}
+
+enum sqlite_ddl_kind sqlite_ddl_next(const char **script, const char **ret_start, size_t *ret_len)
+{
+	enum sqlite_ddl_kind kind = SQLITE_DDL_OTHER;
+	const char *p = *script;
+	struct ddl_token first = ddl_token(&p);
+	while (ddl_is_punct(&first, ';'))
+		first = ddl_token(&p);
+	*ret_start = first.start;
+	*ret_len = 0;
+	if (first.type == DDL_END) {
+		*script = first.start;
+		return SQLITE_DDL_END;
+	}
+	bool trigger = false;
+	const char *after_first = p;
+	struct ddl_token t = ddl_token(&p);
+	if (ddl_is_word(&first, "create")) {
+		trigger = ddl_is_word(&t, "trigger");
+		if (ddl_is_word(&t, "table"))
+			kind = SQLITE_DDL_TABLE;
+		else if (trigger || ddl_is_word(&t, "index") || ddl_is_word(&t, "unique") || ddl_is_word(&t, "view"))
+			kind = SQLITE_DDL_LATER;
+	} else if (ddl_is_word(&first, "pragma") &&
+		   (ddl_is_word(&t, "user_version") || ddl_is_word(&t, "application_id"))) {
+		kind = SQLITE_DDL_PRAGMA;
+	}
+	/* A trigger's body holds statements: it ends with "; END ;", as in sqlite3_complete(). */
+	int tail = 0;
+	p = after_first;
+	for (;;) {
+		t = ddl_token(&p);
+		if (t.type == DDL_END)
+			break;
+		if (ddl_is_punct(&t, ';')) {
+			if (!trigger || tail == 2)
+				break;
+			tail = 1;
+		} else {
+			tail = tail == 1 && ddl_is_word(&t, "end") ? 2 : 0;
+		}
+	}
+	*ret_len = (size_t)(t.start - first.start);
+	*script = p;
+	return kind;
+}
+
+char *sqlite_ddl_generated(const char *create_table, const char *column)
+{
+	const char *p = create_table;
+	struct ddl_token t = ddl_token(&p);
+	while (t.type != DDL_END && !ddl_is_punct(&t, '('))
+		t = ddl_token(&p);
+	unsigned depth = 1;
+	bool begins = true, here = false, as = false;
+	for (t = ddl_token(&p); t.type != DDL_END && depth; t = ddl_token(&p)) {
+		if (begins)
+			here = ddl_is_name(&t, column);
+		if (ddl_is_punct(&t, '(')) {
+			if (here && as && depth == 1) {
+				const char *start = p;
+				for (depth = 1; depth;) {
+					t = ddl_token(&p);
+					if (t.type == DDL_END)
+						return NULL;
+					depth += ddl_is_punct(&t, '(') ? 1u : 0u;
+					depth -= ddl_is_punct(&t, ')') ? 1u : 0u;
+				}
+				return xmemdup0(start, (size_t)(t.start - start));
+			}
+			depth++;
+		} else if (ddl_is_punct(&t, ')')) {
+			depth--;
+		}
+		as = depth == 1 && !begins && ddl_is_word(&t, "as");
+		begins = depth == 1 && ddl_is_punct(&t, ',');
+	}
+	return NULL;
+}

@@ -1,0 +1,413 @@
+/*
+ * fs/restore/edit.c - see edit.h. Owns the files that are being written into now/.
+ */
+#include "fs/restore/edit.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+
+#define NOW_FILES 1024
+#define NOW_FILE_MAX (64u << 20)
+
+struct put {
+	struct put *next;
+	uint64_t id;
+	uint64_t row; /* inode of the row it was opened by; 0: made by now_create */
+	uint64_t dir;
+	size_t source;
+	char *table;
+	char *name;
+	mode_t mode;
+	int64_t mtime_ns;
+	unsigned opens;
+	bool listed;
+	pthread_mutex_t mutex; /* the rest */
+	struct strbuf data;
+	bool touched; /* data differs from what was put last */
+	bool was_put;
+	int result;
+};
+
+struct now {
+	struct engine *engine;
+	struct tree *tree;
+	pthread_mutex_t mutex;
+	struct put *puts;
+	size_t n;
+	uint64_t last_id;
+};
+
+static void put_free(struct put *p)
+{
+	free(p->table);
+	free(p->name);
+	strbuf_done(&p->data);
+	(void)pthread_mutex_destroy(&p->mutex);
+	free(p);
+}
+
+/* A name that a row may have, as opposed to a temporary one. */
+static bool now_is_row_name(const char *name)
+{
+	size_t len = strlen(name);
+	return len >= 5 && strcmp(name + len - 5, ".json") == 0 && (*name != '.' || len == 5);
+}
+
+static void now_fill(struct put *p, struct tree_node *ret)
+{
+	MUTEX_GUARD(&p->mutex);
+	*ret = (struct tree_node){.ino = ino_of(INO_PUT, p->id),
+				  .mode = S_IFREG | p->mode,
+				  .nlink = 1,
+				  .uid = getuid(),
+				  .gid = getgid(),
+				  .size = p->data.len,
+				  .atime_ns = p->mtime_ns,
+				  .mtime_ns = p->mtime_ns,
+				  .ctime_ns = p->mtime_ns};
+}
+
+static struct put *now_by_id(struct now *n, uint64_t id)
+{
+	struct put *p = n->puts;
+	while (p && p->id != id)
+		p = p->next;
+	return p;
+}
+
+static struct put *now_by_name(struct now *n, uint64_t dir, const char *name)
+{
+	struct put *p = n->puts;
+	while (p && (p->row || p->dir != dir || strcmp(p->name, name) != 0))
+		p = p->next;
+	return p;
+}
+
+static bool now_overlay_lookup(void *arg, uint64_t dir, const char *name, struct tree_node *ret)
+{
+	struct now *n = arg;
+	MUTEX_GUARD(&n->mutex);
+	struct put *p = now_by_name(n, dir, name);
+	if (p)
+		now_fill(p, ret);
+	return p != NULL;
+}
+
+static bool now_overlay_getattr(void *arg, uint64_t id, struct tree_node *ret)
+{
+	struct now *n = arg;
+	MUTEX_GUARD(&n->mutex);
+	struct put *p = now_by_id(n, id);
+	if (p)
+		now_fill(p, ret);
+	return p != NULL;
+}
+
+struct now *now_new(struct engine *g, struct tree *t)
+{
+	struct now *n = xcalloc(1, sizeof *n);
+	n->engine = g;
+	n->tree = t;
+	(void)pthread_mutex_init(&n->mutex, NULL);
+	tree_set_overlay(
+	    t, &(struct tree_overlay){.arg = n, .lookup = now_overlay_lookup, .getattr = now_overlay_getattr});
+	return n;
+}
+
+void now_free(struct now *n)
+{
+	if (!n)
+		return;
+	while (n->puts) {
+		struct put *p = n->puts;
+		n->puts = p->next;
+		put_free(p);
+	}
+	(void)pthread_mutex_destroy(&n->mutex);
+	free(n);
+}
+
+/* Takes p out of the list; it is freed when nobody has it open. Under now.mutex. */
+static void now_unlist(struct now *n, struct put *p)
+{
+	for (struct put **at = &n->puts; *at; at = &(*at)->next) {
+		if (*at == p) {
+			*at = p->next;
+			n->n--;
+			break;
+		}
+	}
+	p->listed = false;
+	if (!p->opens)
+		put_free(p);
+}
+
+static int now_allowed(struct now *n, int source, struct err *e)
+{
+	if (source < 0)
+		return -ENOENT;
+	const struct source_config *c = engine_source(n->engine, (size_t)source);
+	if (c->restore != RESTORE_REPLACE)
+		return err_set(e, EPERM, "%s: rows can be written with restore = replace only (it is %s)", c->name,
+			       restore_policy_name(c->restore));
+	return 0;
+}
+
+static int now_add(struct now *n, struct put *p, struct err *e)
+{
+	MUTEX_GUARD(&n->mutex);
+	if (n->n >= NOW_FILES) {
+		put_free(p);
+		return err_set(e, ENOSPC, "too many files are being written into now/");
+	}
+	if (!p->row && now_by_name(n, p->dir, p->name)) {
+		put_free(p);
+		return -EEXIST;
+	}
+	p->id = ++n->last_id;
+	p->opens = 1;
+	p->listed = true;
+	p->next = n->puts;
+	n->puts = p;
+	n->n++;
+	return 0;
+}
+
+static struct put *now_make(size_t source, const char *table, const char *name)
+{
+	struct put *p = xcalloc(1, sizeof *p);
+	struct timespec t;
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	(void)pthread_mutex_init(&p->mutex, NULL);
+	p->source = source;
+	p->table = xstrdup(table);
+	p->name = xstrdup(name);
+	p->mode = 0600;
+	p->mtime_ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+	return p;
+}
+
+int now_create(struct now *n, uint64_t dir, const char *name, mode_t mode, struct put **ret, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf table = {0};
+	int source = tree_source_of(n->tree, dir);
+	int r = now_allowed(n, source, e);
+	if (r == 0)
+		r = tree_now_table(n->tree, dir, &table, e);
+	if (r < 0)
+		return r;
+	struct put *p = now_make((size_t)source, strbuf_str(&table), name);
+	p->dir = dir;
+	p->mode = mode & 0777;
+	r = now_add(n, p, e);
+	if (r == 0)
+		*ret = p;
+	return r;
+}
+
+int now_open(struct now *n, uint64_t ino, bool truncate, struct put **ret, struct err *e)
+{
+	struct ino i;
+	if (!ino_decode(ino, &i))
+		return -ENOENT;
+	if (i.kind == INO_PUT) {
+		MUTEX_GUARD(&n->mutex);
+		struct put *p = now_by_id(n, i.id);
+		if (!p)
+			return -ENOENT;
+		p->opens++;
+		if (truncate) {
+			MUTEX_GUARD(&p->mutex);
+			strbuf_clear(&p->data);
+			p->touched = true;
+		}
+		*ret = p;
+		return 0;
+	}
+	if (i.kind != INO_NOW_ROW)
+		return -EROFS;
+	_cleanup_strbuf_ struct strbuf table = {0}, name = {0}, text = {0};
+	int source = tree_source_of(n->tree, ino);
+	int r = now_allowed(n, source, e);
+	if (r == 0)
+		r = tree_row_text(n->tree, ino, &table, &name, truncate ? NULL : &text, e);
+	if (r < 0)
+		return r;
+	struct put *p = now_make((size_t)source, strbuf_str(&table), strbuf_str(&name));
+	p->row = ino;
+	p->data = text;
+	text = (struct strbuf){0};
+	r = now_add(n, p, e);
+	if (r == 0)
+		*ret = p;
+	return r;
+}
+
+void now_release(struct now *n, struct put *p)
+{
+	MUTEX_GUARD(&n->mutex);
+	if (--p->opens)
+		return;
+	if (!p->listed)
+		put_free(p);
+	else if (p->row || now_is_row_name(p->name))
+		now_unlist(n, p); /* from now on the database has it, or nobody */
+}
+
+uint64_t put_ino(const struct put *p)
+{
+	return p->row ? 0 : ino_of(INO_PUT, p->id);
+}
+
+int put_read(struct put *p, uint64_t offset, size_t n, struct strbuf *out)
+{
+	MUTEX_GUARD(&p->mutex);
+	if (offset >= p->data.len)
+		return 0;
+	if (n > p->data.len - offset)
+		n = (size_t)(p->data.len - offset);
+	strbuf_add(out, p->data.data + offset, n);
+	return 0;
+}
+
+static void put_resize(struct put *p, size_t size)
+{
+	if (size > p->data.len) {
+		size_t extra = size - p->data.len;
+		strbuf_reserve(&p->data, extra);
+		memset(p->data.data + p->data.len, 0, extra);
+	}
+	p->data.len = size;
+	if (p->data.data)
+		p->data.data[size] = '\0';
+}
+
+int put_write(struct put *p, uint64_t offset, const void *data, size_t n)
+{
+	if (offset > NOW_FILE_MAX || n > NOW_FILE_MAX - offset)
+		return -EFBIG;
+	MUTEX_GUARD(&p->mutex);
+	if (p->data.len < offset + n)
+		put_resize(p, (size_t)offset + n);
+	memcpy(p->data.data + offset, data, n);
+	p->touched = true;
+	return 0;
+}
+
+int put_truncate(struct put *p, uint64_t size)
+{
+	if (size > NOW_FILE_MAX)
+		return -EFBIG;
+	MUTEX_GUARD(&p->mutex);
+	put_resize(p, (size_t)size);
+	p->touched = true;
+	return 0;
+}
+
+/* A shell closes its own descriptor of a new file before the command writes: nothing written, nothing put. */
+bool put_is_due(struct put *p)
+{
+	MUTEX_GUARD(&p->mutex);
+	return now_is_row_name(p->name) && (p->touched ? p->data.len > 0 : p->was_put && p->result < 0);
+}
+
+static int now_put(struct now *n, struct put *p, const char *name, const struct requester *who, struct waiter *w,
+		   struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf text = {0};
+	{
+		MUTEX_GUARD(&p->mutex);
+		if (!p->touched && p->was_put)
+			return p->result < 0 ? err_sys(e, -p->result, "%s", name) : 0;
+		strbuf_add(&text, strbuf_str(&p->data), p->data.len);
+		p->touched = false;
+	}
+	int r = engine_put_row(n->engine, p->source, p->table, name, strbuf_str(&text), text.len, who, w, e);
+	MUTEX_GUARD(&p->mutex);
+	p->was_put = true;
+	p->result = r;
+	return r;
+}
+
+int now_flush(struct now *n, struct put *p, const struct requester *who, struct waiter *w, struct err *e)
+{
+	_cleanup_free_ char *name = NULL;
+	{
+		MUTEX_GUARD(&p->mutex);
+		name = xstrdup(p->name);
+	}
+	return now_put(n, p, name, who, w, e);
+}
+
+int now_rename(struct now *n, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name,
+	       const struct requester *who, struct waiter *w, struct err *e)
+{
+	struct put *p;
+	{
+		MUTEX_GUARD(&n->mutex);
+		p = now_by_name(n, dir, name);
+		if (!p)
+			return -ENOENT;
+		if (dir != new_dir)
+			return -EXDEV;
+		p->opens++;
+	}
+	int r = 0;
+	if (now_is_row_name(new_name)) {
+		r = now_put(n, p, new_name, who, w, e);
+		MUTEX_GUARD(&n->mutex);
+		p->opens--;
+		if (r == 0 && p->listed)
+			now_unlist(n, p);
+		else if (!p->listed && !p->opens)
+			put_free(p);
+		return r;
+	}
+	MUTEX_GUARD(&n->mutex);
+	struct put *old = now_by_name(n, dir, new_name);
+	if (old && old != p)
+		now_unlist(n, old);
+	{
+		MUTEX_GUARD(&p->mutex);
+		free(p->name);
+		p->name = xstrdup(new_name);
+	}
+	p->opens--;
+	if (!p->listed && !p->opens)
+		put_free(p);
+	return 0;
+}
+
+int now_unlink(struct now *n, uint64_t dir, const char *name)
+{
+	MUTEX_GUARD(&n->mutex);
+	struct put *p = now_by_name(n, dir, name);
+	if (!p)
+		return -ENOENT;
+	now_unlist(n, p);
+	return 0;
+}
+
+int now_setattr(struct now *n, uint64_t ino, bool set_size, uint64_t size, struct tree_node *ret)
+{
+	struct ino i;
+	if (!ino_decode(ino, &i) || i.kind != INO_PUT)
+		return -EROFS;
+	MUTEX_GUARD(&n->mutex);
+	struct put *p = now_by_id(n, i.id);
+	if (!p)
+		return -ENOENT;
+	int r = set_size ? put_truncate(p, size) : 0;
+	if (r == 0)
+		now_fill(p, ret);
+	return r;
+}
+
+bool now_row_is_open(struct now *n, uint64_t ino)
+{
+	MUTEX_GUARD(&n->mutex);
+	struct put *p = n->puts;
+	while (p && p->row != ino)
+		p = p->next;
+	return p != NULL;
+}

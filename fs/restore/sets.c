@@ -1,0 +1,752 @@
+/*
+ * fs/restore/sets.c - see sets.h.
+ *
+ * Deciding costs little for 448,000 files: a look at the whole set (backup_look) is made when its manifest arrives,
+ * then again only when the number of files says that nothing can be missing any more (staged_set.need). A backup that
+ * lacks files is never restored, but the copier should hear of it. Three things tell that the copier is done: all files
+ * of an archive are there (one is too short); it has filled the last table while an earlier one stayed short (copiers
+ * finish a directory before the next: restores_filled); the process that brought the last file sets the times of the
+ * top directory (cp -a, tar do so last, and tell of errors). Then the engine is asked, which refuses and names what
+ * differs.
+ */
+#include "fs/restore/sets.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "fs/restore/sql_file.h"
+#include "snapshot/openmetadata/entity.h"
+#include "snapshot/openmetadata/names.h"
+#include "snapshot/row/manifest.h"
+
+#define RESTORES_REPORT_MAX (1u << 20)
+
+/* What is known of a set of row files while it is being copied in. */
+struct restores_track {
+	struct restores_track *next;
+	int64_t top;
+	pid_t pid;  /* who brought the last file */
+	bool dated; /* a file was given a time, other than the one that means unfinished */
+	bool known; /* manifest is */
+	struct manifest manifest;
+	int64_t tables;    /* node of tables/; 0: not seen yet */
+	int64_t dir;       /* table that a file arrived in last */
+	uint64_t expected; /* its files */
+	uint64_t at_least; /* arrivals since, and what was there before */
+};
+
+struct restores {
+	struct engine *engine;
+	struct tree *tree;
+	struct staging *staging;
+	pthread_mutex_t mutex;
+	struct restores_track *tracks;
+};
+
+struct restores *restores_new(struct engine *g, struct tree *t, struct staging *s)
+{
+	struct restores *r = xcalloc(1, sizeof *r);
+	r->engine = g;
+	r->tree = t;
+	r->staging = s;
+	(void)pthread_mutex_init(&r->mutex, NULL);
+	return r;
+}
+
+static void restores_drop_track(struct restores *r, int64_t top)
+{
+	for (struct restores_track **at = &r->tracks; *at; at = &(*at)->next) {
+		if ((*at)->top == top) {
+			struct restores_track *k = *at;
+			*at = k->next;
+			if (k->known)
+				manifest_done(&k->manifest);
+			free(k);
+			return;
+		}
+	}
+}
+
+void restores_free(struct restores *r)
+{
+	if (!r)
+		return;
+	while (r->tracks)
+		restores_drop_track(r, r->tracks->top);
+	(void)pthread_mutex_destroy(&r->mutex);
+	free(r);
+}
+
+/* ---- a set as a backup_tree ---- */
+
+struct staged_tree {
+	struct backup_tree tree;
+	struct staging *staging;
+	int64_t top;
+	char *dir_path; /* the directory that was resolved last */
+	int64_t dir;
+};
+
+static int staged_walk(struct staged_tree *t, const char *path, size_t len, int64_t *ret)
+{
+	struct staged_node n;
+	int64_t at = t->top;
+	while (len) {
+		const char *slash = memchr(path, '/', len);
+		size_t part = slash ? (size_t)(slash - path) : len;
+		if (part > STAGING_NAME_MAX)
+			return -ENAMETOOLONG;
+		if (part) {
+			char name[STAGING_NAME_MAX + 1];
+			memcpy(name, path, part);
+			name[part] = '\0';
+			int r = staging_lookup(t->staging, at, name, &n);
+			if (r < 0)
+				return r;
+			if (!S_ISDIR(n.mode))
+				return -ENOTDIR;
+			at = n.id;
+		}
+		len -= part;
+		path += part;
+		if (slash) {
+			path++;
+			len--;
+		}
+	}
+	*ret = at;
+	return 0;
+}
+
+static int staged_find(struct staged_tree *t, const char *path, struct staged_node *ret)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) : 0;
+	if (!t->dir_path || strlen(t->dir_path) != len || memcmp(t->dir_path, path, len) != 0) {
+		int64_t dir;
+		int r = staged_walk(t, path, len, &dir);
+		if (r < 0)
+			return r;
+		free(t->dir_path);
+		t->dir_path = xmemdup0(path, len);
+		t->dir = dir;
+	}
+	return staging_lookup(t->staging, t->dir, slash ? slash + 1 : path, ret);
+}
+
+static int staged_file(struct staged_tree *t, const char *path, struct staged_node *ret, struct err *e)
+{
+	int r = staged_find(t, path, ret);
+	if (r == 0 && S_ISDIR(ret->mode))
+		r = -EISDIR;
+	else if (r == 0 && (!S_ISREG(ret->mode) || ret->generated))
+		r = -ENOENT;
+	return r < 0 ? err_sys(e, -r, "%s", path) : 0;
+}
+
+static int staged_list(struct backup_tree *tree, const char *path,
+		       int (*each)(void *arg, const char *name, bool is_dir), void *arg, struct err *e)
+{
+	struct staged_tree *t = (struct staged_tree *)tree;
+	int64_t dir, after = 0;
+	size_t n, cap = 256;
+
+	int r = staged_walk(t, path, strlen(path), &dir);
+	if (r < 0)
+		return err_sys(e, -r, "%s", path);
+	_cleanup_free_ struct staged_entry *batch = xcalloc(cap, sizeof *batch);
+	do {
+		r = staging_list(t->staging, dir, after, batch, cap, &n);
+		if (r < 0)
+			return err_sys(e, -r, "%s", path);
+		for (size_t k = 0; k < n; k++) {
+			after = batch[k].node.id;
+			if (batch[k].node.generated ||
+			    (dir == t->top && strcmp(batch[k].name, RESTORES_APPLY_NAME) == 0))
+				continue;
+			if (!S_ISDIR(batch[k].node.mode) && !S_ISREG(batch[k].node.mode))
+				continue;
+			r = each(arg, batch[k].name, S_ISDIR(batch[k].node.mode));
+			if (r)
+				return r;
+		}
+	} while (n == cap);
+	return 0;
+}
+
+static int staged_read(struct backup_tree *tree, const char *path, uint64_t offset, void *buf, size_t n, size_t *ret_n,
+		       struct err *e)
+{
+	struct staged_tree *t = (struct staged_tree *)tree;
+	struct staged_node node;
+	int r = staged_file(t, path, &node, e);
+	if (r < 0)
+		return r;
+	r = staging_read(t->staging, node.id, offset, buf, n, ret_n);
+	return r < 0 ? err_sys(e, -r, "%s", path) : 0;
+}
+
+static int staged_slurp(struct backup_tree *tree, const char *path, struct strbuf *out, struct err *e)
+{
+	struct staged_tree *t = (struct staged_tree *)tree;
+	struct staged_node node;
+	strbuf_clear(out);
+	int r = staged_file(t, path, &node, e);
+	for (size_t n = 1; r == 0 && n && out->len < node.size;) {
+		size_t want = node.size - out->len < STAGING_CHUNK ? (size_t)(node.size - out->len) : STAGING_CHUNK;
+		strbuf_reserve(out, want);
+		r = staging_read(t->staging, node.id, out->len, out->data + out->len, want, &n);
+		if (r < 0)
+			return err_sys(e, -r, "%s", path);
+		out->len += n;
+		out->data[out->len] = '\0';
+	}
+	return r;
+}
+
+static int staged_size(struct backup_tree *tree, const char *path, uint64_t *ret, struct err *e)
+{
+	struct staged_node node;
+	int r = staged_file((struct staged_tree *)tree, path, &node, e);
+	if (r == 0)
+		*ret = node.size;
+	return r;
+}
+
+static void staged_close(struct backup_tree *tree)
+{
+	struct staged_tree *t = (struct staged_tree *)tree;
+	free(t->dir_path);
+	free(t);
+}
+
+static struct backup_tree *staged_open(struct restores *r, int64_t top)
+{
+	struct staged_tree *t = xcalloc(1, sizeof *t);
+	t->tree = (struct backup_tree){.list = staged_list,
+				       .slurp = staged_slurp,
+				       .read = staged_read,
+				       .size = staged_size,
+				       .close = staged_close};
+	t->staging = r->staging;
+	t->top = top;
+	return &t->tree;
+}
+
+/* ---- the cheap questions ---- */
+
+static bool restores_is_manifest(const char *name)
+{
+	return strcmp(name, "MANIFEST.json") == 0 || strcmp(name, ".table.json") == 0;
+}
+
+static struct restores_track *restores_track_of(struct restores *r, int64_t top)
+{
+	struct restores_track *k = r->tracks;
+	while (k && k->top != top)
+		k = k->next;
+	if (!k) {
+		k = xcalloc(1, sizeof *k);
+		k->top = top;
+		k->next = r->tracks;
+		r->tracks = k;
+	}
+	return k;
+}
+
+static int restores_load_manifest(struct restores *r, int64_t top, struct manifest *ret)
+{
+	_cleanup_(cleanup_backup) struct backup_tree *t = staged_open(r, top);
+	_cleanup_strbuf_ struct strbuf text = {0};
+	int k = t->slurp(t, "MANIFEST.json", &text, NULL);
+	return k < 0 ? k : manifest_parse(ret, strbuf_str(&text), text.len, NULL);
+}
+
+static const struct manifest_table *restores_find_table(const struct manifest *m, const char *table)
+{
+	for (size_t k = 0; k < m->n_tables; k++)
+		if (strcmp(m->tables[k].name, table) == 0)
+			return &m->tables[k];
+	return NULL;
+}
+
+/* True when file n, just arrived in a directory of row files, is the one that fills it. Estimates from above, so that
+ * the exact count is only asked for when it matters. */
+static bool restores_filled(struct restores *r, const struct staged_node *n)
+{
+	struct staged_node dir;
+	MUTEX_GUARD(&r->mutex);
+	struct restores_track *k = restores_track_of(r, n->top);
+	if (n->parent == k->dir) {
+		if (!k->expected || ++k->at_least < k->expected)
+			return false;
+	} else {
+		if (n->parent == n->top || staging_get(r->staging, n->parent, &dir) < 0 || dir.parent == k->top)
+			return false;
+		if (!k->known) {
+			if (restores_load_manifest(r, n->top, &k->manifest) < 0)
+				return false;
+			k->known = true;
+		}
+		char name[STAGING_NAME_MAX + 1];
+		_cleanup_strbuf_ struct strbuf table = {0};
+		k->dir = n->parent;
+		k->tables = dir.parent;
+		k->expected = 0;
+		if (staging_name(r->staging, dir.id, name) == 0 && table_of_file_name(name, &table) == 0) {
+			const struct manifest_table *t = restores_find_table(&k->manifest, strbuf_str(&table));
+			k->expected = t ? t->rows + 1 : 0;
+		}
+		if (!k->expected)
+			return false;
+	}
+	if (staging_count(r->staging, n->parent, &k->at_least) < 0)
+		return false;
+	return k->at_least >= k->expected;
+}
+
+int64_t restores_due(struct restores *r, const struct staged_node *n, const char *name, pid_t pid)
+{
+	struct staged_set set;
+	if (!n->top || staging_set(r->staging, n->top, &set) < 0)
+		return 0;
+	bool manifest = n->parent == n->top && restores_is_manifest(name);
+	{
+		MUTEX_GUARD(&r->mutex);
+		if (manifest)
+			restores_drop_track(r, n->top);
+		restores_track_of(r, n->top)->pid = pid;
+	}
+	if (set.state != STAGED_OPEN || set.running)
+		return 0;
+	if (n->top == n->id && S_ISREG(n->mode))
+		return n->size && set.dirty == 0 ? n->top : 0;
+	/* A shell closes its own descriptor of `> x.json` before the command has written: an empty file is no row. */
+	size_t len = strlen(name);
+	if (S_ISREG(n->mode) && n->size == 0 && len > 5 && strcmp(name + len - 5, ".json") == 0)
+		return 0;
+	bool filled = S_ISREG(n->mode) && !manifest && restores_filled(r, n);
+	if (manifest || (filled && set.dirty == 0) || S_ISDIR(n->mode))
+		return n->top;
+	return set.need != UINT64_MAX && set.files >= set.need && set.dirty == 0 ? n->top : 0;
+}
+
+int64_t restores_ended(struct restores *r, const struct staged_node *n, pid_t pid)
+{
+	struct staged_set set;
+	if (n->top != n->id || staging_set(r->staging, n->top, &set) < 0)
+		return 0;
+	if (set.state != STAGED_OPEN || set.running || pid <= 0)
+		return 0;
+	/* Only who has brought the last file is at its end: rsync sets times at its start and in between, too, by
+	 * another process than the one that writes. */
+	MUTEX_GUARD(&r->mutex);
+	return restores_track_of(r, n->top)->pid == pid ? n->top : 0;
+}
+
+/* ---- running ---- */
+
+int restores_text_name(struct staging *s, int64_t top, const char *text, int64_t *ret_dir,
+		       char name[STAGING_NAME_MAX + 1])
+{
+	struct staged_node n;
+	char file[STAGING_NAME_MAX + 1];
+	int k = staging_get(s, top, &n);
+	if (k == 0 && S_ISREG(n.mode))
+		k = staging_name(s, top, file);
+	if (k < 0)
+		return k;
+	*ret_dir = S_ISREG(n.mode) ? n.parent : top;
+	int len = S_ISREG(n.mode) ? snprintf(name, STAGING_NAME_MAX + 1, "%s.%s", file, text)
+				  : snprintf(name, STAGING_NAME_MAX + 1, "%s", text);
+	return len > STAGING_NAME_MAX ? -ENAMETOOLONG : 0;
+}
+
+int64_t restores_applied_by(struct restores *r, int64_t dir, const char *name)
+{
+	static const char ending[] = "." RESTORES_APPLY_NAME;
+	struct staged_node n;
+	if (dir > 0)
+		return !strcmp(name, RESTORES_APPLY_NAME) && staging_get(r->staging, dir, &n) == 0 && n.top == dir ? dir
+														   : 0;
+	size_t len = strlen(name), tail = sizeof ending - 1;
+	if (len <= tail || len > STAGING_NAME_MAX || strcmp(name + len - tail, ending) != 0)
+		return 0;
+	_cleanup_free_ char *file = xmemdup0(name, len - tail);
+	return staging_lookup(r->staging, dir, file, &n) == 0 && S_ISREG(n.mode) && n.top == n.id ? n.id : 0;
+}
+
+static void restores_write_text(struct restores *r, int64_t top, const char *text_name, const struct strbuf *text)
+{
+	int64_t dir = 0;
+	char name[STAGING_NAME_MAX + 1] = "";
+	int k = restores_text_name(r->staging, top, text_name, &dir, name);
+	if (k == 0)
+		k = staging_put_text(r->staging, dir, name, text ? strbuf_str(text) : NULL, text ? text->len : 0);
+	if (k < 0)
+		log_error("restore/: %s cannot be written: %s", text_name, strerror(-k));
+}
+
+static bool restores_is_sql(struct restores *r, int64_t top)
+{
+	struct staged_node n;
+	return staging_get(r->staging, top, &n) == 0 && S_ISREG(n.mode);
+}
+
+/* The report's lines that the error itself does not say. */
+static void restores_add_report(struct strbuf *text, const struct strbuf *report, const struct err *e)
+{
+	const char *line = report->data,
+		   *end = line + (report->len < RESTORES_REPORT_MAX ? report->len : RESTORES_REPORT_MAX);
+	bool first = true;
+	while (line < end) {
+		const char *next = memchr(line, '\n', (size_t)(end - line));
+		size_t n = (size_t)((next ? next : end) - line);
+		if (n && !memmem(e->msg, strlen(e->msg), line, n)) {
+			strbuf_adds(text, first ? "\n" : "");
+			strbuf_add(text, line, n);
+			strbuf_addch(text, '\n');
+			first = false;
+		}
+		line += n + 1;
+	}
+}
+
+static void restores_write_error(struct restores *r, int64_t top, const char *label, const struct err *e,
+				 const struct strbuf *report)
+{
+	_cleanup_strbuf_ struct strbuf text = {0};
+	strbuf_addf(&text, "%s was not restored: %s\n", label, strerror(e->code));
+	if (*e->msg)
+		strbuf_addf(&text, "%s\n", e->msg);
+	if (report && report->len)
+		restores_add_report(&text, report, e);
+	strbuf_addf(&text, "\nWhen the cause is gone: touch %s%c" RESTORES_APPLY_NAME ", or copy it in again.\n", label,
+		    restores_is_sql(r, top) ? '.' : '/');
+	restores_write_text(r, top, "ERROR.txt", &text);
+}
+
+static int restores_apply(struct restores *r, int64_t top, size_t source, const char *label, bool plan_only,
+			  const struct requester *who, struct waiter *w, struct err *e)
+{
+	bool is_sql = restores_is_sql(r, top);
+	_cleanup_(cleanup_backup) struct backup_tree *tree = is_sql ? NULL : staged_open(r, top);
+	struct restore_sql file = {r->staging, top};
+	_cleanup_strbuf_ struct strbuf report = {0};
+	const struct source_config *c = engine_source(r->engine, source);
+	struct sql_file sql = {.source = {restore_sql_read, &file}, .mysql = !strcmp(c->params.engine, "mysql")};
+	struct restore_plan plan = {0};
+	struct restore_request rq = {
+	    .backup = tree,
+	    .sql = is_sql ? &sql : NULL,
+	    .label = label,
+	    .dry_run = plan_only,
+	    .force = c->restore_force,
+	    .policy = c->restore,
+	};
+	int k = engine_restore(r->engine, source, &rq, who, w, &plan, &report, e);
+	if (plan.n || k == 0) {
+		_cleanup_strbuf_ struct strbuf text = {0};
+		restore_plan_text(&plan, &text);
+		if (plan_only && k == 0)
+			strbuf_addf(&text, "\nNothing was changed yet. To do it: touch %s%c" RESTORES_APPLY_NAME "\n",
+				    label, is_sql ? '.' : '/');
+		if (k == 0 && report.len) {
+			strbuf_addch(&text, '\n');
+			strbuf_add(&text, report.data, report.len);
+		}
+		restores_write_text(r, top, "PLAN.txt", &text);
+	}
+	restore_plan_done(&plan);
+	if (k < 0)
+		restores_write_error(r, top, label, e, &report);
+	else
+		restores_write_text(r, top, "ERROR.txt", NULL);
+	return k;
+}
+
+/* All tables have rows here (those that have any at all), so the copier has been everywhere; at least one is short. */
+static bool restores_all_begun(struct restores *r, int64_t top)
+{
+	_cleanup_(cleanup_backup) struct backup_tree *tree = staged_open(r, top);
+	struct staged_tree *t = (struct staged_tree *)tree;
+	struct manifest m;
+	struct staged_node n;
+	uint64_t files;
+	bool all = staging_lookup(r->staging, top, "schema.sql", &n) == 0;
+	int64_t tables;
+
+	if (!all || restores_load_manifest(r, top, &m) < 0)
+		return false;
+	all = staged_walk(t, "tables", 6, &tables) == 0;
+	for (size_t k = m.n_tables; all && k-- > 0;) { /* the last ones come last */
+		_cleanup_strbuf_ struct strbuf name = {0};
+		table_file_name(m.tables[k].name, &name);
+		all = staging_lookup(r->staging, tables, strbuf_str(&name), &n) == 0 && S_ISDIR(n.mode) &&
+		      staging_count(r->staging, n.id, &files) == 0 && files > (m.tables[k].rows > 0 ? 1 : 0);
+	}
+	manifest_done(&m);
+	return all;
+}
+
+static bool restores_has_manifest(struct restores *r, int64_t top)
+{
+	struct staged_node n;
+	return staging_lookup(r->staging, top, "MANIFEST.json", &n) == 0 ||
+	       staging_lookup(r->staging, top, ".table.json", &n) == 0;
+}
+
+void restores_dated(struct restores *r, const struct staged_node *n)
+{
+	if (n->parent >= 0 || !S_ISREG(n->mode)) /* not directly in restore/ */
+		return;
+	MUTEX_GUARD(&r->mutex);
+	restores_track_of(r, n->id)->dated = n->mtime_ns >= 1000000000;
+}
+
+int restores_named(struct restores *r, const struct staged_node *n, const char *from, const char *to)
+{
+	if (n->top != n->id || !S_ISREG(n->mode) || !restore_sql_is_rsync(from, to))
+		return 0;
+	{
+		MUTEX_GUARD(&r->mutex);
+		if (restores_track_of(r, n->id)->dated)
+			return 0;
+	}
+	_cleanup_strbuf_ struct strbuf text = {0};
+	strbuf_addf(&text,
+		    "restore/%s was not restored: rsync gave it its name without its time, as --partial does with a "
+		    "file that is cut.\n\nCopy it in again, with rsync -a. If it is whole: touch "
+		    "restore/%s." RESTORES_APPLY_NAME "\n",
+		    to, to);
+	restores_write_text(r, n->id, "ERROR.txt", &text);
+	return -EBADMSG;
+}
+
+/* A .sql file whose writer says that it is whole. */
+static int restores_look_sql(struct restores *r, int64_t top, size_t source, const char *label, enum restores_why why,
+			     const struct staged_set *set, const struct requester *who, struct waiter *w, struct err *e)
+{
+	struct staged_node n;
+	bool plan_only = engine_source(r->engine, source)->restore_confirm && why != RESTORES_APPLY;
+	int k = staging_get(r->staging, top, &n);
+	if (k == 0 && !restore_sql_has_end(r->staging, &n)) {
+		k = err_set(e, EBADMSG, "%s: its last line has no end: it is cut (copy it in again)", label);
+		restores_write_error(r, top, label, e, NULL);
+	} else if (k == 0) {
+		k = restores_apply(r, top, source, label, plan_only, who, w, e);
+	}
+	enum staged_state state = k < 0 ? STAGED_FAILED : plan_only ? STAGED_CONFIRM : STAGED_DONE;
+	int f = staging_set_finish(r->staging, top, set->changes, state, k < 0 ? -k : 0, 0);
+	return k < 0 ? k : plan_only ? f : 0;
+}
+
+void restores_left(struct restores *r, int64_t top)
+{
+	struct staged_set set;
+	struct staged_node n;
+	char name[STAGING_NAME_MAX + 1];
+	if (staging_get(r->staging, top, &n) < 0 || n.top != top || !n.size || staging_set(r->staging, top, &set) < 0 ||
+	    set.state != STAGED_OPEN || set.running || set.dirty || staging_name(r->staging, top, name) < 0)
+		return;
+	_cleanup_strbuf_ struct strbuf text = {0};
+	strbuf_addf(
+	    &text,
+	    "restore/%s was not restored: its writer ended, or left closing it to another program, so that it is "
+	    "not known whether it is whole.\n\nWhen it is: touch restore/%s." RESTORES_APPLY_NAME
+	    ". Else copy it in again.\n",
+	    name, name);
+	restores_write_text(r, top, "ERROR.txt", &text);
+}
+
+/* One look, with the set marked as running. */
+static int restores_look(struct restores *r, int64_t top, size_t source, const char *label, enum restores_why why,
+			 struct staged_set *set, const struct requester *who, struct waiter *w, struct err *e)
+{
+	struct backup_state state = {0};
+	bool confirm = engine_source(r->engine, source)->restore_confirm;
+	uint64_t need;
+
+	if (restores_is_sql(r, top))
+		return restores_look_sql(r, top, source, label, why, set, who, w, e);
+	int k;
+	{
+		_cleanup_(cleanup_backup) struct backup_tree *tree = staged_open(r, top);
+		k = backup_look(tree, &state, e);
+	}
+	if (k < 0) {
+		restores_write_error(r, top, label, e, NULL);
+		(void)staging_set_finish(r->staging, top, set->changes, STAGED_FAILED, -k, UINT64_MAX);
+		return k;
+	}
+	uint64_t missing = state.files_expected > state.files_found ? state.files_expected - state.files_found : 0;
+	bool go = state.complete || why == RESTORES_APPLY;
+	if (!go && state.kind == BACKUP_ARCHIVE)
+		go = missing == 0;
+	/* An archive's files come in any order, and SHA256SUMS is one that the manifest does not count: a restore
+	 * before it came would be followed by another one when it does. A copier that says it is at its end has none to
+	 * bring. */
+	struct staged_node sums;
+	if (go && state.kind == BACKUP_ARCHIVE && why == RESTORES_FILE)
+		go = staging_lookup(r->staging, top, "SHA256SUMS", &sums) == 0;
+	if (!go && state.kind == BACKUP_SNAPSHOT && missing)
+		go = (why == RESTORES_ENDED && missing * 2 <= state.files_expected) || restores_all_begun(r, top);
+	if (!go && state.kind == BACKUP_TABLE && why == RESTORES_ENDED)
+		go = state.files_found > 1;
+	if (!go) {
+		if (state.kind == BACKUP_NONE)
+			need = restores_has_manifest(r, top) ? set->files + 1 : UINT64_MAX;
+		else if (state.kind == BACKUP_SNAPSHOT && state.files_found <= 2)
+			need = set->files + 1; /* no table yet: it may still become an archive, with far fewer files */
+		else
+			need = set->files + (missing ? missing : 1);
+		if (why == RESTORES_ENDED && state.kind != BACKUP_NONE) {
+			(void)err_set(e, EBADMSG, "%s: incomplete: %llu of %llu files are there", label,
+				      (unsigned long long)state.files_found, (unsigned long long)state.files_expected);
+			restores_write_error(r, top, label, e, NULL);
+			engine_say_error(r->engine, source, "restore", e);
+			(void)staging_set_finish(r->staging, top, set->changes, STAGED_OPEN, 0, need);
+			return -EBADMSG;
+		}
+		return staging_set_finish(r->staging, top, set->changes, STAGED_OPEN, 0, need);
+	}
+	if (confirm && why != RESTORES_APPLY) {
+		k = restores_apply(r, top, source, label, true, who, w, e);
+		int f =
+		    staging_set_finish(r->staging, top, set->changes, k < 0 ? STAGED_FAILED : STAGED_CONFIRM, -k, 0);
+		return k < 0 ? k : f;
+	}
+	k = restores_apply(r, top, source, label, false, who, w, e);
+	(void)staging_set_finish(r->staging, top, set->changes, k < 0 ? STAGED_FAILED : STAGED_DONE, -k, 0);
+	return k;
+}
+
+int restores_run(struct restores *r, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w,
+		 struct err *e)
+{
+	struct staged_set set;
+	struct staged_node n;
+	char name[STAGING_NAME_MAX + 1];
+
+	for (;;) {
+		int k = staging_get(r->staging, top, &n);
+		if (k == 0)
+			k = staging_name(r->staging, top, name);
+		if (k < 0)
+			return k;
+		if (n.top != top || n.parent >= 0)
+			return 0;
+		int source = -ENOENT;
+		for (size_t s = 0; s < engine_sources(r->engine); s++)
+			if (engine_source_id(r->engine, s) == -n.parent)
+				source = (int)s;
+		if (source < 0)
+			return source;
+		k = staging_set_start(r->staging, top, &set);
+		if (k == -EBUSY)
+			return why == RESTORES_APPLY ? err_set(e, EBUSY, "restore/%s is being restored", name) : 0;
+		if (k < 0)
+			return k;
+		_cleanup_free_ char *label = xasprintf("restore/%s", name);
+		k = restores_look(r, top, (size_t)source, label, why, &set, who, w, e);
+		(void)staging_commit(r->staging);
+		if (k < 0)
+			return k;
+		/* what was closed meanwhile found the set running and left it to us */
+		struct staged_set now;
+		if (staging_set(r->staging, top, &now) < 0 || now.state != STAGED_OPEN || now.changes == set.changes ||
+		    now.dirty || now.running || now.files < now.need || atomic_load(&w->interrupted))
+			return 0;
+		why = RESTORES_FILE;
+	}
+}
+
+/* ---- links ---- */
+
+/* What a link points to: a snapshot, and the path of one entity in its index of names (NULL: all of it). */
+static bool restores_parse_link(const char *target, char **ret_snapshot, const char **ret_entity)
+{
+	static const char *const folders[] = {"../snapshots/", "../archives/", "../entities/"};
+	for (size_t k = 0; k < 3; k++) {
+		size_t len = strlen(folders[k]);
+		if (strncmp(target, folders[k], len) != 0)
+			continue;
+		const char *name = target + len, *rest = name + strcspn(name, "/");
+		bool entity = k == 2;
+		*ret_snapshot = xmemdup0(name, (size_t)(rest - name));
+		*ret_entity = entity ? rest + 1 : NULL;
+		return rest != name && (entity ? rest[0] && rest[1] : !rest[0] || !rest[1]);
+	}
+	return false;
+}
+
+/* The snapshot called `name`, waited for when it is being taken. */
+static int restores_snapshot(struct restores *r, size_t source, const char *name, struct waiter *w, int64_t *ret,
+			     struct err *e)
+{
+	int64_t source_id = engine_source_id(r->engine, source);
+	struct snapshot_info info;
+	char pending[256];
+	if (engine_pending(r->engine, source, ret, pending) == 0 && strcmp(pending, name) == 0)
+		return engine_wait(r->engine, *ret, w, e);
+	int k = strcmp(name, "latest") == 0 ? catalog_latest(engine_catalog(r->engine), source_id, &info, e)
+					    : catalog_find(engine_catalog(r->engine), source_id, name, &info, e);
+	if (k < 0)
+		return k;
+	*ret = info.id;
+	snapshot_info_done(&info);
+	return 0;
+}
+
+/* The entity's row, and its name behind the label. */
+static int restores_entity(struct restores *r, int64_t snapshot_id, const char *path, struct strbuf *ret_row,
+			   struct strbuf *label, struct err *e)
+{
+	struct catalog *c = engine_catalog(r->engine);
+	_cleanup_strbuf_ struct strbuf table = {0}, row = {0};
+	int k = names_find_path(c, snapshot_id, path, &table, &row, e);
+	if (k < 0)
+		return k;
+	strbuf_addf(ret_row, "%s/%s", strbuf_str(&table), strbuf_str(&row));
+	strbuf_addf(label, ", entity %.*s ", (int)strcspn(path, "/"), path);
+	return entity_name(c, snapshot_id, strbuf_str(&table), strbuf_str(&row), label, e);
+}
+
+int restores_link(struct restores *r, size_t source, const char *target, const char *label, const struct requester *who,
+		  struct waiter *w, struct err *e)
+{
+	const struct source_config *c = engine_source(r->engine, source);
+	_cleanup_free_ char *name = NULL;
+	_cleanup_strbuf_ struct strbuf report = {0}, entity = {0}, full = {0};
+	const char *path = NULL;
+	int64_t id;
+
+	if (!restores_parse_link(target, &name, &path))
+		return err_set(e, EINVAL,
+			       "restore/%s: only a link to ../snapshots/NAME, ../archives/NAME or "
+			       "../entities/NAME/TYPE/... .json restores",
+			       label);
+	if (c->restore_confirm)
+		return err_set(e, EPERM,
+			       "restore/%s: restore_confirm is set: copy the snapshot in, read PLAN.txt, touch APPLY",
+			       label);
+	int k = restores_snapshot(r, source, name, w, &id, e);
+	if (k < 0)
+		return k;
+	strbuf_addf(&full, "restore/%s (snapshots/%s", label, name);
+	if (path)
+		k = restores_entity(r, id, path, &entity, &full, e);
+	if (k < 0)
+		return k;
+	strbuf_addch(&full, ')');
+	struct restore_plan plan = {0};
+	struct restore_request rq = {.snapshot_id = id,
+				     .entity = path ? strbuf_str(&entity) : NULL,
+				     .label = strbuf_str(&full),
+				     .force = c->restore_force,
+				     .policy = c->restore};
+	k = engine_restore(r->engine, source, &rq, who, w, &plan, &report, e);
+	restore_plan_done(&plan);
+	return k;
+}

@@ -1,0 +1,555 @@
+/*
+ * snapshot/store/pack.c - packs: raw form, compression, dictionaries, and the cache of unpacked ones.
+ *
+ * Any thread. The cache has one mutex, held for list work only: reading and unpacking run outside of it, so two threads
+ * may unpack the same pack at once; the second result is dropped. A pack's keys are made at most once, under the same
+ * mutex.
+ */
+#include "snapshot/store/internal.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <zdict.h>
+
+#define PACK_HASH_SIZE 4096U
+#define PACK_LEVEL 1 /* measured: level 3 costs 40 % more time for 4 % less space on dictionary-coded rows */
+#define PACK_DICT_MAX (112U << 10)
+#define DICT_SLICE 1024U /* about a row, so that what rows have in common is seen */
+
+#define PACK_CTX_POOL 16U
+
+struct pack_cache {
+	pthread_mutex_t mutex;
+	ZSTD_DCtx *ctx[PACK_CTX_POOL]; /* idle decompression contexts */
+	unsigned n_ctx;
+	size_t limit;
+	size_t used;
+	struct pack *hash[PACK_HASH_SIZE];
+	struct pack *newest, *oldest;
+};
+
+void varint_put(struct strbuf *sb, uint64_t v)
+{
+	char b[10];
+	size_t n = 0;
+	while (v >= 0x80) {
+		b[n++] = (char)(v | 0x80);
+		v >>= 7;
+	}
+	b[n++] = (char)v;
+	strbuf_add(sb, b, n);
+}
+
+bool varint_get(const uint8_t **p, const uint8_t *end, uint64_t *ret)
+{
+	uint64_t v = 0;
+	for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
+		uint8_t b = *(*p)++;
+		v |= (uint64_t)(b & 0x7f) << shift;
+		if (!(b & 0x80)) {
+			*ret = v;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ---- cache ---- */
+
+void pack_free(struct pack *p)
+{
+	if (!p)
+		return;
+	free(p->raw);
+	free(p->line_at);
+	free(p->file_size);
+	free(p->number);
+	free(p->key_at);
+	strbuf_done(&p->keys);
+	free(p);
+}
+
+struct pack_cache *pack_cache_new(size_t bytes)
+{
+	struct pack_cache *pc = xcalloc(1, sizeof *pc);
+	(void)pthread_mutex_init(&pc->mutex, NULL);
+	pc->limit = bytes;
+	return pc;
+}
+
+static void pack_unlink(struct pack_cache *pc, struct pack *p)
+{
+	struct pack **slot = &pc->hash[(uint64_t)p->id % PACK_HASH_SIZE];
+	while (*slot != p)
+		slot = &(*slot)->hash_next;
+	*slot = p->hash_next;
+	*(p->lru_prev ? &p->lru_prev->lru_next : &pc->newest) = p->lru_next;
+	*(p->lru_next ? &p->lru_next->lru_prev : &pc->oldest) = p->lru_prev;
+	p->lru_prev = p->lru_next = NULL;
+	pc->used -= p->memory;
+}
+
+/* Takes out what is over the limit and not in use; the list of victims is freed by the caller outside of the mutex. */
+static struct pack *pack_cache_trim(struct pack_cache *pc)
+{
+	struct pack *victims = NULL;
+	for (struct pack *p = pc->oldest; p && pc->used > pc->limit;) {
+		struct pack *newer = p->lru_prev;
+		/* The newest stays whatever its size: a row larger than the cache is read in many requests. */
+		if (p->refs == 0 && p != pc->newest) {
+			pack_unlink(pc, p);
+			p->lru_next = victims;
+			victims = p;
+		}
+		p = newer;
+	}
+	return victims;
+}
+
+static void pack_free_list(struct pack *p)
+{
+	while (p) {
+		struct pack *next = p->lru_next;
+		pack_free(p);
+		p = next;
+	}
+}
+
+void pack_cache_limit(struct pack_cache *pc, size_t bytes)
+{
+	struct pack *victims;
+	{
+		MUTEX_GUARD(&pc->mutex);
+		pc->limit = bytes;
+		victims = pack_cache_trim(pc);
+	}
+	pack_free_list(victims);
+}
+
+void pack_cache_free(struct pack_cache *pc)
+{
+	if (!pc)
+		return;
+	while (pc->newest) {
+		struct pack *p = pc->newest;
+		pack_unlink(pc, p);
+		pack_free(p);
+	}
+	while (pc->n_ctx)
+		(void)ZSTD_freeDCtx(pc->ctx[--pc->n_ctx]);
+	(void)pthread_mutex_destroy(&pc->mutex);
+	free(pc);
+}
+
+static struct pack *pack_cache_find(struct pack_cache *pc, int64_t id)
+{
+	for (struct pack *p = pc->hash[(uint64_t)id % PACK_HASH_SIZE]; p; p = p->hash_next)
+		if (p->id == id)
+			return p;
+	return NULL;
+}
+
+static void pack_link_newest(struct pack_cache *pc, struct pack *p)
+{
+	p->lru_prev = NULL;
+	p->lru_next = pc->newest;
+	*(pc->newest ? &pc->newest->lru_prev : &pc->oldest) = p;
+	pc->newest = p;
+}
+
+/* A reference to the cached pack, or NULL. */
+static struct pack *pack_cache_get(struct pack_cache *pc, int64_t id)
+{
+	MUTEX_GUARD(&pc->mutex);
+	struct pack *p = pack_cache_find(pc, id);
+	if (!p)
+		return NULL;
+	p->refs++;
+	if (p != pc->newest) {
+		p->lru_prev->lru_next = p->lru_next;
+		*(p->lru_next ? &p->lru_next->lru_prev : &pc->oldest) = p->lru_prev;
+		pack_link_newest(pc, p);
+	}
+	return p;
+}
+
+/* Puts a pack in (or finds that another thread did); returns it with a reference. */
+static struct pack *pack_cache_add(struct pack_cache *pc, struct pack *p)
+{
+	struct pack *victims = NULL, *result = p;
+	{
+		MUTEX_GUARD(&pc->mutex);
+		struct pack *there = pack_cache_find(pc, p->id);
+		if (there) {
+			there->refs++;
+			p->lru_next = NULL;
+			victims = p;
+			result = there;
+		} else {
+			p->refs = 1;
+			p->cache = pc;
+			struct pack **slot = &pc->hash[(uint64_t)p->id % PACK_HASH_SIZE];
+			p->hash_next = *slot;
+			*slot = p;
+			pack_link_newest(pc, p);
+			pc->used += p->memory;
+			victims = pack_cache_trim(pc);
+		}
+	}
+	pack_free_list(victims);
+	return result;
+}
+
+struct pack *pack_hold(struct pack *p)
+{
+	MUTEX_GUARD(&p->cache->mutex);
+	p->refs++;
+	return p;
+}
+
+void pack_put(struct pack *p)
+{
+	if (!p)
+		return;
+	struct pack *victims;
+	{
+		MUTEX_GUARD(&p->cache->mutex);
+		p->refs--;
+		victims = p->refs == 0 ? pack_cache_trim(p->cache) : NULL;
+	}
+	pack_free_list(victims);
+}
+
+/* ---- reading ---- */
+
+static int pack_damaged(int64_t id, const char *why, struct err *e)
+{
+	return err_set(e, EIO, "pack %" PRId64 " is damaged: %s", id, why);
+}
+
+/* Fills the arrays from the raw bytes. */
+static int pack_index(struct pack *p, struct err *e)
+{
+	const uint8_t *at = (const uint8_t *)p->raw, *end = at + p->raw_len;
+	uint64_t rows;
+	if (!varint_get(&at, end, &rows) || rows == 0 || rows > PACK_MAX_ROWS)
+		return pack_damaged(p->id, "row count", e);
+	p->rows = (uint32_t)rows;
+	bool hashed = row_key_is_hashed(p->codec);
+	p->line_at = xmalloc((rows + 1) * sizeof *p->line_at);
+	p->file_size = xmalloc(rows * sizeof *p->file_size);
+	p->number = hashed ? xmalloc(rows * sizeof *p->number) : NULL;
+	for (uint64_t i = 0; i < rows; i++)
+		if (!varint_get(&at, end, &p->file_size[i]) || (hashed && !varint_get(&at, end, &p->number[i])))
+			return pack_damaged(p->id, "row sizes", e);
+	const char *line = (const char *)at;
+	for (uint64_t i = 0; i < rows; i++) {
+		const char *nl = memchr(line, '\n', (size_t)((const char *)end - line));
+		if (!nl)
+			return pack_damaged(p->id, "lines", e);
+		p->line_at[i] = (uint32_t)(line - p->raw);
+		p->file_size[i] += (uint64_t)(nl - line);
+		line = nl + 1;
+	}
+	p->line_at[rows] = (uint32_t)(line - p->raw);
+	if (line != (const char *)end)
+		return pack_damaged(p->id, "lines", e);
+	p->memory = sizeof *p + p->raw_len + rows * (sizeof *p->line_at * 2 + sizeof *p->file_size * 2);
+	return 0;
+}
+
+static ZSTD_DCtx *pack_ctx_take(struct pack_cache *pc)
+{
+	{
+		MUTEX_GUARD(&pc->mutex);
+		if (pc->n_ctx)
+			return pc->ctx[--pc->n_ctx];
+	}
+	ZSTD_DCtx *ctx = ZSTD_createDCtx();
+	if (!ctx)
+		abort();
+	return ctx;
+}
+
+static void pack_ctx_give(struct pack_cache *pc, ZSTD_DCtx *ctx)
+{
+	{
+		MUTEX_GUARD(&pc->mutex);
+		if (pc->n_ctx < PACK_CTX_POOL) {
+			pc->ctx[pc->n_ctx++] = ctx;
+			return;
+		}
+	}
+	(void)ZSTD_freeDCtx(ctx);
+}
+
+static int pack_unpack(struct pack_cache *pc, struct pack *p, const void *data, size_t len, const ZSTD_DDict *dict,
+		       struct err *e)
+{
+	unsigned long long raw_len = ZSTD_getFrameContentSize(data, len);
+	if (raw_len == ZSTD_CONTENTSIZE_ERROR || raw_len == ZSTD_CONTENTSIZE_UNKNOWN || raw_len == 0 ||
+	    raw_len > UINT32_MAX)
+		return pack_damaged(p->id, "frame header", e);
+	p->raw = malloc(raw_len + 1);
+	if (!p->raw)
+		return err_set(e, ENOMEM, "pack %" PRId64 ": no memory for %llu bytes", p->id, raw_len);
+	ZSTD_DCtx *ctx = pack_ctx_take(pc);
+	size_t got = dict ? ZSTD_decompress_usingDDict(ctx, p->raw, raw_len, data, len, dict)
+			  : ZSTD_decompressDCtx(ctx, p->raw, raw_len, data, len);
+	pack_ctx_give(pc, ctx);
+	if (ZSTD_isError(got))
+		return pack_damaged(p->id, ZSTD_getErrorName(got), e);
+	if (got != raw_len)
+		return pack_damaged(p->id, "length", e);
+	p->raw[raw_len] = '\0';
+	p->raw_len = raw_len;
+	return 0;
+}
+
+/* Gives p->codec_id, dict_id and the compressed bytes their meaning. */
+static int pack_open(struct catalog *c, struct pack *p, const void *data, size_t len, int64_t dict_id, struct err *e)
+{
+	const ZSTD_DDict *dict = NULL;
+	int r = dict_id ? store_ddict(c, dict_id, &dict, e) : 0;
+	if (r == 0)
+		r = catalog_codec(c, p->codec_id, &p->codec, e);
+	if (r == 0)
+		r = pack_unpack(c->packs, p, data, len, dict, e);
+	return r < 0 ? r : pack_index(p, e);
+}
+
+int pack_parse(struct catalog *c, int64_t id, int64_t codec_id, int64_t dict_id, const void *data, size_t len,
+	       struct pack **ret, struct err *e)
+{
+	struct pack *p = xcalloc(1, sizeof *p);
+	p->id = id;
+	p->codec_id = codec_id;
+	int r = pack_open(c, p, data, len, dict_id, e);
+	if (r < 0)
+		pack_free(p);
+	else
+		*ret = p;
+	return r;
+}
+
+/* Reads and unpacks without the cache. sha (may be NULL) gets the stored SHA-256 of the raw bytes. */
+static int pack_load(struct catalog *c, int64_t id, struct pack **ret, uint8_t *sha, int64_t *ret_dict_id,
+		     struct err *e)
+{
+	struct store_db *db = store_read_begin(c, e);
+	if (!db)
+		return -EIO;
+	struct pack *p = xcalloc(1, sizeof *p);
+	p->id = id;
+	_cleanup_strbuf_ struct strbuf data = {0};
+	int64_t dict_id = 0;
+	int r = 0;
+	sqlite3_stmt *st = store_stmt(db, STMT_PACK, e);
+	if (!st) {
+		r = -EIO;
+	} else {
+		sqlite3_bind_int64(st, 1, id);
+		int step = sqlite3_step(st);
+		if (step == SQLITE_ROW) {
+			p->codec_id = sqlite3_column_int64(st, 0);
+			p->first_seen_ms = sqlite3_column_int64(st, 1);
+			dict_id = sqlite3_column_int64(st, 2);
+			if (sha && sqlite3_column_bytes(st, 3) == ROW_SHA_LEN)
+				memcpy(sha, sqlite3_column_blob(st, 3), ROW_SHA_LEN);
+			const void *blob = sqlite3_column_blob(st, 4);
+			strbuf_add(&data, blob ? blob : "", (size_t)sqlite3_column_bytes(st, 4));
+		} else if (step == SQLITE_DONE) {
+			r = err_set(e, ENOENT, "pack %" PRId64 " is not in the catalog", id);
+		} else {
+			r = store_error(db, "reading a pack", e);
+		}
+		sqlite3_reset(st);
+	}
+	store_read_end(c, db);
+	if (r == 0)
+		r = pack_open(c, p, data.data, data.len, dict_id, e);
+	if (r < 0) {
+		pack_free(p);
+		return r;
+	}
+	if (ret_dict_id)
+		*ret_dict_id = dict_id;
+	*ret = p;
+	return 0;
+}
+
+int pack_get(struct catalog *c, int64_t id, struct pack **ret, struct err *e)
+{
+	struct pack *p = pack_cache_get(c->packs, id);
+	if (!p) {
+		int r = pack_load(c, id, &p, NULL, NULL, e);
+		if (r < 0)
+			return r;
+		p = pack_cache_add(c->packs, p);
+	}
+	*ret = p;
+	return 0;
+}
+
+static int pack_make_key(const struct pack *p, uint32_t i, struct hasher *h, struct strbuf *out, struct err *e)
+{
+	size_t len;
+	const char *line = pack_line(p, i, &len);
+	uint8_t sha[ROW_SHA_LEN];
+	if (h)
+		hasher_sha256(h, line, len, sha);
+	int r = row_key(p->codec, line, len, h ? sha : NULL, p->number ? p->number[i] : 0, out, e);
+	return r < 0 ? pack_damaged(p->id, "a row does not fit its table", e) : 0;
+}
+
+int pack_key_of(const struct pack *p, uint32_t i, struct strbuf *out, struct err *e)
+{
+	_cleanup_(cleanup_hasher) struct hasher *h = p->number ? hasher_new() : NULL;
+	return pack_make_key(p, i, h, out, e);
+}
+
+int pack_keys(struct pack *p, struct err *e)
+{
+	{
+		MUTEX_GUARD(&p->cache->mutex);
+		if (p->key_at)
+			return 0;
+	}
+	_cleanup_strbuf_ struct strbuf keys = {0};
+	_cleanup_free_ uint32_t *at = xmalloc((p->rows + 1) * sizeof *at);
+	_cleanup_(cleanup_hasher) struct hasher *h = p->number ? hasher_new() : NULL;
+	for (uint32_t i = 0; i < p->rows; i++) {
+		at[i] = (uint32_t)keys.len;
+		/* A row that was dropped has no key; nothing asks for it. */
+		int r = pack_is_dropped(p, i) ? 0 : pack_make_key(p, i, h, &keys, e);
+		if (r < 0)
+			return r;
+	}
+	at[p->rows] = (uint32_t)keys.len;
+	MUTEX_GUARD(&p->cache->mutex);
+	if (!p->key_at) {
+		p->keys = keys;
+		keys = (struct strbuf){0};
+		p->cache->used += p->keys.cap;
+		p->memory += p->keys.cap;
+		__atomic_store_n(&p->key_at, TAKE_PTR(at), __ATOMIC_RELEASE);
+	}
+	return 0;
+}
+
+void pack_sum(const struct pack *p, struct hasher *h, uint8_t out[ROW_SHA_LEN])
+{
+	_cleanup_strbuf_ struct strbuf all = {0};
+	uint8_t sha[ROW_SHA_LEN];
+	strbuf_add(&all, p->raw, p->line_at[0]);
+	for (uint32_t i = 0; i < p->rows; i++) {
+		size_t len;
+		const char *line = pack_line(p, i, &len);
+		hasher_sha256(h, line, len, sha);
+		strbuf_add(&all, sha, sizeof sha);
+	}
+	hasher_sha256(h, all.data, all.len, out);
+}
+
+int pack_load_whole(struct catalog *c, int64_t id, struct hasher *h, struct pack **ret, uint8_t sha[ROW_SHA_LEN],
+		    int64_t *ret_dict_id, struct err *e)
+{
+	struct pack *p;
+	uint8_t got[ROW_SHA_LEN];
+	memset(sha, 0, ROW_SHA_LEN);
+	int r = pack_load(c, id, &p, sha, ret_dict_id, e);
+	if (r < 0)
+		return r;
+	pack_sum(p, h, got);
+	if (memcmp(got, sha, sizeof got)) {
+		pack_free(p);
+		return pack_damaged(id, "SHA-256 differs", e);
+	}
+	*ret = p;
+	return 0;
+}
+
+int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e)
+{
+	struct pack *p;
+	uint8_t sha[ROW_SHA_LEN];
+	int r = pack_load_whole(c, id, h, &p, sha, NULL, e);
+	if (r == 0)
+		pack_free(p);
+	return r;
+}
+
+/* ---- compressing ---- */
+
+struct packer {
+	ZSTD_CCtx *ctx;
+	struct strbuf out;
+};
+
+struct packer *packer_new(void)
+{
+	struct packer *p = xcalloc(1, sizeof *p);
+	p->ctx = ZSTD_createCCtx();
+	if (!p->ctx)
+		abort();
+	(void)ZSTD_CCtx_setParameter(p->ctx, ZSTD_c_compressionLevel, PACK_LEVEL);
+	(void)ZSTD_CCtx_setParameter(p->ctx, ZSTD_c_checksumFlag, 1);
+	return p;
+}
+
+void packer_free(struct packer *p)
+{
+	if (!p)
+		return;
+	(void)ZSTD_freeCCtx(p->ctx);
+	strbuf_done(&p->out);
+	free(p);
+}
+
+ZSTD_CDict *packer_dict(const void *data, size_t len)
+{
+	ZSTD_CDict *d = ZSTD_createCDict(data, len, PACK_LEVEL);
+	if (!d)
+		abort();
+	return d;
+}
+
+int packer_compress(struct packer *p, const ZSTD_CDict *dict, const void *raw, size_t len, const void **ret_data,
+		    size_t *ret_len, struct err *e)
+{
+	size_t bound = ZSTD_compressBound(len);
+	strbuf_clear(&p->out);
+	strbuf_reserve(&p->out, bound);
+	(void)ZSTD_CCtx_refCDict(p->ctx, dict);
+	size_t n = ZSTD_compress2(p->ctx, p->out.data, bound, raw, len);
+	if (ZSTD_isError(n))
+		return err_set(e, EIO, "compressing a pack: %s", ZSTD_getErrorName(n));
+	*ret_data = p->out.data;
+	*ret_len = n;
+	return 0;
+}
+
+/* A sixteenth of the samples, taken evenly, is the content; the library adds entropy tables made of all of them.
+ * Measured on 206 MB of rows: a tenth of the time of ZDICT_trainFromBuffer, 1 % more space. */
+void packer_train(const void *samples, size_t len, struct strbuf *out)
+{
+	const char *from = samples;
+	size_t n = (len < (size_t)PACK_DICT_MAX * 16 ? len / 16 : PACK_DICT_MAX) / DICT_SLICE;
+	if (n < 4)
+		return;
+	_cleanup_free_ char *content = xmalloc(n * DICT_SLICE);
+	for (size_t i = 0; i < n; i++)
+		memcpy(content + i * DICT_SLICE, from + len / n * i, DICT_SLICE);
+	size_t n_samples = (len + DICT_SLICE - 1) / DICT_SLICE;
+	_cleanup_free_ size_t *sizes = xmalloc(n_samples * sizeof *sizes);
+	for (size_t i = 0; i < n_samples; i++)
+		sizes[i] = i + 1 < n_samples ? DICT_SLICE : len - i * DICT_SLICE;
+	ZDICT_params_t params = {.compressionLevel = PACK_LEVEL};
+	size_t cap = n * DICT_SLICE + 1024;
+	strbuf_reserve(out, cap);
+	size_t got = ZDICT_finalizeDictionary(out->data, cap, content, n * DICT_SLICE, samples, sizes,
+					      (unsigned)n_samples, params);
+	/* Samples too alike or too few: packs are compressed without a dictionary, which is only larger. */
+	if (!ZDICT_isError(got))
+		out->len = got;
+}

@@ -1,0 +1,591 @@
+/*
+ * tests/unit/snapshot/openmetadata/names_test.c - snapshot/openmetadata/names.c and snapshot/openmetadata/names_path.c: how names are spelled, and that the index of entities
+ * follows what happens to the tables.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "snapshot/capture/capture.h"
+#include "snapshot/openmetadata/names.h"
+
+/* ---- spelling ---- */
+
+static void types(void **state)
+{
+	static const char *const pairs[][2] = {
+	    {"table_entity", "table"},
+	    {"dashboard_service_entity", "dashboardService"},
+	    {"glossary_term_entity", "glossaryTerm"},
+	    {"test_case", "testCase"},
+	    {"tag", "tag"},
+	    {"user_entity", "user"},
+	    {"_entity", "_entity"},
+	    {"a__b_entity", "a_B"},
+	    {"table_entity_2", "tableEntity_2"},
+	    {"TABLE_ENTITY", "TABLE"},
+	    {"od/d.entity", "od%2Fd%2Eentity"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+		struct strbuf out = {0};
+		names_type(pairs[i][0], &out);
+		assert_string_equal(pairs[i][1], strbuf_str(&out));
+		strbuf_done(&out);
+	}
+}
+
+static void paths(void **state)
+{
+	static const struct {
+		const char *fqn;
+		bool one_part;
+		const char *path;
+	} cases[] = {
+	    {"svc.db.public.orders", false, "t/svc/db/public/orders.json"},
+	    {"svc.\"a.b\".t", false, "t/svc/a.b/t.json"},
+	    {"svc.\"a\"\"b\".t", false, "t/svc/a%22b/t.json"},
+	    {"svc.\"a\\\"b\".t", false, "t/svc/a%22b/t.json"},
+	    {"svc.\"ends in \\\".t", false, "t/svc/ends in %5C/t.json"},
+	    {"\"whole.name\"", false, "t/whole.name.json"},
+	    {"\"\".x", false, "t/%/x.json"},
+	    {"", false, "t/%.json"},
+	    {"a.", false, "t/a/%.json"},
+	    {".a", false, "t/%/a.json"},
+	    {"x.json", false, "t/x/json.json"},
+	    {"\"x.json\"", false, "t/x.json.json"},
+	    {"\"x.json\".y", false, "t/x%2Ejson/y.json"},
+	    {"\".json\".y", false, "t/%2Ejson/y.json"},
+	    {"\"..\".\".\"", false, "t/%2E./%2E.json"},
+	    {"a/b.c:d", false, "t/a%2Fb/c%3Ad.json"},
+	    {"100%.~x", false, "t/100%25/%7Ex.json"},
+	    {"größe.日本", false, "t/größe/日本.json"},
+	    {"\xff.\xc3", false, "t/%FF/%C3.json"},
+	    {"tab\there", false, "t/tab%09here.json"},
+	    /* what is not well quoted is one part from there on */
+	    {"a.\"open.b", false, "t/a/%22open.b.json"},
+	    {"a.b\"c.d", false, "t/a/b%22c.d.json"},
+	    {"a.\"b\"c.d", false, "t/a/%22b%22c.d.json"},
+	    /* names that are no fully-qualified ones */
+	    {"john.doe", true, "t/john.doe.json"},
+	    {"\"q\"", true, "t/%22q%22.json"},
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct strbuf out = {0};
+		names_path("t", cases[i].fqn, strlen(cases[i].fqn), cases[i].one_part, &out);
+		assert_string_equal(cases[i].path, strbuf_str(&out));
+		strbuf_done(&out);
+	}
+}
+
+/* Long parts are cut between characters and stay apart; a deep name ends in one part. */
+static void long_paths(void **state)
+{
+	(void)state;
+	for (size_t len = 140; len < 300; len++) {
+		struct strbuf name = {0}, a = {0}, b = {0};
+		for (size_t i = 0; i < len; i++)
+			strbuf_adds(&name, i % 5 == len % 5 ? "ü" : i % 7 == 0 ? "/" : "x");
+		names_path("t", name.data, name.len, true, &a);
+		name.data[name.len - 1] = 'y';
+		names_path("t", name.data, name.len, true, &b);
+		assert_string_not_equal(a.data, b.data);
+		assert_true(a.len <= 2 + NAMES_PART_MAX + 5);
+		char *cut = strchr(a.data, '~');
+		assert_true(!cut || (a.len == (size_t)(cut - a.data) + 1 + 32 + 5));
+		for (const char *p = a.data; cut && p < cut; p++) {
+			size_t left = (size_t)(cut - p);
+			assert_true(*p != '%' || left > 2);
+			assert_true((unsigned char)*p != 0xc3 || left > 1);
+		}
+		strbuf_done(&name);
+		strbuf_done(&a);
+		strbuf_done(&b);
+	}
+	struct strbuf deep = {0}, path = {0};
+	for (int i = 0; i < 100; i++)
+		strbuf_addf(&deep, "%sp%d", i ? "." : "", i);
+	names_path("t", deep.data, deep.len, false, &path);
+	unsigned slashes = 0;
+	for (size_t i = 0; i < path.len; i++)
+		slashes += path.data[i] == '/';
+	assert_int_equal(slashes, NAMES_DEPTH_MAX);
+	assert_non_null(strstr(path.data, "/p58/p59.p60."));
+	strbuf_done(&deep);
+	strbuf_done(&path);
+}
+
+/* Different parts never have one spelling, as a folder or as a file. */
+static void spelling_is_injective(void **state)
+{
+	static const char alphabet[] = "ab.%~/\\\"{2E}json";
+	(void)state;
+	srand(5);
+	for (int i = 0; i < 4000; i++) {
+		char part[8];
+		size_t len = (size_t)rand() % 7;
+		for (size_t k = 0; k < len; k++)
+			part[k] = alphabet[(size_t)rand() % (sizeof alphabet - 1)];
+		/* a backslash before a quote is old data's way to write a quote: such a part reads otherwise */
+		if (memmem(part, len, "\\\"", 2))
+			continue;
+		struct strbuf fqn = {0}, path = {0};
+		strbuf_addch(&fqn, '"');
+		for (size_t k = 0; k < len; k++) {
+			strbuf_addch(&fqn, part[k]);
+			if (part[k] == '"')
+				strbuf_addch(&fqn, '"');
+		}
+		strbuf_adds(&fqn, "\".x");
+		names_path("t", fqn.data, fqn.len, false, &path);
+		/* the way back by hand */
+		struct strbuf back = {0};
+		const char *p = path.data + 2, *end = path.data + path.len - strlen("/x.json");
+		for (; p < end; p++) {
+			unsigned c = (unsigned char)*p;
+			if (c == '%' && p + 2 < end) {
+				assert_int_equal(sscanf(p + 1, "%2X", &c), 1);
+				p += 2;
+			} else if (c == '%') {
+				break;
+			}
+			strbuf_addch(&back, (char)c);
+		}
+		if (back.len != len || memcmp(strbuf_str(&back), part, len) != 0)
+			fail_msg("%.*s: %s", (int)len, part, path.data);
+		strbuf_done(&path);
+		strbuf_done(&fqn);
+		strbuf_done(&back);
+	}
+}
+
+/* ---- the index ---- */
+
+enum { TABLES = 4, ROWS = 120, ROUNDS = 60 };
+static const char *const table_names[TABLES] = {"query_entity", "series", "tag", "user_entity"};
+
+/* A row that is there has a name number; several may share one. */
+struct model {
+	bool table[TABLES];
+	bool other[TABLES]; /* described in the other way */
+	unsigned name[TABLES][ROWS];
+	unsigned body[TABLES][ROWS];
+};
+
+static char *test_dir(void)
+{
+	char *dir = xstrdup("/tmp/metasnap-names-XXXXXX");
+	assert_non_null(mkdtemp(dir));
+	return dir;
+}
+
+static void model_fqn(size_t table, unsigned name, struct strbuf *out)
+{
+	if (table == 3) /* users have a `name` only */
+		strbuf_addf(out, "user.%u", name);
+	else
+		strbuf_addf(out, "s%u.\\\"d.%u\\\".t%u", name % 3, name % 7, name);
+}
+
+/* The name of an entity with this path: "tag/s1/d.3/t8.json". */
+static void model_fqn_plain(const char *path, struct strbuf *out)
+{
+	const char *part = strchr(path, '/') + 1;
+	if (!strncmp(path, "user/", 5)) {
+		strbuf_add(out, part, strlen(part) - strlen(".json"));
+		return;
+	}
+	unsigned s, d, t;
+	assert_int_equal(sscanf(part, "s%u/d.%u/t%u.json", &s, &d, &t), 3);
+	strbuf_addf(out, "s%u.\"d.%u\".t%u", s, d, t);
+}
+
+static void model_path(size_t table, unsigned name, struct strbuf *out)
+{
+	if (table == 3)
+		strbuf_addf(out, "user/user.%u.json", name);
+	else
+		strbuf_addf(out, "%s/s%u/d.%u/t%u.json", table == 0 ? "query" : "tag", name % 3, name % 7, name);
+}
+
+static void model_table(const struct model *m, size_t i, struct db_column *columns, size_t *key, struct db_table *ret)
+{
+	columns[0] = (struct db_column){.name = (char *)"id", .type = (char *)"text", .form = DB_FORM_TEXT};
+	columns[1] = (struct db_column){.name = (char *)"json", .type = (char *)"jsonb", .form = DB_FORM_JSON};
+	columns[2] = (struct db_column){.name = (char *)(i == 1 ? "extension" : "more"),
+					.type = (char *)(m->other[i] ? "text" : "varchar"),
+					.nullable = true};
+	key[0] = 0;
+	*ret = (struct db_table){.name = (char *)table_names[i],
+				 .columns = columns,
+				 .n_columns = 3,
+				 .key_kind = DB_KEY_UNIQUE,
+				 .key = key,
+				 .n_key = 1};
+}
+
+static void model_line(const struct model *m, size_t table, size_t row, struct strbuf *out)
+{
+	strbuf_clear(out);
+	strbuf_addf(out, "{\"id\":\"r%zu\",\"json\":{\"b\":%u,\"%s\":\"", row, m->body[table][row],
+		    table == 3 ? "name" : "fullyQualifiedName");
+	model_fqn(table, m->name[table][row], out);
+	strbuf_adds(out, "\"},\"");
+	strbuf_adds(out, table == 1 ? "extension" : "more");
+	strbuf_adds(out, "\":null}");
+}
+
+/* One snapshot of the model, from its base: merged, or (spliced) told by its changes. */
+static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t base_id, int64_t at)
+{
+	struct err e = ERR_INIT;
+	struct snapshot_writer *w;
+	int64_t source;
+	assert_int_equal(catalog_source(c, "s", &source, &e), 0);
+	assert_int_equal(snapshot_writer_new(&w, c, source, at, &e), 0);
+	snapshot_writer_set_base(w, base_id);
+	for (size_t i = 0; i < TABLES; i++) {
+		struct db_column columns[3];
+		size_t key[1];
+		struct db_table t;
+		struct version_writer *v;
+		struct version_info base = {0};
+		struct strbuf line = {0};
+		struct row_stream *rows;
+		if (!m->table[i])
+			continue;
+		model_table(m, i, columns, key, &t);
+		assert_int_equal(snapshot_writer_table(w, &t, &v, &e), 0);
+		struct sorter *sorter = sorter_new(version_writer_codec(v), 1U << (rand() % 2 ? 20 : 8));
+		for (size_t k = 0; k < ROWS; k++) {
+			if (!m->name[i][k])
+				continue;
+			model_line(m, i, k, &line);
+			if (sorter_add(sorter, line.data, line.len, &e) < 0)
+				fail_msg("%s", e.msg);
+		}
+		assert_int_equal(sorter_stream(&rows, sorter, &e), 0);
+		if (base_id && catalog_table(c, base_id, t.name, &base, NULL) == 0 &&
+		    base.codec_id != version_writer_codec_id(v))
+			version_info_done(&base);
+		if (capture_merge(rows, c, base.id ? &base : NULL, v, 0, &e) < 0)
+			fail_msg("%s", e.msg);
+		row_stream_close(rows);
+		version_writer_free(v);
+		version_info_done(&base);
+		strbuf_done(&line);
+	}
+	struct manifest manifest = {
+	    .engine = xstrdup("sqlite"), .server_version = xstrdup("3"), .database = xstrdup("d")};
+	char name[32];
+	(void)snprintf(name, sizeof name, "s%lld", (long long)at);
+	int64_t id = snapshot_writer_id(w);
+	if (snapshot_writer_commit(w, name, &manifest, "schema", 6, &e) < 0)
+		fail_msg("%s", e.msg);
+	manifest_done(&manifest);
+	snapshot_writer_free(w);
+	return id;
+}
+
+static int by_text(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The index holds the model's entities, each can be found, and what is not there cannot. */
+static void model_check(struct catalog *c, const struct model *m, int64_t snapshot)
+{
+	static char *want[TABLES * ROWS];
+	struct version_info index;
+	struct err e = ERR_INIT;
+	size_t n = 0;
+	for (size_t i = 0; i < TABLES; i++)
+		for (size_t k = 0; m->table[i] && i != 1 && k < ROWS; k++) {
+			struct strbuf path = {0};
+			if (!m->name[i][k])
+				continue;
+			model_path(i, m->name[i][k], &path);
+			strbuf_addf(&path, " %s r%zu.json", table_names[i], k);
+			want[n++] = strbuf_detach(&path);
+		}
+	qsort(want, n, sizeof *want, by_text);
+	assert_int_equal(names_version(c, snapshot, &index, &e), 0);
+	assert_int_equal(index.rows, n);
+	struct names_cursor *nc;
+	struct names_entry entry;
+	assert_int_equal(names_cursor_open(&nc, c, index.id, 0, &e), 0);
+	for (size_t i = 0; i < n; i++) {
+		struct strbuf got = {0}, file = {0}, table = {0}, row = {0};
+		assert_int_equal(names_cursor_next(nc, &entry, &e), 1);
+		strbuf_addf(&got, "%s %s %s", entry.path, entry.table, entry.row);
+		assert_string_equal(got.data, want[i]);
+		assert_int_equal(entry.number, i);
+		/* by its own file name, also where several share a path */
+		strbuf_add(&file, entry.path, (size_t)(strrchr(entry.path, '/') + 1 - entry.path));
+		names_file(&entry, &file);
+		if (names_find_path(c, snapshot, file.data, &table, &row, &e) < 0)
+			fail_msg("%s: %s", file.data, e.msg);
+		assert_string_equal(entry.table, table.data);
+		assert_string_equal(entry.row, row.data);
+		struct strbuf fqn = {0};
+		size_t t = 0;
+		while (strcmp(table_names[t], entry.table))
+			t++;
+		model_fqn_plain(entry.path, &fqn);
+		bool shared = entry.again || (i + 1 < n && !strncmp(want[i + 1], entry.path, entry.path_len) &&
+					      want[i + 1][entry.path_len] == ' ');
+		assert_int_equal(names_find(c, snapshot,
+					    t == 0   ? "query"
+					    : t == 2 ? "tag"
+						     : "user",
+					    fqn.data, &file, &row, &e),
+				 shared ? -ENOTUNIQ : 0);
+		strbuf_done(&fqn);
+		/* a cursor from the middle knows the same */
+		struct names_cursor *again;
+		struct names_entry same;
+		assert_int_equal(names_cursor_open(&again, c, index.id, i, &e), 0);
+		assert_int_equal(names_cursor_next(again, &same, &e), 1);
+		assert_int_equal(entry.again, same.again);
+		names_cursor_close(again);
+		strbuf_done(&got);
+		strbuf_done(&file);
+		strbuf_done(&table);
+		strbuf_done(&row);
+		free(want[i]);
+	}
+	assert_int_equal(names_cursor_next(nc, &entry, &e), 0);
+	names_cursor_close(nc);
+	struct strbuf table = {0}, row = {0};
+	assert_int_equal(names_find(c, snapshot, "user", "user.9999", &table, &row, &e), -ENOENT);
+	assert_int_equal(names_find_path(c, snapshot, "user/user.1~0123456789abcdef.json", &table, &row, &e), -ENOENT);
+	strbuf_done(&table);
+	strbuf_done(&row);
+	version_info_done(&index);
+}
+
+static void model_change(struct model *m)
+{
+	int n = rand() % 30;
+	for (int i = 0; i < n; i++) {
+		size_t t = (size_t)rand() % TABLES, k = (size_t)rand() % ROWS;
+		int what = rand() % 4;
+		if (what == 0)
+			m->name[t][k] = 0;
+		else if (what == 1)
+			m->body[t][k]++;
+		else
+			m->name[t][k] = 1 + (unsigned)rand() % (rand() % 4 ? 200 : 5);
+	}
+	size_t t = (size_t)rand() % TABLES;
+	if (rand() % 5 == 0)
+		m->table[t] = !m->table[t];
+	if (rand() % 5 == 0)
+		m->other[t] = !m->other[t];
+}
+
+static void index_follows_the_tables(void **state)
+{
+	(void)state;
+	for (unsigned seed = 1; seed < 4; seed++) {
+		_cleanup_free_ char *dir = test_dir();
+		_cleanup_free_ char *path = xasprintf("%s/c.db", dir);
+		struct catalog *c;
+		struct err e = ERR_INIT;
+		struct model m = {.table = {true, true, true, true}};
+		struct repack done;
+		int64_t base = 0, before = 0;
+		srand(seed);
+		assert_int_equal(catalog_open(&c, path, CATALOG_WRITE, &e), 0);
+		for (int round = 1; round < ROUNDS; round++) {
+			struct version_info index, made;
+			if (round % 6)
+				model_change(&m);
+			int64_t id = model_snapshot(c, &m, base, round);
+			model_check(c, &m, id);
+			assert_int_equal(names_version(c, id, &index, &e), 0);
+			if (round % 6 == 0 && round > 6)
+				assert_int_equal(index.id, before); /* the same names, the same index */
+			before = index.id;
+			/* one that was lost comes back the same, or is left out by the next snapshot */
+			if (round % 11 == 0) {
+				_cleanup_free_ char *sql =
+				    xasprintf("DELETE FROM snapshot_names WHERE snapshot_id=%lld", (long long)id);
+				struct store_db *db = store_write_begin(c, STORE_DURABLE, &e);
+				assert_int_equal(sqlite3_exec(db->h, sql, NULL, NULL, NULL), SQLITE_OK);
+				assert_int_equal(store_write_end(c, db, 0, &e), 0);
+				assert_int_equal(names_version(c, id, &made, &e), -ENOENT);
+				if (round % 2) {
+					assert_int_equal(names_build(c, id, &e), 0);
+					assert_int_equal(names_version(c, id, &made, &e), 0);
+					assert_true(digest_equal(&index.digest, &made.digest));
+					before = made.id;
+					version_info_done(&made);
+				} else {
+					model_change(&m);
+					int64_t next = model_snapshot(c, &m, id, 1000 + round);
+					assert_int_equal(names_version(c, next, &made, &e), -ENOENT);
+					assert_int_equal(names_build(c, next, &e), 0);
+					model_check(c, &m, next);
+					assert_int_equal(store_remove_snapshot(c, id, false, &e), 0);
+					id = next;
+				}
+			}
+			version_info_done(&index);
+			/* what was removed takes its index along, and nothing of the others' */
+			if (base && rand() % 3 == 0) {
+				assert_int_equal(store_remove_snapshot(c, base, false, &e), 0);
+				assert_int_equal(store_sweep(c, &e), 0);
+				assert_int_equal(store_repack(c, &done, &e), 0);
+				model_check(c, &m, id);
+			}
+			base = id;
+		}
+		catalog_close(c);
+		_cleanup_free_ char *rm = xasprintf("rm -r '%s'", dir);
+		assert_int_equal(system(rm), 0);
+	}
+}
+
+static void change_catalog(struct catalog *c, const char *sql)
+{
+	struct err e = ERR_INIT;
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, &e);
+	assert_int_equal(sqlite3_exec(db->h, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(store_write_end(c, db, 0, &e), 0);
+}
+
+static int64_t index_of(struct catalog *c, int64_t snapshot)
+{
+	struct version_info index;
+	struct err e = ERR_INIT;
+	assert_int_equal(names_version(c, snapshot, &index, &e), 0);
+	int64_t id = index.id;
+	version_info_done(&index);
+	return id;
+}
+
+static void next_path(struct names_cursor *nc, struct strbuf *out)
+{
+	struct names_entry n;
+	struct err e = ERR_INIT;
+	strbuf_clear(out);
+	int r;
+	do
+		r = names_cursor_next(nc, &n, &e);
+	while (r == 1 && n.again);
+	assert_true(r >= 0);
+	strbuf_adds(out, r ? n.path : "\x7f");
+}
+
+/* names_next_new tells what one index has more than another: found here by reading both. */
+static void check_new_names(struct catalog *c, int64_t before, int64_t after)
+{
+	struct names_cursor *a, *b;
+	struct strbuf old = {0}, new = {0}, at = {0}, got = {0};
+	struct err e = ERR_INIT;
+	assert_int_equal(names_cursor_open(&a, c, before, 0, &e), 0);
+	assert_int_equal(names_cursor_open(&b, c, after, 0, &e), 0);
+	next_path(a, &old);
+	for (next_path(b, &new); *new.data != 0x7f; next_path(b, &new)) {
+		while (strcmp(old.data, new.data) < 0)
+			next_path(a, &old);
+		if (!strcmp(old.data, new.data))
+			continue;
+		do {
+			strbuf_clear(&got);
+			assert_int_equal(names_next_new(c, before, after, strbuf_str(&at), at.len, &got, &e), 1);
+			strbuf_clear(&at);
+			strbuf_adds(&at, got.data);
+			strbuf_addch(&at, 1);
+		} while (strcmp(got.data, new.data) < 0);
+		assert_string_equal(got.data, new.data);
+	}
+	assert_int_equal(names_next_new(c, after, after, "", 0, &got, &e), 0);
+	names_cursor_close(a);
+	names_cursor_close(b);
+	strbuf_done(&old);
+	strbuf_done(&new);
+	strbuf_done(&at);
+	strbuf_done(&got);
+}
+
+/* Missing indexes are made of the nearest one that is there and can be read; who has one in hand keeps it. */
+static void missing_indexes(void **state)
+{
+	_cleanup_free_ char *dir = test_dir();
+	_cleanup_free_ char *path = xasprintf("%s/c.db", dir);
+	struct model m[4] = {{.table = {true, true, true, true}}};
+	struct err e = ERR_INIT;
+	struct catalog *c, *other;
+	int64_t id[4];
+	(void)state;
+	srand(11);
+	assert_int_equal(catalog_open(&c, path, CATALOG_WRITE, &e), 0);
+	for (int i = 0; i < 20; i++)
+		model_change(&m[0]);
+	for (int i = 1; i < 4; i++) {
+		m[i] = m[i - 1];
+		if (i > 1)
+			model_change(&m[i]);
+	}
+	for (int i = 0; i < 4; i++)
+		id[i] = model_snapshot(c, &m[i], i ? id[i - 1] : 0, i + 1);
+	change_catalog(c, "DELETE FROM snapshot_names");
+	static const int order[] = {2, 0, 1, 3};
+	for (int i = 0; i < 4; i++) {
+		assert_int_equal(names_build(c, id[order[i]], &e), 0);
+		model_check(c, &m[order[i]], id[order[i]]);
+	}
+	assert_int_equal(index_of(c, id[0]), index_of(c, id[1]));
+	for (int i = 0; i < 4; i++)
+		for (int k = 0; k < 4; k++)
+			check_new_names(c, index_of(c, id[i]), index_of(c, id[k]));
+
+	/* another process makes the same one at the same time */
+	struct snapshot_writer *w;
+	int64_t before = index_of(c, id[3]);
+	assert_int_equal(catalog_open(&other, path, CATALOG_WRITE, &e), 0);
+	assert_int_equal(snapshot_writer_new(&w, other, 0, 1, &e), 0);
+	assert_int_equal(snapshot_writer_commit_names(w, id[3], NULL, 0, &e), 0);
+	snapshot_writer_free(w);
+	assert_int_equal(index_of(c, id[3]), before);
+	assert_int_equal(store_sweep(other, &e), 0);
+	catalog_close(other);
+	model_check(c, &m[3], id[3]);
+
+	/* a program that knows of no indexes has freed one; the nearest one is damaged */
+	change_catalog(c, "DELETE FROM snapshot_names WHERE snapshot_id<>(SELECT max(id) FROM snapshot);"
+			  "UPDATE snapshot_names SET version_id=version_id+1000000;");
+	assert_int_equal(names_build(c, id[3], &e), 0);
+	model_check(c, &m[3], id[3]);
+	change_catalog(c, "UPDATE pack SET data=zeroblob(20) WHERE codec_id IN (SELECT codec_id FROM version JOIN"
+			  " snapshot_names ON version_id=version.id)");
+	catalog_close(c);
+	assert_int_equal(catalog_open(&c, path, CATALOG_WRITE, &e), 0);
+	assert_int_equal(names_build(c, id[2], &e), 0);
+	model_check(c, &m[2], id[2]);
+	catalog_close(c);
+	_cleanup_free_ char *rm = xasprintf("rm -r '%s'", dir);
+	assert_int_equal(system(rm), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(types),
+	    cmocka_unit_test(paths),
+	    cmocka_unit_test(long_paths),
+	    cmocka_unit_test(spelling_is_injective),
+	    cmocka_unit_test(index_follows_the_tables),
+	    cmocka_unit_test(missing_indexes),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,902 @@
+/*
+ * tests/unit/snapshot/service/service_test.c - jobs on real SQLite databases, with faults by the fake driver: one job at a time, cancel,
+ * failures at every call of the driver (the database is old or new, never between; no half snapshot), recovery after a
+ * crash, now, one row.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <sqlite3.h>
+#include <unistd.h>
+
+#include "snapshot/service/service.h"
+#include "snapshot/store/internal.h"
+
+struct world {
+	char *dir;
+	char *db;
+	char *catalog;
+	struct config config;
+	struct engine *engine;
+	struct requester me;
+};
+
+static void sql(const char *path, const char *text)
+{
+	sqlite3 *h;
+	char *why = NULL;
+	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
+	sqlite3_busy_timeout(h, 5000);
+	if (sqlite3_exec(h, text, NULL, NULL, &why) != SQLITE_OK)
+		fail_msg("%s: %s", text, why);
+	sqlite3_close(h);
+}
+
+static int dump_row(void *arg, int n, char **v, char **names)
+{
+	(void)names;
+	for (int i = 0; i < n; i++)
+		strbuf_addf(arg, "%s|", v[i] ? v[i] : "NULL");
+	strbuf_addch(arg, '\n');
+	return 0;
+}
+
+/* What the database holds, as text. */
+static char *dump(const char *path)
+{
+	struct strbuf out = {0};
+	sqlite3 *h;
+	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
+	sqlite3_busy_timeout(h, 5000);
+	(void)sqlite3_exec(h, "SELECT sql FROM sqlite_schema ORDER BY name", dump_row, &out, NULL);
+	(void)sqlite3_exec(h, "SELECT id, quote(json) FROM entity ORDER BY id", dump_row, &out, NULL);
+	(void)sqlite3_exec(h, "SELECT quote(a), quote(b) FROM series ORDER BY 1, 2", dump_row, &out, NULL);
+	(void)sqlite3_exec(h, "SELECT * FROM child ORDER BY 1, 2", dump_row, &out, NULL);
+	(void)sqlite3_exec(h, "SELECT * FROM extra ORDER BY 1", dump_row, &out, NULL);
+	sqlite3_close(h);
+	return strbuf_detach(&out);
+}
+
+#define SCHEMA                                                                                                         \
+	"CREATE TABLE entity(id INTEGER PRIMARY KEY, json JSON NOT NULL, name TEXT AS (json_extract(json,'$.name')) "  \
+	"STORED);"                                                                                                     \
+	"CREATE UNIQUE INDEX entity_name ON entity(name);"                                                             \
+	"CREATE TABLE child(parent INTEGER REFERENCES entity(id) ON DELETE CASCADE, n INTEGER, PRIMARY KEY(parent, "   \
+	"n)) WITHOUT ROWID;"                                                                                           \
+	"CREATE TABLE series(a TEXT, b BLOB);"
+#define ROWS                                                                                                           \
+	"WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM i WHERE n<400)"                                    \
+	" INSERT INTO entity(id, json) SELECT n, '{\"name\":\"e' || n || '\",\"v\":1}' FROM i;"                        \
+	"INSERT INTO child SELECT id, id % 7 FROM entity;"                                                             \
+	"INSERT INTO series SELECT 'same', x'00ff' FROM entity WHERE id < 20; INSERT INTO series SELECT 's' || id, "   \
+	"NULL FROM entity;"
+#define CHANGES                                                                                                        \
+	"UPDATE entity SET json='{\"name\":\"changed' || id || '\"}' WHERE id % 40 = 0; DELETE FROM entity WHERE id "  \
+	"% 50 = 7;"                                                                                                    \
+	"INSERT INTO entity(id, json) VALUES(9999, '{\"name\":\"new\"}'); DELETE FROM child WHERE parent % 9 = 1;"     \
+	"DELETE FROM series WHERE rowid IN (1, 2, 3); INSERT INTO series VALUES('added', 'text')"
+
+/* options: "" or "?fail=..." for the fake driver */
+static void world_open(struct world *w, const char *options)
+{
+	struct err e = ERR_INIT;
+	char *url = xasprintf("%s:%s%s", *options ? "fake" : "sqlite", w->db, options);
+	if (config_from_url(&w->config, url, "om", &e) < 0)
+		fail_msg("%s", e.msg);
+	free(url);
+	free(w->config.catalog_path);
+	w->config.catalog_path = xstrdup(w->catalog);
+	w->config.sources[0].restore = RESTORE_REPLACE;
+	if (engine_open(&w->engine, &w->config, &e) < 0)
+		fail_msg("%s", e.msg);
+}
+
+static void world_close(struct world *w)
+{
+	engine_close(w->engine);
+	w->engine = NULL;
+	config_done(&w->config);
+}
+
+static void world_new(struct world *w)
+{
+	const char *base = getenv("TMPDIR");
+	*w = (struct world){.dir = xasprintf("%s/metasnap-engine-XXXXXX", base ? base : "/tmp")};
+	assert_non_null(mkdtemp(w->dir));
+	w->db = xasprintf("%s/om.db", w->dir);
+	w->catalog = xasprintf("%s/catalog.db", w->dir);
+	requester_self(&w->me);
+	sql(w->db, SCHEMA ROWS);
+}
+
+static void world_end(struct world *w)
+{
+	static const char *const names[] = {"om.db",      "om.db-wal",      "om.db-shm",      "om.db-journal",
+					    "catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db-lock"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char *path = xasprintf("%s/%s", w->dir, names[i]);
+		(void)unlink(path);
+		free(path);
+	}
+	assert_int_equal(rmdir(w->dir), 0);
+	free(w->dir);
+	free(w->db);
+	free(w->catalog);
+}
+
+static int64_t take(struct world *w, const char *name)
+{
+	struct err e = ERR_INIT;
+	int64_t id;
+	if (engine_snapshot(w->engine, 0, name, &w->me, &id, &e) < 0 || engine_wait(w->engine, id, NULL, &e) < 0)
+		fail_msg("%s", e.msg);
+	return id;
+}
+
+static int restore_to(struct world *w, int64_t id, struct err *e)
+{
+	struct restore_plan plan;
+	struct restore_request rq = {.snapshot_id = id, .label = "test", .policy = RESTORE_REPLACE};
+	int r = engine_restore(w->engine, 0, &rq, &w->me, NULL, &plan, NULL, e);
+	restore_plan_done(&plan);
+	return r;
+}
+
+static size_t listed(struct world *w)
+{
+	struct snapshot_list l;
+	assert_int_equal(catalog_list(engine_catalog(w->engine), engine_source_id(w->engine, 0), &l, NULL), 0);
+	size_t n = l.n;
+	snapshot_list_done(&l);
+	return n;
+}
+
+static void restore_and_back(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *before = dump(w.db);
+	int64_t a = take(&w, "a");
+	sql(w.db, CHANGES);
+	char *changed = dump(w.db);
+	assert_string_not_equal(before, changed);
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	char *after = dump(w.db);
+	assert_string_equal(before, after);
+	/* the safety snapshot is the way back */
+	struct snapshot_info safety;
+	assert_int_equal(catalog_latest(engine_catalog(w.engine), 1, &safety, &e), 0);
+	assert_non_null(strstr(safety.name, "-before-restore"));
+	if (restore_to(&w, safety.id, &e) < 0)
+		fail_msg("%s", e.msg);
+	char *again = dump(w.db);
+	assert_string_equal(changed, again);
+	/* another schema: made anew, tables that the snapshot has not are gone */
+	sql(w.db, "CREATE TABLE extra(x); ALTER TABLE entity ADD COLUMN more TEXT; DROP TABLE child");
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	char *rebuilt = dump(w.db);
+	assert_string_equal(before, rebuilt);
+	struct restore_plan plan;
+	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
+	restore_plan_done(&plan);
+	sql(w.db, "UPDATE series SET a='x' WHERE rowid=7");
+	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
+	restore_plan_done(&plan);
+	struct strbuf report = {0};
+	assert_int_equal(engine_check(w.engine, &report, &e), 0);
+	strbuf_done(&report);
+	snapshot_info_done(&safety);
+	free(before);
+	free(changed);
+	free(after);
+	free(again);
+	free(rebuilt);
+	world_close(&w);
+	world_end(&w);
+}
+
+/* Every call of the driver fails once, early and late: the database is as before, to the byte, and nothing is half
+ * there. */
+static void a_fault_anywhere_changes_nothing(void **state)
+{
+	(void)state;
+	static const char *const calls[] = {
+	    "begin",         "schema_sql",  "scan_open",    "scan_next",     "scan_close", "finish",
+	    "rebuild_begin", "rebuild_end", "change_begin", "delete_keys",   "delete_all", "change_end",
+	    "load_begin",    "load_row",    "load_end",     "set_sequences", "settle",     "commit"};
+	struct world w;
+	world_new(&w);
+	world_open(&w, "");
+	int64_t a = take(&w, "a");
+	world_close(&w);
+	for (int other_schema = 0; other_schema < 2; other_schema++) {
+		sql(w.db, other_schema ? "CREATE TABLE extra(x); INSERT INTO extra VALUES(1)" : CHANGES);
+		char *before = dump(w.db);
+		for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+			for (int after = 0; after < 3; after++) {
+				struct err e = ERR_INIT;
+				char *options = xasprintf("?fail=%s&after=%d&errno=28", calls[i], after * after);
+				world_open(&w, options);
+				size_t n = listed(&w);
+				int r = restore_to(&w, a, &e);
+				char *now = dump(w.db);
+				if (r < 0) {
+					assert_int_equal(r, -28);
+					if (strcmp(before, now))
+						fail_msg("%s: the database changed", options);
+					assert_true(listed(&w) <= n + 1); /* the safety snapshot, whole, or nothing */
+				} else {
+					/* the call is not made (so often) here: it must have worked; undo it */
+					struct err why = ERR_INIT;
+					world_close(&w);
+					world_open(&w, "");
+					struct snapshot_info s;
+					assert_int_equal(catalog_latest(engine_catalog(w.engine), 1, &s, &why), 0);
+					if (restore_to(&w, s.id, &why) < 0)
+						fail_msg("%s: %s", options, why.msg);
+					snapshot_info_done(&s);
+				}
+				free(now);
+				world_close(&w);
+				free(options);
+			}
+		char *end = dump(w.db);
+		assert_string_equal(before, end);
+		free(before);
+		free(end);
+	}
+	world_open(&w, "");
+	struct err e = ERR_INIT;
+	struct strbuf report = {0};
+	if (engine_check(w.engine, &report, &e) < 0)
+		fail_msg("%s %s", e.msg, strbuf_str(&report));
+	strbuf_done(&report);
+	world_close(&w);
+	world_end(&w);
+}
+
+static void a_failing_snapshot_leaves_nothing(void **state)
+{
+	(void)state;
+	static const char *const calls[] = {"begin", "schema_sql", "scan_open", "scan_next", "finish"};
+	struct world w;
+	world_new(&w);
+	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+		struct err e = ERR_INIT;
+		int64_t id = 0;
+		char *options =
+		    xasprintf("?fail=%s&after=%d&errno=111", calls[i], strcmp(calls[i], "scan_next") ? 0 : 500);
+		world_open(&w, options);
+		int r = engine_snapshot(w.engine, 0, "x", &w.me, &id, &e);
+		if (r == 0)
+			r = engine_wait(w.engine, id, NULL, &e);
+		assert_int_equal(r, -ECONNREFUSED);
+		assert_int_equal(listed(&w), 0);
+		char name[256];
+		assert_int_equal(engine_pending(w.engine, 0, &id, name), -ENOENT);
+		struct strbuf text = {0};
+		engine_status(w.engine, 0, &text);
+		assert_non_null(strstr(text.data, "last error: 2"));
+		strbuf_done(&text);
+		world_close(&w);
+		free(options);
+	}
+	/* and the name is free */
+	world_open(&w, "");
+	(void)take(&w, "x");
+	world_close(&w);
+	world_end(&w);
+}
+
+struct interrupter {
+	struct engine *engine;
+	struct waiter *waiter;
+};
+
+static void *interrupt_soon(void *arg)
+{
+	struct interrupter *i = arg;
+	usleep(200000);
+	engine_interrupt(i->engine, i->waiter);
+	return NULL;
+}
+
+static void one_job_at_a_time(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	int64_t id, other;
+	char name[256];
+	world_new(&w);
+	world_open(&w, "?slow_ms_per_row=2");
+	assert_int_equal(engine_snapshot(w.engine, 0, "slow", &w.me, &id, &e), 0);
+	assert_int_equal(engine_pending(w.engine, 0, &other, name), 0);
+	assert_int_equal(other, id);
+	assert_string_equal(name, "slow");
+	assert_int_equal(engine_snapshot(w.engine, 0, "second", &w.me, &other, &e), -EBUSY);
+	assert_int_equal(engine_snapshot(w.engine, 0, "a:b", &w.me, &other, &e), -EINVAL);
+	/* a signal ends the wait, not the capture */
+	struct waiter waiter = {0};
+	struct interrupter in = {w.engine, &waiter};
+	pthread_t t;
+	assert_int_equal(pthread_create(&t, NULL, interrupt_soon, &in), 0);
+	assert_int_equal(engine_wait(w.engine, id, &waiter, &e), -EINTR);
+	(void)pthread_join(t, NULL);
+	assert_int_equal(engine_pending(w.engine, 0, &other, name), 0);
+	/* removing the pending one cancels it */
+	assert_int_equal(engine_remove(w.engine, 0, "slow", &w.me, &e), 0);
+	assert_int_equal(engine_wait(w.engine, id, NULL, &e), -EINTR);
+	assert_int_equal(listed(&w), 0);
+	/* closing the engine ends a job in a moment */
+	assert_int_equal(engine_snapshot(w.engine, 0, "slow", &w.me, &id, &e), 0);
+	world_close(&w);
+	world_open(&w, "");
+	assert_int_equal(listed(&w), 0);
+	assert_int_equal(engine_snapshot(w.engine, 0, "done", &w.me, &id, &e), 0);
+	assert_int_equal(engine_wait(w.engine, id, NULL, &e), 0);
+	assert_int_equal(engine_snapshot(w.engine, 0, "done", &w.me, &other, &e), -EEXIST);
+	world_close(&w);
+	world_end(&w);
+}
+
+static void a_signal_cancels_a_restore(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	int64_t a = take(&w, "a");
+	world_close(&w);
+	sql(w.db, CHANGES);
+	char *before = dump(w.db);
+	static const char *const where[] = {"?hang=change_begin", "?hang=load_row", "?hang=begin",
+					    "?slow_ms_per_row=5"};
+	for (size_t i = 0; i < sizeof where / sizeof *where; i++) {
+		world_open(&w, where[i]);
+		struct waiter waiter = {0};
+		struct interrupter in = {w.engine, &waiter};
+		struct restore_plan plan;
+		struct restore_request rq = {.snapshot_id = a, .label = "test", .policy = RESTORE_REPLACE};
+		pthread_t t;
+		assert_int_equal(pthread_create(&t, NULL, interrupt_soon, &in), 0);
+		assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, &waiter, &plan, NULL, &e), -EINTR);
+		(void)pthread_join(t, NULL);
+		restore_plan_done(&plan);
+		world_close(&w);
+		char *now = dump(w.db);
+		assert_string_equal(before, now);
+		free(now);
+	}
+	free(before);
+	world_end(&w);
+}
+
+static void policies(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	int64_t a = take(&w, "a");
+	struct restore_plan plan;
+	struct restore_request rq = {.snapshot_id = a, .label = "test", .policy = RESTORE_OFF};
+	assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), -EPERM);
+	rq.policy = RESTORE_EMPTY;
+	assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), -ENOTEMPTY);
+	restore_plan_done(&plan);
+	size_t n = listed(&w);
+	char *before = dump(w.db);
+	sql(w.db, "DROP TABLE child; DROP TABLE entity; DROP TABLE series");
+	assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), 0);
+	assert_true(plan.rebuild);
+	restore_plan_done(&plan);
+	assert_int_equal(listed(&w), n); /* nothing to save: no safety snapshot */
+	char *after = dump(w.db);
+	assert_string_equal(before, after);
+	/* a plan changes nothing */
+	sql(w.db, CHANGES);
+	char *changed = dump(w.db);
+	rq.policy = RESTORE_REPLACE;
+	rq.dry_run = true;
+	assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), 0);
+	uint64_t inserts = 0, updates = 0, deletes = 0;
+	for (size_t i = 0; i < plan.n; i++) {
+		if (strcmp(plan.v[i].table, "entity"))
+			continue;
+		inserts += plan.v[i].inserts;
+		updates += plan.v[i].updates;
+		deletes += plan.v[i].deletes;
+	}
+	assert_int_equal(inserts, 8);
+	assert_int_equal(updates, 10);
+	assert_int_equal(deletes, 1);
+	restore_plan_done(&plan);
+	assert_int_equal(listed(&w), n);
+	char *still = dump(w.db);
+	assert_string_equal(changed, still);
+	/* one table only */
+	char *one[] = {(char *)"entity", NULL};
+	rq.dry_run = false;
+	rq.tables = one;
+	if (engine_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e) < 0)
+		fail_msg("%s", e.msg);
+	restore_plan_done(&plan);
+	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
+	for (size_t i = 0; i < plan.n; i++)
+		if (!strcmp(plan.v[i].table, "entity"))
+			assert_int_equal(plan.v[i].inserts + plan.v[i].updates + plan.v[i].deletes, 0);
+	restore_plan_done(&plan);
+	free(before);
+	free(after);
+	free(changed);
+	free(still);
+	world_close(&w);
+	world_end(&w);
+}
+
+static void now_follows_the_database(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	int64_t id, again;
+	world_new(&w);
+	world_open(&w, "");
+	assert_int_equal(engine_now_peek(w.engine, 0, &id), -ENOENT);
+	assert_int_equal(engine_now(w.engine, 0, &w.me, NULL, &id, &e), 0);
+	assert_int_equal(engine_now(w.engine, 0, &w.me, NULL, &again, &e), 0);
+	assert_int_equal(id, again);
+	/* a restore writes: what was taken before it is not now, its own safety snapshot neither */
+	sql(w.db, CHANGES);
+	assert_int_equal(restore_to(&w, id, &e), 0);
+	assert_int_equal(engine_now_peek(w.engine, 0, &again), -ENOENT);
+	usleep(5000);
+	assert_int_equal(engine_now(w.engine, 0, &w.me, NULL, &again, &e), 0);
+	assert_true(again > id);
+	world_close(&w);
+	world_end(&w);
+}
+
+static void one_row(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *before = dump(w.db);
+	const char *changed = "{\n  \"id\": 5,\n  \"json\": {\"name\":\"other\"}\n}\n",
+		   *added = "{\"id\":777,\"json\":{\"name\":\"n\"}}";
+	const char *back = "{\"id\":5,\"json\":{\"name\":\"e5\",\"v\":1}}";
+	assert_int_equal(engine_put_row(w.engine, 0, "entity", "6.json", changed, strlen(changed), &w.me, NULL, &e),
+			 -EINVAL);
+	assert_int_equal(engine_put_row(w.engine, 0, "nope", "5.json", changed, strlen(changed), &w.me, NULL, &e),
+			 -ENOENT);
+	assert_int_equal(engine_put_row(w.engine, 0, "series", "5.json", changed, strlen(changed), &w.me, NULL, &e),
+			 -ENOTSUP);
+	assert_int_equal(engine_put_row(w.engine, 0, "entity", "5.json", "{", 1, &w.me, NULL, &e), -EBADMSG);
+	char *same = dump(w.db);
+	assert_string_equal(before, same);
+	if (engine_put_row(w.engine, 0, "entity", "5.json", changed, strlen(changed), &w.me, NULL, &e) < 0 ||
+	    engine_put_row(w.engine, 0, "entity", "777.json", added, strlen(added), &w.me, NULL, &e) < 0)
+		fail_msg("%s", e.msg);
+	char *now = dump(w.db);
+	assert_non_null(strstr(now, "5|'{\"name\":\"other\"}'|"));
+	assert_non_null(strstr(now, "777|'{\"name\":\"n\"}'|"));
+	assert_int_equal(engine_put_row(w.engine, 0, "entity", "5.json", back, strlen(back), &w.me, NULL, &e), 0);
+	sql(w.db, "DELETE FROM entity WHERE id=777");
+	char *end = dump(w.db);
+	assert_string_equal(before, end);
+	free(before);
+	free(same);
+	free(now);
+	free(end);
+	world_close(&w);
+	world_end(&w);
+}
+
+/* As a crash leaves it: a journal entry in the middle of a restore, and rows that no snapshot names. */
+static void a_crash_is_settled(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	int64_t a = take(&w, "a");
+	sql(w.db, CHANGES);
+	int64_t b = take(&w, "b"), entry, snapshot_entry;
+	struct catalog *c = engine_catalog(w.engine);
+	assert_int_equal(journal_add(c, 1, "snapshot", "cut", 0, 1, "test", &snapshot_entry, &e), 0);
+	assert_int_equal(journal_add(c, 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
+	assert_int_equal(journal_state(c, entry, "begun", NULL, b, a, false, &e), 0);
+	world_close(&w);
+	world_open(&w, "");
+	(void)take(&w, "c"); /* waits for the settling */
+	struct strbuf text = {0};
+	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_non_null(strstr(text.data, "snapshot cut: interrupted"));
+	assert_non_null(strstr(text.data, "restore cut: rolled back"));
+	strbuf_done(&text);
+	c = engine_catalog(w.engine);
+	assert_int_equal(journal_add(c, 1, "restore", "cut2", 0, 1, "test", &entry, &e), 0);
+	assert_int_equal(journal_state(c, entry, "begun", NULL, a, b, false, &e), 0);
+	world_close(&w);
+	world_open(&w, "");
+	(void)take(&w, "d");
+	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_non_null(strstr(text.data, "restore cut2: committed"));
+	strbuf_done(&text);
+	world_close(&w);
+	world_end(&w);
+}
+
+static void two_processes(void **state)
+{
+	(void)state;
+	struct world w, v;
+	struct err e = ERR_INIT;
+	int64_t id, other;
+	world_new(&w);
+	v = w;
+	world_open(&w, "?slow_ms_per_row=2");
+	world_open(&v, "");
+	assert_int_equal(engine_snapshot(w.engine, 0, "slow", &w.me, &id, &e), 0);
+	assert_int_equal(engine_snapshot(v.engine, 0, "other", &w.me, &other, &e), -EBUSY);
+	assert_int_equal(engine_wait(w.engine, id, NULL, &e), 0);
+	assert_int_equal(engine_snapshot(v.engine, 0, "other", &w.me, &other, &e), 0);
+	assert_int_equal(engine_wait(v.engine, other, NULL, &e), 0);
+	assert_int_equal(listed(&w), 2);
+	world_close(&v);
+	world_close(&w);
+	world_end(&w);
+}
+
+/* ---- the answer of COMMIT ---- */
+
+enum commit_end { COMMIT_UNCHANGED, COMMIT_UNREACHABLE, COMMIT_DONE };
+
+struct committer {
+	struct world *w;
+	struct waiter *waiter;
+	char *restored; /* a database as the restore would have made it */
+	enum commit_end end;
+};
+
+/* Waits until the restore hangs in COMMIT, puts another database in place, and cancels it. */
+static void *end_commit(void *arg)
+{
+	struct committer *cm = arg;
+	struct progress p;
+	char *aside = xasprintf("%s/aside.db", cm->w->dir);
+	for (bool verified = false; !verified; usleep(10000)) {
+		engine_progress(cm->w->engine, 0, &p);
+		verified = !strcmp(p.what, "verify: series");
+	}
+	usleep(300000);
+	if (cm->end != COMMIT_UNCHANGED)
+		assert_int_equal(rename(cm->w->db, aside), 0);
+	if (cm->end == COMMIT_DONE)
+		assert_int_equal(rename(cm->restored, cm->w->db), 0);
+	engine_interrupt(cm->w->engine, cm->waiter);
+	free(aside);
+	return NULL;
+}
+
+/* A cancel in COMMIT: what the database holds is looked up all the same, the words and the journal tell it, and now/
+ * knows. Where it cannot be looked up the entry stays open until it can. */
+static void an_uncertain_commit_is_settled(void **state)
+{
+	(void)state;
+	static const char *const words[] = {"the database is unchanged", "is not known", "holds the restored state"};
+	static const char *const journal[] = {"restore test: interrupted", "restore test: begun",
+					      "restore test: committed"};
+	for (int end = COMMIT_UNCHANGED; end <= COMMIT_DONE; end++) {
+		struct world w;
+		struct err e = ERR_INIT;
+		world_new(&w);
+		char *restored = xasprintf("%s/restored.db", w.dir), *aside = xasprintf("%s/aside.db", w.dir);
+		char *copy = xasprintf("VACUUM INTO '%s'", restored);
+		sql(w.db, copy);
+		world_open(&w, "");
+		int64_t a = take(&w, "a"), now;
+		sql(w.db, CHANGES);
+		int64_t b = take(&w, "b");
+		assert_true(b > a);
+		world_close(&w);
+		world_open(&w, "?hang=commit");
+		struct waiter waiter = {0};
+		struct committer cm = {&w, &waiter, restored, (enum commit_end)end};
+		struct restore_plan plan;
+		struct restore_request rq = {.snapshot_id = a, .label = "test", .policy = RESTORE_REPLACE};
+		pthread_t t;
+		assert_int_equal(pthread_create(&t, NULL, end_commit, &cm), 0);
+		assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, &waiter, &plan, NULL, &e), -EINTR);
+		(void)pthread_join(t, NULL);
+		restore_plan_done(&plan);
+		assert_non_null(strstr(e.msg, words[end]));
+		struct strbuf text = {0};
+		assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+		assert_non_null(strstr(text.data, journal[end]));
+		strbuf_done(&text);
+		/* the safety snapshot is what the database holds, or it is not */
+		assert_int_equal(engine_now_peek(w.engine, 0, &now), end == COMMIT_UNCHANGED ? 0 : -ENOENT);
+		world_close(&w);
+		if (end == COMMIT_UNREACHABLE) {
+			assert_int_equal(rename(aside, w.db), 0);
+			world_open(&w, "");
+			(void)take(&w, "c"); /* waits for the settling */
+			assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+			assert_non_null(strstr(text.data, "restore test: rolled back"));
+			strbuf_done(&text);
+			world_close(&w);
+		}
+		(void)unlink(restored);
+		(void)unlink(aside);
+		free(restored);
+		free(aside);
+		free(copy);
+		world_end(&w);
+	}
+}
+
+/* ---- what others do meanwhile ---- */
+
+static void *remove_target(void *arg)
+{
+	struct world *w = arg;
+	struct progress p;
+	struct err e = ERR_INIT;
+	for (bool applying = false; !applying; usleep(1000)) {
+		engine_progress(w->engine, 0, &p);
+		applying = !strcmp(p.what, "restore: child");
+	}
+	if (engine_remove(w->engine, 0, "a", &w->me, &e) < 0)
+		fail_msg("%s", e.msg);
+	return NULL;
+}
+
+static void a_target_removed_meanwhile_is_restored(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *before = dump(w.db);
+	int64_t a = take(&w, "a");
+	sql(w.db, "DELETE FROM child; " CHANGES);
+	world_close(&w);
+	world_open(&w, "?slow_ms_per_row=1");
+	pthread_t t;
+	assert_int_equal(pthread_create(&t, NULL, remove_target, &w), 0);
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	(void)pthread_join(t, NULL);
+	char *after = dump(w.db);
+	assert_string_equal(before, after);
+	free(before);
+	free(after);
+	world_close(&w);
+	world_end(&w);
+}
+
+static void remove_tree(const char *path)
+{
+	static const char *const names[] = {
+	    "MANIFEST.json",       "schema.sql",          "SHA256SUMS", "tables/child.jsonl",
+	    "tables/entity.jsonl", "tables/series.jsonl", "tables"};
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char *name = xasprintf("%s/%s", path, names[i]);
+		(void)remove(name);
+		free(name);
+	}
+	assert_int_equal(rmdir(path), 0);
+}
+
+/* A fresh backup of another database is not what this one holds now. */
+static void an_import_is_not_now(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *path = xasprintf("%s/backup", w.dir);
+	int64_t a = take(&w, "a"), id, now;
+	if (engine_export(w.engine, a, path, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(engine_remove(w.engine, 0, "a", &w.me, &e), 0);
+	struct backup_tree *b;
+	assert_int_equal(backup_dir_open(&b, path, &e), 0);
+	if (engine_import(w.engine, 0, b, NULL, &w.me, NULL, &id, NULL, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(listed(&w), 1);
+	assert_int_equal(engine_now_peek(w.engine, 0, &now), -ENOENT);
+	assert_int_equal(engine_now(w.engine, 0, &w.me, NULL, &now, &e), 0);
+	assert_true(now > id);
+	backup_close(b);
+	remove_tree(path);
+	free(path);
+	world_close(&w);
+	world_end(&w);
+}
+
+/* A file that was given its size before its bytes (rsync --preallocate, a sparse copy) is told from its start, however
+ * large. */
+static void a_file_of_zeros_is_not_gathered(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *path = xasprintf("%s/backup", w.dir), *file = xasprintf("%s/tables/series.jsonl", path);
+	int64_t a = take(&w, "a"), id;
+	if (engine_export(w.engine, a, path, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(truncate(file, 0), 0);
+	assert_int_equal(truncate(file, (off_t)1 << 33), 0);
+	struct backup_tree *b;
+	assert_int_equal(backup_dir_open(&b, path, &e), 0);
+	assert_int_equal(engine_import(w.engine, 0, b, "i", &w.me, NULL, &id, NULL, &e), -EBADMSG);
+	assert_non_null(strstr(e.msg, "zeros"));
+	assert_int_equal(listed(&w), 1);
+	backup_close(b);
+	remove_tree(path);
+	free(path);
+	free(file);
+	world_close(&w);
+	world_end(&w);
+}
+
+/* A damaged newest snapshot keeps nobody from taking the next one, restoring an older one, or importing. */
+static void a_damaged_newest_snapshot_stops_nothing(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	char *before = dump(w.db), *path = xasprintf("%s/backup", w.dir);
+	int64_t a = take(&w, "a"), id;
+	if (engine_export(w.engine, a, path, &e) < 0)
+		fail_msg("%s", e.msg);
+	sql(w.db, CHANGES);
+	(void)take(&w, "b");
+	world_close(&w);
+	/* everything that only b has */
+	sql(w.catalog, "UPDATE pack SET data=x'00' WHERE first_seen_ms=(SELECT taken_ms FROM snapshot WHERE name='b')");
+	world_open(&w, "");
+	int64_t c = take(&w, "c");
+	struct strbuf text = {0}, report = {0};
+	engine_status(w.engine, 0, &text);
+	assert_non_null(strstr(text.data, "damaged"));
+	strbuf_done(&text);
+	assert_int_equal(engine_verify(w.engine, c, &report, &e), 0);
+	assert_int_equal(engine_remove(w.engine, 0, "c", &w.me, &e), 0);
+	struct backup_tree *b;
+	assert_int_equal(backup_dir_open(&b, path, &e), 0);
+	if (engine_import(w.engine, 0, b, "i", &w.me, NULL, &id, NULL, &e) < 0)
+		fail_msg("%s", e.msg);
+	backup_close(b);
+	assert_int_equal(engine_verify(w.engine, id, &report, &e), 0);
+	assert_int_equal(engine_remove(w.engine, 0, "i", &w.me, &e), 0);
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	char *after = dump(w.db);
+	assert_string_equal(before, after);
+	strbuf_done(&report);
+	remove_tree(path);
+	free(path);
+	free(before);
+	free(after);
+	world_close(&w);
+	world_end(&w);
+}
+
+/* Nothing but an index differs: that is a difference, and tells what came of a crashed restore. */
+static void definitions_alone_differ(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	world_open(&w, "");
+	int64_t a = take(&w, "a"), undone, done;
+	sql(w.db, "CREATE INDEX more ON series(a)");
+	int64_t b = take(&w, "b");
+	struct restore_plan plan;
+	assert_int_equal(engine_verify_live(w.engine, 0, b, NULL, &plan, &e), 0);
+	restore_plan_done(&plan);
+	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
+	assert_true(plan.rebuild);
+	restore_plan_done(&plan);
+	assert_int_equal(journal_add(engine_catalog(w.engine), 1, "restore", "undone", 0, 1, "test", &undone, &e), 0);
+	assert_int_equal(journal_state(engine_catalog(w.engine), undone, "begun", NULL, b, a, false, &e), 0);
+	assert_int_equal(journal_add(engine_catalog(w.engine), 1, "restore", "done", 0, 1, "test", &done, &e), 0);
+	assert_int_equal(journal_state(engine_catalog(w.engine), done, "begun", NULL, a, b, false, &e), 0);
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
+	restore_plan_done(&plan);
+	struct strbuf text = {0};
+	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_non_null(strstr(text.data, "restore undone: rolled back"));
+	assert_non_null(strstr(text.data, "restore done: committed"));
+	strbuf_done(&text);
+	world_close(&w);
+	world_end(&w);
+}
+
+/* A row whose key cannot be told from it can be compared with a snapshot of rows that all could. */
+static void a_key_given_up_can_be_compared(void **state)
+{
+	(void)state;
+	struct world w;
+	struct err e = ERR_INIT;
+	world_new(&w);
+	sql(w.db,
+	    "CREATE TABLE derived(json JSON NOT NULL, id TEXT AS (json_extract(json,'$.id')) STORED NOT NULL UNIQUE);"
+	    "INSERT INTO derived(json) VALUES('{\"id\":\"a\"}'),('{\"id\":\"b\"}')");
+	world_open(&w, "");
+	int64_t a = take(&w, "a"), entry;
+	sql(w.db, "INSERT INTO derived(json) VALUES('{\"id\":1.10}')");
+	int64_t b = take(&w, "b");
+	struct restore_plan plan;
+	if (engine_verify_live(w.engine, 0, a, NULL, &plan, &e) != 1)
+		fail_msg("%s", e.msg);
+	restore_plan_done(&plan);
+	assert_int_equal(engine_verify_live(w.engine, 0, b, NULL, &plan, &e), 0);
+	restore_plan_done(&plan);
+	/* and a crashed restore is settled */
+	assert_int_equal(journal_add(engine_catalog(w.engine), 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
+	assert_int_equal(journal_state(engine_catalog(w.engine), entry, "begun", NULL, b, a, false, &e), 0);
+	if (restore_to(&w, a, &e) < 0)
+		fail_msg("%s", e.msg);
+	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
+	restore_plan_done(&plan);
+	struct strbuf text = {0};
+	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_non_null(strstr(text.data, "restore cut: rolled back"));
+	strbuf_done(&text);
+	world_close(&w);
+	world_end(&w);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+	    cmocka_unit_test(restore_and_back),
+	    cmocka_unit_test(a_fault_anywhere_changes_nothing),
+	    cmocka_unit_test(a_failing_snapshot_leaves_nothing),
+	    cmocka_unit_test(one_job_at_a_time),
+	    cmocka_unit_test(a_signal_cancels_a_restore),
+	    cmocka_unit_test(policies),
+	    cmocka_unit_test(now_follows_the_database),
+	    cmocka_unit_test(one_row),
+	    cmocka_unit_test(a_crash_is_settled),
+	    cmocka_unit_test(two_processes),
+	    cmocka_unit_test(an_uncertain_commit_is_settled),
+	    cmocka_unit_test(a_target_removed_meanwhile_is_restored),
+	    cmocka_unit_test(an_import_is_not_now),
+	    cmocka_unit_test(a_file_of_zeros_is_not_gathered),
+	    cmocka_unit_test(a_damaged_newest_snapshot_stops_nothing),
+	    cmocka_unit_test(definitions_alone_differ),
+	    cmocka_unit_test(a_key_given_up_can_be_compared),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
