@@ -250,25 +250,25 @@ struct db_driver {
 	 * Large tables of a rebuild, made by several connections at a time where nobody looks, committed one by one,
 	 * and put in their places inside the one transaction. NULL, all: not by this driver.
 	 *
-	 * stage_begin, on the leader: leaves staged[i] true for those of the wanted tables of s that will be exactly
-	 * what rebuild_begin would make of them; none is no error. stage_open: a connection for a worker, on its own
-	 * thread from then on, which reads what stage_begin fixed in the leader and nothing else. There, for one table
-	 * after the other: stage_table, load_*, stage_end (its keys; committed). Then, on the leader: stage_hold locks
+	 * aside_begin, on the leader: leaves set_aside[i] true for those of the wanted tables of s that will be exactly
+	 * what rebuild_begin would make of them; none is no error. aside_open: a connection for a worker, on its own
+	 * thread from then on, which reads what aside_begin fixed in the leader and nothing else. There, for one table
+	 * after the other: aside_table, load_*, aside_end (its keys; committed). Then, on the leader: aside_hold locks
 	 * it until the end of the leader's transaction, which must see its `rows` rows (else EIO). Then, on any
-	 * workers, at the same time if need be: stage_index (committed); stage_read, and a scan and commit tell what is
+	 * workers, at the same time if need be: aside_index (committed); aside_read, and a scan and commit tell what is
 	 * in it. When all that is done, rebuild_begin takes the tables in.
 	 *
 	 * Workers go (commit or rollback, close) before rebuild_begin. What a failure leaves is for settle, after the
 	 * leader's rollback.
 	 */
-	int (*stage_begin)(struct db_conn *leader, const struct db_schema *s, const char *sql, bool *staged,
+	int (*aside_begin)(struct db_conn *leader, const struct db_schema *s, const char *sql, bool *set_aside,
 			   struct err *e);
-	int (*stage_open)(struct db_conn **ret, struct db_conn *leader, struct err *e);
-	int (*stage_table)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
-	int (*stage_end)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
-	int (*stage_hold)(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e);
-	int (*stage_index)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
-	int (*stage_read)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
+	int (*aside_open)(struct db_conn **ret, struct db_conn *leader, struct err *e);
+	int (*aside_table)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
+	int (*aside_end)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
+	int (*aside_hold)(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e);
+	int (*aside_index)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
+	int (*aside_read)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
 
 	/* Rebuild: replaces the whole schema by `sql` (from schema_sql), data-independent part. The tables that s names
 	 * can be loaded and scanned from then on; others of the old schema that p->exclude does not match are gone at

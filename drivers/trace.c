@@ -248,15 +248,16 @@ static struct strbuf trace_table(const struct db_table *t)
 	return sb;
 }
 
-static int trace_stage_begin(struct db_conn *c, const struct db_schema *s, const char *sql, bool *staged, struct err *e)
+static int trace_aside_begin(struct db_conn *c, const struct db_schema *s, const char *sql, bool *set_aside,
+			     struct err *e)
 {
 	TRACE_ERR(e);
-	return TRACE_CALL(c, stage_begin, trace_schema(s), e, trace_of(c)->inner, s, sql, staged, e);
+	return TRACE_CALL(c, aside_begin, trace_schema(s), e, trace_of(c)->inner, s, sql, set_aside, e);
 }
 
 static struct trace_conn *trace_new(const struct db_driver *inner, int fd);
 
-static int trace_stage_open(struct db_conn **ret, struct db_conn *leader, struct err *e)
+static int trace_aside_open(struct db_conn **ret, struct db_conn *leader, struct err *e)
 {
 	TRACE_ERR(e);
 	struct db_conn *inner = NULL;
@@ -264,7 +265,7 @@ static int trace_stage_open(struct db_conn **ret, struct db_conn *leader, struct
 	int fd = fcntl(trace_of(leader)->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return err_sys(e, errno, "METASNAP_TRACE");
-	int r = TRACE_CALL(leader, stage_open, TRACE_NOTHING, e, &inner, trace_of(leader)->inner, e);
+	int r = TRACE_CALL(leader, aside_open, TRACE_NOTHING, e, &inner, trace_of(leader)->inner, e);
 	if (r < 0) {
 		(void)close(fd);
 		return r;
@@ -275,37 +276,37 @@ static int trace_stage_open(struct db_conn **ret, struct db_conn *leader, struct
 	return 0;
 }
 
-static int trace_stage_table(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
+static int trace_aside_table(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
 	TRACE_ERR(e);
-	return TRACE_CALL(c, stage_table, trace_table(t), e, trace_of(c)->inner,
+	return TRACE_CALL(c, aside_table, trace_table(t), e, trace_of(c)->inner,
 			  ((const struct trace_conn *)leader)->inner, t, e);
 }
 
-static int trace_stage_end(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
+static int trace_aside_end(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
 	TRACE_ERR(e);
-	return TRACE_CALL(c, stage_end, trace_table(t), e, trace_of(c)->inner,
+	return TRACE_CALL(c, aside_end, trace_table(t), e, trace_of(c)->inner,
 			  ((const struct trace_conn *)leader)->inner, t, e);
 }
 
-static int trace_stage_index(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
+static int trace_aside_index(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
 	TRACE_ERR(e);
-	return TRACE_CALL(c, stage_index, trace_table(t), e, trace_of(c)->inner,
+	return TRACE_CALL(c, aside_index, trace_table(t), e, trace_of(c)->inner,
 			  ((const struct trace_conn *)leader)->inner, t, e);
 }
 
-static int trace_stage_hold(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e)
+static int trace_aside_hold(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e)
 {
 	TRACE_ERR(e);
-	return TRACE_CALL(leader, stage_hold, trace_table(t), e, trace_of(leader)->inner, t, rows, e);
+	return TRACE_CALL(leader, aside_hold, trace_table(t), e, trace_of(leader)->inner, t, rows, e);
 }
 
-static int trace_stage_read(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
+static int trace_aside_read(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
 	TRACE_ERR(e);
-	return TRACE_CALL(c, stage_read, trace_table(t), e, trace_of(c)->inner,
+	return TRACE_CALL(c, aside_read, trace_table(t), e, trace_of(c)->inner,
 			  ((const struct trace_conn *)leader)->inner, t, e);
 }
 
@@ -474,13 +475,13 @@ static struct trace_conn *trace_new(const struct db_driver *inner, int fd)
 	    TRACE_MEMBER(scan_changed),
 	    TRACE_MEMBER(examine),
 	    TRACE_MEMBER(finish),
-	    TRACE_MEMBER(stage_begin),
-	    TRACE_MEMBER(stage_open),
-	    TRACE_MEMBER(stage_table),
-	    TRACE_MEMBER(stage_end),
-	    TRACE_MEMBER(stage_hold),
-	    TRACE_MEMBER(stage_index),
-	    TRACE_MEMBER(stage_read),
+	    TRACE_MEMBER(aside_begin),
+	    TRACE_MEMBER(aside_open),
+	    TRACE_MEMBER(aside_table),
+	    TRACE_MEMBER(aside_end),
+	    TRACE_MEMBER(aside_hold),
+	    TRACE_MEMBER(aside_index),
+	    TRACE_MEMBER(aside_read),
 	    TRACE_MEMBER(rebuild_begin),
 	    TRACE_MEMBER(rebuild_end),
 	    TRACE_MEMBER(change_begin),

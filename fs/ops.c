@@ -116,7 +116,7 @@ static void call_interrupted(fuse_req_t req, void *data)
 {
 	struct call *c = data;
 	(void)req;
-	engine_interrupt(c->fs->engine, &c->waiter);
+	service_interrupt(c->fs->service, &c->waiter);
 	if (c->early) {
 		/* not from here: libfuse holds the request's lock */
 		(void)atomic_fetch_add(&c->refs, 1);
@@ -164,7 +164,7 @@ void fs_interrupt_all(struct fs *fs)
 	MUTEX_GUARD(&fs->mutex);
 	fs->stopping = true;
 	for (struct call *c = fs->calls; c; c = c->next)
-		engine_interrupt(fs->engine, &c->waiter);
+		service_interrupt(fs->service, &c->waiter);
 }
 
 /* ---- replies ---- */
@@ -254,7 +254,7 @@ static struct tree_node ops_staged_node(struct fs *fs, const struct staged_node 
 
 /* ---- open files ---- */
 
-enum handle_kind { HANDLE_TREE, HANDLE_STAGED, HANDLE_PUT };
+enum handle_kind { HANDLE_TREE, HANDLE_STAGED, HANDLE_EDIT };
 
 struct handle {
 	enum handle_kind kind;
@@ -264,7 +264,7 @@ struct handle {
 	bool apply;             /* the file APPLY: gone when closed */
 	int64_t apply_dir;
 	atomic_bool dirty; /* written since it was opened or last flushed */
-	struct put *put;   /* HANDLE_PUT */
+	struct edit *edit; /* HANDLE_EDIT */
 };
 
 static struct handle *ops_handle(const struct fuse_file_info *fi)
@@ -413,8 +413,8 @@ static void ops_opened(struct call *c, struct handle *h, int r, const struct err
 		tree_file_close(h->file);
 		if (h->kind == HANDLE_STAGED)
 			staging_release(c->fs->staging, h->node);
-		if (h->kind == HANDLE_PUT)
-			now_release(c->fs->now, h->put);
+		if (h->kind == HANDLE_EDIT)
+			edits_release(c->fs->now, h->edit);
 		free(h);
 	}
 }
@@ -457,9 +457,9 @@ static void ops_run_open(struct call *c)
 		return;
 	}
 	bool writes = ops_writes(c->fi.flags);
-	if (i.kind == INO_PUT || (i.kind == INO_NOW_ROW && writes)) {
-		struct handle *h = handle_new(HANDLE_PUT);
-		int r = now_open(c->fs->now, c->ino, c->fi.flags & O_TRUNC, &h->put, &e);
+	if (i.kind == INO_EDIT || (i.kind == INO_NOW_ROW && writes)) {
+		struct handle *h = handle_new(HANDLE_EDIT);
+		int r = edits_open(c->fs->now, c->ino, c->fi.flags & O_TRUNC, &h->edit, &e);
 		c->fi.direct_io = 1; /* the snapshot's row stays what it is */
 		ops_opened(c, h, r, &e);
 		return;
@@ -507,8 +507,8 @@ static void ops_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, str
 		strbuf_reserve(&out, size);
 		r = staging_read(c.fs->staging, h->node, (uint64_t)off, out.data, size, &got);
 		out.len = got;
-	} else if (h && h->kind == HANDLE_PUT) {
-		r = put_read(h->put, (uint64_t)off, size, &out);
+	} else if (h && h->kind == HANDLE_EDIT) {
+		r = edit_read(h->edit, (uint64_t)off, size, &out);
 	} else {
 		_cleanup_(line_spans_done) struct line_spans spans = {0};
 		r = tree_read_spans(c.fs->tree, h ? h->file : NULL, (uint64_t)off, size, &spans, &e);
@@ -619,7 +619,7 @@ static void ops_statfs(fuse_req_t req, fuse_ino_t ino)
 	struct err e = ERR_INIT;
 	struct statvfs of_disk;
 	(void)ino;
-	int r = catalog_statvfs(engine_catalog(c.fs->engine), &of_disk, &e);
+	int r = catalog_statvfs(service_catalog(c.fs->service), &of_disk, &e);
 	if (r < 0) {
 		reply_err(&c, r, &e);
 		return;
@@ -754,8 +754,8 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t si
 	if (h && h->kind == HANDLE_STAGED) {
 		handle_set_dirty(c.fs, h);
 		r = staging_write(c.fs->staging, h->node, (uint64_t)off, buf, size);
-	} else if (h && h->kind == HANDLE_PUT) {
-		r = put_write(h->put, (uint64_t)off, buf, size);
+	} else if (h && h->kind == HANDLE_EDIT) {
+		r = edit_write(h->edit, (uint64_t)off, buf, size);
 	}
 	if (r < 0)
 		reply_err(&c, r, NULL);
@@ -763,10 +763,10 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t si
 		(void)fuse_reply_write(req, size);
 }
 
-static void ops_run_flush_put(struct call *c)
+static void ops_run_flush_edit(struct call *c)
 {
 	struct err e = ERR_INIT;
-	int r = now_flush(c->fs->now, c->handle->put, &c->who, &c->waiter, &e);
+	int r = edits_flush(c->fs->now, c->handle->edit, &c->who, &c->waiter, &e);
 	if (r < 0 && *e.msg)
 		log_warning("%s", e.msg);
 	reply_err(c, r, &e);
@@ -779,9 +779,9 @@ static void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	struct handle *h = ops_handle(fi);
 	c.ino = ino;
 
-	if (h && h->kind == HANDLE_PUT && put_is_due(h->put)) {
+	if (h && h->kind == HANDLE_EDIT && edit_is_due(h->edit)) {
 		c.handle = h; /* the open file stays until release, which comes after this answer */
-		c.run = ops_run_flush_put;
+		c.run = ops_run_flush_edit;
 		call_defer(&c);
 		return;
 	}
@@ -838,8 +838,8 @@ static void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *f
 				ops_notify_texts(fs, h->node);
 			}
 			break;
-		case HANDLE_PUT:
-			now_release(fs->now, h->put);
+		case HANDLE_EDIT:
+			edits_release(fs->now, h->edit);
 			notify_inode(fs->notify, ino);
 			break;
 		}
@@ -916,14 +916,14 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 	}
 	(void)ino_decode(ino, &i);
 	int r = -EROFS;
-	if (i.kind == INO_PUT) {
-		r = now_setattr(c.fs->now, ino, to_set & FUSE_SET_ATTR_SIZE, (uint64_t)attr->st_size, &n);
-	} else if (i.kind == INO_NOW_ROW && now_row_is_open(c.fs->now, ino)) {
+	if (i.kind == INO_EDIT) {
+		r = edits_setattr(c.fs->now, ino, to_set & FUSE_SET_ATTR_SIZE, (uint64_t)attr->st_size, &n);
+	} else if (i.kind == INO_NOW_ROW && edits_row_is_open(c.fs->now, ino)) {
 		/* cp -p sets modes and times of what it writes: a row has none of its own */
 		struct handle *h = ops_handle(&c.fi);
 		r = 0;
 		if (to_set & FUSE_SET_ATTR_SIZE)
-			r = h && h->kind == HANDLE_PUT ? put_truncate(h->put, (uint64_t)attr->st_size) : -EROFS;
+			r = h && h->kind == HANDLE_EDIT ? edit_truncate(h->edit, (uint64_t)attr->st_size) : -EROFS;
 		if (r == 0)
 			r = tree_getattr(c.fs->tree, ino, NULL, &n, NULL);
 		n.keep_attr = TREE_KEEP_NO;
@@ -970,7 +970,7 @@ static void ops_reply_created(struct call *c, const struct tree_node *n, struct 
 				staging_dirty(c->fs->staging, h->node, -1);
 			staging_release(c->fs->staging, h->node);
 		} else {
-			now_release(c->fs->now, h->put);
+			edits_release(c->fs->now, h->edit);
 		}
 		free(h);
 	}
@@ -1047,11 +1047,11 @@ static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 		reply_err(&c, -EROFS, NULL);
 		return;
 	}
-	struct handle *h = handle_new(HANDLE_PUT);
-	int r = now_create(c.fs->now, parent, name, mode, &h->put, &e);
+	struct handle *h = handle_new(HANDLE_EDIT);
+	int r = edits_create(c.fs->now, parent, name, mode, &h->edit, &e);
 	struct tree_node n = {0};
 	if (r == 0)
-		r = tree_getattr(c.fs->tree, put_ino(h->put), NULL, &n, &e);
+		r = tree_getattr(c.fs->tree, edit_ino(h->edit), NULL, &n, &e);
 	if (r < 0) {
 		free(h);
 		reply_err(&c, r, &e);
@@ -1069,7 +1069,7 @@ static void ops_run_mkdir(struct call *c)
 	int source = tree_source_of(c->fs->tree, c->ino);
 	int r = atomic_load(&c->waiter.interrupted) ? -EINTR
 		: source < 0                        ? source
-			     : engine_snapshot(c->fs->engine, (size_t)source, c->name, &c->who, &id, &e);
+			     : service_snapshot(c->fs->service, (size_t)source, c->name, &c->who, &id, &e);
 	if (r == 0)
 		r = tree_lookup(c->fs->tree, c->ino, c->name, NULL, &n, &e);
 	if (r > 0)
@@ -1078,7 +1078,7 @@ static void ops_run_mkdir(struct call *c)
 	if (!req) {
 		/* who asked was told EINTR: then nothing may come of it */
 		if (id)
-			(void)engine_remove(c->fs->engine, (size_t)source, c->name, &c->who, NULL);
+			(void)service_remove(c->fs->service, (size_t)source, c->name, &c->who, NULL);
 		return;
 	}
 	if (r < 0) {
@@ -1215,7 +1215,7 @@ static void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 		if (r == 0 && dir < 0 && staging_is_sql(name))
 			ops_forget_texts(c.fs, dir, name);
 	} else if (i.kind == INO_NOW_TABLE) {
-		r = now_unlink(c.fs->now, parent, name);
+		r = edits_unlink(c.fs->now, parent, name);
 		if (r == -ENOENT)
 			r = -EROFS; /* a row of the database: it is not removed this way */
 	}
@@ -1226,7 +1226,7 @@ static void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
  * the directory of the request itself, which it holds locked until the answer. */
 static void ops_forget_archive(struct call *c, int source, const char *name)
 {
-	uint64_t archives = ino_of(INO_ARCHIVES, (uint64_t)engine_source_id(c->fs->engine, (size_t)source));
+	uint64_t archives = ino_of(INO_ARCHIVES, (uint64_t)service_source_id(c->fs->service, (size_t)source));
 	notify_entry_now(c->fs->notify, archives, name);
 	notify_entry_now(c->fs->notify, archives, "latest");
 }
@@ -1235,7 +1235,7 @@ static void ops_run_rmdir(struct call *c)
 {
 	struct err e = ERR_INIT;
 	int source = tree_source_of(c->fs->tree, c->ino);
-	int r = source < 0 ? source : engine_remove(c->fs->engine, (size_t)source, c->name, &c->who, &e);
+	int r = source < 0 ? source : service_remove(c->fs->service, (size_t)source, c->name, &c->who, &e);
 	if (r == 0)
 		ops_forget_archive(c, source, c->name);
 	reply_err(c, r, &e);
@@ -1262,7 +1262,7 @@ static void ops_run_rename_snapshot(struct call *c)
 {
 	struct err e = ERR_INIT;
 	int source = tree_source_of(c->fs->tree, c->ino);
-	int r = source < 0 ? source : engine_rename(c->fs->engine, (size_t)source, c->name, c->new_name, &c->who, &e);
+	int r = source < 0 ? source : service_rename(c->fs->service, (size_t)source, c->name, c->new_name, &c->who, &e);
 	if (r == 0) {
 		ops_forget_archive(c, source, c->name);
 		ops_forget_archive(c, source, c->new_name);
@@ -1270,10 +1270,10 @@ static void ops_run_rename_snapshot(struct call *c)
 	reply_err(c, r, &e);
 }
 
-static void ops_run_rename_put(struct call *c)
+static void ops_run_rename_edit(struct call *c)
 {
 	struct err e = ERR_INIT;
-	int r = now_rename(c->fs->now, c->ino, c->name, c->new_ino, c->new_name, &c->who, &c->waiter, &e);
+	int r = edits_rename(c->fs->now, c->ino, c->name, c->new_ino, c->new_name, &c->who, &c->waiter, &e);
 	if (r < 0 && *e.msg)
 		log_warning("%s", e.msg);
 	reply_err(c, r == -ENOENT ? -EROFS : r, &e);
@@ -1316,7 +1316,7 @@ static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 		return;
 	}
 	if (i.kind == INO_NOW_TABLE && parent == newparent && !(flags & RENAME_EXCHANGE)) {
-		c.run = ops_run_rename_put;
+		c.run = ops_run_rename_edit;
 		call_defer(&c);
 		return;
 	}
@@ -1326,10 +1326,10 @@ static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 
 /* ---- what changed elsewhere ---- */
 
-void fs_changed(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name)
+void fs_changed(void *arg, enum service_event ev, size_t source, int64_t snapshot_id, const char *name)
 {
 	struct fs *fs = arg;
-	uint64_t id = (uint64_t)engine_source_id(fs->engine, source);
+	uint64_t id = (uint64_t)service_source_id(fs->service, source);
 	uint64_t dirs[] = {ino_of(INO_SNAPSHOTS, id), ino_of(INO_ARCHIVES, id)};
 
 	(void)ev;

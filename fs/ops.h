@@ -18,11 +18,11 @@ struct call;
 
 /* The mounted file system; main.c makes it, it is the session's userdata. */
 struct fs {
-	struct engine *engine;
+	struct service *service;
 	struct tree *tree;
 	struct staging *staging;
 	struct slow *slow;
-	struct now *now;
+	struct edits *now;
 	struct restores *restores;
 	struct notify *notify;
 	void (*ready)(void *arg); /* once, when the kernel has said hello */
@@ -36,5 +36,5 @@ extern const struct fuse_lowlevel_ops fs_ops;
 
 /* Every request that waits for something gets EINTR, later ones too. */
 void fs_interrupt_all(struct fs *fs);
-/* engine_on_change's function; arg is the struct fs. */
-void fs_changed(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name);
+/* service_on_change's function; arg is the struct fs. */
+void fs_changed(void *arg, enum service_event ev, size_t source, int64_t snapshot_id, const char *name);

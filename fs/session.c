@@ -238,31 +238,31 @@ static void session_start_watchdog(void)
 static void session_cleanup_fs(struct fs *fs)
 {
 	restores_free(fs->restores);
-	now_free(fs->now);
+	edits_free(fs->now);
 	tree_close(fs->tree);
 	slow_free(fs->slow);
 	staging_close(fs->staging);
-	engine_close(fs->engine);
+	service_close(fs->service);
 	(void)pthread_mutex_destroy(&fs->mutex);
 }
 
 static int session_open(struct fs *fs, const struct config *config, struct err *e)
 {
-	int r = engine_open(&fs->engine, config, e);
+	int r = service_open(&fs->service, config, e);
 	if (r == 0) /* the staging file has one owner, too, and no words for a second one */
-		r = catalog_lock_daemon(engine_catalog(fs->engine), e);
+		r = catalog_lock_daemon(service_catalog(fs->service), e);
 	if (r < 0)
 		return r;
-	_cleanup_free_ char *path = xasprintf("%s-staging", catalog_path(engine_catalog(fs->engine)));
+	_cleanup_free_ char *path = xasprintf("%s-staging", catalog_path(service_catalog(fs->service)));
 	r = staging_open(&fs->staging, path, e);
 	if (r < 0)
 		return r;
-	r = tree_open(&fs->tree, fs->engine, fs->staging, getuid(), getgid(), e);
+	r = tree_open(&fs->tree, fs->service, fs->staging, getuid(), getgid(), e);
 	if (r < 0)
 		return r;
 	fs->slow = slow_new();
-	fs->now = now_new(fs->engine, fs->tree);
-	fs->restores = restores_new(fs->engine, fs->tree, fs->staging);
+	fs->now = edits_new(fs->service, fs->tree);
+	fs->restores = restores_new(fs->service, fs->tree, fs->staging);
 	return 0;
 }
 
@@ -283,7 +283,7 @@ static int session_serve(struct fs *fs, struct fuse_session *se, const char *mou
 		notify_free(TAKE_PTR(fs->notify));
 		return err_sys(e, r, "cannot start a thread");
 	}
-	engine_on_change(fs->engine, fs_changed, fs);
+	service_on_change(fs->service, fs_changed, fs);
 	struct fuse_loop_config *loop = fuse_loop_cfg_create();
 	fuse_loop_cfg_set_max_threads(
 	    loop, SESSION_THREADS); /* max_idle is left alone: threads that come and go cost 4 times as much */
@@ -301,7 +301,7 @@ static int session_serve(struct fs *fs, struct fuse_session *se, const char *mou
 		(void)session_detach(mountpoint);
 		_exit(0);
 	}
-	engine_on_change(fs->engine, NULL, NULL);
+	service_on_change(fs->service, NULL, NULL);
 	fuse_session_unmount(se); /* closes the device: whoever still waits in the mount gets ENOTCONN */
 	notify_free(TAKE_PTR(fs->notify));
 	return r < 0 && !asked ? err_sys(e, -r, "serving requests") : 0;
@@ -322,7 +322,7 @@ int session_run(const struct session_options *o, struct err *e)
 	}
 	/* Backups hold credentials: the kernel checks modes always, whoever else may enter. */
 	options = xasprintf("-odefault_permissions,noatime,subtype=metasnapfs,fsname=metasnap:%s",
-			    catalog_uuid(engine_catalog(fs.engine)));
+			    catalog_uuid(service_catalog(fs.service)));
 	(void)fuse_opt_add_arg(o->args, options);
 	if (o->debug)
 		(void)fuse_opt_add_arg(o->args, "-d");

@@ -206,7 +206,7 @@ static struct my_pool_table *my_pool_find(const struct my_pool *p, const char *t
 }
 
 /* With the mutex. */
-static void my_pool_put(struct my_pool *p, struct my_pool_table *t, struct my_job *j)
+static void my_pool_add(struct my_pool *p, struct my_pool_table *t, struct my_job *j)
 {
 	j->table = t;
 	*p->last = j;
@@ -230,18 +230,18 @@ int my_pool_rows(struct my_pool *p, const char *table, struct my_batch *batch, s
 	struct my_job *j = xcalloc(1, sizeof *j);
 	j->batch = *batch;
 	*batch = (struct my_batch){0};
-	my_pool_put(p, t, j);
+	my_pool_add(p, t, j);
 	return 0;
 }
 
 /* With the mutex. */
-static void my_pool_put_indexes(struct my_pool *p, struct my_pool_table *t)
+static void my_pool_add_indexes(struct my_pool *p, struct my_pool_table *t)
 {
 	if (!t->indexes)
 		return;
 	struct my_job *j = xcalloc(1, sizeof *j);
 	j->alter = TAKE_PTR(t->indexes);
-	my_pool_put(p, t, j);
+	my_pool_add(p, t, j);
 }
 
 int my_pool_table_end(struct my_pool *p, const char *table, struct err *e)
@@ -250,7 +250,7 @@ int my_pool_table_end(struct my_pool *p, const char *table, struct err *e)
 
 	MUTEX_GUARD(&p->mutex);
 	if (t && !p->failed)
-		my_pool_put_indexes(p, t);
+		my_pool_add_indexes(p, t);
 	return my_pool_failure(p, e);
 }
 
@@ -259,7 +259,7 @@ int my_pool_finish(struct my_pool *p, struct err *e)
 	MUTEX_GUARD(&p->mutex);
 	/* Tables that nothing was loaded into. */
 	for (size_t i = 0; i < p->n_tables && !p->failed; i++)
-		my_pool_put_indexes(p, &p->tables[i]);
+		my_pool_add_indexes(p, &p->tables[i]);
 	while (p->first || p->n_running)
 		(void)pthread_cond_wait(&p->less, &p->mutex);
 	return my_pool_failure(p, e);

@@ -8,20 +8,20 @@
  * the rebuild's transaction, as if there were no staging.
  *
  * Rows are loaded frozen: the rebuild's transaction has an older snapshot, and what it makes of them (materialized
- * views) must see them. Nobody else knows the tables before they move. No locks but the server's; pg_stage is written
+ * views) must see them. Nobody else knows the tables before they move. No locks but the server's; pg_aside is written
  * before the workers' threads start and only read by them.
  */
 #include "drivers/postgres/internal.h"
 
 #include <errno.h>
 
-#define PG_STAGE_PREFIX "metasnap_restore_"
-#define PG_STAGE_COMMENT "tables of a metasnap restore under way; may be dropped when none is"
-#define PG_STAGE_SCHEMA_MAX 40 /* with the prefix below NAMEDATALEN */
+#define PG_ASIDE_PREFIX "metasnap_restore_"
+#define PG_ASIDE_COMMENT "tables of a metasnap restore under way; may be dropped when none is"
+#define PG_ASIDE_SCHEMA_MAX 40 /* with the prefix below NAMEDATALEN */
 
-void pg_stage_done(struct pg_conn *c)
+void pg_aside_done(struct pg_conn *c)
 {
-	struct pg_stage *st = &c->stage;
+	struct pg_aside *st = &c->aside;
 	for (size_t i = 0; i < st->n_tables; i++) {
 		free(st->tables[i].name);
 		free(st->tables[i].relation);
@@ -31,7 +31,7 @@ void pg_stage_done(struct pg_conn *c)
 	free(st->schema);
 	free(st->target);
 	pg_script_done(&st->script);
-	*st = (struct pg_stage){0};
+	*st = (struct pg_aside){0};
 }
 
 /* ---- reading pg_dump's text ---- */
@@ -119,9 +119,9 @@ static bool pg_has_odd_storage(const struct pg_script *script)
 	return false;
 }
 
-static bool pg_add_staged(struct pg_conn *c, const char *table)
+static bool pg_add_aside(struct pg_conn *c, const char *table)
 {
-	struct pg_stage *st = &c->stage;
+	struct pg_aside *st = &c->aside;
 	_cleanup_free_ char *entry = xasprintf("TABLE %s", table), *relation = NULL, *target = NULL;
 	size_t create = SIZE_MAX;
 	for (size_t i = 0; i < st->script.n_statements; i++) {
@@ -145,7 +145,7 @@ static bool pg_add_staged(struct pg_conn *c, const char *table)
 	}
 	if (create == SIZE_MAX)
 		return false;
-	struct pg_staged t = {.name = xstrdup(table), .relation = TAKE_PTR(relation), .create = create};
+	struct pg_aside_table t = {.name = xstrdup(table), .relation = TAKE_PTR(relation), .create = create};
 	for (size_t i = create + 1; i < st->script.n_statements; i++) {
 		if (!pg_is_own_index(&st->script.statements[i], t.relation, c->schema))
 			continue;
@@ -159,7 +159,7 @@ static bool pg_add_staged(struct pg_conn *c, const char *table)
 	return true;
 }
 
-static const struct pg_staged *pg_find_staged(const struct pg_stage *st, const char *table)
+static const struct pg_aside_table *pg_find_aside(const struct pg_aside *st, const char *table)
 {
 	for (size_t i = 0; i < st->n_tables; i++)
 		if (!strcmp(st->tables[i].name, table))
@@ -170,7 +170,7 @@ static const struct pg_staged *pg_find_staged(const struct pg_stage *st, const c
 /* ---- the leader ---- */
 
 /* Where a schema of our own, or tables in it, would be seen by others or come out different. */
-static int pg_may_stage(struct pg_conn *c, const char *stage, struct err *e)
+static int pg_may_aside(struct pg_conn *c, const char *aside, struct err *e)
 {
 	static const char sql[] =
 	    "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
@@ -180,23 +180,23 @@ static int pg_may_stage(struct pg_conn *c, const char *stage, struct err *e)
 	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger t WHERE t.evtenabled <> 'D')"
 	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.puballtables)";
 	_cleanup_result_ PGresult *res = NULL;
-	const char *params[] = {c->schema, stage};
+	const char *params[] = {c->schema, aside};
 	int r = pg_query(c, &res, "cannot prepare the tables", sql, 2, params, e);
 	return r < 0 ? r : *PQgetvalue(res, 0, 0) == 't';
 }
 
-int pg_stage_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, bool *staged, struct err *e)
+int pg_aside_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, bool *set_aside, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	struct pg_stage *st = &c->stage;
+	struct pg_aside *st = &c->aside;
 	int r = 0;
 	if (!c->active || c->access != DB_WRITE || c->changing || st->schema)
 		return err_set(e, EINVAL, "rebuild: no transaction that may write");
 	/* A name with a quote in it is spelled in more than one way. */
-	bool plain = strlen(c->schema) <= PG_STAGE_SCHEMA_MAX && !strchr(c->schema, '"');
-	_cleanup_free_ char *stage = xasprintf(PG_STAGE_PREFIX "%s", c->schema);
+	bool plain = strlen(c->schema) <= PG_ASIDE_SCHEMA_MAX && !strchr(c->schema, '"');
+	_cleanup_free_ char *aside = xasprintf(PG_ASIDE_PREFIX "%s", c->schema);
 	if (plain)
-		r = pg_may_stage(c, stage, e);
+		r = pg_may_aside(c, aside, e);
 	if (r > 0) {
 		r = pg_script_parse(&st->script, sql, e);
 		plain = r == 0 && !pg_has_odd_storage(&st->script);
@@ -204,9 +204,9 @@ int pg_stage_begin(struct db_conn *conn, const struct db_schema *s, const char *
 		plain = false;
 	}
 	for (size_t i = 0; i < s->n_tables; i++)
-		staged[i] = staged[i] && plain && pg_add_staged(c, s->tables[i].name);
+		set_aside[i] = set_aside[i] && plain && pg_add_aside(c, s->tables[i].name);
 	if (r < 0 || !st->n_tables) {
-		pg_stage_done(c);
+		pg_aside_done(c);
 		return r;
 	}
 	/* It must be there for all, so it is made by a transaction of its own. */
@@ -216,36 +216,36 @@ int pg_stage_begin(struct db_conn *conn, const struct db_schema *s, const char *
 	if (r == 0) {
 		_cleanup_strbuf_ struct strbuf create = {0};
 		strbuf_adds(&create, "CREATE SCHEMA ");
-		pg_add_ident(&create, stage);
+		pg_add_ident(&create, aside);
 		strbuf_adds(&create, "; COMMENT ON SCHEMA ");
-		pg_add_ident(&create, stage);
-		strbuf_adds(&create, " IS '" PG_STAGE_COMMENT "'");
+		pg_add_ident(&create, aside);
+		strbuf_adds(&create, " IS '" PG_ASIDE_COMMENT "'");
 		r = pg_query(other, NULL, "cannot prepare the tables", strbuf_str(&create), 0, NULL, &refusal);
 		db_close((struct db_conn *)other);
 	}
 	/* No free connection, or not allowed: it goes without. */
 	if (r < 0) {
-		pg_stage_done(c);
-		memset(staged, 0, s->n_tables * sizeof *staged);
+		pg_aside_done(c);
+		memset(set_aside, 0, s->n_tables * sizeof *set_aside);
 		return 0;
 	}
-	st->schema = TAKE_PTR(stage);
+	st->schema = TAKE_PTR(aside);
 	return 0;
 }
 
-static void pg_add_staged_relation(struct strbuf *sb, const struct pg_stage *st, const char *table)
+static void pg_add_aside_relation(struct strbuf *sb, const struct pg_aside *st, const char *table)
 {
 	pg_add_ident(sb, st->schema);
 	strbuf_addch(sb, '.');
 	pg_add_ident(sb, table);
 }
 
-int pg_stage_hold(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e)
+int pg_aside_hold(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)leader;
 	_cleanup_strbuf_ struct strbuf relation = {0}, sql = {0};
 	_cleanup_result_ PGresult *res = NULL;
-	pg_add_staged_relation(&relation, &c->stage, t->name);
+	pg_add_aside_relation(&relation, &c->aside, t->name);
 	/* A lookup that may fail takes in what others have committed to the catalogs since our transaction looked last;
 	 * LOCK TABLE alone would not find a schema that is newer (seen on 15).
 	 * SHARE: others read, nobody writes, from before the worker reads it back to the end. */
@@ -263,15 +263,15 @@ int pg_stage_hold(struct db_conn *leader, const struct db_table *t, uint64_t row
 	return 0;
 }
 
-bool pg_stage_has(const struct pg_conn *c, size_t i, char **move)
+bool pg_aside_has(const struct pg_conn *c, size_t i, char **move)
 {
-	const struct pg_stage *st = &c->stage;
+	const struct pg_aside *st = &c->aside;
 	*move = NULL;
 	for (size_t k = 0; k < st->n_tables; k++) {
-		const struct pg_staged *t = &st->tables[k];
+		const struct pg_aside_table *t = &st->tables[k];
 		if (t->create == i) {
 			_cleanup_strbuf_ struct strbuf relation = {0};
-			pg_add_staged_relation(&relation, st, t->name);
+			pg_add_aside_relation(&relation, st, t->name);
 			*move = xasprintf("ALTER TABLE %s SET SCHEMA %s", strbuf_str(&relation), st->target);
 			return true;
 		}
@@ -282,34 +282,34 @@ bool pg_stage_has(const struct pg_conn *c, size_t i, char **move)
 	return false;
 }
 
-int pg_stage_drop_empty(struct pg_conn *c, struct err *e)
+int pg_aside_drop_empty(struct pg_conn *c, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf sql = {0};
-	if (!c->stage.schema)
+	if (!c->aside.schema)
 		return 0;
 	strbuf_adds(&sql, "DROP SCHEMA ");
-	pg_add_ident(&sql, c->stage.schema);
+	pg_add_ident(&sql, c->aside.schema);
 	strbuf_adds(&sql, " RESTRICT");
 	return pg_query(c, NULL, "cannot take the tables in", strbuf_str(&sql), 0, NULL, e);
 }
 
 /* ---- a worker ---- */
 
-int pg_stage_open(struct db_conn **ret, struct db_conn *leader, struct err *e)
+int pg_aside_open(struct db_conn **ret, struct db_conn *leader, struct err *e)
 {
 	struct pg_conn *l = (struct pg_conn *)leader, *c = NULL;
 	int r = pg_open_like(&c, l, e);
 	if (r == 0) {
 		free(c->schema);
-		c->schema = xstrdup(l->stage.schema);
+		c->schema = xstrdup(l->aside.schema);
 	}
 	*ret = (struct db_conn *)c;
 	return r;
 }
 
 /* Runs a statement of the text on the table in the staging schema; `head` is what stands before its name. */
-static int pg_run_staged(struct pg_conn *c, const struct pg_stage *st, const struct pg_staged *t, size_t i,
-			 struct err *e)
+static int pg_run_aside(struct pg_conn *c, const struct pg_aside *st, const struct pg_aside_table *t, size_t i,
+			struct err *e)
 {
 	const struct pg_statement *s = &st->script.statements[i];
 	_cleanup_strbuf_ struct strbuf sql = {0};
@@ -320,12 +320,12 @@ static int pg_run_staged(struct pg_conn *c, const struct pg_stage *st, const str
 		at = pg_after_ident(name) + strlen(" ON ");
 	}
 	strbuf_add(&sql, s->sql, (size_t)(at - s->sql));
-	pg_add_staged_relation(&sql, st, t->name);
+	pg_add_aside_relation(&sql, st, t->name);
 	strbuf_adds(&sql, at + strlen(t->relation));
 	return pg_query(c, NULL, s->entry, strbuf_str(&sql), 0, NULL, e);
 }
 
-static int pg_begin_staged(struct pg_conn *c, const char *table, struct err *e)
+static int pg_begin_aside(struct pg_conn *c, const char *table, struct err *e)
 {
 	if (c->active)
 		return err_set(e, EINVAL, "%s: a transaction is open", table);
@@ -340,55 +340,55 @@ static int pg_begin_staged(struct pg_conn *c, const char *table, struct err *e)
 	return r;
 }
 
-int pg_stage_table(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
+int pg_aside_table(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	const struct pg_stage *st = &((const struct pg_conn *)leader)->stage;
-	const struct pg_staged *staged = pg_find_staged(st, t->name);
-	if (!staged)
+	const struct pg_aside *st = &((const struct pg_conn *)leader)->aside;
+	const struct pg_aside_table *set_aside = pg_find_aside(st, t->name);
+	if (!set_aside)
 		return err_set(e, EINVAL, "%s: not a table to be staged", t->name);
-	int r = pg_begin_staged(c, t->name, e);
+	int r = pg_begin_aside(c, t->name, e);
 	c->freeze = !r;
-	return r ? r : pg_run_staged(c, st, staged, staged->create, e);
+	return r ? r : pg_run_aside(c, st, set_aside, set_aside->create, e);
 }
 
 /* Of the statements after the table's own, the constraints or the indexes. */
-static int pg_run_staged_type(struct pg_conn *c, const struct pg_stage *st, const struct pg_staged *t, const char *type,
-			      struct err *e)
+static int pg_run_aside_type(struct pg_conn *c, const struct pg_aside *st, const struct pg_aside_table *t,
+			     const char *type, struct err *e)
 {
 	int r = 0;
 	for (size_t i = 0; !r && i < t->n_after; i++)
 		if (!strcmp(st->script.statements[t->after[i]].type, type))
-			r = pg_run_staged(c, st, t, t->after[i], e);
+			r = pg_run_aside(c, st, t, t->after[i], e);
 	return r;
 }
 
-int pg_stage_end(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
+int pg_aside_end(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	const struct pg_stage *st = &((const struct pg_conn *)leader)->stage;
-	const struct pg_staged *staged = pg_find_staged(st, t->name);
-	if (!staged || !c->active)
+	const struct pg_aside *st = &((const struct pg_conn *)leader)->aside;
+	const struct pg_aside_table *set_aside = pg_find_aside(st, t->name);
+	if (!set_aside || !c->active)
 		return err_set(e, EINVAL, "%s: not a table that is staged", t->name);
 	c->freeze = false;
-	int r = pg_run_staged_type(c, st, staged, "CONSTRAINT", e);
+	int r = pg_run_aside_type(c, st, set_aside, "CONSTRAINT", e);
 	return r ? r : c->head.driver->commit(conn, e);
 }
 
-int pg_stage_index(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
+int pg_aside_index(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	const struct pg_stage *st = &((const struct pg_conn *)leader)->stage;
-	const struct pg_staged *staged = pg_find_staged(st, t->name);
-	if (!staged)
+	const struct pg_aside *st = &((const struct pg_conn *)leader)->aside;
+	const struct pg_aside_table *set_aside = pg_find_aside(st, t->name);
+	if (!set_aside)
 		return err_set(e, EINVAL, "%s: not a table that is staged", t->name);
-	int r = pg_begin_staged(c, t->name, e);
+	int r = pg_begin_aside(c, t->name, e);
 	if (!r)
-		r = pg_run_staged_type(c, st, staged, "INDEX", e);
+		r = pg_run_aside_type(c, st, set_aside, "INDEX", e);
 	return r ? r : c->head.driver->commit(conn, e);
 }
 
-int pg_stage_read(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
+int pg_aside_read(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	(void)leader;
@@ -402,11 +402,11 @@ int pg_stage_read(struct db_conn *conn, const struct db_conn *leader, const stru
 
 /* ---- after a crash ---- */
 
-static int pg_drop_leftovers(struct pg_conn *c, const char *stage, struct err *e)
+static int pg_drop_leftovers(struct pg_conn *c, const char *aside, struct err *e)
 {
 	_cleanup_result_ PGresult *res = NULL;
 	_cleanup_strbuf_ struct strbuf sql = {0};
-	const char *params[] = {stage};
+	const char *params[] = {aside};
 	int r = pg_query(c, &res, "cannot list the tables of an earlier restore",
 			 "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
 			 "c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r' ORDER BY 1",
@@ -415,12 +415,12 @@ static int pg_drop_leftovers(struct pg_conn *c, const char *stage, struct err *e
 		return r;
 	for (int i = 0; i < PQntuples(res); i++) {
 		strbuf_adds(&sql, i ? ", " : "DROP TABLE ");
-		pg_add_ident(&sql, stage);
+		pg_add_ident(&sql, aside);
 		strbuf_addch(&sql, '.');
 		pg_add_ident(&sql, PQgetvalue(res, i, 0));
 	}
 	strbuf_addf(&sql, "%sDROP SCHEMA ", PQntuples(res) ? " RESTRICT; " : "");
-	pg_add_ident(&sql, stage);
+	pg_add_ident(&sql, aside);
 	strbuf_adds(&sql, " RESTRICT");
 	return pg_query(c, NULL, "cannot drop the tables of an earlier restore", strbuf_str(&sql), 0, NULL, e);
 }
@@ -431,10 +431,10 @@ int pg_settle(struct db_conn *conn, struct err *e)
 	 */
 	struct pg_conn *c = (struct pg_conn *)conn;
 	static const char ours[] = "SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = $1"
-				   " AND pg_catalog.obj_description(n.oid, 'pg_namespace') = '" PG_STAGE_COMMENT "'";
-	_cleanup_free_ char *stage = xasprintf(PG_STAGE_PREFIX "%s", c->schema);
+				   " AND pg_catalog.obj_description(n.oid, 'pg_namespace') = '" PG_ASIDE_COMMENT "'";
+	_cleanup_free_ char *aside = xasprintf(PG_ASIDE_PREFIX "%s", c->schema);
 	_cleanup_result_ PGresult *res = NULL;
-	const char *params[] = {stage};
+	const char *params[] = {aside};
 	if (c->active)
 		return err_set(e, EINVAL, "settle: a transaction is open");
 	int r = pg_query(c, &res, "cannot look for an earlier restore", ours, 1, params, e);
@@ -443,7 +443,7 @@ int pg_settle(struct db_conn *conn, struct err *e)
 	struct err words = ERR_INIT;
 	r = pg_take_restore_lock(c, &words);
 	if (r == 0)
-		r = pg_drop_leftovers(c, stage, &words);
+		r = pg_drop_leftovers(c, aside, &words);
 	else if (r == -EBUSY)
 		return 0; /* of the restore that runs */
 	pg_free_restore_lock(c);

@@ -683,7 +683,7 @@ static int pg_end(struct pg_conn *c, const char *sql, struct err *e)
 	pg_listing_done(&c->listing);
 	pg_marks_done(c);
 	pg_change_done(c);
-	pg_stage_done(c);
+	pg_aside_done(c);
 	pg_script_done(&c->script);
 	return r;
 }
@@ -859,7 +859,7 @@ static void pg_close(struct db_conn *conn)
 	pg_listing_done(&c->listing);
 	pg_marks_done(c);
 	pg_change_done(c);
-	pg_stage_done(c);
+	pg_aside_done(c);
 	pg_script_done(&c->script);
 	free(c->scan_table);
 	PQfreemem(c->line);
@@ -893,13 +893,13 @@ const struct db_driver db_driver_postgres = {
     .scan_changed = pg_scan_changed,
     .examine = pg_examine,
     .finish = pg_finish,
-    .stage_begin = pg_stage_begin,
-    .stage_open = pg_stage_open,
-    .stage_table = pg_stage_table,
-    .stage_end = pg_stage_end,
-    .stage_hold = pg_stage_hold,
-    .stage_index = pg_stage_index,
-    .stage_read = pg_stage_read,
+    .aside_begin = pg_aside_begin,
+    .aside_open = pg_aside_open,
+    .aside_table = pg_aside_table,
+    .aside_end = pg_aside_end,
+    .aside_hold = pg_aside_hold,
+    .aside_index = pg_aside_index,
+    .aside_read = pg_aside_read,
     .rebuild_begin = pg_rebuild_begin,
     .rebuild_end = pg_rebuild_end,
     .change_begin = pg_change_begin,

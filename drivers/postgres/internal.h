@@ -80,7 +80,7 @@ struct pg_marks {
 };
 
 /* A table that takes shape in the staging schema; indexes into the script's statements. */
-struct pg_staged {
+struct pg_aside_table {
 	char *name;
 	char *relation; /* as the text spells it, with the schema */
 	size_t create;
@@ -88,12 +88,12 @@ struct pg_staged {
 	size_t n_after;
 };
 
-/* Of a leader, fixed by stage_begin: from then on other connections' threads read it. */
-struct pg_stage {
-	char *schema; /* NULL: nothing is staged */
+/* Of a leader, fixed by aside_begin: from then on other connections' threads read it. */
+struct pg_aside {
+	char *schema; /* NULL: nothing is set aside */
 	char *target; /* the schema, as the text spells it */
 	struct pg_script script;
-	struct pg_staged *tables;
+	struct pg_aside_table *tables;
 	size_t n_tables;
 };
 
@@ -149,7 +149,7 @@ struct pg_conn {
 	struct pg_undo *undo;    /* newest first */
 	struct pg_script script; /* of rebuild_begin, whose rest rebuild_end runs */
 	size_t script_next;
-	struct pg_stage stage;
+	struct pg_aside aside;
 	bool freeze; /* the load is into a table that this transaction made and nobody knows */
 };
 
@@ -266,19 +266,19 @@ const char *pg_matview_of(const struct pg_statement *s, size_t *len);
 
 /* ---- aside.c ---- */
 
-int pg_stage_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, bool *staged, struct err *e);
-int pg_stage_open(struct db_conn **ret, struct db_conn *leader, struct err *e);
-int pg_stage_table(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
-int pg_stage_end(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
-int pg_stage_index(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
-int pg_stage_hold(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e);
-int pg_stage_read(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
-void pg_stage_done(struct pg_conn *c);
-/* Whether statement i of the script was run on a staged table; *move (may be NULL) is then what takes its place, the
+int pg_aside_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, bool *set_aside, struct err *e);
+int pg_aside_open(struct db_conn **ret, struct db_conn *leader, struct err *e);
+int pg_aside_table(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+int pg_aside_end(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+int pg_aside_index(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+int pg_aside_hold(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e);
+int pg_aside_read(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
+void pg_aside_done(struct pg_conn *c);
+/* Whether statement i of the script was run on a set aside table; *move (may be NULL) is then what takes its place, the
  * caller's, NULL for nothing. */
-bool pg_stage_has(const struct pg_conn *c, size_t i, char **move);
-/* Inside the rebuild's transaction, when every staged table has moved. */
-int pg_stage_drop_empty(struct pg_conn *c, struct err *e);
+bool pg_aside_has(const struct pg_conn *c, size_t i, char **move);
+/* Inside the rebuild's transaction, when every set aside table has moved. */
+int pg_aside_drop_empty(struct pg_conn *c, struct err *e);
 int pg_settle(struct db_conn *conn, struct err *e);
 
 /* ---- change.c ---- */

@@ -333,7 +333,7 @@ static int pg_run_next(struct pg_conn *c, const char *user, struct strbuf *warni
 {
 	size_t i = c->script_next++;
 	_cleanup_free_ char *move = NULL;
-	if (!pg_stage_has(c, i, &move))
+	if (!pg_aside_has(c, i, &move))
 		return pg_run_statement(c, &c->script.statements[i], user, warnings, e);
 	return move ? pg_query(c, NULL, c->script.statements[i].entry, move, 0, NULL, e) : 0;
 }
@@ -407,7 +407,7 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 			       c->schema);
 	pg_script_done(&c->script);
 	int r = pg_script_parse(&c->script, sql, e);
-	if (!r && c->stage.schema && c->script.n_statements != c->stage.script.n_statements)
+	if (!r && c->aside.schema && c->script.n_statements != c->aside.script.n_statements)
 		r = err_set(e, EINVAL, "the tables were staged from another text");
 	if (!r)
 		r = pg_current_user(c, &user, e);
@@ -421,7 +421,7 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 	       !pg_is_post_data(c->script.statements[c->script_next].type))
 		r = pg_run_next(c, user, warnings, e);
 	if (!r)
-		r = pg_stage_drop_empty(c, e);
+		r = pg_aside_drop_empty(c, e);
 	return r ? r : pg_grant_public(c, warnings, e);
 }
 

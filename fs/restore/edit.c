@@ -9,10 +9,10 @@
 #define NOW_FILES 1024
 #define NOW_FILE_MAX (64u << 20)
 
-struct put {
-	struct put *next;
+struct edit {
+	struct edit *next;
 	uint64_t id;
-	uint64_t row; /* inode of the row it was opened by; 0: made by now_create */
+	uint64_t row; /* inode of the row it was opened by; 0: made by edits_create */
 	uint64_t dir;
 	size_t source;
 	char *table;
@@ -24,20 +24,20 @@ struct put {
 	pthread_mutex_t mutex; /* the rest */
 	struct strbuf data;
 	bool touched; /* data differs from what was put last */
-	bool was_put;
+	bool was_upserted;
 	int result;
 };
 
-struct now {
-	struct engine *engine;
+struct edits {
+	struct service *service;
 	struct tree *tree;
 	pthread_mutex_t mutex;
-	struct put *puts;
+	struct edit *edits;
 	size_t n;
 	uint64_t last_id;
 };
 
-static void put_free(struct put *p)
+static void edit_free(struct edit *p)
 {
 	free(p->table);
 	free(p->name);
@@ -47,16 +47,16 @@ static void put_free(struct put *p)
 }
 
 /* A name that a row may have, as opposed to a temporary one. */
-static bool now_is_row_name(const char *name)
+static bool edits_is_row_name(const char *name)
 {
 	size_t len = strlen(name);
 	return len >= 5 && strcmp(name + len - 5, ".json") == 0 && (*name != '.' || len == 5);
 }
 
-static void now_fill(struct put *p, struct tree_node *ret)
+static void edits_fill(struct edit *p, struct tree_node *ret)
 {
 	MUTEX_GUARD(&p->mutex);
-	*ret = (struct tree_node){.ino = ino_of(INO_PUT, p->id),
+	*ret = (struct tree_node){.ino = ino_of(INO_EDIT, p->id),
 				  .mode = S_IFREG | p->mode,
 				  .nlink = 1,
 				  .uid = getuid(),
@@ -67,70 +67,70 @@ static void now_fill(struct put *p, struct tree_node *ret)
 				  .ctime_ns = p->mtime_ns};
 }
 
-static struct put *now_by_id(struct now *n, uint64_t id)
+static struct edit *edits_by_id(struct edits *n, uint64_t id)
 {
-	struct put *p = n->puts;
+	struct edit *p = n->edits;
 	while (p && p->id != id)
 		p = p->next;
 	return p;
 }
 
-static struct put *now_by_name(struct now *n, uint64_t dir, const char *name)
+static struct edit *edits_by_name(struct edits *n, uint64_t dir, const char *name)
 {
-	struct put *p = n->puts;
+	struct edit *p = n->edits;
 	while (p && (p->row || p->dir != dir || strcmp(p->name, name) != 0))
 		p = p->next;
 	return p;
 }
 
-static bool now_overlay_lookup(void *arg, uint64_t dir, const char *name, struct tree_node *ret)
+static bool edits_overlay_lookup(void *arg, uint64_t dir, const char *name, struct tree_node *ret)
 {
-	struct now *n = arg;
+	struct edits *n = arg;
 	MUTEX_GUARD(&n->mutex);
-	struct put *p = now_by_name(n, dir, name);
+	struct edit *p = edits_by_name(n, dir, name);
 	if (p)
-		now_fill(p, ret);
+		edits_fill(p, ret);
 	return p != NULL;
 }
 
-static bool now_overlay_getattr(void *arg, uint64_t id, struct tree_node *ret)
+static bool edits_overlay_getattr(void *arg, uint64_t id, struct tree_node *ret)
 {
-	struct now *n = arg;
+	struct edits *n = arg;
 	MUTEX_GUARD(&n->mutex);
-	struct put *p = now_by_id(n, id);
+	struct edit *p = edits_by_id(n, id);
 	if (p)
-		now_fill(p, ret);
+		edits_fill(p, ret);
 	return p != NULL;
 }
 
-struct now *now_new(struct engine *g, struct tree *t)
+struct edits *edits_new(struct service *svc, struct tree *t)
 {
-	struct now *n = xcalloc(1, sizeof *n);
-	n->engine = g;
+	struct edits *n = xcalloc(1, sizeof *n);
+	n->service = svc;
 	n->tree = t;
 	(void)pthread_mutex_init(&n->mutex, NULL);
 	tree_set_overlay(
-	    t, &(struct tree_overlay){.arg = n, .lookup = now_overlay_lookup, .getattr = now_overlay_getattr});
+	    t, &(struct tree_overlay){.arg = n, .lookup = edits_overlay_lookup, .getattr = edits_overlay_getattr});
 	return n;
 }
 
-void now_free(struct now *n)
+void edits_free(struct edits *n)
 {
 	if (!n)
 		return;
-	while (n->puts) {
-		struct put *p = n->puts;
-		n->puts = p->next;
-		put_free(p);
+	while (n->edits) {
+		struct edit *p = n->edits;
+		n->edits = p->next;
+		edit_free(p);
 	}
 	(void)pthread_mutex_destroy(&n->mutex);
 	free(n);
 }
 
-/* Takes p out of the list; it is freed when nobody has it open. Under now.mutex. */
-static void now_unlist(struct now *n, struct put *p)
+/* Takes p out of the list; it is freed when nobody has it open. Under edits.mutex. */
+static void edits_unlist(struct edits *n, struct edit *p)
 {
-	for (struct put **at = &n->puts; *at; at = &(*at)->next) {
+	for (struct edit **at = &n->edits; *at; at = &(*at)->next) {
 		if (*at == p) {
 			*at = p->next;
 			n->n--;
@@ -139,43 +139,43 @@ static void now_unlist(struct now *n, struct put *p)
 	}
 	p->listed = false;
 	if (!p->opens)
-		put_free(p);
+		edit_free(p);
 }
 
-static int now_allowed(struct now *n, int source, struct err *e)
+static int edits_allowed(struct edits *n, int source, struct err *e)
 {
 	if (source < 0)
 		return -ENOENT;
-	const struct source_config *c = engine_source(n->engine, (size_t)source);
+	const struct source_config *c = service_source(n->service, (size_t)source);
 	if (c->restore != RESTORE_REPLACE)
 		return err_set(e, EPERM, "%s: rows can be written with restore = replace only (it is %s)", c->name,
 			       restore_policy_name(c->restore));
 	return 0;
 }
 
-static int now_add(struct now *n, struct put *p, struct err *e)
+static int edits_add(struct edits *n, struct edit *p, struct err *e)
 {
 	MUTEX_GUARD(&n->mutex);
 	if (n->n >= NOW_FILES) {
-		put_free(p);
+		edit_free(p);
 		return err_set(e, ENOSPC, "too many files are being written into now/");
 	}
-	if (!p->row && now_by_name(n, p->dir, p->name)) {
-		put_free(p);
+	if (!p->row && edits_by_name(n, p->dir, p->name)) {
+		edit_free(p);
 		return -EEXIST;
 	}
 	p->id = ++n->last_id;
 	p->opens = 1;
 	p->listed = true;
-	p->next = n->puts;
-	n->puts = p;
+	p->next = n->edits;
+	n->edits = p;
 	n->n++;
 	return 0;
 }
 
-static struct put *now_make(size_t source, const char *table, const char *name)
+static struct edit *edits_make(size_t source, const char *table, const char *name)
 {
-	struct put *p = xcalloc(1, sizeof *p);
+	struct edit *p = xcalloc(1, sizeof *p);
 	struct timespec t;
 	(void)clock_gettime(CLOCK_REALTIME, &t);
 	(void)pthread_mutex_init(&p->mutex, NULL);
@@ -187,32 +187,32 @@ static struct put *now_make(size_t source, const char *table, const char *name)
 	return p;
 }
 
-int now_create(struct now *n, uint64_t dir, const char *name, mode_t mode, struct put **ret, struct err *e)
+int edits_create(struct edits *n, uint64_t dir, const char *name, mode_t mode, struct edit **ret, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf table = {0};
 	int source = tree_source_of(n->tree, dir);
-	int r = now_allowed(n, source, e);
+	int r = edits_allowed(n, source, e);
 	if (r == 0)
 		r = tree_now_table(n->tree, dir, &table, e);
 	if (r < 0)
 		return r;
-	struct put *p = now_make((size_t)source, strbuf_str(&table), name);
+	struct edit *p = edits_make((size_t)source, strbuf_str(&table), name);
 	p->dir = dir;
 	p->mode = mode & 0777;
-	r = now_add(n, p, e);
+	r = edits_add(n, p, e);
 	if (r == 0)
 		*ret = p;
 	return r;
 }
 
-int now_open(struct now *n, uint64_t ino, bool truncate, struct put **ret, struct err *e)
+int edits_open(struct edits *n, uint64_t ino, bool truncate, struct edit **ret, struct err *e)
 {
 	struct ino i;
 	if (!ino_decode(ino, &i))
 		return -ENOENT;
-	if (i.kind == INO_PUT) {
+	if (i.kind == INO_EDIT) {
 		MUTEX_GUARD(&n->mutex);
-		struct put *p = now_by_id(n, i.id);
+		struct edit *p = edits_by_id(n, i.id);
 		if (!p)
 			return -ENOENT;
 		p->opens++;
@@ -228,38 +228,38 @@ int now_open(struct now *n, uint64_t ino, bool truncate, struct put **ret, struc
 		return -EROFS;
 	_cleanup_strbuf_ struct strbuf table = {0}, name = {0}, text = {0};
 	int source = tree_source_of(n->tree, ino);
-	int r = now_allowed(n, source, e);
+	int r = edits_allowed(n, source, e);
 	if (r == 0)
 		r = tree_row_text(n->tree, ino, &table, &name, truncate ? NULL : &text, e);
 	if (r < 0)
 		return r;
-	struct put *p = now_make((size_t)source, strbuf_str(&table), strbuf_str(&name));
+	struct edit *p = edits_make((size_t)source, strbuf_str(&table), strbuf_str(&name));
 	p->row = ino;
 	p->data = text;
 	text = (struct strbuf){0};
-	r = now_add(n, p, e);
+	r = edits_add(n, p, e);
 	if (r == 0)
 		*ret = p;
 	return r;
 }
 
-void now_release(struct now *n, struct put *p)
+void edits_release(struct edits *n, struct edit *p)
 {
 	MUTEX_GUARD(&n->mutex);
 	if (--p->opens)
 		return;
 	if (!p->listed)
-		put_free(p);
-	else if (p->row || now_is_row_name(p->name))
-		now_unlist(n, p); /* from now on the database has it, or nobody */
+		edit_free(p);
+	else if (p->row || edits_is_row_name(p->name))
+		edits_unlist(n, p); /* from now on the database has it, or nobody */
 }
 
-uint64_t put_ino(const struct put *p)
+uint64_t edit_ino(const struct edit *p)
 {
-	return p->row ? 0 : ino_of(INO_PUT, p->id);
+	return p->row ? 0 : ino_of(INO_EDIT, p->id);
 }
 
-int put_read(struct put *p, uint64_t offset, size_t n, struct strbuf *out)
+int edit_read(struct edit *p, uint64_t offset, size_t n, struct strbuf *out)
 {
 	MUTEX_GUARD(&p->mutex);
 	if (offset >= p->data.len)
@@ -270,7 +270,7 @@ int put_read(struct put *p, uint64_t offset, size_t n, struct strbuf *out)
 	return 0;
 }
 
-static void put_resize(struct put *p, size_t size)
+static void edit_resize(struct edit *p, size_t size)
 {
 	if (size > p->data.len) {
 		size_t extra = size - p->data.len;
@@ -282,70 +282,70 @@ static void put_resize(struct put *p, size_t size)
 		p->data.data[size] = '\0';
 }
 
-int put_write(struct put *p, uint64_t offset, const void *data, size_t n)
+int edit_write(struct edit *p, uint64_t offset, const void *data, size_t n)
 {
 	if (offset > NOW_FILE_MAX || n > NOW_FILE_MAX - offset)
 		return -EFBIG;
 	MUTEX_GUARD(&p->mutex);
 	if (p->data.len < offset + n)
-		put_resize(p, (size_t)offset + n);
+		edit_resize(p, (size_t)offset + n);
 	memcpy(p->data.data + offset, data, n);
 	p->touched = true;
 	return 0;
 }
 
-int put_truncate(struct put *p, uint64_t size)
+int edit_truncate(struct edit *p, uint64_t size)
 {
 	if (size > NOW_FILE_MAX)
 		return -EFBIG;
 	MUTEX_GUARD(&p->mutex);
-	put_resize(p, (size_t)size);
+	edit_resize(p, (size_t)size);
 	p->touched = true;
 	return 0;
 }
 
 /* A shell closes its own descriptor of a new file before the command writes: nothing written, nothing put. */
-bool put_is_due(struct put *p)
+bool edit_is_due(struct edit *p)
 {
 	MUTEX_GUARD(&p->mutex);
-	return now_is_row_name(p->name) && (p->touched ? p->data.len > 0 : p->was_put && p->result < 0);
+	return edits_is_row_name(p->name) && (p->touched ? p->data.len > 0 : p->was_upserted && p->result < 0);
 }
 
-static int now_put(struct now *n, struct put *p, const char *name, const struct requester *who, struct waiter *w,
-		   struct err *e)
+static int edits_upsert(struct edits *n, struct edit *p, const char *name, const struct requester *who,
+			struct waiter *w, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf text = {0};
 	{
 		MUTEX_GUARD(&p->mutex);
-		if (!p->touched && p->was_put)
+		if (!p->touched && p->was_upserted)
 			return p->result < 0 ? err_sys(e, -p->result, "%s", name) : 0;
 		strbuf_add(&text, strbuf_str(&p->data), p->data.len);
 		p->touched = false;
 	}
-	int r = engine_put_row(n->engine, p->source, p->table, name, strbuf_str(&text), text.len, who, w, e);
+	int r = service_upsert_row(n->service, p->source, p->table, name, strbuf_str(&text), text.len, who, w, e);
 	MUTEX_GUARD(&p->mutex);
-	p->was_put = true;
+	p->was_upserted = true;
 	p->result = r;
 	return r;
 }
 
-int now_flush(struct now *n, struct put *p, const struct requester *who, struct waiter *w, struct err *e)
+int edits_flush(struct edits *n, struct edit *p, const struct requester *who, struct waiter *w, struct err *e)
 {
 	_cleanup_free_ char *name = NULL;
 	{
 		MUTEX_GUARD(&p->mutex);
 		name = xstrdup(p->name);
 	}
-	return now_put(n, p, name, who, w, e);
+	return edits_upsert(n, p, name, who, w, e);
 }
 
-int now_rename(struct now *n, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name,
-	       const struct requester *who, struct waiter *w, struct err *e)
+int edits_rename(struct edits *n, uint64_t dir, const char *name, uint64_t new_dir, const char *new_name,
+		 const struct requester *who, struct waiter *w, struct err *e)
 {
-	struct put *p;
+	struct edit *p;
 	{
 		MUTEX_GUARD(&n->mutex);
-		p = now_by_name(n, dir, name);
+		p = edits_by_name(n, dir, name);
 		if (!p)
 			return -ENOENT;
 		if (dir != new_dir)
@@ -353,20 +353,20 @@ int now_rename(struct now *n, uint64_t dir, const char *name, uint64_t new_dir, 
 		p->opens++;
 	}
 	int r = 0;
-	if (now_is_row_name(new_name)) {
-		r = now_put(n, p, new_name, who, w, e);
+	if (edits_is_row_name(new_name)) {
+		r = edits_upsert(n, p, new_name, who, w, e);
 		MUTEX_GUARD(&n->mutex);
 		p->opens--;
 		if (r == 0 && p->listed)
-			now_unlist(n, p);
+			edits_unlist(n, p);
 		else if (!p->listed && !p->opens)
-			put_free(p);
+			edit_free(p);
 		return r;
 	}
 	MUTEX_GUARD(&n->mutex);
-	struct put *old = now_by_name(n, dir, new_name);
+	struct edit *old = edits_by_name(n, dir, new_name);
 	if (old && old != p)
-		now_unlist(n, old);
+		edits_unlist(n, old);
 	{
 		MUTEX_GUARD(&p->mutex);
 		free(p->name);
@@ -374,39 +374,39 @@ int now_rename(struct now *n, uint64_t dir, const char *name, uint64_t new_dir, 
 	}
 	p->opens--;
 	if (!p->listed && !p->opens)
-		put_free(p);
+		edit_free(p);
 	return 0;
 }
 
-int now_unlink(struct now *n, uint64_t dir, const char *name)
+int edits_unlink(struct edits *n, uint64_t dir, const char *name)
 {
 	MUTEX_GUARD(&n->mutex);
-	struct put *p = now_by_name(n, dir, name);
+	struct edit *p = edits_by_name(n, dir, name);
 	if (!p)
 		return -ENOENT;
-	now_unlist(n, p);
+	edits_unlist(n, p);
 	return 0;
 }
 
-int now_setattr(struct now *n, uint64_t ino, bool set_size, uint64_t size, struct tree_node *ret)
+int edits_setattr(struct edits *n, uint64_t ino, bool set_size, uint64_t size, struct tree_node *ret)
 {
 	struct ino i;
-	if (!ino_decode(ino, &i) || i.kind != INO_PUT)
+	if (!ino_decode(ino, &i) || i.kind != INO_EDIT)
 		return -EROFS;
 	MUTEX_GUARD(&n->mutex);
-	struct put *p = now_by_id(n, i.id);
+	struct edit *p = edits_by_id(n, i.id);
 	if (!p)
 		return -ENOENT;
-	int r = set_size ? put_truncate(p, size) : 0;
+	int r = set_size ? edit_truncate(p, size) : 0;
 	if (r == 0)
-		now_fill(p, ret);
+		edits_fill(p, ret);
 	return r;
 }
 
-bool now_row_is_open(struct now *n, uint64_t ino)
+bool edits_row_is_open(struct edits *n, uint64_t ino)
 {
 	MUTEX_GUARD(&n->mutex);
-	struct put *p = n->puts;
+	struct edit *p = n->edits;
 	while (p && p->row != ino)
 		p = p->next;
 	return p != NULL;

@@ -6,7 +6,7 @@
  * lacks files is never restored, but the copier should hear of it. Three things tell that the copier is done: all files
  * of an archive are there (one is too short); it has filled the last table while an earlier one stayed short (copiers
  * finish a directory before the next: restores_filled); the process that brought the last file sets the times of the
- * top directory (cp -a, tar do so last, and tell of errors). Then the engine is asked, which refuses and names what
+ * top directory (cp -a, tar do so last, and tell of errors). Then the service is asked, which refuses and names what
  * differs.
  */
 #include "fs/restore/sets.h"
@@ -37,17 +37,17 @@ struct restores_track {
 };
 
 struct restores {
-	struct engine *engine;
+	struct service *service;
 	struct tree *tree;
 	struct staging *staging;
 	pthread_mutex_t mutex;
 	struct restores_track *tracks;
 };
 
-struct restores *restores_new(struct engine *g, struct tree *t, struct staging *s)
+struct restores *restores_new(struct service *svc, struct tree *t, struct staging *s)
 {
 	struct restores *r = xcalloc(1, sizeof *r);
-	r->engine = g;
+	r->service = svc;
 	r->tree = t;
 	r->staging = s;
 	(void)pthread_mutex_init(&r->mutex, NULL);
@@ -383,7 +383,7 @@ static void restores_write_text(struct restores *r, int64_t top, const char *tex
 	char name[STAGING_NAME_MAX + 1] = "";
 	int k = restores_text_name(r->staging, top, text_name, &dir, name);
 	if (k == 0)
-		k = staging_put_text(r->staging, dir, name, text ? strbuf_str(text) : NULL, text ? text->len : 0);
+		k = staging_write_text(r->staging, dir, name, text ? strbuf_str(text) : NULL, text ? text->len : 0);
 	if (k < 0)
 		log_error("restore/: %s cannot be written: %s", text_name, strerror(-k));
 }
@@ -434,7 +434,7 @@ static int restores_apply(struct restores *r, int64_t top, size_t source, const 
 	_cleanup_(cleanup_backup) struct backup_tree *tree = is_sql ? NULL : staged_open(r, top);
 	struct restore_sql file = {r->staging, top};
 	_cleanup_strbuf_ struct strbuf report = {0};
-	const struct source_config *c = engine_source(r->engine, source);
+	const struct source_config *c = service_source(r->service, source);
 	struct sql_file sql = {.source = {restore_sql_read, &file}, .mysql = !strcmp(c->params.engine, "mysql")};
 	struct restore_plan plan = {0};
 	struct restore_request rq = {
@@ -445,7 +445,7 @@ static int restores_apply(struct restores *r, int64_t top, size_t source, const 
 	    .force = c->restore_force,
 	    .policy = c->restore,
 	};
-	int k = engine_restore(r->engine, source, &rq, who, w, &plan, &report, e);
+	int k = service_restore(r->service, source, &rq, who, w, &plan, &report, e);
 	if (plan.n || k == 0) {
 		_cleanup_strbuf_ struct strbuf text = {0};
 		restore_plan_text(&plan, &text);
@@ -529,7 +529,7 @@ static int restores_look_sql(struct restores *r, int64_t top, size_t source, con
 			     const struct staged_set *set, const struct requester *who, struct waiter *w, struct err *e)
 {
 	struct staged_node n;
-	bool plan_only = engine_source(r->engine, source)->restore_confirm && why != RESTORES_APPLY;
+	bool plan_only = service_source(r->service, source)->restore_confirm && why != RESTORES_APPLY;
 	int k = staging_get(r->staging, top, &n);
 	if (k == 0 && !restore_sql_has_end(r->staging, &n)) {
 		k = err_set(e, EBADMSG, "%s: its last line has no end: it is cut (copy it in again)", label);
@@ -565,7 +565,7 @@ static int restores_look(struct restores *r, int64_t top, size_t source, const c
 			 struct staged_set *set, const struct requester *who, struct waiter *w, struct err *e)
 {
 	struct backup_state state = {0};
-	bool confirm = engine_source(r->engine, source)->restore_confirm;
+	bool confirm = service_source(r->service, source)->restore_confirm;
 	uint64_t need;
 
 	if (restores_is_sql(r, top))
@@ -605,7 +605,7 @@ static int restores_look(struct restores *r, int64_t top, size_t source, const c
 			(void)err_set(e, EBADMSG, "%s: incomplete: %llu of %llu files are there", label,
 				      (unsigned long long)state.files_found, (unsigned long long)state.files_expected);
 			restores_write_error(r, top, label, e, NULL);
-			engine_say_error(r->engine, source, "restore", e);
+			service_say_error(r->service, source, "restore", e);
 			(void)staging_set_finish(r->staging, top, set->changes, STAGED_OPEN, 0, need);
 			return -EBADMSG;
 		}
@@ -638,8 +638,8 @@ int restores_run(struct restores *r, int64_t top, enum restores_why why, const s
 		if (n.top != top || n.parent >= 0)
 			return 0;
 		int source = -ENOENT;
-		for (size_t s = 0; s < engine_sources(r->engine); s++)
-			if (engine_source_id(r->engine, s) == -n.parent)
+		for (size_t s = 0; s < service_sources(r->service); s++)
+			if (service_source_id(r->service, s) == -n.parent)
 				source = (int)s;
 		if (source < 0)
 			return source;
@@ -685,13 +685,13 @@ static bool restores_parse_link(const char *target, char **ret_snapshot, const c
 static int restores_snapshot(struct restores *r, size_t source, const char *name, struct waiter *w, int64_t *ret,
 			     struct err *e)
 {
-	int64_t source_id = engine_source_id(r->engine, source);
+	int64_t source_id = service_source_id(r->service, source);
 	struct snapshot_info info;
 	char pending[256];
-	if (engine_pending(r->engine, source, ret, pending) == 0 && strcmp(pending, name) == 0)
-		return engine_wait(r->engine, *ret, w, e);
-	int k = strcmp(name, "latest") == 0 ? catalog_latest(engine_catalog(r->engine), source_id, &info, e)
-					    : catalog_find(engine_catalog(r->engine), source_id, name, &info, e);
+	if (service_pending(r->service, source, ret, pending) == 0 && strcmp(pending, name) == 0)
+		return service_wait(r->service, *ret, w, e);
+	int k = strcmp(name, "latest") == 0 ? catalog_latest(service_catalog(r->service), source_id, &info, e)
+					    : catalog_find(service_catalog(r->service), source_id, name, &info, e);
 	if (k < 0)
 		return k;
 	*ret = info.id;
@@ -703,7 +703,7 @@ static int restores_snapshot(struct restores *r, size_t source, const char *name
 static int restores_entity(struct restores *r, int64_t snapshot_id, const char *path, struct strbuf *ret_row,
 			   struct strbuf *label, struct err *e)
 {
-	struct catalog *c = engine_catalog(r->engine);
+	struct catalog *c = service_catalog(r->service);
 	_cleanup_strbuf_ struct strbuf table = {0}, row = {0};
 	int k = names_find_path(c, snapshot_id, path, &table, &row, e);
 	if (k < 0)
@@ -716,7 +716,7 @@ static int restores_entity(struct restores *r, int64_t snapshot_id, const char *
 int restores_link(struct restores *r, size_t source, const char *target, const char *label, const struct requester *who,
 		  struct waiter *w, struct err *e)
 {
-	const struct source_config *c = engine_source(r->engine, source);
+	const struct source_config *c = service_source(r->service, source);
 	_cleanup_free_ char *name = NULL;
 	_cleanup_strbuf_ struct strbuf report = {0}, entity = {0}, full = {0};
 	const char *path = NULL;
@@ -746,7 +746,7 @@ int restores_link(struct restores *r, size_t source, const char *target, const c
 				     .label = strbuf_str(&full),
 				     .force = c->restore_force,
 				     .policy = c->restore};
-	k = engine_restore(r->engine, source, &rq, who, w, &plan, &report, e);
+	k = service_restore(r->service, source, &rq, who, w, &plan, &report, e);
 	restore_plan_done(&plan);
 	return k;
 }

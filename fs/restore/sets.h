@@ -12,7 +12,7 @@
 
 struct restores;
 
-struct restores *restores_new(struct engine *g, struct tree *t, struct staging *s);
+struct restores *restores_new(struct service *svc, struct tree *t, struct staging *s);
 void restores_free(struct restores *r);
 
 enum restores_why {

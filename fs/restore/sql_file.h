@@ -1,6 +1,6 @@
 /*
  * fs/restore/sql_file.h - `.sql` files of OpenMetadata's former command line, copied into restore/: who has written one, and
- * its bytes for the engine.
+ * its bytes for the service.
  *
  * Such a file is a set of its own (staging.h). It has no end mark, so that its end has to be told by who wrote it: a
  * copier closes what it has written to the end, and hears the restore's result from that close(). A close() of another

@@ -323,7 +323,7 @@ static void staging_give_back(struct staging *s)
 		s->full = false;
 }
 
-static int staging_put_chunks(struct staging *s)
+static int staging_write_chunks(struct staging *s)
 {
 	for (struct staging_chunk *c = s->all; c; c = c->all_next) {
 		sqlite3_stmt *st = staging_stmt(s, ST_CHUNK_PUT);
@@ -363,7 +363,7 @@ static int staging_commit_locked(struct staging *s)
 	s->bytes_only = bytes_only;
 	r = staging_begin(s);
 	if (r == 0)
-		r = staging_put_chunks(s);
+		r = staging_write_chunks(s);
 	if (r == 0)
 		r = staging_end_transaction(s);
 	s->bytes_only = false;
@@ -1239,7 +1239,7 @@ int staging_rename(struct staging *s, int64_t parent, const char *name, int64_t 
 	return r < 0 ? r : staging_touch_dir(s, new_parent, to, now);
 }
 
-static int staging_put_attr(struct staging *s, const struct staged_node *n)
+static int staging_write_attr(struct staging *s, const struct staged_node *n)
 {
 	sqlite3_stmt *st = staging_stmt(s, ST_ATTR);
 	(void)sqlite3_bind_int64(st, 1, n->id);
@@ -1292,7 +1292,7 @@ int staging_setattr(struct staging *s, int64_t id, const struct staged_node *att
 		n.atime_ns = attr->atime_ns;
 	if (set & STAGING_MTIME)
 		n.mtime_ns = attr->mtime_ns;
-	r = staging_put_attr(s, &n);
+	r = staging_write_attr(s, &n);
 	if (r == 0 && ret)
 		*ret = n;
 	return r;
@@ -1558,7 +1558,7 @@ int staging_sync(struct staging *s)
 	return fdatasync(fd) < 0 ? -errno : 0;
 }
 
-int staging_put_text(struct staging *s, int64_t dir, const char *name, const char *text, size_t n)
+int staging_write_text(struct staging *s, int64_t dir, const char *name, const char *text, size_t n)
 {
 	MUTEX_GUARD(&s->mutex);
 	struct staged_node parent, old, node;
@@ -1595,7 +1595,7 @@ int staging_put_text(struct staging *s, int64_t dir, const char *name, const cha
 	node.size = 0;
 	node.mtime_ns = node.ctime_ns = node.atime_ns = now;
 	r = staging_write_locked(s, &node, 0, text, n);
-	return r < 0 ? r : staging_put_attr(s, &node);
+	return r < 0 ? r : staging_write_attr(s, &node);
 }
 
 static unsigned staging_dirty_of(const struct staging *s, int64_t top)

@@ -104,7 +104,7 @@ int staging_commit(struct staging *s);
 int staging_sync(struct staging *s);
 
 /* Replaces the text `name` in directory `dir` (a generated node; no time of dir changes); text NULL removes it. */
-int staging_put_text(struct staging *s, int64_t dir, const char *name, const char *text, size_t n);
+int staging_write_text(struct staging *s, int64_t dir, const char *name, const char *text, size_t n);
 
 /* Regular files in a directory that count for its set. */
 int staging_count(struct staging *s, int64_t dir, uint64_t *ret);

@@ -118,7 +118,7 @@ struct counted_ref {
 	struct counted *counted;
 };
 
-static void counted_put(struct counted_ref *r)
+static void counted_unref(struct counted_ref *r)
 {
 	bool last = false;
 	if (r->counted) {
@@ -130,7 +130,7 @@ static void counted_put(struct counted_ref *r)
 	r->counted = NULL;
 }
 
-#define _cleanup_counted_ _cleanup_(counted_put)
+#define _cleanup_counted_ _cleanup_(counted_unref)
 
 /* What has damage is not kept for the next one who asks: it may have been a disk that answers again. */
 static int counted_make(struct tree *t, struct counting *busy, const atomic_bool *stop, struct counted **ret,
@@ -212,14 +212,14 @@ struct pair {
 	struct snap *before, *after;
 };
 
-static void pair_put(struct pair *p)
+static void pair_unref(struct pair *p)
 {
-	snap_put(p->tree, p->before);
-	snap_put(p->tree, p->after);
+	snap_unref(p->tree, p->before);
+	snap_unref(p->tree, p->after);
 	p->before = p->after = NULL;
 }
 
-#define _cleanup_pair_ _cleanup_(pair_put)
+#define _cleanup_pair_ _cleanup_(pair_unref)
 
 /* Both must still be there: what is below a removed snapshot's pairs is gone with it. */
 static int pair_get(struct tree *t, const struct ino *i, const struct tree_wait *w, struct pair *ret, struct err *e)
@@ -548,10 +548,10 @@ static void changes_dir_close(void *state)
 {
 	struct changes_dir *d = state;
 	changes_cursor_close(d->cursor);
-	counted_put(&d->counted);
+	counted_unref(&d->counted);
 	changes_dir_forget_list(d);
 	strbuf_done(&d->name);
-	pair_put(&d->pair);
+	pair_unref(&d->pair);
 	free(d);
 }
 

@@ -203,7 +203,7 @@ static void entities_dir_close(void *state)
 	names_cursor_close(d->cursor);
 	strbuf_done(&d->path);
 	strbuf_done(&d->name);
-	snap_put(d->tree, d->snap);
+	snap_unref(d->tree, d->snap);
 	free(d);
 }
 

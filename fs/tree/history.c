@@ -42,7 +42,7 @@ static void history_set_free(struct history_set *s)
 	free(s);
 }
 
-static void history_set_put(struct tree *t, struct history_set *s)
+static void history_set_unref(struct tree *t, struct history_set *s)
 {
 	bool last;
 	if (!s)
@@ -62,7 +62,7 @@ struct history_ref {
 
 static void cleanup_history_ref(struct history_ref *r)
 {
-	history_set_put(r->tree, r->set);
+	history_set_unref(r->tree, r->set);
 }
 
 #define _cleanup_history_ _cleanup_(cleanup_history_ref)
@@ -70,7 +70,7 @@ static void cleanup_history_ref(struct history_ref *r)
 void tree_history_close(struct tree *t)
 {
 	for (size_t k = 0; t->history && k < t->n_sources; k++)
-		history_set_put(t, t->history[k]);
+		history_set_unref(t, t->history[k]);
 	free(t->history);
 }
 
@@ -141,7 +141,7 @@ static int history_get(struct tree *t, size_t source, const struct tree_wait *w,
 		old = t->history[source];
 		t->history[source] = s;
 	}
-	history_set_put(t, old);
+	history_set_unref(t, old);
 	*ret = s;
 	return 0;
 }
@@ -504,7 +504,7 @@ static void history_dir_close(void *state)
 	struct history_dir *d = state;
 	if (d->set)
 		history_dir_rewind(d);
-	history_set_put(d->tree, d->set);
+	history_set_unref(d->tree, d->set);
 	history_folder_done(&d->folder);
 	strbuf_done(&d->name);
 	free(d);

@@ -43,7 +43,7 @@ static enum ino_shape ino_shape_of(unsigned kind)
 	case INO_STATUS:
 	case INO_JOURNAL:
 	case INO_STAGED:
-	case INO_PUT:
+	case INO_EDIT:
 	case INO_PREFLIGHT:
 		return INO_SHAPE_ID;
 	case INO_SNAPSHOT:

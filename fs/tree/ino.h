@@ -65,7 +65,7 @@ enum ino_kind {
 	/* id: node of the staging area */
 	INO_STAGED,
 	/* id: a row that is being written into now/ (fs/restore/edit.h) */
-	INO_PUT,
+	INO_EDIT,
 	INO_KINDS, /* at most 48: 48-63 are the rows of now/ */
 
 	INO_NOW_ROW = 48, /* id: pack, sub: index, source: source */

@@ -71,7 +71,7 @@ struct source_state;
 struct history_set;
 
 struct tree {
-	struct engine *engine;
+	struct service *service;
 	struct catalog *catalog;
 	struct staging *staging;
 	struct tree_overlay overlay;
@@ -97,7 +97,7 @@ int tree_summary(struct tree *t, size_t source, size_t *ret_n, int64_t *ret_ms, 
 
 /* A complete snapshot's description; waits for an unfinished one. The caller puts it back. */
 int snap_get(struct tree *t, int64_t id, const struct tree_wait *w, struct snap **ret, struct err *e);
-void snap_put(struct tree *t, struct snap *s);
+void snap_unref(struct tree *t, struct snap *s);
 /* A snapshot's index of entities; one that is missing is made where waiting is allowed. */
 int tree_names(struct tree *t, int64_t snapshot, const struct tree_wait *w, int64_t *ret, struct err *e);
 int snap_names(struct tree *t, struct snap *s, const struct tree_wait *w, int64_t *ret, struct err *e);
@@ -111,7 +111,7 @@ struct snap_ref {
 };
 static inline void cleanup_snap_ref(struct snap_ref *r)
 {
-	snap_put(r->tree, r->snap);
+	snap_unref(r->tree, r->snap);
 }
 #define _cleanup_snap_ _cleanup_(cleanup_snap_ref)
 

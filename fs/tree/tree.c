@@ -1,11 +1,11 @@
 /*
- * fs/tree/tree.c - see tree.h. Owns no content: every answer is made from the catalog, the engine's texts or the staging
+ * fs/tree/tree.c - see tree.h. Owns no content: every answer is made from the catalog, the service's texts or the staging
  * area.
  *
  * What it keeps: descriptions of the snapshots used last (struct snap, with references), a summary of each source, and
  * the texts of status.txt, journal.txt and preflight.txt that open files hold. The first two are checked against the
  * catalog's data version, so that another process's changes show. Threads: all. Lock: tree.mutex, never held over a
- * call into the catalog, the engine or the staging area.
+ * call into the catalog, the service or the staging area.
  */
 #include "fs/tree/internal.h"
 
@@ -93,13 +93,13 @@ static int64_t tree_now_ms(clockid_t clock)
 
 /* ---- opening ---- */
 
-int tree_open(struct tree **ret, struct engine *g, struct staging *s, uid_t uid, gid_t gid, struct err *e)
+int tree_open(struct tree **ret, struct service *svc, struct staging *s, uid_t uid, gid_t gid, struct err *e)
 {
 	_cleanup_(cleanup_tree) struct tree *t = xcalloc(1, sizeof *t);
 
 	(void)pthread_mutex_init(&t->mutex, NULL);
-	t->engine = g;
-	t->catalog = engine_catalog(g);
+	t->service = svc;
+	t->catalog = service_catalog(svc);
 	t->staging = s;
 	t->uid = uid;
 	t->gid = gid;
@@ -110,13 +110,13 @@ int tree_open(struct tree **ret, struct engine *g, struct staging *s, uid_t uid,
 	if (statx(AT_FDCWD, catalog_path(t->catalog), 0, STATX_BTIME, &sx) == 0 && (sx.stx_mask & STATX_BTIME))
 		t->created_ms = (int64_t)sx.stx_btime.tv_sec * 1000;
 
-	t->n_sources = engine_sources(g);
+	t->n_sources = service_sources(svc);
 	t->sources = xcalloc(t->n_sources + 1, sizeof *t->sources);
 	for (size_t k = 0; k < t->n_sources; k++) {
-		t->sources[k].id = engine_source_id(g, k);
+		t->sources[k].id = service_source_id(svc, k);
 		if (!ino_of(INO_SOURCE, (uint64_t)t->sources[k].id))
 			return err_set(e, EOVERFLOW, "source %s: its id in the catalog is too large",
-				       engine_source(g, k)->name);
+				       service_source(svc, k)->name);
 		int r = staging_add_root(s, t->sources[k].id, uid, gid, t->created_ms * 1000000);
 		if (r < 0)
 			return err_sys(e, -r, "the staging area of restore/");
@@ -232,7 +232,7 @@ static int tree_pending(struct tree *t, int64_t id, int64_t *ret_ms)
 	for (size_t k = 0; k < t->n_sources; k++) {
 		int64_t pending;
 		char name[256];
-		if (engine_pending(t->engine, k, &pending, name) < 0 || pending != id)
+		if (service_pending(t->service, k, &pending, name) < 0 || pending != id)
 			continue;
 		MUTEX_GUARD(&t->mutex);
 		struct source_state *s = &t->sources[k];
@@ -249,7 +249,7 @@ static int tree_pending(struct tree *t, int64_t id, int64_t *ret_ms)
 
 /* ---- snapshots ---- */
 
-void snap_put(struct tree *t, struct snap *s)
+void snap_unref(struct tree *t, struct snap *s)
 {
 	if (!s)
 		return;
@@ -375,13 +375,13 @@ int snap_get(struct tree *t, int64_t id, const struct tree_wait *w, struct snap 
 	if (r == -ENOENT && tree_pending(t, id, NULL) >= 0) {
 		if (!w)
 			return TREE_MUST_WAIT;
-		r = engine_wait(t->engine, id, w->waiter, e);
+		r = service_wait(t->service, id, w->waiter, e);
 		if (r < 0)
 			return r;
 		r = snap_load(t, id, &s, e);
 	} else if (r == -ENOENT && w) {
 		/* it may have become complete between the two questions; of one that failed we are told why */
-		r = engine_wait(t->engine, id, w->waiter, e);
+		r = service_wait(t->service, id, w->waiter, e);
 		if (r == 0)
 			r = snap_load(t, id, &s, e);
 	} else if (r == -ENOENT) {
@@ -457,9 +457,9 @@ static int snap_json_len(struct tree *t, struct snap *s, const struct version_in
 /* Snapshot that now/ shows. */
 static int tree_now_snapshot(struct tree *t, size_t source, const struct tree_wait *w, int64_t *ret, struct err *e)
 {
-	if (engine_now_peek(t->engine, source, ret) == 0)
+	if (service_now_peek(t->service, source, ret) == 0)
 		return 0;
-	return w ? engine_now(t->engine, source, w->who, w->waiter, ret, e) : TREE_MUST_WAIT;
+	return w ? service_now(t->service, source, w->who, w->waiter, ret, e) : TREE_MUST_WAIT;
 }
 
 /* A reader that stays below now/tables (tar, find: by descriptors) does not pass now/ itself: that it goes on keeps the
@@ -472,7 +472,7 @@ static void tree_now_touch(struct tree *t, int source)
 	int64_t id;
 	if (now - last >= TREE_NOW_TOUCH_MS &&
 	    atomic_compare_exchange_strong(&t->sources[source].now_touched_ms, &last, now))
-		(void)engine_now_peek(t->engine, (size_t)source, &id);
+		(void)service_now_peek(t->service, (size_t)source, &id);
 }
 
 static bool tree_is_now(enum ino_kind kind)
@@ -483,7 +483,7 @@ static bool tree_is_now(enum ino_kind kind)
 
 /* ---- texts that change ---- */
 
-static void text_put(struct tree *t, struct text *x, bool opened)
+static void text_unref(struct tree *t, struct text *x, bool opened)
 {
 	bool last;
 	{
@@ -500,10 +500,10 @@ static int text_render(struct tree *t, size_t source, int which, const struct tr
 		       struct err *e)
 {
 	if (which == TEXT_PREFLIGHT)
-		return engine_preflight(t->engine, source, w->waiter, &x->text, &x->rendered_ms, e);
+		return service_preflight(t->service, source, w->waiter, &x->text, &x->rendered_ms, e);
 	if (which == TEXT_JOURNAL)
-		return engine_journal(t->engine, source, &x->text, e);
-	engine_status(t->engine, source, &x->text);
+		return service_journal(t->service, source, &x->text, e);
+	service_status(t->service, source, &x->text);
 	return 0;
 }
 
@@ -544,7 +544,7 @@ static int text_get(struct tree *t, size_t source, int which, bool open, const s
 		*slot = x;
 	}
 	if (old)
-		text_put(t, old, false);
+		text_unref(t, old, false);
 	*ret = x;
 	return 0;
 }
@@ -554,7 +554,7 @@ static int text_get(struct tree *t, size_t source, int which, bool open, const s
 bool tree_is_readonly(uint64_t ino)
 {
 	struct ino i;
-	return !ino_decode(ino, &i) || (i.kind != INO_STAGED && i.kind != INO_RESTORE && i.kind != INO_PUT);
+	return !ino_decode(ino, &i) || (i.kind != INO_STAGED && i.kind != INO_RESTORE && i.kind != INO_EDIT);
 }
 
 int64_t tree_staged_of(uint64_t ino)
@@ -618,7 +618,7 @@ static void tree_fill_staged(const struct staged_node *s, uint64_t ino, struct t
 
 static bool tree_now_writable(const struct tree *t, int source)
 {
-	return source >= 0 && engine_source(t->engine, (size_t)source)->restore == RESTORE_REPLACE;
+	return source >= 0 && service_source(t->service, (size_t)source)->restore == RESTORE_REPLACE;
 }
 
 static uint64_t tree_row_ino(bool now, uint64_t source_id, const struct row_ref *ref)
@@ -700,7 +700,7 @@ static int tree_getattr_source(struct tree *t, uint64_t number, const struct ino
 		if (r)
 			return r;
 		tree_fill(t, ret, number, TREE_FILE, 1, x->text.len, ms);
-		text_put(t, x, false);
+		text_unref(t, x, false);
 		ret->keep_entry = TREE_KEEP_SHORT;
 		ret->keep_attr = TREE_KEEP_NO;
 		return 0;
@@ -896,7 +896,7 @@ int tree_getattr(struct tree *t, uint64_t number, const struct tree_wait *w, str
 	case INO_ROW:
 	case INO_NOW_ROW:
 		return tree_getattr_row(t, number, &i, ret, e);
-	case INO_PUT:
+	case INO_EDIT:
 		return t->overlay.getattr && t->overlay.getattr(t->overlay.arg, i.id, ret) ? 0 : -ENOENT;
 	default:
 		return tree_getattr_snapshot(t, number, &i, w, ret, e);
@@ -912,7 +912,7 @@ int tree_source_of(struct tree *t, uint64_t number)
 	case INO_ROOT:
 	case INO_README:
 	case INO_ROW:
-	case INO_PUT:
+	case INO_EDIT:
 		return -ENOENT;
 	case INO_NOW_ROW:
 		return tree_source_index(t, i.source);
@@ -1024,7 +1024,7 @@ static int tree_lookup_snapshot(struct tree *t, size_t source, enum ino_kind kin
 		int r = tree_getattr(t, ino, NULL, ret, e);
 		return r == -ENOENT ? tree_none(ret, TREE_KEEP_NO) : r;
 	}
-	if (engine_pending(t->engine, source, &id, pending) < 0 || strcmp(pending, name) != 0) {
+	if (service_pending(t->service, source, &id, pending) < 0 || strcmp(pending, name) != 0) {
 		int r = catalog_find(t->catalog, t->sources[source].id, name, &info, e);
 		if (r < 0)
 			return r == -ENOENT ? tree_none(ret, TREE_KEEP_NO) : r;
@@ -1114,7 +1114,7 @@ int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct 
 	case INO_ROOT:
 		if (strcmp(name, "README.txt") == 0)
 			return tree_getattr(t, ino_of(INO_README, 0), w, ret, e);
-		source = engine_find_source(t->engine, name);
+		source = service_find_source(t->service, name);
 		if (source < 0)
 			return tree_none(ret, TREE_KEEP_SHORT);
 		return tree_getattr(t, ino_of(INO_SOURCE, (uint64_t)t->sources[source].id), w, ret, e);
@@ -1290,7 +1290,7 @@ void tree_file_close(struct tree_file *f)
 	if (!f)
 		return;
 	if (f->text)
-		text_put(f->tree, f->text, true);
+		text_unref(f->tree, f->text, true);
 	strbuf_done(&f->own);
 	(void)pthread_mutex_destroy(&f->mutex);
 	free(f);
@@ -1509,7 +1509,7 @@ int tree_dir_open(struct tree *t, uint64_t number, const struct tree_wait *w, st
 	if (r)
 		return r;
 	if ((i.kind == INO_TABLE || i.kind == INO_NOW_TABLE) && !snap_table(snap, i.sub)) {
-		snap_put(t, snap);
+		snap_unref(t, snap);
 		return -ENOENT;
 	}
 	struct tree_dir *d = xcalloc(1, sizeof *d);
@@ -1532,7 +1532,7 @@ void tree_dir_close(struct tree_dir *d)
 	if (d->listed)
 		snapshot_list_done(&d->list);
 	free(d->batch);
-	snap_put(d->tree, d->snap);
+	snap_unref(d->tree, d->snap);
 	free(d);
 }
 
@@ -1782,7 +1782,7 @@ static int tree_dir_look(struct tree_dir *d, struct tree_entry *ret, struct err 
 			return tree_dir_entry(d, "README.txt", ino_of(INO_README, 0), ret, e);
 		if (at > t->n_sources)
 			return 0;
-		return tree_dir_entry(d, engine_source(t->engine, at - 1)->name,
+		return tree_dir_entry(d, service_source(t->service, at - 1)->name,
 				      ino_of(INO_SOURCE, (uint64_t)t->sources[at - 1].id), ret, e);
 	case INO_SOURCE:
 		return tree_dir_fixed(d, tree_source_names, d->ino.id, at, ret, e);

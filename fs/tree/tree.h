@@ -51,7 +51,7 @@ struct tree_overlay {
 	bool (*getattr)(void *arg, uint64_t id, struct tree_node *ret);
 };
 
-int tree_open(struct tree **ret, struct engine *g, struct staging *s, uid_t uid, gid_t gid, struct err *e);
+int tree_open(struct tree **ret, struct service *svc, struct staging *s, uid_t uid, gid_t gid, struct err *e);
 void tree_close(struct tree *t);
 void tree_set_overlay(struct tree *t, const struct tree_overlay *o);
 DEFINE_CLEANUP(cleanup_tree, struct tree, tree_close);
@@ -62,7 +62,7 @@ int tree_lookup(struct tree *t, uint64_t parent, const char *name, const struct 
 int tree_getattr(struct tree *t, uint64_t ino, const struct tree_wait *w, struct tree_node *ret, struct err *e);
 int tree_readlink(struct tree *t, uint64_t ino, struct strbuf *out, struct err *e);
 
-/* The source that an inode belongs to: index for the engine, or -ENOENT. */
+/* The source that an inode belongs to: index for the service, or -ENOENT. */
 int tree_source_of(struct tree *t, uint64_t ino);
 /* Snapshots only change through their names: true for everything that no operation may write (EROFS). */
 bool tree_is_readonly(uint64_t ino);

@@ -158,7 +158,7 @@ static int capture_find_gone(struct capture *cp, const struct db_table *t, const
 		/* Keys out of byte order make too many look gone: their number tells. */
 		while (r == 0 && base_has && (!live_has || key_compare(row.key, row.key_len, key.data, key.len) < 0)) {
 			found++;
-			varint_put(&ret->keys, row.key_len);
+			varint_add(&ret->keys, row.key_len);
 			strbuf_add(&ret->keys, row.key, row.key_len);
 			base_has = found > want || ret->keys.len > GONE_BYTES_MAX ? 0 : base_next(rows, &row, e);
 			r = base_has < 0 ? base_has : 0;
@@ -206,7 +206,7 @@ static int capture_splice(struct capture *cp, const struct db_table *t, const st
 		     gone_next(gone), n_gone++)
 			r = splice_delete(s, gone->key, gone->key_len, e);
 		if (r == 0 && more)
-			r = hashed ? splice_add(s, version_writer_codec(v), &row, e) : splice_put(s, &row, e);
+			r = hashed ? splice_add(s, version_writer_codec(v), &row, e) : splice_upsert(s, &row, e);
 	}
 	if (r < 0)
 		return r;

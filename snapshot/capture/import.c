@@ -374,7 +374,7 @@ int import_taken_ms(struct backup_tree *b, int64_t *ret, struct err *e)
 		return r;
 	if (st.kind == BACKUP_NONE)
 		return err_set(e, EINVAL, "not a backup: no MANIFEST.json and no .table.json in it");
-	*ret = now_ms();
+	*ret = clock_ms();
 	if (st.kind == BACKUP_TABLE)
 		return 0;
 	_cleanup_strbuf_ struct strbuf text = {0};

@@ -27,7 +27,7 @@ struct cli_command {
 	const char *options;       /* letters of those it takes besides the global ones */
 	bool connects;             /* needs a database that can be reached, not only the catalog */
 	bool creates;              /* makes the catalog where there is none */
-	bool no_catalog;           /* the engine neither opens nor makes one: cli.g stays NULL */
+	bool no_catalog;           /* the service neither opens nor makes one: cli.g stays NULL */
 	int trouble;               /* exit status of what goes wrong before it has begun; 0: CLI_FAILED */
 	int (*run)(struct cli *c); /* the exit status */
 };
@@ -48,7 +48,7 @@ struct cli {
 	char **args; /* without the command's name */
 	int n_args;
 	struct config config;
-	struct engine *g;
+	struct service *svc;
 	size_t source; /* of SOURCE, when it was given */
 	struct requester who;
 	struct waiter waiter;
@@ -65,7 +65,7 @@ void cli_size_text(int64_t bytes, char out[16]);
 int cli_find_snapshot(struct cli *c, size_t source, const char *name, struct snapshot_info *ret, struct err *e);
 static inline const char *cli_source_name(const struct cli *c, size_t source)
 {
-	return engine_source(c->g, source)->name;
+	return service_source(c->svc, source)->name;
 }
 
 /* The row of --entity in a snapshot, "TABLE/ROW". ENOENT, with words on what there is instead. (entity.c) */
@@ -76,12 +76,12 @@ int cli_find_entity(struct cli *c, int64_t snapshot_id, struct strbuf *ret, stru
 /* Blocks the signals in the calling thread, hence in all that it makes later. */
 int cli_watch_start(struct cli_watch **ret, bool verbose, struct err *e);
 /* From now on the job of a source is shown, and a signal ends the wait of `waiter` (NULL: it ends the program). */
-void cli_watch_job(struct cli_watch *w, struct engine *g, size_t source, struct waiter *waiter);
+void cli_watch_job(struct cli_watch *w, struct service *svc, size_t source, struct waiter *waiter);
 /* No job any more; what was drawn is wiped. */
 void cli_watch_idle(struct cli_watch *w);
 /* A signal cancels what runs on `conn` (NULL: no more; it ends the program). */
 void cli_watch_conn(struct cli_watch *w, struct db_conn *conn);
-/* Signals stay pending: for engine_export, which looks for them itself. */
+/* Signals stay pending: for service_export, which looks for them itself. */
 void cli_watch_leave_signals(struct cli_watch *w);
 void cli_watch_stop(struct cli_watch *w);
 

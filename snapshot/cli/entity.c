@@ -55,7 +55,7 @@ static int cli_look_like(struct catalog *c, int64_t snapshot_id, int64_t index, 
 /* Words on an entity that the snapshot does not have. */
 static int cli_no_entity(struct cli *c, int64_t snapshot_id, struct err *e)
 {
-	struct catalog *catalog = engine_catalog(c->g);
+	struct catalog *catalog = service_catalog(c->svc);
 	_cleanup_strbuf_ struct strbuf path = {0}, like = {0}, types = {0};
 	struct version_info index = {0};
 	uint64_t n = 0;
@@ -81,7 +81,7 @@ static int cli_no_entity(struct cli *c, int64_t snapshot_id, struct err *e)
 int cli_find_entity(struct cli *c, int64_t snapshot_id, struct strbuf *ret, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf table = {0}, row = {0};
-	int r = names_find(engine_catalog(c->g), snapshot_id, c->entity_type, c->entity_name, &table, &row, e);
+	int r = names_find(service_catalog(c->svc), snapshot_id, c->entity_type, c->entity_name, &table, &row, e);
 	if (r == -ENOENT)
 		return cli_no_entity(c, snapshot_id, e);
 	if (r == 0)

@@ -15,7 +15,7 @@ static int cli_print_name(struct cli *c, int64_t id, const char *what)
 {
 	struct snapshot_info s;
 	struct err e = ERR_INIT;
-	if (catalog_get(engine_catalog(c->g), id, &s, &e) < 0)
+	if (catalog_get(service_catalog(c->svc), id, &s, &e) < 0)
 		return cli_fail(&e, "%s %s", what, cli_source_name(c, c->source));
 	(void)printf("%s\n", s.name);
 	snapshot_info_done(&s);
@@ -28,19 +28,19 @@ int cli_snapshot(struct cli *c)
 	int64_t id = 0, pending = 0;
 	char name[256];
 	/* Until the moment is fixed there is nothing to cancel: a signal simply ends the program. */
-	cli_watch_job(c->watch, c->g, c->source, NULL);
-	int r = engine_snapshot(c->g, c->source, c->n_args > 1 ? c->args[1] : NULL, &c->who, &id, &e);
+	cli_watch_job(c->watch, c->svc, c->source, NULL);
+	int r = service_snapshot(c->svc, c->source, c->n_args > 1 ? c->args[1] : NULL, &c->who, &id, &e);
 	if (r >= 0) {
-		cli_watch_job(c->watch, c->g, c->source, &c->waiter);
-		r = engine_wait(c->g, id, &c->waiter, &e);
+		cli_watch_job(c->watch, c->svc, c->source, &c->waiter);
+		r = service_wait(c->svc, id, &c->waiter, &e);
 	}
 	cli_watch_idle(c->watch);
 	if (r == -EINTR && c->waiter.interrupted) {
 		struct waiter again = {0};
-		if (!engine_pending(c->g, c->source, &pending, name) && pending == id)
-			(void)engine_remove(c->g, c->source, name, &c->who, NULL);
+		if (!service_pending(c->svc, c->source, &pending, name) && pending == id)
+			(void)service_remove(c->svc, c->source, name, &c->who, NULL);
 		/* It may have been complete by then: what counts is how it ended. */
-		r = engine_wait(c->g, id, &again, &e);
+		r = service_wait(c->svc, id, &again, &e);
 		if (r == -EINTR)
 			(void)err_set(&e, EINTR, "interrupted, nothing of it is kept");
 	}
@@ -98,7 +98,7 @@ static int cli_open_sql(struct cli *c, const char *path, struct cli_target *ret,
 	ret->sql = (struct sql_file){
 	    .source = {sql_source_read_fd, &ret->fd},
 	    .backslashes = c->backslashes,
-	    .mysql = !strcmp(engine_source(c->g, c->source)->params.engine, "mysql"),
+	    .mysql = !strcmp(service_source(c->svc, c->source)->params.engine, "mysql"),
 	};
 	if (c->tables)
 		return err_set(e, EINVAL, "--table does not go with a .sql file");
@@ -145,7 +145,7 @@ static int cli_run_restore(struct cli *c, const struct cli_target *t, bool dry_r
 {
 	_cleanup_strbuf_ struct strbuf report = {0};
 	struct err e = ERR_INIT;
-	const struct source_config *source = engine_source(c->g, c->source);
+	const struct source_config *source = service_source(c->svc, c->source);
 	struct restore_request rq = {
 	    .snapshot_id = t->snapshot_id,
 	    .backup = t->backup,
@@ -157,8 +157,8 @@ static int cli_run_restore(struct cli *c, const struct cli_target *t, bool dry_r
 	    .force = c->force || source->restore_force,
 	    .policy = RESTORE_REPLACE, /* who types it means it; restore=off was looked at before */
 	};
-	cli_watch_job(c->watch, c->g, c->source, &c->waiter);
-	int r = engine_restore(c->g, c->source, &rq, &c->who, &c->waiter, plan, &report, &e);
+	cli_watch_job(c->watch, c->svc, c->source, &c->waiter);
+	int r = service_restore(c->svc, c->source, &rq, &c->who, &c->waiter, plan, &report, &e);
 	cli_watch_idle(c->watch);
 	cli_print_report(&report, &e);
 	return r < 0 ? cli_fail(&e, "restore %s from %s", cli_source_name(c, c->source), t->label) : CLI_DONE;
@@ -206,7 +206,7 @@ int cli_restore(struct cli *c)
 	_cleanup_(cli_target_done) struct cli_target t = {0};
 	_cleanup_(restore_plan_done) struct restore_plan plan = {0};
 	_cleanup_strbuf_ struct strbuf text = {0};
-	const struct source_config *source = engine_source(c->g, c->source);
+	const struct source_config *source = service_source(c->svc, c->source);
 	struct err e = ERR_INIT;
 	if (source->restore == RESTORE_OFF && !c->dry_run) {
 		(void)err_set(&e, EPERM, CLI_RESTORE_OFF);
@@ -258,9 +258,9 @@ int cli_import(struct cli *c)
 	int64_t id = 0;
 	int r = cli_open_backup(c->args[1], &backup, &e);
 	if (r >= 0) {
-		cli_watch_job(c->watch, c->g, c->source, &c->waiter);
-		r = engine_import(c->g, c->source, backup, c->n_args > 2 ? c->args[2] : NULL, &c->who, &c->waiter, &id,
-				  &report, &e);
+		cli_watch_job(c->watch, c->svc, c->source, &c->waiter);
+		r = service_import(c->svc, c->source, backup, c->n_args > 2 ? c->args[2] : NULL, &c->who, &c->waiter,
+				   &id, &report, &e);
 		cli_watch_idle(c->watch);
 	}
 	cli_print_report(&report, &e);
@@ -276,7 +276,7 @@ int cli_export(struct cli *c)
 		cli_watch_leave_signals(c->watch);
 		size_t n = strlen(c->args[2]);
 		bool sql = n > 4 && !strcmp(c->args[2] + n - 4, ".sql");
-		r = (sql ? engine_export_sql : engine_export)(c->g, s.id, c->args[2], &e);
+		r = (sql ? service_export_sql : service_export)(c->svc, s.id, c->args[2], &e);
 		snapshot_info_done(&s);
 	}
 	return r < 0 ? cli_fail(&e, "export %s %s", cli_source_name(c, c->source), c->args[1]) : CLI_DONE;
@@ -288,10 +288,10 @@ int cli_remove(struct cli *c)
 {
 	struct err e = ERR_INIT;
 	/* By its own name only: `latest` may be another one by the time it is looked up. */
-	int r = engine_remove(c->g, c->source, c->args[1], &c->who, &e);
+	int r = service_remove(c->svc, c->source, c->args[1], &c->who, &e);
 	/* What cannot be freed now stays for the next prune: the snapshot is gone all the same. */
 	if (r == 0)
-		(void)engine_compact(c->g, NULL);
+		(void)service_compact(c->svc, NULL);
 	return r < 0 ? cli_fail(&e, "remove %s %s", cli_source_name(c, c->source), c->args[1]) : CLI_DONE;
 }
 
@@ -301,7 +301,7 @@ static int cli_set_hold(struct cli *c, bool hold)
 	struct err e = ERR_INIT;
 	int r = cli_find_snapshot(c, c->source, c->args[1], &s, &e);
 	if (r >= 0) {
-		r = engine_hold(c->g, c->source, s.name, hold, &c->who, &e);
+		r = service_hold(c->svc, c->source, s.name, hold, &c->who, &e);
 		snapshot_info_done(&s);
 	}
 	return r < 0 ? cli_fail(&e, "%s %s %s", c->command->name, cli_source_name(c, c->source), c->args[1]) : CLI_DONE;

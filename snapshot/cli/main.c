@@ -165,9 +165,9 @@ static int cli_usage(const struct cli_command *command, const char *why)
 
 int cli_find_snapshot(struct cli *c, size_t source, const char *name, struct snapshot_info *ret, struct err *e)
 {
-	int64_t id = engine_source_id(c->g, source);
-	int r = strcmp(name, "latest") ? catalog_find(engine_catalog(c->g), id, name, ret, e)
-				       : catalog_latest(engine_catalog(c->g), id, ret, e);
+	int64_t id = service_source_id(c->svc, source);
+	int r = strcmp(name, "latest") ? catalog_find(service_catalog(c->svc), id, name, ret, e)
+				       : catalog_latest(service_catalog(c->svc), id, ret, e);
 	if (r != -ENOENT)
 		return r;
 	const char *of = cli_source_name(c, source);
@@ -332,7 +332,7 @@ static int cli_parse(struct cli *c, int argc, char **argv)
 /* ---- configuration ---- */
 
 /* One source that has a name and no database (or none at all): enough for what only looks into the catalog. No driver
- * answers to its engine, so that nothing is ever taken for its database. */
+ * answers to its service, so that nothing is ever taken for its database. */
 static int cli_bare_config(struct config *ret, const char *source, struct err *e)
 {
 	int r = config_from_url(ret, "sqlite:/none", source ? source : "none", e);
@@ -397,7 +397,7 @@ static int cli_configure(struct cli *c, struct err *e)
 	return 0;
 }
 
-/* A command that only looks makes no source; the engine would note a misspelt one in the catalog. */
+/* A command that only looks makes no source; the service would note a misspelt one in the catalog. */
 static int cli_check_source(const struct config *config, struct err *e)
 {
 	_cleanup_(cleanup_catalog) struct catalog *catalog = NULL;
@@ -426,7 +426,7 @@ static int cli_open(struct cli *c, struct err *e)
 		r = cli_prepare_catalog(c, e);
 	if (r < 0)
 		return r;
-	/* Its source has to be known before anything is opened: the engine notes each source in the catalog. */
+	/* Its source has to be known before anything is opened: the service notes each source in the catalog. */
 	const char *name = c->n_args ? c->args[0] : NULL;
 	bool by_name = name && c->config.path;
 	size_t i = 0;
@@ -439,7 +439,7 @@ static int cli_open(struct cli *c, struct err *e)
 		return err_set(e, ENOENT, "%s has no source \"%.60s\" (it has %s)", c->config.path, name, known.data);
 	}
 	c->source = i;
-	return c->command->no_catalog ? 0 : engine_open(&c->g, &c->config, e);
+	return c->command->no_catalog ? 0 : service_open(&c->svc, &c->config, e);
 }
 
 /* ---- main ---- */
@@ -481,7 +481,7 @@ int main(int argc, char **argv)
 	int status = cli_parse(&c, argc, argv);
 	if (status < 0) {
 		status = cli_run(&c);
-		engine_close(c.g);
+		service_close(c.svc);
 		cli_watch_stop(c.watch);
 		config_done(&c.config);
 	}

@@ -1,5 +1,5 @@
 /*
- * snapshot/cli/preflight.c - `metasnap preflight`: the checks before an upgrade. It stands apart from the engine, which
+ * snapshot/cli/preflight.c - `metasnap preflight`: the checks before an upgrade. It stands apart from the service, which
  * would note the source in the catalog: the catalog is opened for reading, and need not be there at all.
  */
 #include "snapshot/openmetadata/preflight.h"

@@ -11,7 +11,7 @@
 
 static const struct keep_rules *cli_rules(const struct cli *c, size_t source)
 {
-	return c->keep_given ? &c->keep : &engine_source(c->g, source)->keep;
+	return c->keep_given ? &c->keep : &service_source(c->svc, source)->keep;
 }
 
 static int64_t cli_catalog_bytes(const struct cli *c)
@@ -44,7 +44,7 @@ static int cli_prune_one(struct cli *c, size_t source, bool several)
 {
 	struct prune_list list = {0};
 	struct err e = ERR_INIT;
-	if (engine_prune(c->g, source, cli_rules(c, source), c->dry_run, &c->who, &list, &e) < 0)
+	if (service_prune(c->svc, source, cli_rules(c, source), c->dry_run, &c->who, &list, &e) < 0)
 		return cli_fail(&e, "prune %s", cli_source_name(c, source));
 	cli_print_prune(c, source, several, &list);
 	prune_list_done(&list);
@@ -56,7 +56,7 @@ static int cli_free_space(struct cli *c)
 	struct err e = ERR_INIT;
 	char before[16], after[16];
 	cli_size_text(cli_catalog_bytes(c), before);
-	int r = engine_compact(c->g, &e);
+	int r = service_compact(c->svc, &e);
 	if (r < 0)
 		return cli_fail(&e, "prune: freeing space");
 	cli_size_text(cli_catalog_bytes(c), after);
@@ -67,7 +67,7 @@ static int cli_free_space(struct cli *c)
 
 int cli_prune(struct cli *c)
 {
-	size_t first = 0, end = engine_sources(c->g), with_rules = 0;
+	size_t first = 0, end = service_sources(c->svc), with_rules = 0;
 	int status = CLI_DONE;
 	if (c->n_args) {
 		first = c->source;

@@ -109,7 +109,7 @@ static int cli_print_json(const struct cli_entry *v, size_t n)
 static void cli_range(const struct cli *c, size_t *ret_first, size_t *ret_end)
 {
 	*ret_first = c->n_args ? c->source : 0;
-	*ret_end = c->n_args ? c->source + 1 : engine_sources(c->g);
+	*ret_end = c->n_args ? c->source + 1 : service_sources(c->svc);
 }
 
 int cli_list(struct cli *c)
@@ -122,7 +122,7 @@ int cli_list(struct cli *c)
 	struct cli_entry *v = NULL;
 	for (size_t i = first; i < end && status == CLI_DONE; i++) {
 		struct snapshot_list *l = &lists[i - first];
-		if (catalog_list(engine_catalog(c->g), engine_source_id(c->g, i), l, &e) < 0)
+		if (catalog_list(service_catalog(c->svc), service_source_id(c->svc, i), l, &e) < 0)
 			status = cli_fail(&e, "list %s", cli_source_name(c, i));
 		v = xrealloc(v, (n + l->n + 1) * sizeof *v);
 		for (size_t k = 0; k < l->n; k++)
@@ -182,11 +182,11 @@ static int cli_diff_rows(struct cli *c, int64_t a, int64_t b, bool *ret_differs,
 {
 	struct cli_diff_state d = {0};
 	const struct diff_sink sink = {.arg = &d, .row = cli_diff_row, .table = cli_diff_table};
-	int r = changes_schema(engine_catalog(c->g), a, b, &d.differs, e);
+	int r = changes_schema(service_catalog(c->svc), a, b, &d.differs, e);
 	if (r >= 0 && d.differs)
 		(void)puts("C schema.sql");
 	if (r >= 0)
-		r = engine_diff(c->g, a, b, &sink, e);
+		r = service_diff(c->svc, a, b, &sink, e);
 	strbuf_done(&d.name);
 	*ret_differs = d.differs;
 	return r;
@@ -196,7 +196,7 @@ static int cli_diff_stat(struct cli *c, int64_t a, int64_t b, bool *ret_differs,
 {
 	_cleanup_strbuf_ struct strbuf text = {0};
 	struct changes ch;
-	int r = changes_count(engine_catalog(c->g), a, b, NULL, &ch, e);
+	int r = changes_count(service_catalog(c->svc), a, b, NULL, &ch, e);
 	if (r == 0) {
 		changes_text(&ch, &text);
 		(void)fputs(strbuf_str(&text), stdout);
@@ -234,7 +234,7 @@ int cli_diff(struct cli *c)
 /* "ok NAME ROWS"; with its source where several are looked at. */
 static void cli_print_ok(const struct cli *c, size_t source, const struct snapshot_info *s)
 {
-	bool several = !c->n_args && engine_sources(c->g) > 1;
+	bool several = !c->n_args && service_sources(c->svc) > 1;
 	(void)printf("ok %s%s%s %lld\n", several ? cli_source_name(c, source) : "", several ? "/" : "", s->name,
 		     (long long)s->rows);
 	(void)fflush(stdout); /* each may take minutes */
@@ -244,8 +244,8 @@ static int cli_verify_one(struct cli *c, size_t source, const struct snapshot_in
 {
 	_cleanup_strbuf_ struct strbuf report = {0};
 	struct err e = ERR_INIT;
-	cli_watch_job(c->watch, c->g, source, NULL);
-	int r = engine_verify(c->g, s->id, &report, &e);
+	cli_watch_job(c->watch, c->svc, source, NULL);
+	int r = service_verify(c->svc, s->id, &report, &e);
 	cli_watch_idle(c->watch);
 	if (r < 0) {
 		cli_print_report(&report, &e);
@@ -260,7 +260,7 @@ static int cli_verify_all(struct cli *c, size_t source)
 	struct snapshot_list l = {0};
 	struct err e = ERR_INIT;
 	int status = CLI_DONE;
-	if (catalog_list(engine_catalog(c->g), engine_source_id(c->g, source), &l, &e) < 0)
+	if (catalog_list(service_catalog(c->svc), service_source_id(c->svc, source), &l, &e) < 0)
 		return cli_fail(&e, "verify %s", cli_source_name(c, source));
 	for (size_t i = 0; i < l.n; i++)
 		if (cli_verify_one(c, source, &l.v[i]) != CLI_DONE)
@@ -274,8 +274,8 @@ static int cli_verify_live(struct cli *c, const struct snapshot_info *s)
 	_cleanup_(restore_plan_done) struct restore_plan plan = {0};
 	_cleanup_strbuf_ struct strbuf text = {0};
 	struct err e = ERR_INIT;
-	cli_watch_job(c->watch, c->g, c->source, &c->waiter);
-	int r = engine_verify_live(c->g, c->source, s->id, &c->waiter, &plan, &e);
+	cli_watch_job(c->watch, c->svc, c->source, &c->waiter);
+	int r = service_verify_live(c->svc, c->source, s->id, &c->waiter, &plan, &e);
 	cli_watch_idle(c->watch);
 	if (r < 0)
 		return cli_fail(&e, "verify %s %s", cli_source_name(c, c->source), s->name);
@@ -318,7 +318,7 @@ int cli_check(struct cli *c)
 {
 	_cleanup_strbuf_ struct strbuf report = {0};
 	struct err e = ERR_INIT;
-	int r = engine_check(c->g, &report, &e);
+	int r = service_check(c->svc, &report, &e);
 	cli_print_report(&report, &e);
 	return r < 0 ? cli_fail(&e, "check") : CLI_DONE;
 }

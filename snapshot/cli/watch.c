@@ -1,9 +1,9 @@
 /*
  * snapshot/cli/watch.c - the watcher of the program `metasnap`: signals and progress.
  *
- * One thread of its own waits for signals (signalfd) and ticks. What it looks at (engine, source, waiter) stands under
+ * One thread of its own waits for signals (signalfd) and ticks. What it looks at (service, source, waiter) stands under
  * watch.mutex, which it holds while it draws or interrupts: after cli_watch_idle nothing of the job is touched and the
- * terminal's line is free. engine.mutex may be taken below watch.mutex, never the other way round.
+ * terminal's line is free. service.mutex may be taken below watch.mutex, never the other way round.
  */
 #include "snapshot/cli/cli.h"
 
@@ -31,7 +31,7 @@ struct cli_watch {
 	bool terminal; /* stderr */
 	bool verbose;
 	bool drawn;
-	struct engine *g; /* NULL: no job */
+	struct service *svc; /* NULL: no job */
 	size_t source;
 	struct waiter *waiter;
 	struct db_conn *conn; /* NULL: none */
@@ -112,13 +112,13 @@ static void watch_draw(struct cli_watch *w, struct strbuf *line)
 /* Called with the mutex held. */
 static void watch_tick(struct cli_watch *w)
 {
-	if (!w->g || (!w->terminal && !w->verbose))
+	if (!w->svc || (!w->terminal && !w->verbose))
 		return;
 	int64_t now = watch_now_ms();
 	if (w->terminal ? now - w->begun_ms < WATCH_FIRST_MS : now - w->said_ms < WATCH_LINE_MS)
 		return;
 	struct progress p = {0};
-	engine_progress(w->g, w->source, &p);
+	service_progress(w->svc, w->source, &p);
 	if (!p.what[0])
 		return;
 	if (p.rows_done < w->last_rows)
@@ -153,9 +153,9 @@ static void watch_signal(struct cli_watch *w)
 		db_driver_of(w->conn)->cancel(w->conn);
 		return;
 	}
-	if (w->g && w->waiter && !w->interrupted) {
+	if (w->svc && w->waiter && !w->interrupted) {
 		w->interrupted = true;
-		engine_interrupt(w->g, w->waiter);
+		service_interrupt(w->svc, w->waiter);
 		return;
 	}
 	log_error("interrupted");
@@ -215,10 +215,10 @@ int cli_watch_start(struct cli_watch **ret, bool verbose, struct err *e)
 	return 0;
 }
 
-void cli_watch_job(struct cli_watch *w, struct engine *g, size_t source, struct waiter *waiter)
+void cli_watch_job(struct cli_watch *w, struct service *svc, size_t source, struct waiter *waiter)
 {
 	MUTEX_GUARD(&w->mutex);
-	w->g = g;
+	w->svc = svc;
 	w->source = source;
 	w->waiter = waiter;
 	w->begun_ms = watch_now_ms();
@@ -231,7 +231,7 @@ void cli_watch_idle(struct cli_watch *w)
 {
 	MUTEX_GUARD(&w->mutex);
 	watch_wipe(w);
-	w->g = NULL;
+	w->svc = NULL;
 	w->waiter = NULL;
 }
 

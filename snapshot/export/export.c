@@ -290,9 +290,9 @@ static int export_publish(struct export *x, struct err *e)
 	return fsync(parent) < 0 ? err_sys(e, errno, "%s is written; syncing %s", x->target, x->parent) : 0;
 }
 
-int engine_export(struct engine *g, int64_t id, const char *path, struct err *e)
+int service_export(struct service *svc, int64_t id, const char *path, struct err *e)
 {
-	_cleanup_(export_done) struct export x = {.c = engine_catalog(g), .top_fd = -1, .tables_fd = -1};
+	_cleanup_(export_done) struct export x = {.c = service_catalog(svc), .top_fd = -1, .tables_fd = -1};
 	int r = catalog_get(x.c, id, &x.info, e);
 	if (r < 0)
 		return r;

@@ -86,9 +86,9 @@ static int sql_export_all(struct sql_export *x, int64_t id, const char *path, st
 	return r < 0 ? r : out_file_publish(&x->file, e);
 }
 
-int engine_export_sql(struct engine *g, int64_t id, const char *path, struct err *e)
+int service_export_sql(struct service *svc, int64_t id, const char *path, struct err *e)
 {
 	_cleanup_(sql_export_done) struct sql_export x = {
-	    .c = engine_catalog(g), .file.fd = -1, .hasher = hasher_new()};
+	    .c = service_catalog(svc), .file.fd = -1, .hasher = hasher_new()};
 	return sql_export_all(&x, id, path, e);
 }

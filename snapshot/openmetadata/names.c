@@ -528,12 +528,12 @@ struct names_sink {
 	uint64_t n;
 };
 
-static int names_put(void *arg, const struct stream_row *row, struct err *e)
+static int names_add_row(void *arg, const struct stream_row *row, struct err *e)
 {
 	struct names_sink *s = arg;
 	s->n++;
 	if (s->splice)
-		return splice_put(s->splice, row, e);
+		return splice_upsert(s->splice, row, e);
 	uint8_t sha[ROW_SHA_LEN];
 	hasher_sha256(s->hasher, row->line, row->line_len, sha);
 	digest_add(&s->digest, sha);
@@ -600,7 +600,7 @@ int names_write(struct catalog *c, int64_t base_id, const struct names_table *t,
 	if (r == 0 && base_id)
 		r = splice_new(&splice, c, &base, v, e);
 	struct names_sink s = {.splice = splice, .v = v, .hasher = hasher};
-	struct merge_sink sink = {&s, names_drop, names_put, NULL, NULL};
+	struct merge_sink sink = {&s, names_drop, names_add_row, NULL, NULL};
 	if (r == 0)
 		r = merge_streams(removed, added, &sink, e);
 	if (r == 0 && splice)
@@ -653,7 +653,7 @@ static int names_build_from(struct catalog *c, int64_t snapshot_id, int64_t base
 {
 	_cleanup_(version_list_done) struct version_list tables = {0}, base = {0};
 	_cleanup_(cleanup_snapshot_writer) struct snapshot_writer *w = NULL;
-	int r = snapshot_writer_new(&w, c, 0, now_ms(), e); /* holds the packs it reads, too */
+	int r = snapshot_writer_new(&w, c, 0, clock_ms(), e); /* holds the packs it reads, too */
 	if (r == 0)
 		r = catalog_tables(c, snapshot_id, &tables, e);
 	if (r == 0 && base_id)

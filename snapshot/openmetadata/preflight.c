@@ -778,7 +778,7 @@ static int gather(struct gathered *g, struct err *e)
 
 int preflight_run(const struct preflight_request *rq, struct preflight_report *ret, struct err *e)
 {
-	_cleanup_(gathered_done) struct gathered g = {.rq = rq, .now_ms = now_ms()};
+	_cleanup_(gathered_done) struct gathered g = {.rq = rq, .now_ms = clock_ms()};
 	*ret = (struct preflight_report){0};
 	if (rq->to && preflight_version_parse(&g.to, rq->to) < 0)
 		return err_set(e, EINVAL, "\"%.40s\" is not a version like 1.4.0", rq->to);

@@ -24,9 +24,10 @@ static int diff_table(struct catalog *c, const struct table_pair *p, const struc
 	return r;
 }
 
-int engine_diff(struct engine *g, int64_t snapshot_a, int64_t snapshot_b, const struct diff_sink *sink, struct err *e)
+int service_diff(struct service *svc, int64_t snapshot_a, int64_t snapshot_b, const struct diff_sink *sink,
+		 struct err *e)
 {
-	struct catalog *c = engine_catalog(g);
+	struct catalog *c = service_catalog(svc);
 	struct table_pairs pairs;
 	int r = table_pairs_load(c, snapshot_a, snapshot_b, &pairs, e);
 	if (r < 0)
@@ -132,11 +133,11 @@ static void verify_journal(struct catalog *c, int64_t snapshot_id, int r, const 
 	snapshot_info_done(&s);
 }
 
-int engine_verify(struct engine *g, int64_t snapshot_id, struct strbuf *report, struct err *e)
+int service_verify(struct service *svc, int64_t snapshot_id, struct strbuf *report, struct err *e)
 {
 	struct err why = ERR_INIT;
-	int r = verify_snapshot(engine_catalog(g), snapshot_id, "", report, &why);
-	verify_journal(engine_catalog(g), snapshot_id, r, &why);
+	int r = verify_snapshot(service_catalog(svc), snapshot_id, "", report, &why);
+	verify_journal(service_catalog(svc), snapshot_id, r, &why);
 	if (r < 0 && e)
 		*e = why;
 	return r;
@@ -217,9 +218,9 @@ static int check_snapshot(void *arg, sqlite3_stmt *st)
 	return 0;
 }
 
-int engine_check(struct engine *g, struct strbuf *report, struct err *e)
+int service_check(struct service *svc, struct strbuf *report, struct err *e)
 {
-	struct check k = {.catalog = engine_catalog(g), .report = report};
+	struct check k = {.catalog = service_catalog(svc), .report = report};
 	_cleanup_(cleanup_hasher) struct hasher *h = k.hasher = hasher_new();
 	int r = check_each(k.catalog, "PRAGMA integrity_check", check_integrity, &k, e);
 	if (r == 0)

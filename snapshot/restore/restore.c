@@ -4,7 +4,7 @@
  *
  * Runs on the job's thread with one server connection, on which everything is committed at once. The tables are locked
  * against other writers from the safety snapshot on, so the difference is exact until the end. Where the driver can
- * make tables beside the schema (stage_*), a rebuild has some more threads with a connection each, gone before the rest
+ * make tables beside the schema (aside_*), a rebuild has some more threads with a connection each, gone before the rest
  * goes on; struct stage says what its mutex guards.
  */
 #include "snapshot/restore/restore.h"
@@ -17,7 +17,7 @@
 
 #define RESTORE_KEY_BATCH 1000U
 #define RESTORE_WORKERS_MAX 4
-#define RESTORE_STAGE_BYTES (1U << 20) /* of lines: smaller tables are not worth a transaction of their own */
+#define RESTORE_ASIDE_BYTES (1U << 20) /* of lines: smaller tables are not worth a transaction of their own */
 
 /* ---- the target ---- */
 
@@ -704,20 +704,20 @@ static int verify_table(struct restore *rs, struct db_conn *conn, const struct d
 
 /* ---- a rebuild's large tables, on several connections ---- */
 
-enum stage_state { STAGE_NONE, STAGE_WAITING, STAGE_LOADING, STAGE_LOADED, STAGE_HELD };
-enum stage_job { STAGE_INDEX, STAGE_LOAD, STAGE_READ }; /* in the order of urgency */
+enum aside_state { ASIDE_NONE, ASIDE_WAITING, ASIDE_LOADING, ASIDE_LOADED, ASIDE_HELD };
+enum aside_job { ASIDE_INDEX, ASIDE_LOAD, ASIDE_READ }; /* in the order of urgency */
 
-struct stage {
+struct aside {
 	struct restore *rs;
 	const struct target *target;
 	pthread_mutex_t mutex; /* of all below */
 	pthread_cond_t changed;
-	struct stage_table {
-		enum stage_state state;
-		bool due[STAGE_READ + 1]; /* jobs that nobody has taken */
+	struct aside_table {
+		enum aside_state state;
+		bool due[ASIDE_READ + 1]; /* jobs that nobody has taken */
 	} * table;                        /* as the target's versions */
-	struct stage_worker {
-		struct stage *stage;
+	struct aside_worker {
+		struct aside *aside;
 		struct db_conn *conn; /* used by the worker's thread; cancel from the leader's */
 		pthread_t thread;
 		bool done;
@@ -727,7 +727,7 @@ struct stage {
 	struct err why;
 };
 
-static void stage_fail(struct stage *st, int r, const struct err *why)
+static void aside_fail(struct aside *st, int r, const struct err *why)
 {
 	MUTEX_GUARD(&st->mutex);
 	if (!st->failed) {
@@ -738,27 +738,27 @@ static void stage_fail(struct stage *st, int r, const struct err *why)
 }
 
 /* The most urgent job, of the largest table that has one. False: there will be none. Waits while there may be. */
-static bool stage_take(struct stage *st, size_t *ret, enum stage_job *ret_job)
+static bool aside_take(struct aside *st, size_t *ret, enum aside_job *ret_job)
 {
 	const struct version_list *l = &st->target->versions;
 	MUTEX_GUARD(&st->mutex);
 	while (!st->failed) {
 		bool found = false, coming = false;
-		for (int job = STAGE_INDEX; job <= STAGE_READ && !found; job++)
+		for (int job = ASIDE_INDEX; job <= ASIDE_READ && !found; job++)
 			for (size_t i = 0; i < l->n; i++)
 				if (st->table[i].due[job] && (!found || l->v[i].line_bytes > l->v[*ret].line_bytes)) {
 					*ret = i;
-					*ret_job = (enum stage_job)job;
+					*ret_job = (enum aside_job)job;
 					found = true;
 				}
 		if (found) {
 			st->table[*ret].due[*ret_job] = false;
-			if (*ret_job == STAGE_LOAD)
-				st->table[*ret].state = STAGE_LOADING;
+			if (*ret_job == ASIDE_LOAD)
+				st->table[*ret].state = ASIDE_LOADING;
 			return true;
 		}
 		for (size_t i = 0; i < l->n; i++)
-			coming |= st->table[i].state == STAGE_LOADING || st->table[i].state == STAGE_LOADED;
+			coming |= st->table[i].state == ASIDE_LOADING || st->table[i].state == ASIDE_LOADED;
 		if (!coming)
 			return false;
 		(void)pthread_cond_wait(&st->changed, &st->mutex);
@@ -766,25 +766,25 @@ static bool stage_take(struct stage *st, size_t *ret, enum stage_job *ret_job)
 	return false;
 }
 
-static void stage_set(struct stage *st, size_t i, enum stage_state state)
+static void aside_set(struct aside *st, size_t i, enum aside_state state)
 {
 	MUTEX_GUARD(&st->mutex);
 	st->table[i].state = state;
 	/* The leader's transaction holds the table before it is read back: what is read is what will be committed. */
-	st->table[i].due[STAGE_INDEX] = st->table[i].due[STAGE_READ] = state == STAGE_HELD;
+	st->table[i].due[ASIDE_INDEX] = st->table[i].due[ASIDE_READ] = state == ASIDE_HELD;
 	(void)pthread_cond_broadcast(&st->changed);
 }
 
-static int stage_do(struct stage_worker *w, size_t i, enum stage_job job, struct err *e)
+static int aside_do(struct aside_worker *w, size_t i, enum aside_job job, struct err *e)
 {
-	struct restore *rs = w->stage->rs;
+	struct restore *rs = w->aside->rs;
 	const struct db_driver *d = db_driver_of(w->conn);
-	const struct db_table *t = &w->stage->target->schema->tables[i];
-	const struct version_info *v = &w->stage->target->versions.v[i];
-	if (job == STAGE_INDEX)
-		return d->stage_index(w->conn, rs->conn, t, e);
-	if (job == STAGE_READ) {
-		int r = d->stage_read(w->conn, rs->conn, t, e);
+	const struct db_table *t = &w->aside->target->schema->tables[i];
+	const struct version_info *v = &w->aside->target->versions.v[i];
+	if (job == ASIDE_INDEX)
+		return d->aside_index(w->conn, rs->conn, t, e);
+	if (job == ASIDE_READ) {
+		int r = d->aside_read(w->conn, rs->conn, t, e);
 		if (r == 0)
 			r = verify_table(rs, w->conn, t, NULL, NULL, v, e);
 		return r == 0 ? d->commit(w->conn, e) : r;
@@ -793,31 +793,31 @@ static int stage_do(struct stage_worker *w, size_t i, enum stage_job job, struct
 	job_ctl_say(rs->job, "restore: %s", t->name);
 	int r = apply_init(&a, rs, w->conn, t, v->codec_id, NULL, NULL, e);
 	if (r == 0)
-		r = d->stage_table(w->conn, rs->conn, t, e);
+		r = d->aside_table(w->conn, rs->conn, t, e);
 	if (r == 0)
 		r = apply_loads(&a, 0, v->id, e);
 	if (r == 0)
-		r = d->stage_end(w->conn, rs->conn, t, e);
+		r = d->aside_end(w->conn, rs->conn, t, e);
 	if (r == 0)
-		stage_set(w->stage, i, STAGE_LOADED);
+		aside_set(w->aside, i, ASIDE_LOADED);
 	return r;
 }
 
-static void *stage_work(void *arg)
+static void *aside_work(void *arg)
 {
-	struct stage_worker *w = arg;
-	struct stage *st = w->stage;
+	struct aside_worker *w = arg;
+	struct aside *st = w->aside;
 	struct err why = ERR_INIT;
-	enum stage_job job = STAGE_LOAD;
+	enum aside_job job = ASIDE_LOAD;
 	size_t i = 0;
 	int r = 0;
-	while (r == 0 && stage_take(st, &i, &job)) {
-		r = stage_do(w, i, job, &why);
+	while (r == 0 && aside_take(st, &i, &job)) {
+		r = aside_do(w, i, job, &why);
 		if (r < 0)
 			err_prefix(&why, "table %s", st->target->versions.v[i].name);
 	}
 	if (r < 0)
-		stage_fail(st, r, &why);
+		aside_fail(st, r, &why);
 	MUTEX_GUARD(&st->mutex);
 	w->done = true;
 	(void)pthread_cond_broadcast(&st->changed);
@@ -825,7 +825,7 @@ static void *stage_work(void *arg)
 }
 
 /* Whether a worker still runs; *ret is a table that one waits to have held (the number of tables: none). */
-static bool stage_wait(struct stage *st, size_t *ret)
+static bool aside_wait(struct aside *st, size_t *ret)
 {
 	struct timespec until;
 	(void)clock_gettime(CLOCK_REALTIME, &until);
@@ -838,7 +838,7 @@ static bool stage_wait(struct stage *st, size_t *ret)
 		for (size_t k = 0; k < st->n_workers; k++)
 			running |= !st->worker[k].done;
 		size_t i = 0;
-		while (i < st->target->versions.n && (st->failed || st->table[i].state != STAGE_LOADED))
+		while (i < st->target->versions.n && (st->failed || st->table[i].state != ASIDE_LOADED))
 			i++;
 		*ret = i;
 		if (!running || i < st->target->versions.n || waited)
@@ -848,24 +848,24 @@ static bool stage_wait(struct stage *st, size_t *ret)
 	}
 }
 
-static void stage_lead(struct stage *st)
+static void aside_lead(struct aside *st)
 {
 	struct restore *rs = st->rs;
 	const struct db_driver *d = db_driver_of(rs->conn);
 	struct err why = ERR_INIT;
 	bool stopped = false;
 	size_t i;
-	while (stage_wait(st, &i)) {
+	while (aside_wait(st, &i)) {
 		int r = 0;
 		if (atomic_load(&rs->job->cancelled))
 			r = err_set(&why, EINTR, "cancelled");
 		else if (i < st->target->versions.n)
-			r = d->stage_hold(rs->conn, &st->target->schema->tables[i], st->target->versions.v[i].rows,
+			r = d->aside_hold(rs->conn, &st->target->schema->tables[i], st->target->versions.v[i].rows,
 					  &why);
 		if (r < 0)
-			stage_fail(st, r, &why);
+			aside_fail(st, r, &why);
 		else if (i < st->target->versions.n)
-			stage_set(st, i, STAGE_HELD);
+			aside_set(st, i, ASIDE_HELD);
 		MUTEX_GUARD(&st->mutex);
 		for (size_t k = 0; st->failed && !stopped && k < st->n_workers; k++)
 			d->cancel(st->worker[k].conn);
@@ -873,16 +873,16 @@ static void stage_lead(struct stage *st)
 	}
 }
 
-/* Makes the tables that are worth it and fit for it; which, is between the driver's stage_begin and rebuild_begin.
- * staged[i]: table i of the target is loaded and has been read back. */
-static int apply_stage(struct restore *rs, const struct target *t, bool *staged, struct err *e)
+/* Makes the tables that are worth it and fit for it; which, is between the driver's aside_begin and rebuild_begin.
+ * set_aside[i]: table i of the target is loaded and has been read back. */
+static int apply_aside(struct restore *rs, const struct target *t, bool *set_aside, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	size_t n = 0;
-	for (size_t i = 0; d->stage_begin && i < t->versions.n; i++)
-		n += staged[i] = t->versions.v[i].line_bytes >= RESTORE_STAGE_BYTES;
-	int r = n > 1 ? d->stage_begin(rs->conn, t->schema, strbuf_str(&t->sql), staged, e) : 0;
-	struct stage st = {.rs = rs,
+	for (size_t i = 0; d->aside_begin && i < t->versions.n; i++)
+		n += set_aside[i] = t->versions.v[i].line_bytes >= RESTORE_ASIDE_BYTES;
+	int r = n > 1 ? d->aside_begin(rs->conn, t->schema, strbuf_str(&t->sql), set_aside, e) : 0;
+	struct aside st = {.rs = rs,
 			   .target = t,
 			   .mutex = PTHREAD_MUTEX_INITIALIZER,
 			   .changed = PTHREAD_COND_INITIALIZER,
@@ -895,17 +895,17 @@ static int apply_stage(struct restore *rs, const struct target *t, bool *staged,
 							  : (size_t)processors;
 	size_t wanted_workers = 0;
 	for (size_t i = 0; i < t->versions.n; i++) {
-		staged[i] = staged[i] && n > 1 && r == 0;
-		st.table[i].state = staged[i] ? STAGE_WAITING : STAGE_NONE;
-		st.table[i].due[STAGE_LOAD] = staged[i];
-		wanted_workers += staged[i];
+		set_aside[i] = set_aside[i] && n > 1 && r == 0;
+		st.table[i].state = set_aside[i] ? ASIDE_WAITING : ASIDE_NONE;
+		st.table[i].due[ASIDE_LOAD] = set_aside[i];
+		wanted_workers += set_aside[i];
 	}
 	for (size_t k = 0; r == 0 && k < wanted_workers && k < most; k++) {
-		struct stage_worker *w = &st.worker[k];
+		struct aside_worker *w = &st.worker[k];
 		struct err why = ERR_INIT;
-		w->stage = &st;
-		r = d->stage_open(&w->conn, rs->conn, &why);
-		int q = r == 0 ? pthread_create(&w->thread, NULL, stage_work, w) : 0;
+		w->aside = &st;
+		r = d->aside_open(&w->conn, rs->conn, &why);
+		int q = r == 0 ? pthread_create(&w->thread, NULL, aside_work, w) : 0;
 		if (q)
 			r = err_sys(&why, q, "cannot start a thread");
 		if (r == 0) {
@@ -922,7 +922,7 @@ static int apply_stage(struct restore *rs, const struct target *t, bool *staged,
 		if (e)
 			*e = why;
 	}
-	stage_lead(&st);
+	aside_lead(&st);
 	for (size_t k = 0; k < st.n_workers; k++) {
 		(void)pthread_join(st.worker[k].thread, NULL);
 		db_close(st.worker[k].conn);
@@ -941,12 +941,12 @@ static int apply_rebuild(struct restore *rs, const struct target *t, struct err 
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	_cleanup_strbuf_ struct strbuf warnings = {0};
-	_cleanup_free_ bool *staged = xcalloc(t->versions.n, sizeof *staged);
-	int r = apply_stage(rs, t, staged, e);
+	_cleanup_free_ bool *set_aside = xcalloc(t->versions.n, sizeof *set_aside);
+	int r = apply_aside(rs, t, set_aside, e);
 	if (r == 0)
 		r = d->rebuild_begin(rs->conn, t->schema, strbuf_str(&t->sql), &warnings, e);
 	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
-		if (staged[i])
+		if (set_aside[i])
 			continue;
 		_cleanup_(apply_done) struct apply a;
 		job_ctl_say(rs->job, "restore: %s", t->versions.v[i].name);
@@ -965,7 +965,7 @@ static int apply_rebuild(struct restore *rs, const struct target *t, struct err 
 	if (r == 0)
 		r = d->set_sequences(rs->conn, t->schema, e);
 	for (size_t i = 0; r == 0 && i < t->versions.n; i++)
-		if (!staged[i])
+		if (!set_aside[i])
 			r = verify_table(rs, rs->conn, &t->schema->tables[i], NULL, NULL, &t->versions.v[i], e);
 	return r;
 }
@@ -1043,7 +1043,7 @@ static int apply_difference(struct restore *rs, const struct version_list *safet
 /* The state under the lock, kept before anything is changed. */
 int restore_take_safety(struct restore *rs, struct db_schema *live, struct strbuf *sql, struct err *e)
 {
-	int64_t taken = now_ms();
+	int64_t taken = clock_ms();
 	_cleanup_(cleanup_snapshot_writer) struct snapshot_writer *w = NULL;
 	int r = snapshot_writer_new(&w, rs->catalog, rs->source_id, taken, e);
 	if (r < 0)
@@ -1200,7 +1200,7 @@ int restore_run(struct restore *rs, struct err *e)
 		if (r < 0 || rs->dry_run)
 			d->rollback(rs->conn);
 		/* What a rebuild leaves beside the schema. If it cannot go now, it goes before the next restore. */
-		if (r < 0 && rs->begun && !rs->uncertain && d->stage_begin)
+		if (r < 0 && rs->begun && !rs->uncertain && d->aside_begin)
 			(void)d->settle(rs->conn, NULL);
 	}
 	if (rs->tables == one || part.rows)
@@ -1296,8 +1296,8 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 	return r == 0 ? restore_commit(rs, e) : r;
 }
 
-int restore_put_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len,
-		    struct err *e)
+int restore_upsert_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len,
+		       struct err *e)
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	if (rs->policy != RESTORE_REPLACE)

@@ -52,8 +52,8 @@ int restore_commit(struct restore *rs, struct err *e);
 
 /* One row: file text of table `table`, upserted. Uses catalog, conn, source_id, base_id, policy, journal_id, job of rs.
  */
-int restore_put_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len,
-		    struct err *e);
+int restore_upsert_row(struct restore *rs, const char *table, const char *file_name, const char *text, size_t len,
+		       struct err *e);
 
 /* The live database (conn open, no transaction) against a snapshot: 0 the same, 1 other rows or tables, 2 only other
  * definitions (an index, a view, a trigger), 3 only other counters (sequences, AUTO_INCREMENT), -errno. tables: only

@@ -385,7 +385,7 @@ void json_text_quote(const char *text, size_t len, struct strbuf *out)
 	out->data[out->len] = '\0';
 }
 
-static size_t json_put_utf8(char *o, unsigned code)
+static size_t json_add_utf8(char *o, unsigned code)
 {
 	if (code < 0x80) {
 		o[0] = (char)code;
@@ -427,7 +427,7 @@ static size_t json_unescape(const char *p, const char *end, char *o, size_t *n)
 	if (high < 0 || (high >= 0xdc00 && high < 0xe000))
 		return 0;
 	if (high < 0xd800 || high >= 0xe000) {
-		*n = json_put_utf8(o, (unsigned)high);
+		*n = json_add_utf8(o, (unsigned)high);
 		return 6;
 	}
 	if (end - p < 12 || p[6] != '\\' || p[7] != 'u')
@@ -435,7 +435,7 @@ static size_t json_unescape(const char *p, const char *end, char *o, size_t *n)
 	int low = json_hex4(p + 8, end);
 	if (low < 0xdc00 || low >= 0xe000)
 		return 0;
-	*n = json_put_utf8(o, 0x10000u + ((unsigned)(high - 0xd800) << 10) + (unsigned)(low - 0xdc00));
+	*n = json_add_utf8(o, 0x10000u + ((unsigned)(high - 0xd800) << 10) + (unsigned)(low - 0xdc00));
 	return 12;
 }
 

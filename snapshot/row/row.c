@@ -250,7 +250,7 @@ static bool row_is_real(const char *text, size_t len)
 	       (memchr(text, '.', len) || memchr(text, 'e', len) || memchr(text, 'E', len));
 }
 
-static void row_put_base64(const char *data, size_t len, struct strbuf *out)
+static void row_add_base64(const char *data, size_t len, struct strbuf *out)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	const unsigned char *p = (const unsigned char *)data;
@@ -329,7 +329,7 @@ static bool row_get_base64(const char *text, size_t len, struct strbuf *out)
 
 /* ---- values -> line ---- */
 
-static int row_put_json(const struct db_value *v, struct strbuf *line, struct err *e)
+static int row_add_json(const struct db_value *v, struct strbuf *line, struct err *e)
 {
 	const char *p = v->data, *end = p + v->len;
 	while (p < end && json_text_is_space(*p))
@@ -355,7 +355,7 @@ static bool row_is_marked(const char *text, size_t len)
 		!memcmp(text, MARK_REAL, MARK_LEN));
 }
 
-static void row_put_json_text(const struct db_value *v, bool dynamic, struct strbuf *line)
+static void row_add_json_text(const struct db_value *v, bool dynamic, struct strbuf *line)
 {
 	if (v->len && (*v->data == '{' || *v->data == '[') && !(dynamic && row_is_marked(v->data, v->len)) &&
 	    json_text_check(v->data, v->data + v->len, VALUE_DEPTH_MAX) == v->data + v->len)
@@ -364,7 +364,7 @@ static void row_put_json_text(const struct db_value *v, bool dynamic, struct str
 		json_text_quote(v->data, v->len, line);
 }
 
-static int row_put_dynamic(const struct db_column *column, const struct db_value *v, struct strbuf *line, struct err *e)
+static int row_add_dynamic(const struct db_column *column, const struct db_value *v, struct strbuf *line, struct err *e)
 {
 	enum db_kind kind = v->kind;
 	if (kind == DB_KIND_COLUMN) {
@@ -392,11 +392,11 @@ static int row_put_dynamic(const struct db_column *column, const struct db_value
 		return 0;
 	case DB_KIND_BLOB:
 		if (column->form == DB_FORM_BINARY) {
-			row_put_base64(v->data, v->len, line);
+			row_add_base64(v->data, v->len, line);
 			return 0;
 		}
 		strbuf_add(line, MARK_BLOB, MARK_LEN);
-		row_put_base64(v->data, v->len, line);
+		row_add_base64(v->data, v->len, line);
 		strbuf_addch(line, '}');
 		return 0;
 	case DB_KIND_TEXT:
@@ -406,7 +406,7 @@ static int row_put_dynamic(const struct db_column *column, const struct db_value
 			json_text_quote(v->data, v->len, line);
 			strbuf_addch(line, '}');
 		} else if (row_is_document(column)) {
-			row_put_json_text(v, true, line);
+			row_add_json_text(v, true, line);
 		} else {
 			json_text_quote(v->data, v->len, line);
 		}
@@ -414,7 +414,7 @@ static int row_put_dynamic(const struct db_column *column, const struct db_value
 	}
 }
 
-static int row_put_value(const struct db_column *column, bool dynamic, const struct db_value *v, struct strbuf *line,
+static int row_add_value(const struct db_column *column, bool dynamic, const struct db_value *v, struct strbuf *line,
 			 struct err *e)
 {
 	if (!v->data) {
@@ -422,7 +422,7 @@ static int row_put_value(const struct db_column *column, bool dynamic, const str
 		return 0;
 	}
 	if (dynamic)
-		return row_put_dynamic(column, v, line, e);
+		return row_add_dynamic(column, v, line, e);
 	switch (column->form) {
 	case DB_FORM_NUMBER:
 		if (json_text_is_number(v->data, v->len))
@@ -439,12 +439,12 @@ static int row_put_value(const struct db_column *column, bool dynamic, const str
 			return err_set(e, EBADMSG, "not a truth value");
 		return 0;
 	case DB_FORM_BINARY:
-		row_put_base64(v->data, v->len, line);
+		row_add_base64(v->data, v->len, line);
 		return 0;
 	case DB_FORM_JSON:
-		return row_put_json(v, line, e);
+		return row_add_json(v, line, e);
 	case DB_FORM_JSON_TEXT:
-		row_put_json_text(v, false, line);
+		row_add_json_text(v, false, line);
 		return 0;
 	case DB_FORM_TEXT:
 	default:
@@ -739,7 +739,7 @@ int row_encode(const struct row_codec *c, const struct db_value *values, struct 
 		const struct row_column *r = &c->columns[i];
 		strbuf_add(line, r->prefix, r->prefix_len);
 		struct err why = ERR_INIT;
-		int rc = row_put_value(r->column, c->table.dynamic, &values[i], line, &why);
+		int rc = row_add_value(r->column, c->table.dynamic, &values[i], line, &why);
 		if (rc < 0)
 			return err_set(e, -rc, "%s.%s: %s", c->table.name, r->column->name, why.msg);
 	}
@@ -863,7 +863,7 @@ int row_decode(const struct row_codec *c, const char *line, size_t len, struct r
 
 /* ---- key ---- */
 
-static void row_key_put_bytes(struct strbuf *key, uint8_t tag, const char *data, size_t len)
+static void row_key_add_bytes(struct strbuf *key, uint8_t tag, const char *data, size_t len)
 {
 	strbuf_addch(key, (char)tag);
 	while (len) {
@@ -882,11 +882,11 @@ static void row_key_put_bytes(struct strbuf *key, uint8_t tag, const char *data,
 
 void row_key_text_prefix(const char *text, size_t len, struct strbuf *key)
 {
-	row_key_put_bytes(key, KEY_TEXT, text, len);
+	row_key_add_bytes(key, KEY_TEXT, text, len);
 	key->data[--key->len] = '\0'; /* without the end */
 }
 
-static void row_key_put_integer(struct strbuf *key, bool negative, uint64_t n)
+static void row_key_add_integer(struct strbuf *key, bool negative, uint64_t n)
 {
 	bool large = !negative && n >> 63;
 	uint64_t bits = large ? n : (negative ? -n : n) ^ (uint64_t)1 << 63;
@@ -895,7 +895,7 @@ static void row_key_put_integer(struct strbuf *key, bool negative, uint64_t n)
 	strbuf_add(key, &bits, sizeof bits);
 }
 
-static bool row_key_put(const struct row_codec *c, const struct row_field *f, const struct db_value *v,
+static bool row_key_add(const struct row_codec *c, const struct row_field *f, const struct db_value *v,
 			struct strbuf *key)
 {
 	bool negative;
@@ -915,16 +915,16 @@ static bool row_key_put(const struct row_codec *c, const struct row_field *f, co
 	case DB_KIND_INTEGER:
 		if (!row_parse_integer(v->data, v->len, &negative, &n))
 			return false;
-		row_key_put_integer(key, negative, n);
+		row_key_add_integer(key, negative, n);
 		return true;
 	case DB_KIND_REAL:
-		row_key_put_bytes(key, KEY_REAL, v->data, v->len);
+		row_key_add_bytes(key, KEY_REAL, v->data, v->len);
 		return true;
 	case DB_KIND_BLOB:
-		row_key_put_bytes(key, KEY_BYTES, v->data, v->len);
+		row_key_add_bytes(key, KEY_BYTES, v->data, v->len);
 		return true;
 	default:
-		row_key_put_bytes(key, KEY_TEXT, v->data, v->len);
+		row_key_add_bytes(key, KEY_TEXT, v->data, v->len);
 		return true;
 	}
 }
@@ -951,7 +951,7 @@ static int row_key_fields(const struct row_codec *c, const struct row_span *span
 		if (f->derived && !row_derive(c, f, &source, &v, &text, &offset))
 			return row_bad_key(c, f->column, e);
 		row_settle(&v, f->derived ? offset : IN_PLACE, &text);
-		if (!row_key_put(c, f, &v, key))
+		if (!row_key_add(c, f, &v, key))
 			return row_bad_key(c, f->column, e);
 	}
 	return 0;
@@ -991,7 +991,7 @@ int row_key(const struct row_codec *c, const char *line, size_t len, const uint8
 	if (row_key_is_hashed(c)) {
 		strbuf_addch(key, KEY_SHA);
 		strbuf_add(key, sha, ROW_SHA_LEN);
-		row_key_put_integer(key, false, number);
+		row_key_add_integer(key, false, number);
 	}
 	return 0;
 }
@@ -1007,7 +1007,7 @@ bool row_key_has_values(const struct row_codec *c)
 int row_key_of_values(const struct row_codec *c, const struct db_value *values, struct strbuf *key, struct err *e)
 {
 	for (size_t i = 0; i < c->table.n_key; i++)
-		if (!row_key_put(c, &c->fields[i], &values[i], key))
+		if (!row_key_add(c, &c->fields[i], &values[i], key))
 			return row_bad_key(c, c->fields[i].column, e);
 	return 0;
 }
@@ -1017,7 +1017,7 @@ int row_key_of_scan(const struct row_codec *c, const struct db_value *values, st
 	size_t generated = c->n_columns;
 	for (size_t i = 0; i < c->table.n_key; i++) {
 		const struct row_field *f = &c->fields[i];
-		if (!row_key_put(c, f, &values[f->derived ? generated++ : f->row], key))
+		if (!row_key_add(c, f, &values[f->derived ? generated++ : f->row], key))
 			return row_bad_key(c, f->column, e);
 	}
 	return 0;
@@ -1054,7 +1054,7 @@ static const char row_kind_marker[] = {
     [DB_KIND_COLUMN] = 'N', [DB_KIND_INTEGER] = 'I', [DB_KIND_REAL] = 'R', [DB_KIND_TEXT] = 'T', [DB_KIND_BLOB] = 'X',
 };
 
-static void row_name_put_kind(const struct row_codec *c, const struct row_field *f, enum db_kind kind,
+static void row_name_add_kind(const struct row_codec *c, const struct row_field *f, enum db_kind kind,
 			      struct strbuf *name)
 {
 	if (!f || !c->table.dynamic || kind == row_default_kind(f->column))
@@ -1064,7 +1064,7 @@ static void row_name_put_kind(const struct row_codec *c, const struct row_field 
 }
 
 /* The bytes at p up to their terminator; stops early when the name is longer than `limit`: it will be cut anyway. */
-static const uint8_t *row_name_put_bytes(const uint8_t *p, const uint8_t *end, size_t limit, struct strbuf *name)
+static const uint8_t *row_name_add_bytes(const uint8_t *p, const uint8_t *end, size_t limit, struct strbuf *name)
 {
 	bool first = true;
 	while (p < end && name->len <= limit) {
@@ -1087,7 +1087,7 @@ static const uint8_t *row_name_put_bytes(const uint8_t *p, const uint8_t *end, s
 	return end;
 }
 
-static const uint8_t *row_name_put_field(const struct row_codec *c, const struct row_field *f, const uint8_t *p,
+static const uint8_t *row_name_add_field(const struct row_codec *c, const struct row_field *f, const uint8_t *p,
 					 const uint8_t *end, size_t limit, struct strbuf *name)
 {
 	uint8_t tag = *p++;
@@ -1102,7 +1102,7 @@ static const uint8_t *row_name_put_field(const struct row_codec *c, const struct
 			return end;
 		memcpy(&n, p, 8);
 		n = be64toh(n);
-		row_name_put_kind(c, f, DB_KIND_INTEGER, name);
+		row_name_add_kind(c, f, DB_KIND_INTEGER, name);
 		if (tag == KEY_LARGE)
 			strbuf_addf(name, "%llu", (unsigned long long)n);
 		else
@@ -1115,18 +1115,18 @@ static const uint8_t *row_name_put_field(const struct row_codec *c, const struct
 		}
 		return p;
 	case KEY_REAL:
-		row_name_put_kind(c, f, DB_KIND_REAL, name);
-		return row_name_put_bytes(p, end, limit, name);
+		row_name_add_kind(c, f, DB_KIND_REAL, name);
+		return row_name_add_bytes(p, end, limit, name);
 	case KEY_TEXT:
-		row_name_put_kind(c, f, DB_KIND_TEXT, name);
+		row_name_add_kind(c, f, DB_KIND_TEXT, name);
 		if (f && f->column->form == DB_FORM_BOOL && !c->table.dynamic && end - p >= 2 && !p[1]) {
 			strbuf_adds(name, *p == 't' ? "true" : "false");
 			return p + 2;
 		}
-		return row_name_put_bytes(p, end, limit, name);
+		return row_name_add_bytes(p, end, limit, name);
 	default:
-		row_name_put_kind(c, f, DB_KIND_BLOB, name);
-		return row_name_put_bytes(p, end, limit, name);
+		row_name_add_kind(c, f, DB_KIND_BLOB, name);
+		return row_name_add_bytes(p, end, limit, name);
 	}
 }
 
@@ -1137,7 +1137,7 @@ void row_name(const struct row_codec *c, const void *key, size_t len, struct str
 	for (size_t i = 0; p < end && name->len <= limit; i++) {
 		if (i)
 			strbuf_addch(name, ',');
-		p = row_name_put_field(c, i < c->table.n_key ? &c->fields[i] : NULL, p, end, limit, name);
+		p = row_name_add_field(c, i < c->table.n_key ? &c->fields[i] : NULL, p, end, limit, name);
 	}
 	if (name->len > limit) {
 		uint8_t sha[ROW_SHA_LEN];
@@ -1195,7 +1195,7 @@ static bool row_name_get_integer(const char *text, size_t len, struct strbuf *ke
 	uint64_t n;
 	if (!row_parse_integer(text, len, &negative, &n))
 		return false;
-	row_key_put_integer(key, negative, n);
+	row_key_add_integer(key, negative, n);
 	return true;
 }
 

@@ -1,8 +1,8 @@
 /*
  * snapshot/service/service.c - the running service: sources, jobs, and who may do what when.
  *
- * One job at a time for a source: claimed under engine.mutex here, and by an OFD lock between processes. A snapshot's
- * rows are taken on a thread of the job's own; restores and imports run on their caller's thread. engine.mutex guards
+ * One job at a time for a source: claimed under service.mutex here, and by an OFD lock between processes. A snapshot's
+ * rows are taken on a thread of the job's own; restores and imports run on their caller's thread. service.mutex guards
  * the source states, the jobs and their results; it is never held over a driver or catalog call. A job's conn_mutex
  * guards its connection against being closed while another thread cancels it; the two are never held together.
  */
@@ -24,7 +24,7 @@
 #define NOW_IN_USE_MS 10000    /* a reader of now/ is seen at least this often, however small now_max_age is */
 
 struct job {
-	struct engine *engine;
+	struct service *service;
 	size_t source;
 	const char *op;
 	char subject[256];
@@ -38,7 +38,7 @@ struct job {
 	int keep_fd; /* keeps sweeps from what a restore reads; -1: none */
 	struct job_ctl ctl;
 	struct waiter *waiter; /* whose interruption cancels it; NULL: nobody's */
-	unsigned cancellers;   /* threads in job_cancel; under engine.mutex */
+	unsigned cancellers;   /* threads in job_cancel; under service.mutex */
 	pthread_mutex_t conn_mutex;
 	struct db_conn *conn;
 	struct db_conn *more[CONNECTIONS_MAX - 1]; /* see capture/capture.h */
@@ -49,10 +49,10 @@ struct job {
 	pthread_t thread;
 };
 
-/* Somebody who only reads the database, beside the jobs. All of it under engine.mutex. */
+/* Somebody who only reads the database, beside the jobs. All of it under service.mutex. */
 struct look {
 	struct look *next;
-	struct engine *engine;
+	struct service *service;
 	const struct waiter *waiter; /* whose interruption cancels it */
 	struct db_conn *conn;        /* NULL: none yet, or no more */
 	bool cancelled;
@@ -78,7 +78,7 @@ struct result {
 	struct err err; /* code 0: complete */
 };
 
-struct engine {
+struct service {
 	const struct config *config;
 	struct catalog *catalog;
 	struct source_state *source;
@@ -90,7 +90,7 @@ struct engine {
 	bool closing;
 	unsigned threads; /* running ones of ours */
 	struct look *looks;
-	void (*on_change)(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name);
+	void (*on_change)(void *arg, enum service_event ev, size_t source, int64_t snapshot_id, const char *name);
 	void *on_change_arg;
 };
 
@@ -114,51 +114,53 @@ void requester_self(struct requester *ret)
 
 /* ---- open, close ---- */
 
-struct catalog *engine_catalog(struct engine *g)
+struct catalog *service_catalog(struct service *svc)
 {
-	return g->catalog;
+	return svc->catalog;
 }
 
-size_t engine_sources(const struct engine *g)
+size_t service_sources(const struct service *svc)
 {
-	return g->n_sources;
+	return svc->n_sources;
 }
 
-const struct source_config *engine_source(const struct engine *g, size_t source)
+const struct source_config *service_source(const struct service *svc, size_t source)
 {
-	return g->source[source].config;
+	return svc->source[source].config;
 }
 
-int64_t engine_source_id(const struct engine *g, size_t source)
+int64_t service_source_id(const struct service *svc, size_t source)
 {
-	return g->source[source].id;
+	return svc->source[source].id;
 }
 
-int engine_find_source(const struct engine *g, const char *name)
+int service_find_source(const struct service *svc, const char *name)
 {
-	for (size_t i = 0; i < g->n_sources; i++)
-		if (!strcmp(g->source[i].config->name, name))
+	for (size_t i = 0; i < svc->n_sources; i++)
+		if (!strcmp(svc->source[i].config->name, name))
 			return (int)i;
 	return -ENOENT;
 }
 
-void engine_on_change(struct engine *g,
-		      void (*fn)(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name),
-		      void *arg)
+void service_on_change(struct service *svc,
+		       void (*fn)(void *arg, enum service_event ev, size_t source, int64_t snapshot_id,
+				  const char *name),
+		       void *arg)
 {
-	MUTEX_GUARD(&g->mutex);
-	g->on_change = fn;
-	g->on_change_arg = arg;
+	MUTEX_GUARD(&svc->mutex);
+	svc->on_change = fn;
+	svc->on_change_arg = arg;
 }
 
-static void engine_tell(struct engine *g, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name)
+static void service_tell(struct service *svc, enum service_event ev, size_t source, int64_t snapshot_id,
+			 const char *name)
 {
-	void (*fn)(void *arg, enum engine_event ev, size_t source, int64_t snapshot_id, const char *name);
+	void (*fn)(void *arg, enum service_event ev, size_t source, int64_t snapshot_id, const char *name);
 	void *arg;
 	{
-		MUTEX_GUARD(&g->mutex);
-		fn = g->on_change;
-		arg = g->on_change_arg;
+		MUTEX_GUARD(&svc->mutex);
+		fn = svc->on_change;
+		arg = svc->on_change_arg;
 	}
 	if (fn)
 		fn(arg, ev, source, snapshot_id, name);
@@ -166,14 +168,14 @@ static void engine_tell(struct engine *g, enum engine_event ev, size_t source, i
 
 /* ---- jobs ---- */
 
-/* With engine.mutex held, which is let go meanwhile: a driver's cancel may take seconds (MySQL's opens a connection),
+/* With service.mutex held, which is let go meanwhile: a driver's cancel may take seconds (MySQL's opens a connection),
  * and status and waiters go on. The job stays until its cancellers are done (job_end). */
 static void job_cancel(struct job *j)
 {
-	struct engine *g = j->engine;
+	struct service *svc = j->service;
 	atomic_store(&j->ctl.cancelled, true);
 	j->cancellers++;
-	(void)pthread_mutex_unlock(&g->mutex);
+	(void)pthread_mutex_unlock(&svc->mutex);
 	{
 		MUTEX_GUARD(&j->conn_mutex);
 		if (j->conn)
@@ -181,9 +183,9 @@ static void job_cancel(struct job *j)
 		for (size_t i = 0; i < j->n_more; i++)
 			db_driver_of(j->more[i])->cancel(j->more[i]);
 	}
-	(void)pthread_mutex_lock(&g->mutex);
+	(void)pthread_mutex_lock(&svc->mutex);
 	j->cancellers--;
-	(void)pthread_cond_broadcast(&g->changed);
+	(void)pthread_cond_broadcast(&svc->changed);
 }
 
 static void job_disconnect(struct job *j)
@@ -216,32 +218,32 @@ static void job_free(struct job *j)
 	free(j);
 }
 
-void engine_say_error(struct engine *g, size_t source, const char *what, const struct err *e)
+void service_say_error(struct service *svc, size_t source, const char *what, const struct err *e)
 {
-	struct source_state *s = &g->source[source];
-	MUTEX_GUARD(&g->mutex);
+	struct source_state *s = &svc->source[source];
+	MUTEX_GUARD(&svc->mutex);
 	(void)snprintf(s->last_error, sizeof s->last_error, "%s: %s", what, e->msg);
-	s->last_error_ms = now_ms();
+	s->last_error_ms = clock_ms();
 }
 
 static void job_say_error(struct job *j, const struct err *e)
 {
 	_cleanup_free_ char *what = xasprintf("%s %s", j->op, j->subject);
-	engine_say_error(j->engine, j->source, what, e);
+	service_say_error(j->service, j->source, what, e);
 }
 
 /* Claims the source. The job is visible to status and wait from here on. wait: until another job's end instead of
  * EBUSY. */
-static int job_begin(struct engine *g, size_t source, const char *op, const char *subject, const struct requester *who,
-		     struct waiter *w, struct job **ret, struct err *e)
+static int job_begin(struct service *svc, size_t source, const char *op, const char *subject,
+		     const struct requester *who, struct waiter *w, struct job **ret, struct err *e)
 {
-	struct source_state *s = &g->source[source];
+	struct source_state *s = &svc->source[source];
 	struct job *j = xcalloc(1, sizeof *j);
-	j->engine = g;
+	j->service = svc;
 	j->source = source;
 	j->op = op;
 	(void)snprintf(j->subject, sizeof j->subject, "%s", subject);
-	j->started_ms = now_ms();
+	j->started_ms = clock_ms();
 	j->lock_fd = j->keep_fd = -1;
 	j->waiter = w;
 	(void)pthread_mutex_init(&j->conn_mutex, NULL);
@@ -249,13 +251,13 @@ static int job_begin(struct engine *g, size_t source, const char *op, const char
 	(void)snprintf(j->ctl.what, sizeof j->ctl.what, "%s %s: connecting", op, subject);
 	int r = 0;
 	{
-		MUTEX_GUARD(&g->mutex);
+		MUTEX_GUARD(&svc->mutex);
 		/* Settling what a crash left comes first, and is nobody's fault: wait for it. */
-		while (s->job && !strcmp(s->job->op, "settle") && !g->closing && !(w && atomic_load(&w->interrupted)))
-			(void)pthread_cond_wait(&g->changed, &g->mutex);
+		while (s->job && !strcmp(s->job->op, "settle") && !svc->closing && !(w && atomic_load(&w->interrupted)))
+			(void)pthread_cond_wait(&svc->changed, &svc->mutex);
 		if (w && atomic_load(&w->interrupted))
 			r = err_set(e, EINTR, "interrupted");
-		else if (g->closing)
+		else if (svc->closing)
 			r = err_set(e, ESHUTDOWN, "shutting down");
 		else if (s->job)
 			r = err_set(e, EBUSY, "%s %s is running", s->job->op, s->job->subject);
@@ -263,14 +265,14 @@ static int job_begin(struct engine *g, size_t source, const char *op, const char
 			s->job = j;
 	}
 	if (r == 0) {
-		r = j->lock_fd = store_lock(g->catalog, STORE_LOCK_SOURCE + s->id, true, e);
+		r = j->lock_fd = store_lock(svc->catalog, STORE_LOCK_SOURCE + s->id, true, e);
 		if (r == -EBUSY)
 			r = err_set(e, EBUSY, "another metasnap process runs a job for %s", s->config->name);
 		else if (r > 0)
 			r = 0;
 		struct err why = ERR_INIT;
 		if (r == 0) {
-			r = journal_add(g->catalog, s->id, op, subject, who->uid, who->pid, who->program,
+			r = journal_add(svc->catalog, s->id, op, subject, who->uid, who->pid, who->program,
 					&j->journal_id, &why);
 			if (r < 0)
 				job_say_error(j, &why); /* nothing else will tell of it */
@@ -278,11 +280,11 @@ static int job_begin(struct engine *g, size_t source, const char *op, const char
 				*e = why;
 		}
 		if (r < 0) {
-			MUTEX_GUARD(&g->mutex);
+			MUTEX_GUARD(&svc->mutex);
 			s->job = NULL;
-			(void)pthread_cond_broadcast(&g->changed);
+			(void)pthread_cond_broadcast(&svc->changed);
 			while (j->cancellers)
-				(void)pthread_cond_wait(&g->changed, &g->mutex);
+				(void)pthread_cond_wait(&svc->changed, &svc->mutex);
 		}
 	}
 	if (r < 0) {
@@ -296,7 +298,7 @@ static int job_begin(struct engine *g, size_t source, const char *op, const char
 /* Ends the job: journal, last error, result for waiters; frees it. r: 0 or -errno with words in *e. */
 static void job_end(struct job *j, int r, const char *done_state, const char *detail, struct err *e)
 {
-	struct engine *g = j->engine;
+	struct service *svc = j->service;
 	const char *state = r == 0 ? done_state : r == -EINTR ? "interrupted" : "failed";
 	if (r < 0 && j->journal_end)
 		state = j->journal_end;
@@ -304,7 +306,7 @@ static void job_end(struct job *j, int r, const char *done_state, const char *de
 	job_disconnect(j);
 	if (r < 0)
 		job_say_error(j, e);
-	if (journal_state(g->catalog, j->journal_id, state, r < 0 ? e->msg : detail, 0, 0, !j->unsettled, &journal) <
+	if (journal_state(svc->catalog, j->journal_id, state, r < 0 ? e->msg : detail, 0, 0, !j->unsettled, &journal) <
 		0 &&
 	    r == 0)
 		job_say_error(j, &journal); /* what was done is done; that it is not written down is worth a word */
@@ -319,26 +321,27 @@ static void job_end(struct job *j, int r, const char *done_state, const char *de
 	if (j->keep_fd >= 0)
 		(void)close(TAKE_FD(j->keep_fd));
 	{
-		MUTEX_GUARD(&g->mutex);
+		MUTEX_GUARD(&svc->mutex);
 		if (snapshot_id) {
-			struct result *res = &g->result[g->next_result++ % RESULTS_KEPT];
+			struct result *res = &svc->result[svc->next_result++ % RESULTS_KEPT];
 			*res = (struct result){.snapshot_id = snapshot_id};
 			if (r < 0)
 				res->err = *e;
 		}
-		g->source[source].job = NULL;
-		(void)pthread_cond_broadcast(&g->changed);
+		svc->source[source].job = NULL;
+		(void)pthread_cond_broadcast(&svc->changed);
 		while (j->cancellers)
-			(void)pthread_cond_wait(&g->changed, &g->mutex);
+			(void)pthread_cond_wait(&svc->changed, &svc->mutex);
 	}
 	job_free(j);
 	if (snapshot_id)
-		engine_tell(g, r == 0 ? ENGINE_SNAPSHOTS_CHANGED : ENGINE_SNAPSHOT_GONE, source, snapshot_id, name);
+		service_tell(svc, r == 0 ? SERVICE_SNAPSHOTS_CHANGED : SERVICE_SNAPSHOT_GONE, source, snapshot_id,
+			     name);
 }
 
 static int job_open(const struct job *j, struct db_conn **ret, struct err *e)
 {
-	return config_connect(j->engine->source[j->source].config, ret, e);
+	return config_connect(j->service->source[j->source].config, ret, e);
 }
 
 static int job_connect(struct job *j, struct err *e)
@@ -354,20 +357,20 @@ static int job_connect(struct job *j, struct err *e)
 	return atomic_load(&j->ctl.cancelled) ? err_set(e, EINTR, "cancelled") : 0;
 }
 
-static int64_t newest_id(struct engine *g, size_t source)
+static int64_t newest_id(struct service *svc, size_t source)
 {
 	struct snapshot_info s;
-	if (catalog_latest(g->catalog, g->source[source].id, &s, NULL) < 0)
+	if (catalog_latest(svc->catalog, svc->source[source].id, &s, NULL) < 0)
 		return 0;
 	int64_t id = s.id;
 	snapshot_info_done(&s);
 	return id;
 }
 
-/* Cancels what looks for this waiter (NULL: for anybody). With engine.mutex held, which is let go meanwhile. */
-static void looks_cancel(struct engine *g, const struct waiter *w)
+/* Cancels what looks for this waiter (NULL: for anybody). With service.mutex held, which is let go meanwhile. */
+static void looks_cancel(struct service *svc, const struct waiter *w)
 {
-	for (struct look *l = g->looks; l;) {
+	for (struct look *l = svc->looks; l;) {
 		if (l->cancelled || (w && l->waiter != w)) {
 			l = l->next;
 			continue;
@@ -375,41 +378,41 @@ static void looks_cancel(struct engine *g, const struct waiter *w)
 		l->cancelled = true;
 		if (l->conn) {
 			l->cancellers++;
-			(void)pthread_mutex_unlock(&g->mutex);
+			(void)pthread_mutex_unlock(&svc->mutex);
 			db_driver_of(l->conn)->cancel(l->conn);
-			(void)pthread_mutex_lock(&g->mutex);
+			(void)pthread_mutex_lock(&svc->mutex);
 			l->cancellers--;
-			(void)pthread_cond_broadcast(&g->changed);
+			(void)pthread_cond_broadcast(&svc->changed);
 		}
-		l = g->looks; /* the list may be another one by now */
+		l = svc->looks; /* the list may be another one by now */
 	}
 }
 
-void engine_interrupt(struct engine *g, struct waiter *w)
+void service_interrupt(struct service *svc, struct waiter *w)
 {
 	atomic_store(&w->interrupted, true);
-	MUTEX_GUARD(&g->mutex);
-	looks_cancel(g, w);
-	for (size_t i = 0; i < g->n_sources; i++)
-		if (g->source[i].job && g->source[i].job->waiter == w)
-			job_cancel(g->source[i].job);
-	(void)pthread_cond_broadcast(&g->changed);
+	MUTEX_GUARD(&svc->mutex);
+	looks_cancel(svc, w);
+	for (size_t i = 0; i < svc->n_sources; i++)
+		if (svc->source[i].job && svc->source[i].job->waiter == w)
+			job_cancel(svc->source[i].job);
+	(void)pthread_cond_broadcast(&svc->changed);
 }
 
-static void engine_thread_ended(struct engine *g)
+static void service_thread_ended(struct service *svc)
 {
-	MUTEX_GUARD(&g->mutex);
-	g->threads--;
-	(void)pthread_cond_broadcast(&g->changed);
+	MUTEX_GUARD(&svc->mutex);
+	svc->threads--;
+	(void)pthread_cond_broadcast(&svc->changed);
 }
 
-static int engine_thread(struct engine *g, void *(*fn)(void *), void *arg, struct err *e)
+static int service_thread(struct service *svc, void *(*fn)(void *), void *arg, struct err *e)
 {
 	pthread_attr_t attr;
 	pthread_t t;
 	{
-		MUTEX_GUARD(&g->mutex);
-		g->threads++;
+		MUTEX_GUARD(&svc->mutex);
+		svc->threads++;
 	}
 	(void)pthread_attr_init(&attr);
 	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -417,17 +420,17 @@ static int engine_thread(struct engine *g, void *(*fn)(void *), void *arg, struc
 	(void)pthread_attr_destroy(&attr);
 	if (r == 0)
 		return 0;
-	engine_thread_ended(g);
+	service_thread_ended(svc);
 	return err_sys(e, r, "starting a thread");
 }
 
 /* ---- snapshots ---- */
 
-static int name_is_free(struct engine *g, size_t source, const char *name, struct err *e)
+static int name_is_free(struct service *svc, size_t source, const char *name, struct err *e)
 {
 	struct snapshot_info there;
 	struct err why = ERR_INIT;
-	int r = catalog_find(g->catalog, g->source[source].id, name, &there, &why);
+	int r = catalog_find(svc->catalog, svc->source[source].id, name, &there, &why);
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0) {
@@ -440,10 +443,10 @@ static int name_is_free(struct engine *g, size_t source, const char *name, struc
 }
 
 /* Frees what an abandoned table or a removed snapshot left. Not worth failing a job that is done. */
-static void engine_sweep(struct engine *g)
+static void service_sweep(struct service *svc)
 {
-	if (store_sweep(g->catalog, NULL) == 0)
-		store_shrink(g->catalog);
+	if (store_sweep(svc->catalog, NULL) == 0)
+		store_shrink(svc->catalog);
 }
 
 /* Further connections that see the same moment, where the driver has them and there is enough to read. That one cannot
@@ -451,7 +454,7 @@ static void engine_sweep(struct engine *g)
 static void snapshot_connect_more(struct job *j)
 {
 	const struct db_driver *d = db_driver_of(j->conn);
-	size_t want = config_connections(j->engine->source[j->source].config);
+	size_t want = config_connections(j->service->source[j->source].config);
 	int64_t rows = 0;
 	for (size_t i = 0; i < j->schema->n_tables; i++)
 		rows += j->schema->tables[i].estimated_rows > 0 ? j->schema->tables[i].estimated_rows : 0;
@@ -474,10 +477,10 @@ static void snapshot_connect_more(struct job *j)
 static void *snapshot_thread(void *arg)
 {
 	struct job *j = arg;
-	struct engine *g = j->engine;
+	struct service *svc = j->service;
 	struct err e = ERR_INIT;
 	snapshot_connect_more(j);
-	struct capture cp = {.catalog = g->catalog,
+	struct capture cp = {.catalog = svc->catalog,
 			     .conn = j->conn,
 			     .schema = j->schema,
 			     .writer = j->writer,
@@ -501,29 +504,29 @@ static void *snapshot_thread(void *arg)
 		       snapshot_writer_rows(j->writer), snapshot_writer_bytes(j->writer));
 	job_end(j, r, "done", detail, &e);
 	if (waste)
-		engine_sweep(g);
-	engine_thread_ended(g);
+		service_sweep(svc);
+	service_thread_ended(svc);
 	return NULL;
 }
 
 static int snapshot_start(struct job *j, const char *name, struct err *e)
 {
-	struct engine *g = j->engine;
+	struct service *svc = j->service;
 	int r = job_connect(j, e);
 	if (r == 0)
 		r = db_driver_of(j->conn)->begin(j->conn, DB_READ, &j->schema, e);
 	if (r < 0)
 		return r;
-	int64_t taken = now_ms();
-	j->base_id = newest_id(g, j->source);
-	r = snapshot_writer_new(&j->writer, g->catalog, g->source[j->source].id, taken, e);
+	int64_t taken = clock_ms();
+	j->base_id = newest_id(svc, j->source);
+	r = snapshot_writer_new(&j->writer, svc->catalog, svc->source[j->source].id, taken, e);
 	if (r < 0)
 		return r;
 	char mine[64], stamp[32];
 	snapshot_name_default(taken, stamp);
 	(void)snprintf(mine, sizeof mine, "%s", stamp);
 	for (int n = 2; !name && r == 0; n++) {
-		r = name_is_free(g, j->source, mine, e);
+		r = name_is_free(svc, j->source, mine, e);
 		if (r != -EEXIST)
 			break;
 		r = 0;
@@ -531,29 +534,29 @@ static int snapshot_start(struct job *j, const char *name, struct err *e)
 	}
 	if (r < 0)
 		return r;
-	MUTEX_GUARD(&g->mutex);
+	MUTEX_GUARD(&svc->mutex);
 	(void)snprintf(j->name, sizeof j->name, "%s", name ? name : mine);
 	(void)snprintf(j->subject, sizeof j->subject, "%s", j->name);
 	j->snapshot_id = snapshot_writer_id(j->writer);
 	return 0;
 }
 
-int engine_snapshot(struct engine *g, size_t source, const char *name, const struct requester *who, int64_t *ret_id,
-		    struct err *e)
+int service_snapshot(struct service *svc, size_t source, const char *name, const struct requester *who, int64_t *ret_id,
+		     struct err *e)
 {
 	struct err why = ERR_INIT;
 	int r = name ? snapshot_name_check(name, e) : 0;
 	if (r == 0 && name)
-		r = name_is_free(g, source, name, e);
+		r = name_is_free(svc, source, name, e);
 	struct job *j = NULL;
 	if (r == 0)
-		r = job_begin(g, source, "snapshot", name ? name : "(default name)", who, NULL, &j, e);
+		r = job_begin(svc, source, "snapshot", name ? name : "(default name)", who, NULL, &j, e);
 	if (r < 0)
 		return r;
 	r = snapshot_start(j, name, &why);
 	int64_t id = j->snapshot_id;
 	if (r == 0)
-		r = engine_thread(g, snapshot_thread, j, &why);
+		r = service_thread(svc, snapshot_thread, j, &why);
 	if (r < 0) {
 		job_end(j, r, "", NULL, &why);
 		if (e)
@@ -564,10 +567,10 @@ int engine_snapshot(struct engine *g, size_t source, const char *name, const str
 	return 0;
 }
 
-int engine_pending(struct engine *g, size_t source, int64_t *ret_id, char name[256])
+int service_pending(struct service *svc, size_t source, int64_t *ret_id, char name[256])
 {
-	MUTEX_GUARD(&g->mutex);
-	const struct job *j = g->source[source].job;
+	MUTEX_GUARD(&svc->mutex);
+	const struct job *j = svc->source[source].job;
 	if (!j || !j->snapshot_id)
 		return -ENOENT;
 	*ret_id = j->snapshot_id;
@@ -575,27 +578,27 @@ int engine_pending(struct engine *g, size_t source, int64_t *ret_id, char name[2
 	return 0;
 }
 
-static bool engine_is_pending(const struct engine *g, int64_t id)
+static bool service_is_pending(const struct service *svc, int64_t id)
 {
-	for (size_t i = 0; i < g->n_sources; i++)
-		if (g->source[i].job && g->source[i].job->snapshot_id == id)
+	for (size_t i = 0; i < svc->n_sources; i++)
+		if (svc->source[i].job && svc->source[i].job->snapshot_id == id)
 			return true;
 	return false;
 }
 
-int engine_wait(struct engine *g, int64_t id, struct waiter *w, struct err *e)
+int service_wait(struct service *svc, int64_t id, struct waiter *w, struct err *e)
 {
-	MUTEX_GUARD(&g->mutex);
-	while (engine_is_pending(g, id)) {
+	MUTEX_GUARD(&svc->mutex);
+	while (service_is_pending(svc, id)) {
 		if (w && atomic_load(&w->interrupted))
 			return err_set(e, EINTR, "interrupted (the snapshot goes on)");
-		(void)pthread_cond_wait(&g->changed, &g->mutex);
+		(void)pthread_cond_wait(&svc->changed, &svc->mutex);
 	}
 	for (unsigned i = 0; i < RESULTS_KEPT; i++)
-		if (g->result[i].snapshot_id == id && g->result[i].err.code) {
+		if (svc->result[i].snapshot_id == id && svc->result[i].err.code) {
 			if (e)
-				*e = g->result[i].err;
-			return -g->result[i].err.code;
+				*e = svc->result[i].err;
+			return -svc->result[i].err.code;
 		}
 	return 0;
 }
@@ -607,22 +610,22 @@ static int64_t monotonic_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static void now_is(struct engine *g, size_t source, int64_t id, int64_t write)
+static void now_is(struct service *svc, size_t source, int64_t id, int64_t write)
 {
-	MUTEX_GUARD(&g->mutex);
-	g->source[source].now_id = id;
-	g->source[source].now_used_ms = monotonic_ms();
-	g->source[source].now_write = write;
+	MUTEX_GUARD(&svc->mutex);
+	svc->source[source].now_id = id;
+	svc->source[source].now_used_ms = monotonic_ms();
+	svc->source[source].now_write = write;
 }
 
-int engine_now_peek(struct engine *g, size_t source, int64_t *ret_id)
+int service_now_peek(struct service *svc, size_t source, int64_t *ret_id)
 {
-	struct source_state *s = &g->source[source];
-	int64_t age = (int64_t)s->config->now_max_age_s * 1000, now = now_ms(), written = 0, write = 0, id = 0;
-	if (journal_last_write(g->catalog, s->id, &written, &write, NULL) < 0)
+	struct source_state *s = &svc->source[source];
+	int64_t age = (int64_t)s->config->now_max_age_s * 1000, now = clock_ms(), written = 0, write = 0, id = 0;
+	if (journal_last_write(svc->catalog, s->id, &written, &write, NULL) < 0)
 		return -EIO;
 	{
-		MUTEX_GUARD(&g->mutex);
+		MUTEX_GUARD(&svc->mutex);
 		/* A reader keeps what it began with, whatever happens to the clock, until the database is written to.
 		 */
 		if (s->now_id && s->now_write == write &&
@@ -630,67 +633,69 @@ int engine_now_peek(struct engine *g, size_t source, int64_t *ret_id)
 			id = s->now_id;
 	}
 	struct snapshot_info info;
-	if (id && catalog_get(g->catalog, id, &info, NULL) == 0)
+	if (id && catalog_get(svc->catalog, id, &info, NULL) == 0)
 		snapshot_info_done(&info);
 	else
 		id = 0;
 	/* A moment in the future is a clock that was set back, an imported one another database's: neither is "now". */
-	if (!id && store_newest_taken(g->catalog, s->id, now, &info, NULL) == 0) {
+	if (!id && store_newest_taken(svc->catalog, s->id, now, &info, NULL) == 0) {
 		if (info.taken_ms > written && now - info.taken_ms < age)
 			id = info.id;
 		snapshot_info_done(&info);
 	}
 	if (!id)
 		return -ENOENT;
-	now_is(g, source, id, write);
+	now_is(svc, source, id, write);
 	*ret_id = id;
 	return 0;
 }
 
-int engine_now(struct engine *g, size_t source, const struct requester *who, struct waiter *w, int64_t *ret_id,
-	       struct err *e)
+int service_now(struct service *svc, size_t source, const struct requester *who, struct waiter *w, int64_t *ret_id,
+		struct err *e)
 {
-	if (engine_now_peek(g, source, ret_id) == 0)
+	if (service_now_peek(svc, source, ret_id) == 0)
 		return 0;
 	int64_t id = 0, written, write;
 	char name[256];
-	int r = journal_last_write(g->catalog, g->source[source].id, &written, &write, e);
+	int r = journal_last_write(svc->catalog, svc->source[source].id, &written, &write, e);
 	if (r < 0)
 		return r;
 	/* A snapshot that is being taken has its moment just behind it: good enough, and the only one there can be. */
-	r = engine_pending(g, source, &id, name);
+	r = service_pending(svc, source, &id, name);
 	if (r < 0)
-		r = engine_snapshot(g, source, NULL, who, &id, e);
-	if (r == -EBUSY && engine_pending(g, source, &id, name) == 0)
+		r = service_snapshot(svc, source, NULL, who, &id, e);
+	if (r == -EBUSY && service_pending(svc, source, &id, name) == 0)
 		r = 0;
 	if (r == 0)
-		r = engine_wait(g, id, w, e);
+		r = service_wait(svc, id, w, e);
 	if (r < 0)
 		return r;
-	now_is(g, source, id, write);
+	now_is(svc, source, id, write);
 	*ret_id = id;
 	return 0;
 }
 
 /* A short entry in the journal for what is done at once. */
-static void engine_note(struct engine *g, size_t source, const char *op, const char *subject,
-			const struct requester *who, int r, const struct err *e)
+static void service_note(struct service *svc, size_t source, const char *op, const char *subject,
+			 const struct requester *who, int r, const struct err *e)
 {
 	int64_t id;
 	struct err why = ERR_INIT;
-	int q = journal_add(g->catalog, g->source[source].id, op, subject, who->uid, who->pid, who->program, &id, &why);
+	int q =
+	    journal_add(svc->catalog, svc->source[source].id, op, subject, who->uid, who->pid, who->program, &id, &why);
 	if (q == 0)
-		q = journal_state(g->catalog, id, r == 0 ? "done" : "failed", r == 0 ? NULL : e->msg, 0, 0, true, &why);
+		q = journal_state(svc->catalog, id, r == 0 ? "done" : "failed", r == 0 ? NULL : e->msg, 0, 0, true,
+				  &why);
 	if (q == 0)
 		return;
 	_cleanup_free_ char *what = xasprintf("%s %s", op, subject);
-	engine_say_error(g, source, what, r < 0 ? e : &why);
+	service_say_error(svc, source, what, r < 0 ? e : &why);
 }
 
-static int find_id(struct engine *g, size_t source, const char *name, int64_t *ret, struct err *e)
+static int find_id(struct service *svc, size_t source, const char *name, int64_t *ret, struct err *e)
 {
 	struct snapshot_info s;
-	int r = catalog_find(g->catalog, g->source[source].id, name, &s, e);
+	int r = catalog_find(svc->catalog, svc->source[source].id, name, &s, e);
 	if (r < 0)
 		return r;
 	*ret = s.id;
@@ -698,93 +703,93 @@ static int find_id(struct engine *g, size_t source, const char *name, int64_t *r
 	return 0;
 }
 
-int engine_rename(struct engine *g, size_t source, const char *from, const char *to, const struct requester *who,
-		  struct err *e)
+int service_rename(struct service *svc, size_t source, const char *from, const char *to, const struct requester *who,
+		   struct err *e)
 {
 	struct err why = ERR_INIT;
 	int64_t id = 0, pending;
 	char name[256];
-	int r = find_id(g, source, from, &id, &why);
+	int r = find_id(svc, source, from, &id, &why);
 	/* A pending snapshot has its name already, though no row says so yet. */
-	if (r == 0 && engine_pending(g, source, &pending, name) == 0 && !strcmp(name, to))
+	if (r == 0 && service_pending(svc, source, &pending, name) == 0 && !strcmp(name, to))
 		r = err_set(&why, EEXIST, "snapshot '%s' is being taken", to);
 	if (r == 0)
-		r = catalog_rename(g->catalog, id, to, &why);
+		r = catalog_rename(svc->catalog, id, to, &why);
 	_cleanup_free_ char *subject = xasprintf("%s to %s", from, to);
-	engine_note(g, source, "rename", subject, who, r, &why);
+	service_note(svc, source, "rename", subject, who, r, &why);
 	if (r < 0) {
 		if (e)
 			*e = why;
 		return r;
 	}
-	engine_tell(g, ENGINE_SNAPSHOTS_CHANGED, source, id, to);
+	service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, id, to);
 	return 0;
 }
 
-int engine_remove(struct engine *g, size_t source, const char *name, const struct requester *who, struct err *e)
+int service_remove(struct service *svc, size_t source, const char *name, const struct requester *who, struct err *e)
 {
 	struct err why = ERR_INIT;
 	{
-		MUTEX_GUARD(&g->mutex);
-		struct job *j = g->source[source].job;
+		MUTEX_GUARD(&svc->mutex);
+		struct job *j = svc->source[source].job;
 		if (j && j->snapshot_id && !strcmp(j->name, name)) {
 			job_cancel(j); /* its own end tells the rest */
 			return 0;
 		}
 	}
 	int64_t id = 0;
-	int r = find_id(g, source, name, &id, &why);
+	int r = find_id(svc, source, name, &id, &why);
 	if (r == 0)
-		r = store_remove_snapshot(g->catalog, id, false, &why);
-	engine_note(g, source, "remove", name, who, r, &why);
+		r = store_remove_snapshot(svc->catalog, id, false, &why);
+	service_note(svc, source, "remove", name, who, r, &why);
 	if (r < 0) {
 		if (e)
 			*e = why;
 		return r;
 	}
-	engine_tell(g, ENGINE_SNAPSHOT_GONE, source, id, name);
-	engine_sweep(g);
+	service_tell(svc, SERVICE_SNAPSHOT_GONE, source, id, name);
+	service_sweep(svc);
 	return 0;
 }
 
-int engine_prune(struct engine *g, size_t source, const struct keep_rules *rules, bool dry_run,
-		 const struct requester *who, struct prune_list *ret, struct err *e)
+int service_prune(struct service *svc, size_t source, const struct keep_rules *rules, bool dry_run,
+		  const struct requester *who, struct prune_list *ret, struct err *e)
 {
 	struct err why = ERR_INIT;
-	int r = store_prune(g->catalog, g->source[source].id, rules, now_ms(), dry_run, who, ret, &why);
+	int r = store_prune(svc->catalog, svc->source[source].id, rules, clock_ms(), dry_run, who, ret, &why);
 	if (r < 0) {
 		if (!dry_run)
-			engine_note(g, source, "prune", "", who, r, &why);
+			service_note(svc, source, "prune", "", who, r, &why);
 		if (e)
 			*e = why;
 		return r;
 	}
 	for (size_t i = 0; i < ret->n && !dry_run; i++)
 		if (!ret->v[i].item.keep)
-			engine_tell(g, ENGINE_SNAPSHOT_GONE, source, ret->v[i].item.id, ret->v[i].name);
+			service_tell(svc, SERVICE_SNAPSHOT_GONE, source, ret->v[i].item.id, ret->v[i].name);
 	return 0;
 }
 
-int engine_compact(struct engine *g, struct err *e)
+int service_compact(struct service *svc, struct err *e)
 {
 	struct repack done = {0};
-	int r = store_sweep(g->catalog, e);
+	int r = store_sweep(svc->catalog, e);
 	if (r != 0)
 		return r;
-	r = store_repack(g->catalog, &done, e);
-	store_shrink(g->catalog); /* also what was done before a damaged pack was met */
+	r = store_repack(svc->catalog, &done, e);
+	store_shrink(svc->catalog); /* also what was done before a damaged pack was met */
 	return r < 0 ? r : done.busy;
 }
 
-int engine_hold(struct engine *g, size_t source, const char *name, bool hold, const struct requester *who,
-		struct err *e)
+int service_hold(struct service *svc, size_t source, const char *name, bool hold, const struct requester *who,
+		 struct err *e)
 {
 	struct err why = ERR_INIT;
 	int64_t id = 0;
-	int r = find_id(g, source, name, &id, &why);
+	int r = find_id(svc, source, name, &id, &why);
 	if (r == 0)
-		r = catalog_hold(g->catalog, id, hold, &why);
-	engine_note(g, source, hold ? "hold" : "release", name, who, r, &why);
+		r = catalog_hold(svc->catalog, id, hold, &why);
+	service_note(svc, source, hold ? "hold" : "release", name, who, r, &why);
 	if (r < 0 && e)
 		*e = why;
 	return r;
@@ -823,7 +828,7 @@ static int crashed_each(void *arg, const struct journal_entry *j)
  * changed no definition, and what changed one since is not asked for. */
 static int compare_safety(struct job *j, int64_t safety_id, struct err *e)
 {
-	int r = restore_compare_live(j->engine->catalog, j->conn, safety_id, NULL, &j->ctl, NULL, e);
+	int r = restore_compare_live(j->service->catalog, j->conn, safety_id, NULL, &j->ctl, NULL, e);
 	return r > 1 ? 0 : r;
 }
 
@@ -837,7 +842,7 @@ static int compare_safety(struct job *j, int64_t safety_id, struct err *e)
 static int compare_restored(struct job *j, int64_t safety_id, int64_t target_id, char *const *tables,
 			    const char *entity, struct err *e)
 {
-	struct catalog *c = j->engine->catalog;
+	struct catalog *c = j->service->catalog;
 	if (entity)
 		return restore_compare_entity(c, j->conn, safety_id, target_id, entity, &j->ctl, e);
 	int of_target = restore_compare_live(c, j->conn, target_id, tables, &j->ctl, NULL, e);
@@ -854,7 +859,7 @@ static int compare_restored(struct job *j, int64_t safety_id, int64_t target_id,
  * -errno: not known yet, the entry stays open for the next try. */
 static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 {
-	struct engine *g = j->engine;
+	struct service *svc = j->service;
 	const char *state = "unknown",
 		   *words =
 		       "after a crash the database holds neither the state before nor after: it was written to since";
@@ -876,21 +881,21 @@ static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 	/* A snapshot that was removed meanwhile can no longer tell. */
 	if (r < 0 && r != -ENOENT)
 		return r;
-	return journal_state(g->catalog, c->id, state, words, 0, 0, true, e);
+	return journal_state(svc->catalog, c->id, state, words, 0, 0, true, e);
 }
 
 /* Settles the source's open entries, j's own aside; j is connected. */
 static int settle_all(struct job *j, struct err *e)
 {
-	struct engine *g = j->engine;
+	struct service *svc = j->service;
 	for (;;) {
 		_cleanup_(crashed_done) struct crashed c = {0};
-		int r = journal_each(g->catalog, g->source[j->source].id, true, crashed_each, &c, e);
+		int r = journal_each(svc->catalog, svc->source[j->source].id, true, crashed_each, &c, e);
 		if (r < 0 || !c.found || c.id == j->journal_id)
 			return r;
-		r = c.begun
-			? settle_begun(j, &c, e)
-			: journal_state(g->catalog, c.id, "interrupted", "the program ended during it", 0, 0, true, e);
+		r = c.begun ? settle_begun(j, &c, e)
+			    : journal_state(svc->catalog, c.id, "interrupted", "the program ended during it", 0, 0,
+					    true, e);
 		if (r < 0)
 			return r;
 	}
@@ -899,16 +904,16 @@ static int settle_all(struct job *j, struct err *e)
 static void *settle_thread(void *arg)
 {
 	struct job *j = arg;
-	struct engine *g = j->engine;
+	struct service *svc = j->service;
 	struct err e = ERR_INIT;
 	int r = job_connect(j, &e);
 	if (r == 0)
 		r = settle_all(j, &e);
 	job_end(j, r, "done", NULL, &e);
 	if (r == 0)
-		(void)store_remove_unlisted(g->catalog, NULL);
-	engine_sweep(g);
-	engine_thread_ended(g);
+		(void)store_remove_unlisted(svc->catalog, NULL);
+	service_sweep(svc);
+	service_thread_ended(svc);
 	return NULL;
 }
 
@@ -917,7 +922,7 @@ static void *settle_thread(void *arg)
 static int import_as(struct job *j, struct backup_tree *backup, const char *name, int64_t *ret_id, char *ret_name,
 		     struct strbuf *report, struct err *e)
 {
-	struct engine *g = j->engine;
+	struct service *svc = j->service;
 	int64_t taken = 0;
 	int r = import_taken_ms(backup, &taken, e);
 	char mine[64];
@@ -925,20 +930,21 @@ static int import_as(struct job *j, struct backup_tree *backup, const char *name
 		char stamp[32];
 		snapshot_name_default(taken, stamp);
 		(void)snprintf(mine, sizeof mine, "%s", stamp);
-		for (int n = 2; (r = name_is_free(g, j->source, mine, e)) == -EEXIST; n++)
+		for (int n = 2; (r = name_is_free(svc, j->source, mine, e)) == -EEXIST; n++)
 			(void)snprintf(mine, sizeof mine, "%s-%d", stamp, n);
 		name = mine;
 	}
 	_cleanup_(cleanup_snapshot_writer) struct snapshot_writer *w = NULL;
-	int64_t base = newest_id(g, j->source);
+	int64_t base = newest_id(svc, j->source);
 	while (r == 0) {
-		r = snapshot_writer_new(&w, g->catalog, g->source[j->source].id, taken, e);
+		r = snapshot_writer_new(&w, svc->catalog, svc->source[j->source].id, taken, e);
 		/* Noted before it is there: what was imported is never "now", and an unlisted target is somebody's. */
 		if (r == 0)
-			r = journal_state(g->catalog, j->journal_id, "running", NULL, 0, snapshot_writer_id(w), false,
+			r = journal_state(svc->catalog, j->journal_id, "running", NULL, 0, snapshot_writer_id(w), false,
 					  e);
 		if (r == 0)
-			r = import_run(g->catalog, backup, w, g->source[j->source].id, base, name, &j->ctl, report, e);
+			r = import_run(svc->catalog, backup, w, svc->source[j->source].id, base, name, &j->ctl, report,
+				       e);
 		if (r != -EUCLEAN || !base)
 			break;
 		/* The newest snapshot is damaged: nothing can be shared with it. */
@@ -954,16 +960,16 @@ static int import_as(struct job *j, struct backup_tree *backup, const char *name
 	return r;
 }
 
-int engine_import(struct engine *g, size_t source, struct backup_tree *backup, const char *name,
-		  const struct requester *who, struct waiter *w, int64_t *ret_id, struct strbuf *report, struct err *e)
+int service_import(struct service *svc, size_t source, struct backup_tree *backup, const char *name,
+		   const struct requester *who, struct waiter *w, int64_t *ret_id, struct strbuf *report, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct job *j = NULL;
 	int r = name ? snapshot_name_check(name, e) : 0;
 	if (r == 0 && name)
-		r = name_is_free(g, source, name, e);
+		r = name_is_free(svc, source, name, e);
 	if (r == 0)
-		r = job_begin(g, source, "import", name ? name : "(default name)", who, w, &j, e);
+		r = job_begin(svc, source, "import", name ? name : "(default name)", who, w, &j, e);
 	if (r < 0)
 		return r;
 	char got[256] = "";
@@ -973,9 +979,9 @@ int engine_import(struct engine *g, size_t source, struct backup_tree *backup, c
 	int64_t id = r == 0 ? *ret_id : 0;
 	job_end(j, r, "done", NULL, &why);
 	if (r == 0)
-		engine_tell(g, ENGINE_SNAPSHOTS_CHANGED, source, id, got);
+		service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, id, got);
 	else
-		engine_sweep(g);
+		service_sweep(svc);
 	return r;
 }
 
@@ -990,8 +996,8 @@ static int restore_settle(struct job *j, const struct restore *rs, int commit, s
 	struct err said = *e, why = ERR_INIT;
 	{
 		/* Who cancelled a commit wants to know what came of it, unless the program ends. */
-		MUTEX_GUARD(&j->engine->mutex);
-		if (!j->engine->closing)
+		MUTEX_GUARD(&j->service->mutex);
+		if (!j->service->closing)
 			atomic_store(&j->ctl.cancelled, false);
 	}
 	job_disconnect(j);
@@ -1046,8 +1052,8 @@ static void restore_report_line(const struct strbuf *report, struct strbuf *out)
 	}
 }
 
-int engine_restore(struct engine *g, size_t source, const struct restore_request *rq, const struct requester *who,
-		   struct waiter *w, struct restore_plan *ret_plan, struct strbuf *report, struct err *e)
+int service_restore(struct service *svc, size_t source, const struct restore_request *rq, const struct requester *who,
+		    struct waiter *w, struct restore_plan *ret_plan, struct strbuf *report, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct job *j = NULL;
@@ -1055,12 +1061,12 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 	if (rq->policy == RESTORE_OFF)
 		return err_set(e, EPERM,
 			       "restore = off for this source (set restore = empty or replace in its configuration)");
-	int r = job_begin(g, source, rq->dry_run ? "plan" : "restore", rq->label ? rq->label : "", who, w, &j, e);
+	int r = job_begin(svc, source, rq->dry_run ? "plan" : "restore", rq->label ? rq->label : "", who, w, &j, e);
 	if (r < 0)
 		return r;
 	int64_t target = rq->snapshot_id, imported = 0;
 	/* Held to the end: the target may be removed meanwhile, or be one that is not listed, but its rows stay. */
-	r = j->keep_fd = store_lock(g->catalog, STORE_LOCK_WRITERS, false, &why);
+	r = j->keep_fd = store_lock(svc->catalog, STORE_LOCK_WRITERS, false, &why);
 	r = r > 0 ? 0 : r;
 	if (r == 0 && rq->backup) {
 		r = import_as(j, rq->backup, NULL, &imported, NULL, report, &why);
@@ -1070,10 +1076,10 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 		r = job_connect(j, &why);
 	if (r == 0 && !rq->dry_run)
 		r = settle_all(j, &why);
-	struct restore rs = {.catalog = g->catalog,
+	struct restore rs = {.catalog = svc->catalog,
 			     .conn = j->conn,
-			     .source_id = g->source[source].id,
-			     .base_id = newest_id(g, source),
+			     .source_id = svc->source[source].id,
+			     .base_id = newest_id(svc, source),
 			     .target_id = target,
 			     .tables = rq->tables,
 			     .entity = rq->entity,
@@ -1113,38 +1119,38 @@ int engine_restore(struct engine *g, size_t source, const struct restore_request
 	(void)snprintf(safety, sizeof safety, "%s", rs.safety_name);
 	job_disconnect(j); /* before the imported target goes: nothing can need it then */
 	if (imported && !j->unsettled)
-		(void)store_remove_snapshot(g->catalog, imported, true, NULL);
+		(void)store_remove_snapshot(svc->catalog, imported, true, NULL);
 	job_end(j, r, rq->dry_run ? "done" : "committed", strbuf_str(&said), &why);
 	if (safety_id)
-		engine_tell(g, ENGINE_SNAPSHOTS_CHANGED, source, safety_id, safety);
+		service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, safety_id, safety);
 	if (imported || r < 0)
-		engine_sweep(g);
+		service_sweep(svc);
 	return r;
 }
 
-int engine_put_row(struct engine *g, size_t source, const char *table, const char *file_name, const char *text,
-		   size_t len, const struct requester *who, struct waiter *w, struct err *e)
+int service_upsert_row(struct service *svc, size_t source, const char *table, const char *file_name, const char *text,
+		       size_t len, const struct requester *who, struct waiter *w, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct job *j = NULL;
-	if (g->source[source].config->restore != RESTORE_REPLACE)
+	if (svc->source[source].config->restore != RESTORE_REPLACE)
 		return err_set(e, EPERM, "writing a row needs restore = replace for this source");
 	_cleanup_free_ char *subject = xasprintf("%s/%s", table, file_name);
-	int r = job_begin(g, source, "put", subject, who, w, &j, e);
+	int r = job_begin(svc, source, "put", subject, who, w, &j, e);
 	if (r < 0)
 		return r;
 	r = job_connect(j, &why);
 	if (r == 0)
 		r = settle_all(j, &why);
-	struct restore rs = {.catalog = g->catalog,
+	struct restore rs = {.catalog = svc->catalog,
 			     .conn = j->conn,
-			     .source_id = g->source[source].id,
-			     .base_id = newest_id(g, source),
-			     .policy = g->source[source].config->restore,
+			     .source_id = svc->source[source].id,
+			     .base_id = newest_id(svc, source),
+			     .policy = svc->source[source].config->restore,
 			     .journal_id = j->journal_id,
 			     .job = &j->ctl};
 	if (r == 0)
-		r = restore_put_row(&rs, table, file_name, text, len, &why);
+		r = restore_upsert_row(&rs, table, file_name, text, len, &why);
 	if (r < 0 && rs.uncertain)
 		r = restore_settle(j, &rs, r, &why);
 	if (r < 0 && e)
@@ -1154,24 +1160,24 @@ int engine_put_row(struct engine *g, size_t source, const char *table, const cha
 	(void)snprintf(safety, sizeof safety, "%s", rs.safety_name);
 	job_end(j, r, "committed", NULL, &why);
 	if (safety_id)
-		engine_tell(g, ENGINE_SNAPSHOTS_CHANGED, source, safety_id, safety);
+		service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, safety_id, safety);
 	return r;
 }
 
-int engine_verify_live(struct engine *g, size_t source, int64_t snapshot_id, struct waiter *w, struct restore_plan *ret,
-		       struct err *e)
+int service_verify_live(struct service *svc, size_t source, int64_t snapshot_id, struct waiter *w,
+			struct restore_plan *ret, struct err *e)
 {
 	struct err why = ERR_INIT;
 	struct requester who;
 	struct job *j = NULL;
 	requester_self(&who);
 	*ret = (struct restore_plan){0};
-	int r = job_begin(g, source, "verify", "live", &who, w, &j, e);
+	int r = job_begin(svc, source, "verify", "live", &who, w, &j, e);
 	if (r < 0)
 		return r;
 	r = job_connect(j, &why);
 	if (r == 0)
-		r = restore_compare_live(g->catalog, j->conn, snapshot_id, NULL, &j->ctl, ret, &why);
+		r = restore_compare_live(svc->catalog, j->conn, snapshot_id, NULL, &j->ctl, ret, &why);
 	if (r < 0 && e)
 		*e = why;
 	job_end(j, r < 0 ? r : 0, r > 0 ? "different" : "done", NULL, &why);
@@ -1184,22 +1190,22 @@ int engine_verify_live(struct engine *g, size_t source, int64_t snapshot_id, str
 static int look_connected(void *arg, struct db_conn *c, struct err *e)
 {
 	struct look *l = arg;
-	struct engine *g = l->engine;
-	MUTEX_GUARD(&g->mutex);
+	struct service *svc = l->service;
+	MUTEX_GUARD(&svc->mutex);
 	while (!c && l->cancellers)
-		(void)pthread_cond_wait(&g->changed, &g->mutex);
+		(void)pthread_cond_wait(&svc->changed, &svc->mutex);
 	l->conn = c;
-	return c && (l->cancelled || g->closing) ? err_set(e, EINTR, "interrupted") : 0;
+	return c && (l->cancelled || svc->closing) ? err_set(e, EINTR, "interrupted") : 0;
 }
 
-static int preflight_look(struct engine *g, size_t source, struct look *l, struct waiter *w, struct strbuf *out,
+static int preflight_look(struct service *svc, size_t source, struct look *l, struct waiter *w, struct strbuf *out,
 			  struct err *e)
 {
 	struct preflight_report report = {0};
-	struct preflight_request rq = {.source = g->source[source].config,
-				       .label = g->source[source].config->name,
-				       .catalog = g->catalog,
-				       .source_id = g->source[source].id,
+	struct preflight_request rq = {.source = svc->source[source].config,
+				       .label = svc->source[source].config->name,
+				       .catalog = svc->catalog,
+				       .source_id = svc->source[source].id,
 				       .waiter = w,
 				       .connected = look_connected,
 				       .arg = l};
@@ -1210,26 +1216,26 @@ static int preflight_look(struct engine *g, size_t source, struct look *l, struc
 	return r;
 }
 
-/* Whether the text that is there will do; waits while another one is being made. With engine.mutex held. */
-static int preflight_wait(struct engine *g, size_t source, const struct waiter *w, struct err *e)
+/* Whether the text that is there will do; waits while another one is being made. With service.mutex held. */
+static int preflight_wait(struct service *svc, size_t source, const struct waiter *w, struct err *e)
 {
-	struct source_state *s = &g->source[source];
-	while (s->preflight_running && !g->closing && !atomic_load(&w->interrupted))
-		(void)pthread_cond_wait(&g->changed, &g->mutex);
-	if (g->closing || atomic_load(&w->interrupted))
+	struct source_state *s = &svc->source[source];
+	while (s->preflight_running && !svc->closing && !atomic_load(&w->interrupted))
+		(void)pthread_cond_wait(&svc->changed, &svc->mutex);
+	if (svc->closing || atomic_load(&w->interrupted))
 		return err_set(e, EINTR, "interrupted");
 	return s->preflight.len && monotonic_ms() - s->preflight_ms < PREFLIGHT_FRESH_MS;
 }
 
-int engine_preflight(struct engine *g, size_t source, struct waiter *w, struct strbuf *out, int64_t *ret_at_ms,
-		     struct err *e)
+int service_preflight(struct service *svc, size_t source, struct waiter *w, struct strbuf *out, int64_t *ret_at_ms,
+		      struct err *e)
 {
-	struct source_state *s = &g->source[source];
-	struct look l = {.engine = g, .waiter = w};
+	struct source_state *s = &svc->source[source];
+	struct look l = {.service = svc, .waiter = w};
 	struct strbuf text = {0};
 	{
-		MUTEX_GUARD(&g->mutex);
-		int r = preflight_wait(g, source, w, e);
+		MUTEX_GUARD(&svc->mutex);
+		int r = preflight_wait(svc, source, w, e);
 		if (r > 0) {
 			strbuf_add(out, s->preflight.data, s->preflight.len);
 			*ret_at_ms = s->preflight_ms;
@@ -1237,13 +1243,13 @@ int engine_preflight(struct engine *g, size_t source, struct waiter *w, struct s
 		if (r != 0)
 			return r < 0 ? r : 0;
 		s->preflight_running = true;
-		l.next = g->looks;
-		g->looks = &l;
+		l.next = svc->looks;
+		svc->looks = &l;
 	}
-	int r = preflight_look(g, source, &l, w, &text, e);
+	int r = preflight_look(svc, source, &l, w, &text, e);
 	strbuf_adds(out, strbuf_str(&text));
-	MUTEX_GUARD(&g->mutex);
-	struct look **place = &g->looks;
+	MUTEX_GUARD(&svc->mutex);
+	struct look **place = &svc->looks;
 	while (*place != &l)
 		place = &(*place)->next;
 	*place = l.next;
@@ -1255,17 +1261,17 @@ int engine_preflight(struct engine *g, size_t source, struct waiter *w, struct s
 	} else {
 		strbuf_done(&text);
 	}
-	(void)pthread_cond_broadcast(&g->changed);
+	(void)pthread_cond_broadcast(&svc->changed);
 	return r;
 }
 
 /* ---- texts ---- */
 
-void engine_progress(struct engine *g, size_t source, struct progress *ret)
+void service_progress(struct service *svc, size_t source, struct progress *ret)
 {
 	*ret = (struct progress){0};
-	MUTEX_GUARD(&g->mutex);
-	struct job *j = g->source[source].job;
+	MUTEX_GUARD(&svc->mutex);
+	struct job *j = svc->source[source].job;
 	if (!j)
 		return;
 	{
@@ -1278,15 +1284,15 @@ void engine_progress(struct engine *g, size_t source, struct progress *ret)
 	ret->started_ms = j->started_ms;
 }
 
-void engine_status(struct engine *g, size_t source, struct strbuf *out)
+void service_status(struct service *svc, size_t source, struct strbuf *out)
 {
-	struct source_state *s = &g->source[source];
+	struct source_state *s = &svc->source[source];
 	_cleanup_free_ char *server = db_params_describe(&s->config->params);
 	char when[40];
 	strbuf_addf(out, "source: %s\nserver: %s\nrestore: %s\n", s->config->name, server,
 		    restore_policy_name(s->config->restore));
 	struct snapshot_info info;
-	if (catalog_latest(g->catalog, s->id, &info, NULL) == 0) {
+	if (catalog_latest(svc->catalog, s->id, &info, NULL) == 0) {
 		time_text(info.taken_ms, when);
 		strbuf_addf(out, "last snapshot: %s, %s, %zu tables, %" PRId64 " rows, %s %s%s%s\n", info.name, when,
 			    info.n_tables, info.rows, info.engine, info.server_version,
@@ -1296,9 +1302,9 @@ void engine_status(struct engine *g, size_t source, struct strbuf *out)
 		strbuf_adds(out, "last snapshot: none\n");
 	}
 	struct progress p;
-	engine_progress(g, source, &p);
+	service_progress(svc, source, &p);
 	if (p.what[0]) {
-		double seconds = (double)(now_ms() - p.started_ms) / 1000;
+		double seconds = (double)(clock_ms() - p.started_ms) / 1000;
 		strbuf_addf(out, "running: %s, %" PRIu64 " rows", p.what, p.rows_done);
 		if (p.rows_total)
 			strbuf_addf(out, " of about %" PRIu64, p.rows_total);
@@ -1310,7 +1316,7 @@ void engine_status(struct engine *g, size_t source, struct strbuf *out)
 	} else {
 		strbuf_adds(out, "running: nothing\n");
 	}
-	MUTEX_GUARD(&g->mutex);
+	MUTEX_GUARD(&svc->mutex);
 	if (s->last_error[0]) {
 		time_text(s->last_error_ms, when);
 		strbuf_addf(out, "last error: %s %s\n", when, s->last_error);
@@ -1335,23 +1341,23 @@ static int journal_line(void *arg, const struct journal_entry *j)
 	return 0;
 }
 
-int engine_journal(struct engine *g, size_t source, struct strbuf *out, struct err *e)
+int service_journal(struct service *svc, size_t source, struct strbuf *out, struct err *e)
 {
-	return journal_each(g->catalog, g->source[source].id, false, journal_line, out, e);
+	return journal_each(svc->catalog, svc->source[source].id, false, journal_line, out, e);
 }
 
 /* Jobs that ended with their process: a snapshot is simply not there; a restore that had begun has to be looked at. */
-static int engine_recover(struct engine *g, size_t source, bool *ret_swept, struct err *e)
+static int service_recover(struct service *svc, size_t source, bool *ret_swept, struct err *e)
 {
-	struct source_state *s = &g->source[source];
-	int fd = store_lock(g->catalog, STORE_LOCK_SOURCE + s->id, true, NULL);
+	struct source_state *s = &svc->source[source];
+	int fd = store_lock(svc->catalog, STORE_LOCK_SOURCE + s->id, true, NULL);
 	if (fd < 0)
 		return 0; /* another process is at work: its entries are its own */
 	int r = 0;
 	bool begun = false;
 	for (;;) {
 		_cleanup_(crashed_done) struct crashed c = {0};
-		r = journal_each(g->catalog, s->id, true, crashed_each, &c, e);
+		r = journal_each(svc->catalog, s->id, true, crashed_each, &c, e);
 		if (r < 0 || !c.found)
 			break;
 		if (c.begun) {
@@ -1359,7 +1365,7 @@ static int engine_recover(struct engine *g, size_t source, bool *ret_swept, stru
 			break;
 		}
 		*ret_swept = true;
-		r = journal_state(g->catalog, c.id, "interrupted", "the program ended during it", 0, 0, true, e);
+		r = journal_state(svc->catalog, c.id, "interrupted", "the program ended during it", 0, 0, true, e);
 		if (r < 0)
 			break;
 	}
@@ -1369,72 +1375,72 @@ static int engine_recover(struct engine *g, size_t source, bool *ret_swept, stru
 	struct requester who;
 	struct job *j = NULL;
 	requester_self(&who);
-	r = job_begin(g, source, "settle", "after a crash", &who, NULL, &j, e);
+	r = job_begin(svc, source, "settle", "after a crash", &who, NULL, &j, e);
 	if (r < 0)
 		return r == -EBUSY ? 0 : r;
-	r = engine_thread(g, settle_thread, j, e);
+	r = service_thread(svc, settle_thread, j, e);
 	if (r < 0)
 		job_end(j, r, "", NULL, e);
 	return r;
 }
 
-int engine_open(struct engine **ret, const struct config *config, struct err *e)
+int service_open(struct service **ret, const struct config *config, struct err *e)
 {
-	_cleanup_(cleanup_engine) struct engine *g = xcalloc(1, sizeof *g);
-	g->config = config;
-	(void)pthread_mutex_init(&g->mutex, NULL);
-	(void)pthread_cond_init(&g->changed, NULL);
-	int r = catalog_open(&g->catalog, config->catalog_path, CATALOG_WRITE, e);
+	_cleanup_(cleanup_service) struct service *svc = xcalloc(1, sizeof *svc);
+	svc->config = config;
+	(void)pthread_mutex_init(&svc->mutex, NULL);
+	(void)pthread_cond_init(&svc->changed, NULL);
+	int r = catalog_open(&svc->catalog, config->catalog_path, CATALOG_WRITE, e);
 	if (r < 0)
 		return r;
-	(void)catalog_set_cache_bytes(g->catalog, (size_t)(config->cache_mb ? config->cache_mb : 32) << 20);
-	g->source = xcalloc(config->n_sources, sizeof *g->source);
+	(void)catalog_set_cache_bytes(svc->catalog, (size_t)(config->cache_mb ? config->cache_mb : 32) << 20);
+	svc->source = xcalloc(config->n_sources, sizeof *svc->source);
 	for (size_t i = 0; i < config->n_sources; i++) {
-		g->source[i].config = &config->sources[i];
-		r = catalog_source(g->catalog, config->sources[i].name, &g->source[i].id, e);
+		svc->source[i].config = &config->sources[i];
+		r = catalog_source(svc->catalog, config->sources[i].name, &svc->source[i].id, e);
 		if (r < 0)
 			return r;
-		g->n_sources++;
+		svc->n_sources++;
 	}
 	bool swept = false;
-	for (size_t i = 0; i < g->n_sources && r == 0; i++)
-		r = engine_recover(g, i, &swept, e);
+	for (size_t i = 0; i < svc->n_sources && r == 0; i++)
+		r = service_recover(svc, i, &swept, e);
 	if (r < 0)
 		return r;
 	if (swept) {
-		(void)store_remove_unlisted(g->catalog, NULL);
-		engine_sweep(g);
+		(void)store_remove_unlisted(svc->catalog, NULL);
+		service_sweep(svc);
 	}
-	*ret = TAKE_PTR(g);
+	*ret = TAKE_PTR(svc);
 	return 0;
 }
 
-void engine_close(struct engine *g)
+void service_close(struct service *svc)
 {
-	if (!g)
+	if (!svc)
 		return;
 	{
-		MUTEX_GUARD(&g->mutex);
-		g->closing = true;
-		g->on_change = NULL;
-		for (size_t i = 0; i < g->n_sources; i++)
-			if (g->source[i].job)
-				job_cancel(g->source[i].job);
-		looks_cancel(g, NULL);
-		(void)pthread_cond_broadcast(&g->changed);
+		MUTEX_GUARD(&svc->mutex);
+		svc->closing = true;
+		svc->on_change = NULL;
+		for (size_t i = 0; i < svc->n_sources; i++)
+			if (svc->source[i].job)
+				job_cancel(svc->source[i].job);
+		looks_cancel(svc, NULL);
+		(void)pthread_cond_broadcast(&svc->changed);
 		for (bool busy = true; busy;) {
-			busy = g->threads > 0 || g->looks;
-			for (size_t i = 0; i < g->n_sources; i++)
-				busy = busy || g->source[i].job;
+			busy = svc->threads > 0 || svc->looks;
+			for (size_t i = 0; i < svc->n_sources; i++)
+				busy = busy || svc->source[i].job;
 			if (busy)
-				(void)pthread_cond_wait(&g->changed, &g->mutex);
+				(void)pthread_cond_wait(&svc->changed, &svc->mutex);
 		}
 	}
-	catalog_close(g->catalog);
-	for (size_t i = 0; i < g->n_sources; i++)
-		strbuf_done(&g->source[i].preflight);
-	free(g->source);
-	(void)pthread_cond_destroy(&g->changed);
-	(void)pthread_mutex_destroy(&g->mutex);
-	free(g);
+	catalog_close(svc->catalog);
+	for (size_t i = 0; i < svc->n_sources; i++)
+		strbuf_done(&svc->source[i].preflight);
+	free(svc->source);
+	(void)pthread_cond_destroy(&svc->changed);
+	(void)pthread_mutex_destroy(&svc->mutex);
+	free(svc);
 }

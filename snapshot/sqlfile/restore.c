@@ -366,7 +366,7 @@ static int capture_target(struct sql_job *j, const struct strbuf *schema_sql, st
 {
 	struct restore *rs = j->rs;
 	_cleanup_(cleanup_snapshot_writer) struct snapshot_writer *w = NULL;
-	int r = snapshot_writer_new(&w, rs->catalog, rs->source_id, now_ms(), e);
+	int r = snapshot_writer_new(&w, rs->catalog, rs->source_id, clock_ms(), e);
 	if (r < 0)
 		return r;
 	struct capture cp = {.catalog = rs->catalog,

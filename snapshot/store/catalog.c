@@ -60,7 +60,7 @@ static const char catalog_schema[] =
     "CREATE INDEX journal_op ON journal(source_id, op);"
     "INSERT INTO meta VALUES('pack', 1), ('snapshot', 1);";
 
-int64_t now_ms(void)
+int64_t clock_ms(void)
 {
 	struct timespec ts;
 	(void)clock_gettime(CLOCK_REALTIME, &ts);
@@ -144,7 +144,7 @@ static int catalog_create(struct catalog *c, struct store_db *db, struct err *e)
 	if (r == 0 && version == 0) { /* else another process made it meanwhile */
 		_cleanup_free_ char *rest = xasprintf("INSERT INTO meta VALUES('uuid','%s'),('created_ms',%" PRId64
 						      "); PRAGMA user_version=%d; PRAGMA application_id=%d",
-						      c->uuid, now_ms(), CATALOG_FORMAT, CATALOG_APPLICATION_ID);
+						      c->uuid, clock_ms(), CATALOG_FORMAT, CATALOG_APPLICATION_ID);
 		r = catalog_exec(db, catalog_schema, e);
 		if (r == 0)
 			r = catalog_exec(db, rest, e);

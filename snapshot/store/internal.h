@@ -16,7 +16,7 @@
 #include "snapshot/store/catalog.h"
 
 /* ---- varints: 7 bits a byte, low first ---- */
-void varint_put(struct strbuf *sb, uint64_t v);
+void varint_add(struct strbuf *sb, uint64_t v);
 /* Advances *p; false when the bytes end or the number is too long. */
 bool varint_get(const uint8_t **p, const uint8_t *end, uint64_t *ret);
 
@@ -164,12 +164,12 @@ struct pack {
 struct pack_cache *pack_cache_new(size_t bytes);
 void pack_cache_free(struct pack_cache *pc);
 void pack_cache_limit(struct pack_cache *pc, size_t bytes);
-/* Returns the pack with a reference; pack_put gives it back. EIO with the pack's id when damaged, ENOENT when not
+/* Returns the pack with a reference; pack_unref gives it back. EIO with the pack's id when damaged, ENOENT when not
  * there. */
 int pack_get(struct catalog *c, int64_t id, struct pack **ret, struct err *e);
 struct pack *pack_hold(struct pack *p);
-void pack_put(struct pack *p);
-DEFINE_CLEANUP(cleanup_pack, struct pack, pack_put);
+void pack_unref(struct pack *p);
+DEFINE_CLEANUP(cleanup_pack, struct pack, pack_unref);
 /* Makes the keys of a pack available. */
 int pack_keys(struct pack *p, struct err *e);
 static inline const char *pack_line(const struct pack *p, uint32_t i, size_t *len)
@@ -203,38 +203,39 @@ void pack_free(struct pack *p);
 DEFINE_CLEANUP(cleanup_loose_pack, struct pack, pack_free);
 
 /* Compresses raw packs; a thread's own. */
-struct packer;
-struct packer *packer_new(void);
-void packer_free(struct packer *p);
+struct compressor;
+struct compressor *compressor_new(void);
+void compressor_free(struct compressor *p);
 /* dict NULL: none. *data is valid until the next call. */
-int packer_compress(struct packer *p, const ZSTD_CDict *dict, const void *raw, size_t len, const void **ret_data,
-		    size_t *ret_len, struct err *e);
+int compressor_compress(struct compressor *p, const ZSTD_CDict *dict, const void *raw, size_t len,
+			const void **ret_data, size_t *ret_len, struct err *e);
 /* A dictionary as compressors use it; any number of threads. */
-ZSTD_CDict *packer_dict(const void *data, size_t len);
+ZSTD_CDict *compressor_dict(const void *data, size_t len);
 /* Makes a dictionary of raw packs laid end to end; *out stays empty when there is too little to learn from. */
 void packer_train(const void *samples, size_t len, struct strbuf *out);
-DEFINE_CLEANUP(cleanup_packer, struct packer, packer_free);
+DEFINE_CLEANUP(cleanup_compressor, struct compressor, compressor_free);
 
 /* ---- packing: threads that compress and store packs ---- */
 
-struct packing;
-struct packing_table; /* the packs of one description; belongs to the packing and to one thread at a time */
+struct pack_writer;
+struct pack_writer_table; /* the packs of one description; belongs to the packing and to one thread at a time */
 
-int packing_new(struct packing **ret, struct catalog *c, int64_t taken_ms, struct err *e);
+int pack_writer_new(struct pack_writer **ret, struct catalog *c, int64_t taken_ms, struct err *e);
 /* Ends the threads; packs that are not stored yet are dropped. */
-void packing_free(struct packing *p);
-DEFINE_CLEANUP(cleanup_packing, struct packing, packing_free);
-int packing_id(struct packing *p, int64_t *ret, struct err *e); /* the number of a new pack; any thread */
-int packing_table(struct packing_table **ret, struct packing *p, int64_t codec_id, struct err *e);
+void pack_writer_free(struct pack_writer *p);
+DEFINE_CLEANUP(cleanup_pack_writer, struct pack_writer, pack_writer_free);
+int pack_writer_id(struct pack_writer *p, int64_t *ret, struct err *e); /* the number of a new pack; any thread */
+int pack_writer_table(struct pack_writer_table **ret, struct pack_writer *p, int64_t codec_id, struct err *e);
 /* Takes *raw; waits while too much is queued. An error may be that of an earlier pack. */
-int packing_add(struct packing_table *t, int64_t id, struct strbuf *raw, const uint8_t sha[ROW_SHA_LEN], struct err *e);
+int pack_writer_add(struct pack_writer_table *t, int64_t id, struct strbuf *raw, const uint8_t sha[ROW_SHA_LEN],
+		    struct err *e);
 /* The table has no more packs. */
-int packing_end_table(struct packing_table *t, struct err *e);
-/* All packs are compressed; then packing_store puts those that are not in the catalog yet into the caller's
+int pack_writer_end_table(struct pack_writer_table *t, struct err *e);
+/* All packs are compressed; then pack_writer_store puts those that are not in the catalog yet into the caller's
  * transaction. */
-int packing_wait(struct packing *p, struct err *e);
-int packing_store(struct packing *p, struct store_db *db, struct err *e);
-uint64_t packing_bytes(struct packing *p); /* compressed so far; any thread */
+int pack_writer_wait(struct pack_writer *p, struct err *e);
+int pack_writer_store(struct pack_writer *p, struct store_db *db, struct err *e);
+uint64_t pack_writer_bytes(struct pack_writer *p); /* compressed so far; any thread */
 
 /* ---- codecs ---- */
 int store_codec_id(struct catalog *c, const struct db_table *t, int64_t *ret, struct err *e); /* found or made */
@@ -424,6 +425,6 @@ int journal_last_write(struct catalog *c, int64_t source_id, int64_t *ret_ms, in
 /* The newest snapshot that was taken of the source's own database, not imported, not later than now_ms. ENOENT. */
 int store_newest_taken(struct catalog *c, int64_t source_id, int64_t now_ms, struct snapshot_info *ret, struct err *e);
 
-int64_t now_ms(void);
+int64_t clock_ms(void);
 /* "2026-11-22T08:15:30Z" */
 void time_text(int64_t ms, char out[40]);

@@ -31,7 +31,7 @@ int journal_add(struct catalog *c, int64_t source_id, const char *op, const char
 		r = err_code(e);
 	} else {
 		sqlite3_bind_int64(st, 1, source_id);
-		sqlite3_bind_int64(st, 2, now_ms());
+		sqlite3_bind_int64(st, 2, clock_ms());
 		sqlite3_bind_text(st, 3, op, -1, SQLITE_STATIC);
 		sqlite3_bind_text(st, 4, subject, -1, SQLITE_STATIC);
 		sqlite3_bind_int64(st, 5, uid);
@@ -50,7 +50,7 @@ int journal_done(struct store_db *db, int64_t source_id, const char *op, const c
 	if (!st)
 		return err_code(e);
 	sqlite3_bind_int64(st, 1, source_id);
-	sqlite3_bind_int64(st, 2, now_ms());
+	sqlite3_bind_int64(st, 2, clock_ms());
 	sqlite3_bind_text(st, 3, op, -1, SQLITE_STATIC);
 	sqlite3_bind_text(st, 4, subject, -1, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 5, uid);
@@ -80,7 +80,7 @@ int journal_state(struct catalog *c, int64_t id, const char *state, const char *
 		if (target_id)
 			sqlite3_bind_int64(st, 5, target_id);
 		if (finished)
-			sqlite3_bind_int64(st, 6, now_ms());
+			sqlite3_bind_int64(st, 6, clock_ms());
 		r = store_run(db, st, "writing the journal", e);
 	}
 	return store_write_end(c, db, r, e);

@@ -28,7 +28,7 @@ struct pack_cache {
 	struct pack *newest, *oldest;
 };
 
-void varint_put(struct strbuf *sb, uint64_t v)
+void varint_add(struct strbuf *sb, uint64_t v)
 {
 	char b[10];
 	size_t n = 0;
@@ -207,7 +207,7 @@ struct pack *pack_hold(struct pack *p)
 	return p;
 }
 
-void pack_put(struct pack *p)
+void pack_unref(struct pack *p)
 {
 	if (!p)
 		return;
@@ -481,14 +481,14 @@ int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e)
 
 /* ---- compressing ---- */
 
-struct packer {
+struct compressor {
 	ZSTD_CCtx *ctx;
 	struct strbuf out;
 };
 
-struct packer *packer_new(void)
+struct compressor *compressor_new(void)
 {
-	struct packer *p = xcalloc(1, sizeof *p);
+	struct compressor *p = xcalloc(1, sizeof *p);
 	p->ctx = ZSTD_createCCtx();
 	if (!p->ctx)
 		abort();
@@ -497,7 +497,7 @@ struct packer *packer_new(void)
 	return p;
 }
 
-void packer_free(struct packer *p)
+void compressor_free(struct compressor *p)
 {
 	if (!p)
 		return;
@@ -506,7 +506,7 @@ void packer_free(struct packer *p)
 	free(p);
 }
 
-ZSTD_CDict *packer_dict(const void *data, size_t len)
+ZSTD_CDict *compressor_dict(const void *data, size_t len)
 {
 	ZSTD_CDict *d = ZSTD_createCDict(data, len, PACK_LEVEL);
 	if (!d)
@@ -514,8 +514,8 @@ ZSTD_CDict *packer_dict(const void *data, size_t len)
 	return d;
 }
 
-int packer_compress(struct packer *p, const ZSTD_CDict *dict, const void *raw, size_t len, const void **ret_data,
-		    size_t *ret_len, struct err *e)
+int compressor_compress(struct compressor *p, const ZSTD_CDict *dict, const void *raw, size_t len,
+			const void **ret_data, size_t *ret_len, struct err *e)
 {
 	size_t bound = ZSTD_compressBound(len);
 	strbuf_clear(&p->out);

@@ -6,8 +6,8 @@
  * writers get their turn; until the snapshot's last transaction names them no reader sees them, and a crash leaves them
  * to the next sweep.
  *
- * packing.mutex guards the queue, the batch, the tables' states and the first error; it is never held over compression
- * or a SQLite call. packing.id_mutex is held while numbers are reserved (it comes before catalog.write_mutex).
+ * pack_writer.mutex guards the queue, the batch, the tables' states and the first error; it is never held over compression
+ * or a SQLite call. pack_writer.id_mutex is held while numbers are reserved (it comes before catalog.write_mutex).
  */
 #include "snapshot/store/internal.h"
 
@@ -23,7 +23,7 @@
 
 struct raw_pack {
 	int64_t id;
-	struct packing_table *table;
+	struct pack_writer_table *table;
 	uint8_t sha[ROW_SHA_LEN];
 	struct strbuf raw;
 	bool learn; /* not a pack: what the table's dictionary is made of, empty where it is not worth one */
@@ -42,21 +42,21 @@ struct batch {
 	size_t n, cap, bytes;
 };
 
-struct packing_table {
-	struct packing *packing;
-	struct packing_table *next;
+struct pack_writer_table {
+	struct pack_writer *writer;
+	struct pack_writer_table *next;
 	int64_t codec_id;
 	/* The reader's own: packs that wait for enough of them to learn a dictionary from. */
 	struct raw_pack *waiting, **waiting_end;
 	size_t waiting_bytes;
 	bool queued; /* nothing waits any more: packs go to the queue */
-	/* Under packing.mutex. */
+	/* Under pack_writer.mutex. */
 	bool ready; /* dict_id and dict will not change any more */
 	int64_t dict_id;
 	ZSTD_CDict *dict; /* NULL: none */
 };
 
-struct packing {
+struct pack_writer {
 	struct catalog *catalog;
 	int64_t taken_ms;
 	pthread_mutex_t mutex;
@@ -70,7 +70,7 @@ struct packing {
 	struct batch batch;
 	uint64_t stored_bytes;
 	struct err error; /* the first; code 0: none */
-	struct packing_table *tables;
+	struct pack_writer_table *tables;
 	pthread_mutex_t id_mutex;
 	int64_t next_id, end_id;
 };
@@ -93,7 +93,7 @@ static void batch_done(struct batch *b)
 	*b = (struct batch){0};
 }
 
-static int batch_store(const struct packing *p, const struct batch *b, struct store_db *db, struct err *e)
+static int batch_store(const struct pack_writer *p, const struct batch *b, struct store_db *db, struct err *e)
 {
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < b->n; i++) {
@@ -112,19 +112,20 @@ static int batch_store(const struct packing *p, const struct batch *b, struct st
 	return r;
 }
 
-static int batch_commit(struct packing *p, const struct batch *b, struct err *e)
+static int batch_commit(struct pack_writer *p, const struct batch *b, struct err *e)
 {
 	struct store_db *db = store_write_begin(p->catalog, STORE_LAZY, e);
 	return db ? store_write_end(p->catalog, db, batch_store(p, b, db, e), e) : err_code(e);
 }
 
 /* Compresses one pack into the batch; stores the batch when it is large enough. */
-static int packing_compress(struct packing *p, struct packer *packer, const struct raw_pack *raw, struct err *e)
+static int pack_writer_compress(struct pack_writer *p, struct compressor *compressor, const struct raw_pack *raw,
+				struct err *e)
 {
-	const struct packing_table *t = raw->table;
+	const struct pack_writer_table *t = raw->table;
 	const void *data;
 	size_t len;
-	int r = packer_compress(packer, t->dict, raw->raw.data, raw->raw.len, &data, &len, e);
+	int r = compressor_compress(compressor, t->dict, raw->raw.data, raw->raw.len, &data, &len, e);
 	if (r < 0)
 		return r;
 	struct stored_pack s = {.id = raw->id, .codec_id = t->codec_id, .dict_id = t->dict_id, .len = len};
@@ -153,7 +154,8 @@ static int packing_compress(struct packing *p, struct packer *packer, const stru
 }
 
 /* Makes and stores the table's dictionary. */
-static int packing_learn(struct packing *p, struct packing_table *t, const struct strbuf *samples, struct err *e)
+static int pack_writer_learn(struct pack_writer *p, struct pack_writer_table *t, const struct strbuf *samples,
+			     struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf dict = {0};
 	if (samples->len)
@@ -174,7 +176,7 @@ static int packing_learn(struct packing *p, struct packing_table *t, const struc
 	r = store_write_end(p->catalog, db, r, e);
 	if (r < 0)
 		return r;
-	t->dict = packer_dict(dict.data, dict.len);
+	t->dict = compressor_dict(dict.data, dict.len);
 	MUTEX_GUARD(&p->mutex);
 	p->stored_bytes += dict.len;
 	return 0;
@@ -183,14 +185,14 @@ static int packing_learn(struct packing *p, struct packing_table *t, const struc
 /* ---- threads ---- */
 
 /* With the mutex held. */
-static void packing_fail(struct packing *p, const struct err *why)
+static void pack_writer_fail(struct pack_writer *p, const struct err *why)
 {
 	if (!p->error.code)
 		p->error = *why;
 	(void)pthread_cond_broadcast(&p->changed);
 }
 
-static struct raw_pack *packing_take(struct packing *p)
+static struct raw_pack *pack_writer_take(struct pack_writer *p)
 {
 	MUTEX_GUARD(&p->mutex);
 	while (!p->first && !p->stop)
@@ -214,11 +216,11 @@ static struct raw_pack *packing_take(struct packing *p)
 	return NULL;
 }
 
-static void *packing_thread(void *arg)
+static void *pack_writer_thread(void *arg)
 {
-	struct packing *p = arg;
-	_cleanup_(cleanup_packer) struct packer *packer = packer_new();
-	for (struct raw_pack *raw; (raw = packing_take(p));) {
+	struct pack_writer *p = arg;
+	_cleanup_(cleanup_compressor) struct compressor *compressor = compressor_new();
+	for (struct raw_pack *raw; (raw = pack_writer_take(p));) {
 		struct err e = ERR_INIT;
 		bool failed;
 		{
@@ -227,27 +229,27 @@ static void *packing_thread(void *arg)
 		}
 		int r = 0;
 		if (!failed && raw->learn) {
-			r = packing_learn(p, raw->table, &raw->raw, &e);
+			r = pack_writer_learn(p, raw->table, &raw->raw, &e);
 			MUTEX_GUARD(&p->mutex);
 			raw->table->ready = true;
 			(void)pthread_cond_broadcast(&p->changed);
 		} else if (!failed) {
-			r = packing_compress(p, packer, raw, &e);
+			r = pack_writer_compress(p, compressor, raw, &e);
 		}
 		raw_pack_free(raw);
 		MUTEX_GUARD(&p->mutex);
 		p->pending--;
 		if (r < 0)
-			packing_fail(p, &e);
+			pack_writer_fail(p, &e);
 		else if (p->pending == 0)
 			(void)pthread_cond_broadcast(&p->changed);
 	}
 	return NULL;
 }
 
-int packing_new(struct packing **ret, struct catalog *c, int64_t taken_ms, struct err *e)
+int pack_writer_new(struct pack_writer **ret, struct catalog *c, int64_t taken_ms, struct err *e)
 {
-	_cleanup_(cleanup_packing) struct packing *p = xcalloc(1, sizeof *p);
+	_cleanup_(cleanup_pack_writer) struct pack_writer *p = xcalloc(1, sizeof *p);
 	p->catalog = c;
 	p->taken_ms = taken_ms;
 	p->end = &p->first;
@@ -259,7 +261,7 @@ int packing_new(struct packing **ret, struct catalog *c, int64_t taken_ms, struc
 	long n = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) - 1 : 1;
 	n = n < 1 ? 1 : n > PACKING_THREADS_MAX ? PACKING_THREADS_MAX : n;
 	while (p->n_threads < (unsigned)n) {
-		int r = pthread_create(&p->thread[p->n_threads], NULL, packing_thread, p);
+		int r = pthread_create(&p->thread[p->n_threads], NULL, pack_writer_thread, p);
 		if (r != 0 && p->n_threads == 0)
 			return err_sys(e, r, "starting a thread");
 		if (r != 0)
@@ -270,7 +272,7 @@ int packing_new(struct packing **ret, struct catalog *c, int64_t taken_ms, struc
 	return 0;
 }
 
-void packing_free(struct packing *p)
+void pack_writer_free(struct pack_writer *p)
 {
 	if (!p)
 		return;
@@ -284,7 +286,7 @@ void packing_free(struct packing *p)
 	raw_pack_free(p->first);
 	batch_done(&p->batch);
 	while (p->tables) {
-		struct packing_table *t = p->tables;
+		struct pack_writer_table *t = p->tables;
 		p->tables = t->next;
 		raw_pack_free(t->waiting);
 		(void)ZSTD_freeCDict(t->dict);
@@ -298,7 +300,7 @@ void packing_free(struct packing *p)
 
 /* ---- the reader's side ---- */
 
-int packing_id(struct packing *p, int64_t *ret, struct err *e)
+int pack_writer_id(struct pack_writer *p, int64_t *ret, struct err *e)
 {
 	MUTEX_GUARD(&p->id_mutex);
 	if (p->next_id == p->end_id) {
@@ -317,19 +319,19 @@ int packing_id(struct packing *p, int64_t *ret, struct err *e)
 	return 0;
 }
 
-int packing_table(struct packing_table **ret, struct packing *p, int64_t codec_id, struct err *e)
+int pack_writer_table(struct pack_writer_table **ret, struct pack_writer *p, int64_t codec_id, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf dict = {0};
 	int64_t dict_id = 0;
 	int r = store_codec_dict(p->catalog, codec_id, &dict_id, &dict, e);
 	if (r < 0)
 		return r;
-	struct packing_table *t = xcalloc(1, sizeof *t);
-	t->packing = p;
+	struct pack_writer_table *t = xcalloc(1, sizeof *t);
+	t->writer = p;
 	t->codec_id = codec_id;
 	t->waiting_end = &t->waiting;
 	t->dict_id = dict_id;
-	t->dict = dict_id ? packer_dict(dict.data, dict.len) : NULL;
+	t->dict = dict_id ? compressor_dict(dict.data, dict.len) : NULL;
 	t->queued = t->ready = dict_id != 0;
 	MUTEX_GUARD(&p->mutex);
 	t->next = p->tables;
@@ -338,7 +340,7 @@ int packing_table(struct packing_table **ret, struct packing *p, int64_t codec_i
 	return 0;
 }
 
-static int packing_push(struct packing *p, struct raw_pack *raw, struct err *e)
+static int pack_writer_push(struct pack_writer *p, struct raw_pack *raw, struct err *e)
 {
 	MUTEX_GUARD(&p->mutex);
 	while (p->queued_bytes > QUEUE_BYTES && !p->error.code)
@@ -358,7 +360,7 @@ static int packing_push(struct packing *p, struct raw_pack *raw, struct err *e)
 }
 
 /* The task that makes the dictionary, then the packs that waited for it. */
-static int packing_release(struct packing_table *t, struct err *e)
+static int packing_release(struct pack_writer_table *t, struct err *e)
 {
 	struct raw_pack *learn = xcalloc(1, sizeof *learn), *w = TAKE_PTR(t->waiting);
 	learn->table = t;
@@ -367,18 +369,19 @@ static int packing_release(struct packing_table *t, struct err *e)
 		for (const struct raw_pack *p = w; p; p = p->next)
 			strbuf_add(&learn->raw, p->raw.data, p->raw.len);
 	t->queued = true;
-	int r = packing_push(t->packing, learn, e);
+	int r = pack_writer_push(t->writer, learn, e);
 	while (w && r == 0) {
 		struct raw_pack *next = w->next;
 		w->next = NULL;
-		r = packing_push(t->packing, w, e);
+		r = pack_writer_push(t->writer, w, e);
 		w = next;
 	}
 	raw_pack_free(w);
 	return r;
 }
 
-int packing_add(struct packing_table *t, int64_t id, struct strbuf *raw, const uint8_t sha[ROW_SHA_LEN], struct err *e)
+int pack_writer_add(struct pack_writer_table *t, int64_t id, struct strbuf *raw, const uint8_t sha[ROW_SHA_LEN],
+		    struct err *e)
 {
 	struct raw_pack *p = xcalloc(1, sizeof *p);
 	p->id = id;
@@ -387,19 +390,19 @@ int packing_add(struct packing_table *t, int64_t id, struct strbuf *raw, const u
 	p->raw = *raw;
 	*raw = (struct strbuf){0};
 	if (t->queued)
-		return packing_push(t->packing, p, e);
+		return pack_writer_push(t->writer, p, e);
 	*t->waiting_end = p;
 	t->waiting_end = &p->next;
 	t->waiting_bytes += p->raw.len;
 	return t->waiting_bytes >= DICT_SAMPLE ? packing_release(t, e) : 0;
 }
 
-int packing_end_table(struct packing_table *t, struct err *e)
+int pack_writer_end_table(struct pack_writer_table *t, struct err *e)
 {
 	return t->queued ? 0 : packing_release(t, e);
 }
 
-int packing_wait(struct packing *p, struct err *e)
+int pack_writer_wait(struct pack_writer *p, struct err *e)
 {
 	MUTEX_GUARD(&p->mutex);
 	while (p->pending && !p->error.code)
@@ -409,12 +412,12 @@ int packing_wait(struct packing *p, struct err *e)
 	return -p->error.code;
 }
 
-int packing_store(struct packing *p, struct store_db *db, struct err *e)
+int pack_writer_store(struct pack_writer *p, struct store_db *db, struct err *e)
 {
 	return batch_store(p, &p->batch, db, e);
 }
 
-uint64_t packing_bytes(struct packing *p)
+uint64_t pack_writer_bytes(struct pack_writer *p)
 {
 	MUTEX_GUARD(&p->mutex);
 	return p->stored_bytes;

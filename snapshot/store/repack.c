@@ -43,7 +43,7 @@ struct repacking {
 	struct catalog *catalog;
 	struct repack *result;
 	struct hasher *hasher;
-	struct packer *packer;
+	struct compressor *compressor;
 	int64_t first; /* the window's first pack */
 	struct live **live;
 	struct rewritten *batch;
@@ -84,7 +84,7 @@ static void repack_done(struct repacking *k)
 	for (size_t i = 0; i < REPACK_DICTS; i++)
 		(void)ZSTD_freeCDict(k->dict[i].dict);
 	hasher_free(k->hasher);
-	packer_free(k->packer);
+	compressor_free(k->compressor);
 }
 
 static void repack_note_damage(struct repacking *k, const struct err *why)
@@ -174,7 +174,7 @@ static int repack_dict(struct repacking *k, int64_t id, const ZSTD_CDict **ret, 
 	size_t at = k->next_dict++ % REPACK_DICTS;
 	(void)ZSTD_freeCDict(k->dict[at].dict);
 	k->dict[at].id = id;
-	*ret = k->dict[at].dict = packer_dict(data.data, data.len);
+	*ret = k->dict[at].dict = compressor_dict(data.data, data.len);
 	return 0;
 }
 
@@ -187,7 +187,7 @@ static int repack_raw(const struct pack *p, const struct live *l, struct strbuf 
 		if (live_has(l, i))
 			return err_set(e, EIO, "pack %" PRId64 " has no row %u", p->id, i);
 	strbuf_reserve(raw, p->raw_len);
-	varint_put(raw, p->rows);
+	varint_add(raw, p->rows);
 	for (uint32_t i = 0; i < p->rows; i++) {
 		size_t len;
 		(void)pack_line(p, i, &len);
@@ -195,9 +195,9 @@ static int repack_raw(const struct pack *p, const struct live *l, struct strbuf 
 		if (live && !len)
 			return err_set(e, EIO, "row %u of pack %" PRId64 " was dropped", i, p->id);
 		*ret_dropped += !live && len;
-		varint_put(raw, live ? p->file_size[i] - len : 0);
+		varint_add(raw, live ? p->file_size[i] - len : 0);
 		if (p->number)
-			varint_put(raw, live ? p->number[i] : 0);
+			varint_add(raw, live ? p->number[i] : 0);
 	}
 	for (uint32_t i = 0; i < p->rows; i++) {
 		size_t len;
@@ -242,7 +242,7 @@ static int repack_one(struct repacking *k, int64_t id, const struct live *l, str
 		return r;
 	r = repack_dict(k, dict_id, &dict, e);
 	if (r == 0)
-		r = packer_compress(k->packer, dict, raw.data, raw.len, &data, &w.len, e);
+		r = compressor_compress(k->compressor, dict, raw.data, raw.len, &data, &w.len, e);
 	if (r == 0)
 		r = pack_parse(k->catalog, id, old->codec_id, dict_id, data, w.len, &new, e);
 	if (r == 0 && !repack_is_same(old, new, l))
@@ -334,7 +334,7 @@ int store_repack(struct catalog *c, struct repack *ret, struct err *e)
 	_cleanup_(repack_done) struct repacking k = {.catalog = c,
 						     .result = ret,
 						     .hasher = hasher_new(),
-						     .packer = packer_new(),
+						     .compressor = compressor_new(),
 						     .live = xcalloc(REPACK_WINDOW, sizeof(struct live *))};
 	for (k.first = first; r == 0 && k.first <= last; k.first += REPACK_WINDOW)
 		r = repack_window(&k, e);

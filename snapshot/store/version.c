@@ -248,7 +248,7 @@ static void blob_add(struct blob_cache *bc, struct blob *b)
 	blob_cache_trim(bc);
 }
 
-static void blob_put(struct blob *b)
+static void blob_unref(struct blob *b)
 {
 	if (!b)
 		return;
@@ -260,7 +260,7 @@ static void blob_put(struct blob *b)
 	if (last)
 		free(b);
 }
-DEFINE_CLEANUP(cleanup_blob, struct blob, blob_put);
+DEFINE_CLEANUP(cleanup_blob, struct blob, blob_unref);
 
 static int version_load(struct catalog *c, int64_t version_id, struct blob **ret, struct err *e)
 {
@@ -337,7 +337,7 @@ static int page_load(struct catalog *c, uint64_t page_id, struct blob **ret, str
 {
 	struct blob *page = blob_get(c->blobs, BLOB_PAGE, (int64_t)page_id);
 	if (page) {
-		blob_put(*ret);
+		blob_unref(*ret);
 		*ret = page;
 		return 0;
 	}
@@ -366,7 +366,7 @@ static int page_load(struct catalog *c, uint64_t page_id, struct blob **ret, str
 	store_read_end(c, db);
 	if (page) {
 		blob_add(c->blobs, page);
-		blob_put(*ret);
+		blob_unref(*ret);
 		*ret = page;
 	}
 	return r;
@@ -427,7 +427,7 @@ struct place {
 
 static void place_done(struct place *pl)
 {
-	blob_put(pl->page);
+	blob_unref(pl->page);
 }
 
 enum seek { SEEK_ROW, SEEK_BYTE, SEEK_KEY };
@@ -570,7 +570,7 @@ int stored_row_key(struct stored_row *row, struct err *e)
 
 void stored_row_done(struct stored_row *r)
 {
-	pack_put(r->pack);
+	pack_unref(r->pack);
 	*r = (struct stored_row){0};
 }
 
@@ -588,7 +588,7 @@ int catalog_row_by_ref(struct catalog *c, struct row_ref ref, struct stored_row 
 		return r;
 	r = stored_row_fill(p, ref.index, UINT64_MAX, ret, e);
 	if (r < 0)
-		pack_put(p);
+		pack_unref(p);
 	return r;
 }
 
@@ -608,8 +608,8 @@ void row_cursor_close(struct row_cursor *rc)
 {
 	if (!rc)
 		return;
-	pack_put(rc->pack);
-	blob_put(rc->version);
+	pack_unref(rc->pack);
+	blob_unref(rc->version);
 	place_done(&rc->place);
 	strbuf_done(&rc->key);
 	free(rc);
@@ -679,7 +679,7 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 	if (r <= 0)
 		return r;
 	if (!rc->pack || rc->pack->id != rc->place.extent.pack) {
-		pack_put(rc->pack);
+		pack_unref(rc->pack);
 		rc->pack = NULL;
 		rc->few = 0;
 		r = pack_get(rc->catalog, rc->place.extent.pack, &rc->pack, e);
@@ -758,8 +758,8 @@ void extent_cursor_close(struct extent_cursor *ec)
 {
 	if (!ec)
 		return;
-	blob_put(ec->version);
-	blob_put(ec->page);
+	blob_unref(ec->version);
+	blob_unref(ec->page);
 	free(ec);
 }
 
@@ -928,7 +928,7 @@ int catalog_row_by_name(struct catalog *c, int64_t version_id, const char *file_
 void line_spans_done(struct line_spans *s)
 {
 	for (size_t i = 0; i < s->n; i++)
-		pack_put(s->packs[i]);
+		pack_unref(s->packs[i]);
 	free(s->v);
 	free(s->packs);
 	*s = (struct line_spans){0};

@@ -37,7 +37,7 @@ struct snapshot_writer {
 	struct catalog *catalog;
 	int64_t id, source_id, taken_ms;
 	int lock_fd;
-	struct packing *packing;
+	struct pack_writer *writer;
 	pthread_mutex_t mutex; /* of the tables, while threads write them */
 	struct written_table *table;
 	size_t n_tables, cap_tables;
@@ -52,7 +52,7 @@ struct version_writer {
 	const struct row_codec *codec;
 	bool hashed;
 	int64_t codec_id;
-	struct packing_table *packing;
+	struct pack_writer_table *writer;
 	struct hasher *hasher;
 	/* the pack that is being filled */
 	int64_t pack_id;
@@ -82,7 +82,7 @@ int snapshot_writer_new(struct snapshot_writer **ret, struct catalog *c, int64_t
 	w->taken_ms = taken_ms;
 	w->lock_fd = fd;
 	(void)pthread_mutex_init(&w->mutex, NULL);
-	int r = packing_new(&w->packing, c, taken_ms, e);
+	int r = pack_writer_new(&w->writer, c, taken_ms, e);
 	if (r < 0)
 		return r;
 	struct store_db *db = store_write_begin(c, STORE_LAZY, e);
@@ -129,7 +129,7 @@ uint64_t snapshot_writer_rows(const struct snapshot_writer *w)
 
 uint64_t snapshot_writer_bytes(struct snapshot_writer *w)
 {
-	return packing_bytes(w->packing);
+	return pack_writer_bytes(w->writer);
 }
 
 static void written_table_done(struct written_table *t)
@@ -148,7 +148,7 @@ void snapshot_writer_free(struct snapshot_writer *w)
 {
 	if (!w)
 		return;
-	packing_free(w->packing);
+	pack_writer_free(w->writer);
 	for (size_t i = 0; i < w->n_tables; i++)
 		written_table_done(&w->table[i]);
 	free(w->table);
@@ -168,7 +168,7 @@ static int writer_close_pack(struct version_writer *v, struct err *e)
 		return 0;
 	struct strbuf raw = {0};
 	strbuf_reserve(&raw, v->head.len + v->lines.len + 10);
-	varint_put(&raw, v->pack_rows);
+	varint_add(&raw, v->pack_rows);
 	strbuf_add(&raw, v->head.data, v->head.len);
 	uint8_t sha[ROW_SHA_LEN];
 	hasher_begin(v->hasher);
@@ -180,7 +180,7 @@ static int writer_close_pack(struct version_writer *v, struct err *e)
 	strbuf_clear(&v->lines);
 	strbuf_clear(&v->shas);
 	v->pack_rows = 0;
-	return packing_add(v->packing, v->pack_id, &raw, sha, e);
+	return pack_writer_add(v->writer, v->pack_id, &raw, sha, e);
 }
 
 /* ---- extents and pages ---- */
@@ -226,12 +226,12 @@ static void writer_close_extent(struct version_writer *v)
 		sep_len = 0;
 	}
 	int64_t delta = x->pack - v->page_pack;
-	varint_put(&v->page, ((uint64_t)delta << 1) ^ (uint64_t)(delta >> 63));
-	varint_put(&v->page, x->first);
-	varint_put(&v->page, x->count);
-	varint_put(&v->page, x->line_bytes);
-	varint_put(&v->page, x->file_bytes - (x->line_bytes - x->count));
-	varint_put(&v->page, sep_len);
+	varint_add(&v->page, ((uint64_t)delta << 1) ^ (uint64_t)(delta >> 63));
+	varint_add(&v->page, x->first);
+	varint_add(&v->page, x->count);
+	varint_add(&v->page, x->line_bytes);
+	varint_add(&v->page, x->file_bytes - (x->line_bytes - x->count));
+	varint_add(&v->page, sep_len);
 	strbuf_add(&v->page, v->extent_sep.data, sep_len);
 	v->page_pack = x->pack;
 	v->page_extents++;
@@ -357,7 +357,7 @@ int version_writer_new_row(struct version_writer *v, const void *key, size_t key
 	if (v->pack_rows && (v->lines.len + line_len > PACK_RAW_TARGET || v->pack_rows == PACK_MAX_ROWS))
 		r = writer_close_pack(v, e);
 	if (r == 0 && v->pack_rows == 0)
-		r = packing_id(v->w->packing, &v->pack_id, e);
+		r = pack_writer_id(v->w->writer, &v->pack_id, e);
 	if (r < 0)
 		return r;
 	uint64_t file_size = row_pretty_size(line, line_len);
@@ -367,9 +367,9 @@ int version_writer_new_row(struct version_writer *v, const void *key, size_t key
 	if (r < 0)
 		return r;
 	v->new_rows++;
-	varint_put(&v->head, file_size - line_len);
+	varint_add(&v->head, file_size - line_len);
 	if (v->hashed)
-		varint_put(&v->head, number);
+		varint_add(&v->head, number);
 	strbuf_add(&v->lines, line, line_len);
 	strbuf_addch(&v->lines, '\n');
 	strbuf_add(&v->shas, sha, ROW_SHA_LEN);
@@ -411,7 +411,7 @@ int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, s
 	if (r == 0)
 		r = names_changes_new(&v->out.names, w->catalog, v->codec, e);
 	if (r == 0)
-		r = packing_table(&v->packing, w->packing, v->codec_id, e);
+		r = pack_writer_table(&v->writer, w->writer, v->codec_id, e);
 	if (r < 0)
 		return r;
 	v->out.codec_id = v->codec_id;
@@ -439,7 +439,7 @@ int version_writer_finish(struct version_writer *v, const struct digest *d, cons
 			       d->count, v->rows);
 	int r = writer_close_pack(v, e);
 	if (r == 0)
-		r = packing_end_table(v->packing, e);
+		r = pack_writer_end_table(v->writer, e);
 	if (r < 0)
 		return r;
 	writer_close_extent(v);
@@ -551,11 +551,11 @@ static int commit_version(struct store_db *db, struct written_table *t, struct e
 		int r = commit_page(db, &t->page[i], &id, e);
 		if (r < 0)
 			return r;
-		varint_put(&pages, (uint64_t)id);
-		varint_put(&pages, t->page[i].rows);
-		varint_put(&pages, t->page[i].line_bytes);
-		varint_put(&pages, t->page[i].file_bytes);
-		varint_put(&pages, t->page[i].sep.len);
+		varint_add(&pages, (uint64_t)id);
+		varint_add(&pages, t->page[i].rows);
+		varint_add(&pages, t->page[i].line_bytes);
+		varint_add(&pages, t->page[i].file_bytes);
+		varint_add(&pages, t->page[i].sep.len);
 		strbuf_add(&pages, t->page[i].sep.data, t->page[i].sep.len);
 	}
 	sqlite3_stmt *st = store_stmt(db, STMT_VERSION_INSERT, e);
@@ -588,8 +588,8 @@ static int commit_schema(struct store_db *db, const uint8_t sha[ROW_SHA_LEN], co
 		return 0;
 	const void *z;
 	size_t z_len;
-	_cleanup_(cleanup_packer) struct packer *packer = packer_new();
-	int r = packer_compress(packer, NULL, text, len, &z, &z_len, e);
+	_cleanup_(cleanup_compressor) struct compressor *compressor = compressor_new();
+	int r = compressor_compress(compressor, NULL, text, len, &z, &z_len, e);
 	if (r < 0)
 		return r;
 	st = store_stmt(db, STMT_SCHEMA_INSERT, e);
@@ -643,7 +643,7 @@ static int commit_names(struct snapshot_writer *w, struct store_db *db, int64_t 
 static int commit_in(struct snapshot_writer *w, struct store_db *db, const char *name, struct manifest *m,
 		     size_t manifest_len, const char *schema_sql, size_t schema_len, struct err *e)
 {
-	int r = packing_store(w->packing, db, e);
+	int r = pack_writer_store(w->writer, db, e);
 	for (size_t i = 0; r == 0 && i < w->n_tables; i++)
 		if (!w->table[i].version_id)
 			r = commit_version(db, &w->table[i], e);
@@ -674,7 +674,7 @@ static int commit_in(struct snapshot_writer *w, struct store_db *db, const char 
 	sqlite3_bind_int64(st, 10, (int64_t)w->n_tables);
 	sqlite3_bind_int64(st, 11, (int64_t)rows);
 	sqlite3_bind_int64(st, 12, (int64_t)bytes);
-	sqlite3_bind_int64(st, 13, (int64_t)packing_bytes(w->packing));
+	sqlite3_bind_int64(st, 13, (int64_t)pack_writer_bytes(w->writer));
 	sqlite3_bind_blob64(st, 14, text.data, text.len, SQLITE_STATIC);
 	sqlite3_bind_int64(st, 15, (int64_t)manifest_len);
 	sqlite3_bind_int64(st, 16, m->schema_since_ms);
@@ -729,7 +729,7 @@ int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct m
 		return r;
 	r = writer_table_names(w, e);
 	if (r == 0)
-		r = packing_wait(w->packing, e);
+		r = pack_writer_wait(w->writer, e);
 	if (r < 0)
 		return r;
 	struct store_db *db = store_write_begin(w->catalog, STORE_DURABLE, e);
@@ -745,13 +745,13 @@ int snapshot_writer_commit_names(struct snapshot_writer *w, int64_t snapshot_id,
 	if (r == 0 && !w->names.m.name)
 		return 1;
 	if (r == 0)
-		r = packing_wait(w->packing, e);
+		r = pack_writer_wait(w->writer, e);
 	if (r < 0)
 		return r;
 	struct store_db *db = store_write_begin(w->catalog, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
-	r = packing_store(w->packing, db, e);
+	r = pack_writer_store(w->writer, db, e);
 	if (r == 0)
 		r = commit_names(w, db, snapshot_id, e);
 	return store_write_end(w->catalog, db, r, e);

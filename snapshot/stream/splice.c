@@ -31,7 +31,7 @@ void splice_free(struct splice *s)
 	if (!s)
 		return;
 	extent_cursor_close(s->base);
-	pack_put(s->pack);
+	pack_unref(s->pack);
 	strbuf_done(&s->sep);
 	strbuf_done(&s->key);
 	hasher_free(s->hasher);
@@ -83,7 +83,7 @@ static int splice_keep(struct splice *s, uint32_t end, struct err *e)
 static int splice_advance(struct splice *s, struct err *e)
 {
 	int r = s->cur.count ? splice_keep(s, s->cur.count, e) : 0;
-	pack_put(TAKE_PTR(s->pack));
+	pack_unref(TAKE_PTR(s->pack));
 	if (r < 0)
 		return r;
 	s->cur = s->next;
@@ -143,7 +143,7 @@ static int splice_drop(struct splice *s, const void *key, size_t key_len, const 
 	return version_writer_gone(s->v, key, key_len, line, len, e);
 }
 
-int splice_put(struct splice *s, const struct stream_row *row, struct err *e)
+int splice_upsert(struct splice *s, const struct stream_row *row, struct err *e)
 {
 	uint32_t place;
 	int r = splice_seek(s, row->key, row->key_len, &place, e);
@@ -195,7 +195,7 @@ int splice_add(struct splice *s, const struct row_codec *codec, const struct str
 	s->next_number = numbered.number + 1;
 	numbered.key = key.data;
 	numbered.key_len = key.len;
-	return splice_put(s, &numbered, e);
+	return splice_upsert(s, &numbered, e);
 }
 
 int splice_delete(struct splice *s, const void *key, size_t key_len, struct err *e)

@@ -15,7 +15,7 @@ void splice_free(struct splice *s);
 DEFINE_CLEANUP(cleanup_splice, struct splice, splice_free);
 
 /* In ascending key order, each key once: a row that is new, changed or as it was; a row that is gone. */
-int splice_put(struct splice *s, const struct stream_row *row, struct err *e);
+int splice_upsert(struct splice *s, const struct stream_row *row, struct err *e);
 int splice_delete(struct splice *s, const void *key, size_t key_len, struct err *e);
 /* A further row of a table without a key, whose rows so far all stay: it is numbered after its equals. */
 int splice_add(struct splice *s, const struct row_codec *codec, const struct stream_row *row, struct err *e);

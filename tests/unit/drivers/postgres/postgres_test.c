@@ -271,25 +271,25 @@ static void load_table(struct db_conn *c, const struct db_table *t, const struct
 }
 
 /* Makes every table that can be made beside the schema; returns how many. */
-static size_t stage(struct db_conn *c, const struct copy *copy, bool *staged)
+static size_t aside(struct db_conn *c, const struct copy *copy, bool *set_aside)
 {
 	struct db_conn *worker = NULL;
 	size_t n = 0;
 	for (size_t i = 0; i < copy->schema->n_tables; i++)
-		staged[i] = true;
-	ok(D->stage_begin(c, copy->schema, strbuf_str(&copy->sql), staged, &e));
+		set_aside[i] = true;
+	ok(D->aside_begin(c, copy->schema, strbuf_str(&copy->sql), set_aside, &e));
 	for (size_t i = 0; i < copy->schema->n_tables; i++) {
 		const struct db_table *t = &copy->schema->tables[i];
-		if (!staged[i])
+		if (!set_aside[i])
 			continue;
 		if (!n++)
-			ok(D->stage_open(&worker, c, &e));
-		ok(D->stage_table(worker, c, t, &e));
+			ok(D->aside_open(&worker, c, &e));
+		ok(D->aside_table(worker, c, t, &e));
 		load_table(worker, t, &copy->tables[i]);
-		ok(D->stage_end(worker, c, t, &e));
-		ok(D->stage_hold(c, t, copy->tables[i].n, &e));
-		ok(D->stage_index(worker, c, t, &e));
-		ok(D->stage_read(worker, c, t, &e));
+		ok(D->aside_end(worker, c, t, &e));
+		ok(D->aside_hold(c, t, copy->tables[i].n, &e));
+		ok(D->aside_index(worker, c, t, &e));
+		ok(D->aside_read(worker, c, t, &e));
 		struct rows rows = read_table(worker, t, false);
 		assert_int_equal(rows.n, copy->tables[i].n);
 		free_rows(&rows);
@@ -303,12 +303,12 @@ static size_t stage(struct db_conn *c, const struct copy *copy, bool *staged)
 /* Everything but the commit. */
 static size_t rebuild(struct db_conn *c, const struct copy *copy, bool beside, struct strbuf *warnings)
 {
-	_cleanup_free_ bool *staged = xcalloc(copy->schema->n_tables, sizeof *staged);
+	_cleanup_free_ bool *set_aside = xcalloc(copy->schema->n_tables, sizeof *set_aside);
 	db_schema_free(begin(c, DB_WRITE));
-	size_t n = beside ? stage(c, copy, staged) : 0;
+	size_t n = beside ? aside(c, copy, set_aside) : 0;
 	ok(D->rebuild_begin(c, copy->schema, strbuf_str(&copy->sql), warnings, &e));
 	for (size_t i = 0; i < copy->schema->n_tables; i++)
-		if (!staged[i])
+		if (!set_aside[i])
 			load_table(c, &copy->schema->tables[i], &copy->tables[i]);
 	ok(D->rebuild_end(c, warnings, &e));
 	ok(D->set_sequences(c, copy->schema, &e));
@@ -1147,19 +1147,19 @@ static void test_rebuild_undone(void **state)
 	sql_do("ms_undo", "DROP SCHEMA metasnap_restore_public CASCADE");
 
 	/* another writer got at a table before it was held, or reads it only afterwards */
-	bool *staged = xcalloc(copy.schema->n_tables, sizeof *staged);
+	bool *set_aside = xcalloc(copy.schema->n_tables, sizeof *set_aside);
 	const struct db_table *relation = table_of(copy.schema, "entity_relationship");
 	size_t at = (size_t)(relation - copy.schema->tables);
 	struct db_conn *worker = NULL;
-	staged[at] = true;
+	set_aside[at] = true;
 	db_schema_free(begin(c, DB_WRITE));
-	ok(D->stage_begin(c, copy.schema, strbuf_str(&copy.sql), staged, &e));
-	assert_true(staged[at]);
-	ok(D->stage_open(&worker, c, &e));
-	ok(D->stage_table(worker, c, relation, &e));
+	ok(D->aside_begin(c, copy.schema, strbuf_str(&copy.sql), set_aside, &e));
+	assert_true(set_aside[at]);
+	ok(D->aside_open(&worker, c, &e));
+	ok(D->aside_table(worker, c, relation, &e));
 	load_table(worker, relation, &copy.tables[at]);
-	ok(D->stage_end(worker, c, relation, &e));
-	refused(D->stage_hold(c, relation, copy.tables[at].n + 1, &e), EIO, "sees 1000 of the 1001");
+	ok(D->aside_end(worker, c, relation, &e));
+	refused(D->aside_hold(c, relation, copy.tables[at].n + 1, &e), EIO, "sees 1000 of the 1001");
 	PGconn *pg = sql_connect("ms_undo");
 	sql_on(pg, "SET lock_timeout = 100");
 	assert_string_equal(sql_state(pg, "DELETE FROM metasnap_restore_public.entity_relationship"), "55P03");
@@ -1171,7 +1171,7 @@ static void test_rebuild_undone(void **state)
 	D->close(worker);
 	D->rollback(c);
 	ok(D->settle(c, &e));
-	free(staged);
+	free(set_aside);
 
 	/* the connection lost half-way */
 	db_schema_free(begin(c, DB_WRITE));

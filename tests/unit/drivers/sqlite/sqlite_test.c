@@ -1088,7 +1088,7 @@ static void *cancel_soon(void *conn)
 	return NULL;
 }
 
-static uint64_t now_ms(void)
+static uint64_t clock_ms(void)
 {
 	struct timespec ts;
 	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
@@ -1115,11 +1115,11 @@ static void test_cancel(void **state)
 		}
 		OK(try_open_url(&c, full, NULL, &e));
 		assert_int_equal(pthread_create(&thread, NULL, cancel_soon, c), 0);
-		uint64_t start = now_ms();
+		uint64_t start = clock_ms();
 		int r = try_capture(c, &im, &e);
 		assert_int_equal(pthread_join(thread, NULL), 0);
 		assert_int_equal(r, -EINTR);
-		assert_true(now_ms() - start < 10000);
+		assert_true(clock_ms() - start < 10000);
 		image_done(&im);
 	}
 	/* the plain driver, and a cancel that came between two calls */

@@ -311,8 +311,8 @@ static void test_sets(void **state)
 	assert_int_equal(staging_set_start(t->s, top, &x), 0);
 	assert_int_equal(staging_set_start(t->s, top, &x), -EBUSY);
 	assert_int_equal(staging_set_finish(t->s, top, x.changes, STAGED_FAILED, EBADMSG, 9), 0);
-	assert_int_equal(staging_put_text(t->s, top, "ERROR.txt", "no\n", 3), 0);
-	assert_int_equal(staging_put_text(t->s, top, "ERROR.txt", "never\n", 6), 0);
+	assert_int_equal(staging_write_text(t->s, top, "ERROR.txt", "no\n", 3), 0);
+	assert_int_equal(staging_write_text(t->s, top, "ERROR.txt", "never\n", 6), 0);
 	assert_int_equal(staging_lookup(t->s, top, "ERROR.txt", &n), 0);
 	assert_true(n.generated && n.size == 6 && n.top == 0);
 	test_reopen(t);
@@ -348,7 +348,7 @@ static void test_sets(void **state)
 	assert_int_equal(staging_rename(t->s, ROOT, ".backup", ROOT, "other", 0), 0);
 	assert_int_equal(staging_set(t->s, top, &x), 0);
 	assert_int_equal(x.files, 3);
-	assert_int_equal(staging_put_text(t->s, top, "ERROR.txt", NULL, 0), 0);
+	assert_int_equal(staging_write_text(t->s, top, "ERROR.txt", NULL, 0), 0);
 	assert_int_equal(staging_lookup(t->s, top, "ERROR.txt", &n), -ENOENT);
 }
 

@@ -22,7 +22,7 @@ struct world {
 	char *db;
 	char *catalog;
 	struct config config;
-	struct engine *engine;
+	struct service *engine;
 	struct requester me;
 };
 
@@ -119,13 +119,13 @@ static void world_open(struct world *w, const char *options)
 	free(w->config.catalog_path);
 	w->config.catalog_path = xstrdup(w->catalog);
 	w->config.sources[0].restore = RESTORE_REPLACE;
-	if (engine_open(&w->engine, &w->config, &e) < 0)
+	if (service_open(&w->engine, &w->config, &e) < 0)
 		fail_msg("%s", e.msg);
 }
 
 static void world_close(struct world *w)
 {
-	engine_close(w->engine);
+	service_close(w->engine);
 	w->engine = NULL;
 	config_done(&w->config);
 }
@@ -161,7 +161,7 @@ static int64_t take(struct world *w, const char *name)
 {
 	struct err e = ERR_INIT;
 	int64_t id;
-	if (engine_snapshot(w->engine, 0, name, &w->me, &id, &e) < 0 || engine_wait(w->engine, id, NULL, &e) < 0)
+	if (service_snapshot(w->engine, 0, name, &w->me, &id, &e) < 0 || service_wait(w->engine, id, NULL, &e) < 0)
 		fail_msg("%s", e.msg);
 	return id;
 }
@@ -174,8 +174,8 @@ static char *row_of(struct world *w, int64_t id, const char *table, const char *
 	struct strbuf out = {0};
 	struct row_cursor *rc;
 	struct stored_row row;
-	assert_int_equal(catalog_table(engine_catalog(w->engine), id, table, &v, &e), 0);
-	assert_int_equal(row_cursor_open(&rc, engine_catalog(w->engine), v.id, 0, &e), 0);
+	assert_int_equal(catalog_table(service_catalog(w->engine), id, table, &v, &e), 0);
+	assert_int_equal(row_cursor_open(&rc, service_catalog(w->engine), v.id, 0, &e), 0);
 	while (row_cursor_next(rc, &row, &e) == 1)
 		if (memmem(row.line, row.line_len, key, strlen(key))) {
 			strbuf_addf(&out, "%s/", table);
@@ -193,7 +193,7 @@ static int back_to(struct world *w, int64_t id, const char *entity, struct waite
 {
 	struct restore_plan plan = {0};
 	struct restore_request rq = {.snapshot_id = id, .entity = entity, .label = "test", .policy = RESTORE_REPLACE};
-	int r = engine_restore(w->engine, 0, &rq, &w->me, waiter, &plan, report, e);
+	int r = service_restore(w->engine, 0, &rq, &w->me, waiter, &plan, report, e);
 	restore_plan_done(&plan);
 	return r;
 }
@@ -352,7 +352,7 @@ static void uses_of_a_tag_are_told(void **state)
 	assert_non_null(strstr(strbuf_str(&report), "2 uses of this tag"));
 	/* The journal has it as well: a link on the mount has no other way to say it. */
 	struct strbuf text = {0};
-	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
 	assert_non_null(strstr(text.data, "2 uses of this tag"));
 	strbuf_done(&text);
 	strbuf_done(&report);
@@ -458,14 +458,14 @@ static void a_crash_is_settled(void **state)
 		if (n == 2)
 			sql(&w, "UPDATE tag_usage SET state=44 WHERE targetFQNHash='1.3'");
 		char label[] = {(char)('0' + n), '\0'};
-		struct catalog *c = engine_catalog(w.engine);
+		struct catalog *c = service_catalog(w.engine);
 		assert_int_equal(journal_add(c, 1, "restore", label, 0, 1, "test", &entry, &e), 0);
 		assert_int_equal(journal_state(c, entry, "begun", mark, b, a, false, &e), 0);
 		world_close(&w);
 		world_open(&w, "");
 		(void)take(&w, NULL); /* waits for the settling */
 		strbuf_clear(&text);
-		assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+		assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
 		if (!strstr(text.data, after[n]))
 			fail_msg("no \"%s\" in:\n%s", after[n], text.data);
 		usleep(1100000); /* names of snapshots are seconds */
@@ -489,13 +489,13 @@ static void *cancel_commit(void *arg)
 	struct canceller *c = arg;
 	struct progress p;
 	for (bool verified = false; !verified; usleep(10000)) {
-		engine_progress(c->w->engine, 0, &p);
+		service_progress(c->w->engine, 0, &p);
 		verified = !strcmp(p.what, "verify: tag_usage");
 	}
 	usleep(300000);
 	if (c->aside)
 		assert_int_equal(rename(c->w->db, c->aside), 0);
-	engine_interrupt(c->w->engine, c->waiter);
+	service_interrupt(c->w->engine, c->waiter);
 	return NULL;
 }
 
@@ -532,7 +532,7 @@ static void an_uncertain_commit_is_settled(void **state)
 			world_open(&w, "");
 			if (back_to(&w, a, entity, NULL, NULL, &e) < 0) /* settles the first one before */
 				fail_msg("%s", e.msg);
-			assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+			assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
 			if (!strstr(text.data,
 				    away == 1 ? "restore test: rolled back" : "found complete after a crash"))
 				fail_msg("%s", text.data);

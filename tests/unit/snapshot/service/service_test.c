@@ -22,7 +22,7 @@ struct world {
 	char *db;
 	char *catalog;
 	struct config config;
-	struct engine *engine;
+	struct service *engine;
 	struct requester me;
 };
 
@@ -92,13 +92,13 @@ static void world_open(struct world *w, const char *options)
 	free(w->config.catalog_path);
 	w->config.catalog_path = xstrdup(w->catalog);
 	w->config.sources[0].restore = RESTORE_REPLACE;
-	if (engine_open(&w->engine, &w->config, &e) < 0)
+	if (service_open(&w->engine, &w->config, &e) < 0)
 		fail_msg("%s", e.msg);
 }
 
 static void world_close(struct world *w)
 {
-	engine_close(w->engine);
+	service_close(w->engine);
 	w->engine = NULL;
 	config_done(&w->config);
 }
@@ -133,7 +133,7 @@ static int64_t take(struct world *w, const char *name)
 {
 	struct err e = ERR_INIT;
 	int64_t id;
-	if (engine_snapshot(w->engine, 0, name, &w->me, &id, &e) < 0 || engine_wait(w->engine, id, NULL, &e) < 0)
+	if (service_snapshot(w->engine, 0, name, &w->me, &id, &e) < 0 || service_wait(w->engine, id, NULL, &e) < 0)
 		fail_msg("%s", e.msg);
 	return id;
 }
@@ -142,7 +142,7 @@ static int restore_to(struct world *w, int64_t id, struct err *e)
 {
 	struct restore_plan plan;
 	struct restore_request rq = {.snapshot_id = id, .label = "test", .policy = RESTORE_REPLACE};
-	int r = engine_restore(w->engine, 0, &rq, &w->me, NULL, &plan, NULL, e);
+	int r = service_restore(w->engine, 0, &rq, &w->me, NULL, &plan, NULL, e);
 	restore_plan_done(&plan);
 	return r;
 }
@@ -150,7 +150,7 @@ static int restore_to(struct world *w, int64_t id, struct err *e)
 static size_t listed(struct world *w)
 {
 	struct snapshot_list l;
-	assert_int_equal(catalog_list(engine_catalog(w->engine), engine_source_id(w->engine, 0), &l, NULL), 0);
+	assert_int_equal(catalog_list(service_catalog(w->engine), service_source_id(w->engine, 0), &l, NULL), 0);
 	size_t n = l.n;
 	snapshot_list_done(&l);
 	return n;
@@ -174,7 +174,7 @@ static void restore_and_back(void **state)
 	assert_string_equal(before, after);
 	/* the safety snapshot is the way back */
 	struct snapshot_info safety;
-	assert_int_equal(catalog_latest(engine_catalog(w.engine), 1, &safety, &e), 0);
+	assert_int_equal(catalog_latest(service_catalog(w.engine), 1, &safety, &e), 0);
 	assert_non_null(strstr(safety.name, "-before-restore"));
 	if (restore_to(&w, safety.id, &e) < 0)
 		fail_msg("%s", e.msg);
@@ -187,13 +187,13 @@ static void restore_and_back(void **state)
 	char *rebuilt = dump(w.db);
 	assert_string_equal(before, rebuilt);
 	struct restore_plan plan;
-	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
+	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
 	restore_plan_done(&plan);
 	sql(w.db, "UPDATE series SET a='x' WHERE rowid=7");
-	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
+	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
 	restore_plan_done(&plan);
 	struct strbuf report = {0};
-	assert_int_equal(engine_check(w.engine, &report, &e), 0);
+	assert_int_equal(service_check(w.engine, &report, &e), 0);
 	strbuf_done(&report);
 	snapshot_info_done(&safety);
 	free(before);
@@ -241,7 +241,7 @@ static void a_fault_anywhere_changes_nothing(void **state)
 					world_close(&w);
 					world_open(&w, "");
 					struct snapshot_info s;
-					assert_int_equal(catalog_latest(engine_catalog(w.engine), 1, &s, &why), 0);
+					assert_int_equal(catalog_latest(service_catalog(w.engine), 1, &s, &why), 0);
 					if (restore_to(&w, s.id, &why) < 0)
 						fail_msg("%s: %s", options, why.msg);
 					snapshot_info_done(&s);
@@ -258,7 +258,7 @@ static void a_fault_anywhere_changes_nothing(void **state)
 	world_open(&w, "");
 	struct err e = ERR_INIT;
 	struct strbuf report = {0};
-	if (engine_check(w.engine, &report, &e) < 0)
+	if (service_check(w.engine, &report, &e) < 0)
 		fail_msg("%s %s", e.msg, strbuf_str(&report));
 	strbuf_done(&report);
 	world_close(&w);
@@ -277,15 +277,15 @@ static void a_failing_snapshot_leaves_nothing(void **state)
 		char *options =
 		    xasprintf("?fail=%s&after=%d&errno=111", calls[i], strcmp(calls[i], "scan_next") ? 0 : 500);
 		world_open(&w, options);
-		int r = engine_snapshot(w.engine, 0, "x", &w.me, &id, &e);
+		int r = service_snapshot(w.engine, 0, "x", &w.me, &id, &e);
 		if (r == 0)
-			r = engine_wait(w.engine, id, NULL, &e);
+			r = service_wait(w.engine, id, NULL, &e);
 		assert_int_equal(r, -ECONNREFUSED);
 		assert_int_equal(listed(&w), 0);
 		char name[256];
-		assert_int_equal(engine_pending(w.engine, 0, &id, name), -ENOENT);
+		assert_int_equal(service_pending(w.engine, 0, &id, name), -ENOENT);
 		struct strbuf text = {0};
-		engine_status(w.engine, 0, &text);
+		service_status(w.engine, 0, &text);
 		assert_non_null(strstr(text.data, "last error: 2"));
 		strbuf_done(&text);
 		world_close(&w);
@@ -299,7 +299,7 @@ static void a_failing_snapshot_leaves_nothing(void **state)
 }
 
 struct interrupter {
-	struct engine *engine;
+	struct service *engine;
 	struct waiter *waiter;
 };
 
@@ -307,7 +307,7 @@ static void *interrupt_soon(void *arg)
 {
 	struct interrupter *i = arg;
 	usleep(200000);
-	engine_interrupt(i->engine, i->waiter);
+	service_interrupt(i->engine, i->waiter);
 	return NULL;
 }
 
@@ -320,32 +320,32 @@ static void one_job_at_a_time(void **state)
 	char name[256];
 	world_new(&w);
 	world_open(&w, "?slow_ms_per_row=2");
-	assert_int_equal(engine_snapshot(w.engine, 0, "slow", &w.me, &id, &e), 0);
-	assert_int_equal(engine_pending(w.engine, 0, &other, name), 0);
+	assert_int_equal(service_snapshot(w.engine, 0, "slow", &w.me, &id, &e), 0);
+	assert_int_equal(service_pending(w.engine, 0, &other, name), 0);
 	assert_int_equal(other, id);
 	assert_string_equal(name, "slow");
-	assert_int_equal(engine_snapshot(w.engine, 0, "second", &w.me, &other, &e), -EBUSY);
-	assert_int_equal(engine_snapshot(w.engine, 0, "a:b", &w.me, &other, &e), -EINVAL);
+	assert_int_equal(service_snapshot(w.engine, 0, "second", &w.me, &other, &e), -EBUSY);
+	assert_int_equal(service_snapshot(w.engine, 0, "a:b", &w.me, &other, &e), -EINVAL);
 	/* a signal ends the wait, not the capture */
 	struct waiter waiter = {0};
 	struct interrupter in = {w.engine, &waiter};
 	pthread_t t;
 	assert_int_equal(pthread_create(&t, NULL, interrupt_soon, &in), 0);
-	assert_int_equal(engine_wait(w.engine, id, &waiter, &e), -EINTR);
+	assert_int_equal(service_wait(w.engine, id, &waiter, &e), -EINTR);
 	(void)pthread_join(t, NULL);
-	assert_int_equal(engine_pending(w.engine, 0, &other, name), 0);
+	assert_int_equal(service_pending(w.engine, 0, &other, name), 0);
 	/* removing the pending one cancels it */
-	assert_int_equal(engine_remove(w.engine, 0, "slow", &w.me, &e), 0);
-	assert_int_equal(engine_wait(w.engine, id, NULL, &e), -EINTR);
+	assert_int_equal(service_remove(w.engine, 0, "slow", &w.me, &e), 0);
+	assert_int_equal(service_wait(w.engine, id, NULL, &e), -EINTR);
 	assert_int_equal(listed(&w), 0);
 	/* closing the engine ends a job in a moment */
-	assert_int_equal(engine_snapshot(w.engine, 0, "slow", &w.me, &id, &e), 0);
+	assert_int_equal(service_snapshot(w.engine, 0, "slow", &w.me, &id, &e), 0);
 	world_close(&w);
 	world_open(&w, "");
 	assert_int_equal(listed(&w), 0);
-	assert_int_equal(engine_snapshot(w.engine, 0, "done", &w.me, &id, &e), 0);
-	assert_int_equal(engine_wait(w.engine, id, NULL, &e), 0);
-	assert_int_equal(engine_snapshot(w.engine, 0, "done", &w.me, &other, &e), -EEXIST);
+	assert_int_equal(service_snapshot(w.engine, 0, "done", &w.me, &id, &e), 0);
+	assert_int_equal(service_wait(w.engine, id, NULL, &e), 0);
+	assert_int_equal(service_snapshot(w.engine, 0, "done", &w.me, &other, &e), -EEXIST);
 	world_close(&w);
 	world_end(&w);
 }
@@ -371,7 +371,7 @@ static void a_signal_cancels_a_restore(void **state)
 		struct restore_request rq = {.snapshot_id = a, .label = "test", .policy = RESTORE_REPLACE};
 		pthread_t t;
 		assert_int_equal(pthread_create(&t, NULL, interrupt_soon, &in), 0);
-		assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, &waiter, &plan, NULL, &e), -EINTR);
+		assert_int_equal(service_restore(w.engine, 0, &rq, &w.me, &waiter, &plan, NULL, &e), -EINTR);
 		(void)pthread_join(t, NULL);
 		restore_plan_done(&plan);
 		world_close(&w);
@@ -393,14 +393,14 @@ static void policies(void **state)
 	int64_t a = take(&w, "a");
 	struct restore_plan plan;
 	struct restore_request rq = {.snapshot_id = a, .label = "test", .policy = RESTORE_OFF};
-	assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), -EPERM);
+	assert_int_equal(service_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), -EPERM);
 	rq.policy = RESTORE_EMPTY;
-	assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), -ENOTEMPTY);
+	assert_int_equal(service_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), -ENOTEMPTY);
 	restore_plan_done(&plan);
 	size_t n = listed(&w);
 	char *before = dump(w.db);
 	sql(w.db, "DROP TABLE child; DROP TABLE entity; DROP TABLE series");
-	assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), 0);
+	assert_int_equal(service_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), 0);
 	assert_true(plan.rebuild);
 	restore_plan_done(&plan);
 	assert_int_equal(listed(&w), n); /* nothing to save: no safety snapshot */
@@ -411,7 +411,7 @@ static void policies(void **state)
 	char *changed = dump(w.db);
 	rq.policy = RESTORE_REPLACE;
 	rq.dry_run = true;
-	assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), 0);
+	assert_int_equal(service_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e), 0);
 	uint64_t inserts = 0, updates = 0, deletes = 0;
 	for (size_t i = 0; i < plan.n; i++) {
 		if (strcmp(plan.v[i].table, "entity"))
@@ -431,10 +431,10 @@ static void policies(void **state)
 	char *one[] = {(char *)"entity", NULL};
 	rq.dry_run = false;
 	rq.tables = one;
-	if (engine_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e) < 0)
+	if (service_restore(w.engine, 0, &rq, &w.me, NULL, &plan, NULL, &e) < 0)
 		fail_msg("%s", e.msg);
 	restore_plan_done(&plan);
-	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
+	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
 	for (size_t i = 0; i < plan.n; i++)
 		if (!strcmp(plan.v[i].table, "entity"))
 			assert_int_equal(plan.v[i].inserts + plan.v[i].updates + plan.v[i].deletes, 0);
@@ -455,16 +455,16 @@ static void now_follows_the_database(void **state)
 	int64_t id, again;
 	world_new(&w);
 	world_open(&w, "");
-	assert_int_equal(engine_now_peek(w.engine, 0, &id), -ENOENT);
-	assert_int_equal(engine_now(w.engine, 0, &w.me, NULL, &id, &e), 0);
-	assert_int_equal(engine_now(w.engine, 0, &w.me, NULL, &again, &e), 0);
+	assert_int_equal(service_now_peek(w.engine, 0, &id), -ENOENT);
+	assert_int_equal(service_now(w.engine, 0, &w.me, NULL, &id, &e), 0);
+	assert_int_equal(service_now(w.engine, 0, &w.me, NULL, &again, &e), 0);
 	assert_int_equal(id, again);
 	/* a restore writes: what was taken before it is not now, its own safety snapshot neither */
 	sql(w.db, CHANGES);
 	assert_int_equal(restore_to(&w, id, &e), 0);
-	assert_int_equal(engine_now_peek(w.engine, 0, &again), -ENOENT);
+	assert_int_equal(service_now_peek(w.engine, 0, &again), -ENOENT);
 	usleep(5000);
-	assert_int_equal(engine_now(w.engine, 0, &w.me, NULL, &again, &e), 0);
+	assert_int_equal(service_now(w.engine, 0, &w.me, NULL, &again, &e), 0);
 	assert_true(again > id);
 	world_close(&w);
 	world_end(&w);
@@ -481,22 +481,22 @@ static void one_row(void **state)
 	const char *changed = "{\n  \"id\": 5,\n  \"json\": {\"name\":\"other\"}\n}\n",
 		   *added = "{\"id\":777,\"json\":{\"name\":\"n\"}}";
 	const char *back = "{\"id\":5,\"json\":{\"name\":\"e5\",\"v\":1}}";
-	assert_int_equal(engine_put_row(w.engine, 0, "entity", "6.json", changed, strlen(changed), &w.me, NULL, &e),
+	assert_int_equal(service_upsert_row(w.engine, 0, "entity", "6.json", changed, strlen(changed), &w.me, NULL, &e),
 			 -EINVAL);
-	assert_int_equal(engine_put_row(w.engine, 0, "nope", "5.json", changed, strlen(changed), &w.me, NULL, &e),
+	assert_int_equal(service_upsert_row(w.engine, 0, "nope", "5.json", changed, strlen(changed), &w.me, NULL, &e),
 			 -ENOENT);
-	assert_int_equal(engine_put_row(w.engine, 0, "series", "5.json", changed, strlen(changed), &w.me, NULL, &e),
+	assert_int_equal(service_upsert_row(w.engine, 0, "series", "5.json", changed, strlen(changed), &w.me, NULL, &e),
 			 -ENOTSUP);
-	assert_int_equal(engine_put_row(w.engine, 0, "entity", "5.json", "{", 1, &w.me, NULL, &e), -EBADMSG);
+	assert_int_equal(service_upsert_row(w.engine, 0, "entity", "5.json", "{", 1, &w.me, NULL, &e), -EBADMSG);
 	char *same = dump(w.db);
 	assert_string_equal(before, same);
-	if (engine_put_row(w.engine, 0, "entity", "5.json", changed, strlen(changed), &w.me, NULL, &e) < 0 ||
-	    engine_put_row(w.engine, 0, "entity", "777.json", added, strlen(added), &w.me, NULL, &e) < 0)
+	if (service_upsert_row(w.engine, 0, "entity", "5.json", changed, strlen(changed), &w.me, NULL, &e) < 0 ||
+	    service_upsert_row(w.engine, 0, "entity", "777.json", added, strlen(added), &w.me, NULL, &e) < 0)
 		fail_msg("%s", e.msg);
 	char *now = dump(w.db);
 	assert_non_null(strstr(now, "5|'{\"name\":\"other\"}'|"));
 	assert_non_null(strstr(now, "777|'{\"name\":\"n\"}'|"));
-	assert_int_equal(engine_put_row(w.engine, 0, "entity", "5.json", back, strlen(back), &w.me, NULL, &e), 0);
+	assert_int_equal(service_upsert_row(w.engine, 0, "entity", "5.json", back, strlen(back), &w.me, NULL, &e), 0);
 	sql(w.db, "DELETE FROM entity WHERE id=777");
 	char *end = dump(w.db);
 	assert_string_equal(before, end);
@@ -519,7 +519,7 @@ static void a_crash_is_settled(void **state)
 	int64_t a = take(&w, "a");
 	sql(w.db, CHANGES);
 	int64_t b = take(&w, "b"), entry, snapshot_entry;
-	struct catalog *c = engine_catalog(w.engine);
+	struct catalog *c = service_catalog(w.engine);
 	assert_int_equal(journal_add(c, 1, "snapshot", "cut", 0, 1, "test", &snapshot_entry, &e), 0);
 	assert_int_equal(journal_add(c, 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
 	assert_int_equal(journal_state(c, entry, "begun", NULL, b, a, false, &e), 0);
@@ -527,17 +527,17 @@ static void a_crash_is_settled(void **state)
 	world_open(&w, "");
 	(void)take(&w, "c"); /* waits for the settling */
 	struct strbuf text = {0};
-	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
 	assert_non_null(strstr(text.data, "snapshot cut: interrupted"));
 	assert_non_null(strstr(text.data, "restore cut: rolled back"));
 	strbuf_done(&text);
-	c = engine_catalog(w.engine);
+	c = service_catalog(w.engine);
 	assert_int_equal(journal_add(c, 1, "restore", "cut2", 0, 1, "test", &entry, &e), 0);
 	assert_int_equal(journal_state(c, entry, "begun", NULL, a, b, false, &e), 0);
 	world_close(&w);
 	world_open(&w, "");
 	(void)take(&w, "d");
-	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
 	assert_non_null(strstr(text.data, "restore cut2: committed"));
 	strbuf_done(&text);
 	world_close(&w);
@@ -554,11 +554,11 @@ static void two_processes(void **state)
 	v = w;
 	world_open(&w, "?slow_ms_per_row=2");
 	world_open(&v, "");
-	assert_int_equal(engine_snapshot(w.engine, 0, "slow", &w.me, &id, &e), 0);
-	assert_int_equal(engine_snapshot(v.engine, 0, "other", &w.me, &other, &e), -EBUSY);
-	assert_int_equal(engine_wait(w.engine, id, NULL, &e), 0);
-	assert_int_equal(engine_snapshot(v.engine, 0, "other", &w.me, &other, &e), 0);
-	assert_int_equal(engine_wait(v.engine, other, NULL, &e), 0);
+	assert_int_equal(service_snapshot(w.engine, 0, "slow", &w.me, &id, &e), 0);
+	assert_int_equal(service_snapshot(v.engine, 0, "other", &w.me, &other, &e), -EBUSY);
+	assert_int_equal(service_wait(w.engine, id, NULL, &e), 0);
+	assert_int_equal(service_snapshot(v.engine, 0, "other", &w.me, &other, &e), 0);
+	assert_int_equal(service_wait(v.engine, other, NULL, &e), 0);
 	assert_int_equal(listed(&w), 2);
 	world_close(&v);
 	world_close(&w);
@@ -583,7 +583,7 @@ static void *end_commit(void *arg)
 	struct progress p;
 	char *aside = xasprintf("%s/aside.db", cm->w->dir);
 	for (bool verified = false; !verified; usleep(10000)) {
-		engine_progress(cm->w->engine, 0, &p);
+		service_progress(cm->w->engine, 0, &p);
 		verified = !strcmp(p.what, "verify: series");
 	}
 	usleep(300000);
@@ -591,7 +591,7 @@ static void *end_commit(void *arg)
 		assert_int_equal(rename(cm->w->db, aside), 0);
 	if (cm->end == COMMIT_DONE)
 		assert_int_equal(rename(cm->restored, cm->w->db), 0);
-	engine_interrupt(cm->w->engine, cm->waiter);
+	service_interrupt(cm->w->engine, cm->waiter);
 	free(aside);
 	return NULL;
 }
@@ -624,22 +624,22 @@ static void an_uncertain_commit_is_settled(void **state)
 		struct restore_request rq = {.snapshot_id = a, .label = "test", .policy = RESTORE_REPLACE};
 		pthread_t t;
 		assert_int_equal(pthread_create(&t, NULL, end_commit, &cm), 0);
-		assert_int_equal(engine_restore(w.engine, 0, &rq, &w.me, &waiter, &plan, NULL, &e), -EINTR);
+		assert_int_equal(service_restore(w.engine, 0, &rq, &w.me, &waiter, &plan, NULL, &e), -EINTR);
 		(void)pthread_join(t, NULL);
 		restore_plan_done(&plan);
 		assert_non_null(strstr(e.msg, words[end]));
 		struct strbuf text = {0};
-		assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+		assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
 		assert_non_null(strstr(text.data, journal[end]));
 		strbuf_done(&text);
 		/* the safety snapshot is what the database holds, or it is not */
-		assert_int_equal(engine_now_peek(w.engine, 0, &now), end == COMMIT_UNCHANGED ? 0 : -ENOENT);
+		assert_int_equal(service_now_peek(w.engine, 0, &now), end == COMMIT_UNCHANGED ? 0 : -ENOENT);
 		world_close(&w);
 		if (end == COMMIT_UNREACHABLE) {
 			assert_int_equal(rename(aside, w.db), 0);
 			world_open(&w, "");
 			(void)take(&w, "c"); /* waits for the settling */
-			assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+			assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
 			assert_non_null(strstr(text.data, "restore test: rolled back"));
 			strbuf_done(&text);
 			world_close(&w);
@@ -661,10 +661,10 @@ static void *remove_target(void *arg)
 	struct progress p;
 	struct err e = ERR_INIT;
 	for (bool applying = false; !applying; usleep(1000)) {
-		engine_progress(w->engine, 0, &p);
+		service_progress(w->engine, 0, &p);
 		applying = !strcmp(p.what, "restore: child");
 	}
-	if (engine_remove(w->engine, 0, "a", &w->me, &e) < 0)
+	if (service_remove(w->engine, 0, "a", &w->me, &e) < 0)
 		fail_msg("%s", e.msg);
 	return NULL;
 }
@@ -717,16 +717,16 @@ static void an_import_is_not_now(void **state)
 	world_open(&w, "");
 	char *path = xasprintf("%s/backup", w.dir);
 	int64_t a = take(&w, "a"), id, now;
-	if (engine_export(w.engine, a, path, &e) < 0)
+	if (service_export(w.engine, a, path, &e) < 0)
 		fail_msg("%s", e.msg);
-	assert_int_equal(engine_remove(w.engine, 0, "a", &w.me, &e), 0);
+	assert_int_equal(service_remove(w.engine, 0, "a", &w.me, &e), 0);
 	struct backup_tree *b;
 	assert_int_equal(backup_dir_open(&b, path, &e), 0);
-	if (engine_import(w.engine, 0, b, NULL, &w.me, NULL, &id, NULL, &e) < 0)
+	if (service_import(w.engine, 0, b, NULL, &w.me, NULL, &id, NULL, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(listed(&w), 1);
-	assert_int_equal(engine_now_peek(w.engine, 0, &now), -ENOENT);
-	assert_int_equal(engine_now(w.engine, 0, &w.me, NULL, &now, &e), 0);
+	assert_int_equal(service_now_peek(w.engine, 0, &now), -ENOENT);
+	assert_int_equal(service_now(w.engine, 0, &w.me, NULL, &now, &e), 0);
 	assert_true(now > id);
 	backup_close(b);
 	remove_tree(path);
@@ -746,13 +746,13 @@ static void a_file_of_zeros_is_not_gathered(void **state)
 	world_open(&w, "");
 	char *path = xasprintf("%s/backup", w.dir), *file = xasprintf("%s/tables/series.jsonl", path);
 	int64_t a = take(&w, "a"), id;
-	if (engine_export(w.engine, a, path, &e) < 0)
+	if (service_export(w.engine, a, path, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(truncate(file, 0), 0);
 	assert_int_equal(truncate(file, (off_t)1 << 33), 0);
 	struct backup_tree *b;
 	assert_int_equal(backup_dir_open(&b, path, &e), 0);
-	assert_int_equal(engine_import(w.engine, 0, b, "i", &w.me, NULL, &id, NULL, &e), -EBADMSG);
+	assert_int_equal(service_import(w.engine, 0, b, "i", &w.me, NULL, &id, NULL, &e), -EBADMSG);
 	assert_non_null(strstr(e.msg, "zeros"));
 	assert_int_equal(listed(&w), 1);
 	backup_close(b);
@@ -773,7 +773,7 @@ static void a_damaged_newest_snapshot_stops_nothing(void **state)
 	world_open(&w, "");
 	char *before = dump(w.db), *path = xasprintf("%s/backup", w.dir);
 	int64_t a = take(&w, "a"), id;
-	if (engine_export(w.engine, a, path, &e) < 0)
+	if (service_export(w.engine, a, path, &e) < 0)
 		fail_msg("%s", e.msg);
 	sql(w.db, CHANGES);
 	(void)take(&w, "b");
@@ -783,18 +783,18 @@ static void a_damaged_newest_snapshot_stops_nothing(void **state)
 	world_open(&w, "");
 	int64_t c = take(&w, "c");
 	struct strbuf text = {0}, report = {0};
-	engine_status(w.engine, 0, &text);
+	service_status(w.engine, 0, &text);
 	assert_non_null(strstr(text.data, "damaged"));
 	strbuf_done(&text);
-	assert_int_equal(engine_verify(w.engine, c, &report, &e), 0);
-	assert_int_equal(engine_remove(w.engine, 0, "c", &w.me, &e), 0);
+	assert_int_equal(service_verify(w.engine, c, &report, &e), 0);
+	assert_int_equal(service_remove(w.engine, 0, "c", &w.me, &e), 0);
 	struct backup_tree *b;
 	assert_int_equal(backup_dir_open(&b, path, &e), 0);
-	if (engine_import(w.engine, 0, b, "i", &w.me, NULL, &id, NULL, &e) < 0)
+	if (service_import(w.engine, 0, b, "i", &w.me, NULL, &id, NULL, &e) < 0)
 		fail_msg("%s", e.msg);
 	backup_close(b);
-	assert_int_equal(engine_verify(w.engine, id, &report, &e), 0);
-	assert_int_equal(engine_remove(w.engine, 0, "i", &w.me, &e), 0);
+	assert_int_equal(service_verify(w.engine, id, &report, &e), 0);
+	assert_int_equal(service_remove(w.engine, 0, "i", &w.me, &e), 0);
 	if (restore_to(&w, a, &e) < 0)
 		fail_msg("%s", e.msg);
 	char *after = dump(w.db);
@@ -820,21 +820,21 @@ static void definitions_alone_differ(void **state)
 	sql(w.db, "CREATE INDEX more ON series(a)");
 	int64_t b = take(&w, "b");
 	struct restore_plan plan;
-	assert_int_equal(engine_verify_live(w.engine, 0, b, NULL, &plan, &e), 0);
+	assert_int_equal(service_verify_live(w.engine, 0, b, NULL, &plan, &e), 0);
 	restore_plan_done(&plan);
-	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
+	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
 	assert_true(plan.rebuild);
 	restore_plan_done(&plan);
-	assert_int_equal(journal_add(engine_catalog(w.engine), 1, "restore", "undone", 0, 1, "test", &undone, &e), 0);
-	assert_int_equal(journal_state(engine_catalog(w.engine), undone, "begun", NULL, b, a, false, &e), 0);
-	assert_int_equal(journal_add(engine_catalog(w.engine), 1, "restore", "done", 0, 1, "test", &done, &e), 0);
-	assert_int_equal(journal_state(engine_catalog(w.engine), done, "begun", NULL, a, b, false, &e), 0);
+	assert_int_equal(journal_add(service_catalog(w.engine), 1, "restore", "undone", 0, 1, "test", &undone, &e), 0);
+	assert_int_equal(journal_state(service_catalog(w.engine), undone, "begun", NULL, b, a, false, &e), 0);
+	assert_int_equal(journal_add(service_catalog(w.engine), 1, "restore", "done", 0, 1, "test", &done, &e), 0);
+	assert_int_equal(journal_state(service_catalog(w.engine), done, "begun", NULL, a, b, false, &e), 0);
 	if (restore_to(&w, a, &e) < 0)
 		fail_msg("%s", e.msg);
-	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
+	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
 	restore_plan_done(&plan);
 	struct strbuf text = {0};
-	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
 	assert_non_null(strstr(text.data, "restore undone: rolled back"));
 	assert_non_null(strstr(text.data, "restore done: committed"));
 	strbuf_done(&text);
@@ -857,20 +857,20 @@ static void a_key_given_up_can_be_compared(void **state)
 	sql(w.db, "INSERT INTO derived(json) VALUES('{\"id\":1.10}')");
 	int64_t b = take(&w, "b");
 	struct restore_plan plan;
-	if (engine_verify_live(w.engine, 0, a, NULL, &plan, &e) != 1)
+	if (service_verify_live(w.engine, 0, a, NULL, &plan, &e) != 1)
 		fail_msg("%s", e.msg);
 	restore_plan_done(&plan);
-	assert_int_equal(engine_verify_live(w.engine, 0, b, NULL, &plan, &e), 0);
+	assert_int_equal(service_verify_live(w.engine, 0, b, NULL, &plan, &e), 0);
 	restore_plan_done(&plan);
 	/* and a crashed restore is settled */
-	assert_int_equal(journal_add(engine_catalog(w.engine), 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
-	assert_int_equal(journal_state(engine_catalog(w.engine), entry, "begun", NULL, b, a, false, &e), 0);
+	assert_int_equal(journal_add(service_catalog(w.engine), 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
+	assert_int_equal(journal_state(service_catalog(w.engine), entry, "begun", NULL, b, a, false, &e), 0);
 	if (restore_to(&w, a, &e) < 0)
 		fail_msg("%s", e.msg);
-	assert_int_equal(engine_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
+	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
 	restore_plan_done(&plan);
 	struct strbuf text = {0};
-	assert_int_equal(engine_journal(w.engine, 0, &text, &e), 0);
+	assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
 	assert_non_null(strstr(text.data, "restore cut: rolled back"));
 	strbuf_done(&text);
 	world_close(&w);

@@ -19,7 +19,7 @@
 struct world {
 	char *dir, *db, *catalog;
 	struct config config;
-	struct engine *engine;
+	struct service *engine;
 	struct requester me;
 };
 
@@ -79,13 +79,13 @@ static void world_open(struct world *w, const char *options)
 		fail_msg("%s", e.msg);
 	free(w->config.catalog_path);
 	w->config.catalog_path = xstrdup(w->catalog);
-	if (engine_open(&w->engine, &w->config, &e) < 0)
+	if (service_open(&w->engine, &w->config, &e) < 0)
 		fail_msg("%s", e.msg);
 }
 
 static void world_close(struct world *w)
 {
-	engine_close(w->engine);
+	service_close(w->engine);
 	config_done(&w->config);
 }
 
@@ -136,7 +136,7 @@ static int apply_as(struct world *w, struct text_source *source, enum restore_po
 	struct sql_file file = {.source = {text_read, source}};
 	struct restore_request rq = {.sql = &file, .label = "test.sql", .policy = policy, .dry_run = dry_run};
 	*o = (struct outcome){.e = ERR_INIT};
-	return engine_restore(w->engine, 0, &rq, &w->me, NULL, &o->plan, &o->report, &o->e);
+	return service_restore(w->engine, 0, &rq, &w->me, NULL, &o->plan, &o->report, &o->e);
 }
 
 static int apply(struct world *w, const struct strbuf *text, struct outcome *o)
@@ -301,7 +301,7 @@ static void a_fault_anywhere_changes_nothing(void **state)
 	world_open(&w, "");
 	struct err e = ERR_INIT;
 	_cleanup_strbuf_ struct strbuf report = {0};
-	if (engine_check(w.engine, &report, &e) < 0)
+	if (service_check(w.engine, &report, &e) < 0)
 		fail_msg("%s %s", e.msg, strbuf_str(&report));
 	world_close(&w);
 	world_end(&w);

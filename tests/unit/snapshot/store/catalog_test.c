@@ -336,7 +336,7 @@ static int64_t model_splice(struct catalog *c, const struct db_table *t, const s
 		for (; g < n_gone && (q == 0 || key_compare(gone[g].data, gone[g].len, row.key, row.key_len) < 0); g++)
 			if (splice_delete(s, gone[g].data, gone[g].len, &e) < 0)
 				fail_msg("%s", e.msg);
-		if (q == 1 && splice_put(s, &row, &e) < 0)
+		if (q == 1 && splice_upsert(s, &row, &e) < 0)
 			fail_msg("%s", e.msg);
 	}
 	/* A key that is not there is not taken for another. */

@@ -19,7 +19,7 @@
 struct world {
 	char *dir, *db;
 	struct config config;
-	struct engine *engine;
+	struct service *engine;
 	struct catalog *catalog;
 	struct requester me;
 };
@@ -60,9 +60,9 @@ static int world_new(void **state)
 	    " id FROM keyed WHERE id < 900;"
 	    "INSERT INTO bag SELECT 'same', 1 FROM keyed WHERE id < 9; INSERT INTO bag SELECT 'b' || id, id FROM keyed;"
 	    "INSERT INTO still SELECT id FROM keyed WHERE id < 20");
-	if (engine_open(&w->engine, &w->config, &e) < 0)
+	if (service_open(&w->engine, &w->config, &e) < 0)
 		fail_msg("%s", e.msg);
-	w->catalog = engine_catalog(w->engine);
+	w->catalog = service_catalog(w->engine);
 	*state = w;
 	return 0;
 }
@@ -72,7 +72,7 @@ static int world_end(void **state)
 	struct world *w = *state;
 	static const char *const names[] = {"om.db",      "om.db-wal",      "om.db-shm",      "om.db-journal",
 					    "catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db-lock"};
-	engine_close(w->engine);
+	service_close(w->engine);
 	config_done(&w->config);
 	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
 		_cleanup_free_ char *path = xasprintf("%s/%s", w->dir, names[i]);
@@ -89,7 +89,7 @@ static int64_t take(struct world *w, const char *name)
 {
 	struct err e = ERR_INIT;
 	int64_t id;
-	if (engine_snapshot(w->engine, 0, name, &w->me, &id, &e) < 0 || engine_wait(w->engine, id, NULL, &e) < 0)
+	if (service_snapshot(w->engine, 0, name, &w->me, &id, &e) < 0 || service_wait(w->engine, id, NULL, &e) < 0)
 		fail_msg("%s", e.msg);
 	return id;
 }
@@ -376,13 +376,13 @@ static void test_damage(void **state)
 	    "UPDATE pack SET data = substr(data, 1, length(data) / 2) WHERE id = %lld", (long long)row.ref.pack);
 	row_cursor_close(rc);
 	version_info_done(&v);
-	engine_close(w->engine);
+	service_close(w->engine);
 	assert_int_equal(sqlite3_open(w->config.catalog_path, &h), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(h, damage, NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_changes(h), 1);
 	sqlite3_close(h);
-	assert_int_equal(engine_open(&w->engine, &w->config, &e), 0);
-	w->catalog = engine_catalog(w->engine);
+	assert_int_equal(service_open(&w->engine, &w->config, &e), 0);
+	w->catalog = service_catalog(w->engine);
 	assert_int_equal(changes_count(w->catalog, a, b, NULL, &ch, &e), -EIO);
 	assert_memory_equal(e.msg, "table keyed: ", strlen("table keyed: "));
 	assert_int_equal(ch.n, 3);
