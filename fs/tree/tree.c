@@ -14,6 +14,8 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "base/text.h"
+
 #define TREE_PIN_ROW (1u << 20)
 #define TREE_TEXT_FRESH_MS 500
 #define TREE_STAGED_BATCH 64

@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/clock.h"
+#include "base/text.h"
 #include "snapshot/capture/capture.h"
 
 #define IMPORT_CHUNK (1U << 20)

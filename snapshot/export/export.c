@@ -14,6 +14,7 @@
 #include <libgen.h>
 #include <sys/stat.h>
 
+#include "base/text.h"
 #include "snapshot/export/out_file.h"
 #include "snapshot/row/manifest.h"
 

@@ -11,6 +11,7 @@
 #include <openssl/evp.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "snapshot/capture/capture.h"
 #include "snapshot/row/json_text.h"
 

@@ -9,6 +9,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/clock.h"
+#include "base/text.h"
 #include "snapshot/row/json_text.h"
 #include "snapshot/stream/splice.h"
 

@@ -9,6 +9,7 @@
 
 #include <ctype.h>
 
+#include "base/text.h"
 #include "snapshot/row/manifest.h"
 
 #define PATH_CUT 150U /* bytes that are left of a part that is too long */

@@ -14,6 +14,7 @@
 #include <jansson.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "snapshot/store/internal.h"
 
 #define NEED_SORT_BYTES (UINT64_C(20) << 20) /* what OpenMetadata's guide asks for, and no less */
@@ -417,7 +418,7 @@ static void check_snapshot(const struct gathered *g, struct preflight_line *l)
 		return;
 	}
 	int64_t age = g->now_ms - s.taken_ms;
-	time_text(s.taken_ms, when);
+	clock_text(s.taken_ms, when);
 	if (age >= SNAPSHOT_FRESH_MS) {
 		say(l, PREFLIGHT_FAIL, "the newest snapshot, %s, is of %s, older than 24 hours", s.name, when);
 		advise_snapshot(g, l);
@@ -463,7 +464,7 @@ static void check_restore_proven(const struct gathered *g, struct preflight_line
 		say(l, PREFLIGHT_WARN, "the journal cannot be read: %s", e.msg);
 		return;
 	}
-	time_text(p.at_ms, when);
+	clock_text(p.at_ms, when);
 	if (p.damaged) {
 		say(l, PREFLIGHT_FAIL, "the last `verify` found damage: %s", p.damage);
 		advise(l, "Take a new snapshot, then: metasnap verify %s latest\n", rq->label);
@@ -823,7 +824,7 @@ void preflight_text(const struct preflight_report *r, struct strbuf *out)
 	static const char *const words[] = {"OK", "INFO", "WARN", "FAIL"};
 	size_t failed = count_status(r, PREFLIGHT_FAIL), warned = count_status(r, PREFLIGHT_WARN);
 	char when[40];
-	time_text(r->checked_ms, when);
+	clock_text(r->checked_ms, when);
 	strbuf_addf(out, "%s: %zu failed, %zu to look at, of %zu checks\n", r->ready ? "ready" : "not ready", failed,
 		    warned, r->n_lines);
 	strbuf_addf(out, "source %s, from OpenMetadata %s to %s, checked %s\n\n", r->source,
@@ -861,7 +862,7 @@ void preflight_json(const struct preflight_report *r, struct strbuf *out)
 {
 	static const char *const words[] = {"ok", "info", "warn", "fail"};
 	char when[40];
-	time_text(r->checked_ms, when);
+	clock_text(r->checked_ms, when);
 	json_t *list = json_array();
 	for (size_t i = 0; i < r->n_lines; i++) {
 		const struct preflight_line *l = &r->lines[i];

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/clock.h"
 #include "snapshot/capture/capture.h"
 #include "snapshot/openmetadata/entity.h"
 

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/text.h"
+
 static void manifest_free_json(json_t **j)
 {
 	json_decref(*j);
@@ -29,39 +31,6 @@ static const char *const manifest_keys[] = {
 	[DB_KEY_NONE] = "none",
 };
 /* clang-format on */
-
-/* ---- hex ---- */
-
-void hex_encode(const uint8_t *bytes, size_t n, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-	for (size_t i = 0; i < n; i++) {
-		out[2 * i] = digits[bytes[i] >> 4];
-		out[2 * i + 1] = digits[bytes[i] & 15];
-	}
-	out[2 * n] = '\0';
-}
-
-static int hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-int hex_decode(const char *hex, uint8_t *bytes, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		int high = hex_value(hex[2 * i]);
-		int low = high < 0 ? -1 : hex_value(hex[2 * i + 1]);
-		if (low < 0)
-			return -EINVAL;
-		bytes[i] = (uint8_t)(high << 4 | low);
-	}
-	return hex[2 * n] ? -EINVAL : 0;
-}
 
 /* ---- table names ---- */
 

@@ -60,6 +60,3 @@ int table_json_parse(struct db_table *ret_d, struct manifest_table *ret_t, const
 void table_file_name(const char *table, struct strbuf *out);
 /* The way back: 0, or -ENOENT when no table has this file name. */
 int table_of_file_name(const char *file, struct strbuf *table);
-
-void hex_encode(const uint8_t *bytes, size_t n, char *out); /* 2n digits and a NUL */
-int hex_decode(const char *hex, uint8_t *bytes, size_t n);  /* 0, or -EINVAL when not exactly 2n hex digits */

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 
+#include "base/clock.h"
 #include "snapshot/capture/capture.h"
 #include "snapshot/capture/import.h"
 #include "snapshot/openmetadata/preflight.h"
@@ -1293,7 +1294,7 @@ void service_status(struct service *svc, size_t source, struct strbuf *out)
 		    restore_policy_name(s->config->restore));
 	struct snapshot_info info;
 	if (catalog_latest(svc->catalog, s->id, &info, NULL) == 0) {
-		time_text(info.taken_ms, when);
+		clock_text(info.taken_ms, when);
 		strbuf_addf(out, "last snapshot: %s, %s, %zu tables, %" PRId64 " rows, %s %s%s%s\n", info.name, when,
 			    info.n_tables, info.rows, info.engine, info.server_version,
 			    info.app_version ? ", OpenMetadata " : "", info.app_version ? info.app_version : "");
@@ -1318,7 +1319,7 @@ void service_status(struct service *svc, size_t source, struct strbuf *out)
 	}
 	MUTEX_GUARD(&svc->mutex);
 	if (s->last_error[0]) {
-		time_text(s->last_error_ms, when);
+		clock_text(s->last_error_ms, when);
 		strbuf_addf(out, "last error: %s %s\n", when, s->last_error);
 	} else {
 		strbuf_adds(out, "last error: none\n");
@@ -1329,7 +1330,7 @@ static int journal_line(void *arg, const struct journal_entry *j)
 {
 	struct strbuf *out = arg;
 	char when[40];
-	time_text(j->at_ms, when);
+	clock_text(j->at_ms, when);
 	strbuf_addf(out, "%s %s %s: %s", when, j->op, j->subject, j->state);
 	if (j->finished_ms)
 		strbuf_addf(out, " after %.1f s", (double)(j->finished_ms - j->at_ms) / 1000);

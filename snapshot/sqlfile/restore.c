@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/clock.h"
 #include "snapshot/capture/capture.h"
 #include "snapshot/sqlfile/map.h"
 

@@ -15,6 +15,9 @@
 #include <sys/vfs.h>
 #include <time.h>
 
+#include "base/clock.h"
+#include "base/text.h"
+
 #define CATALOG_FORMAT 3
 #define CATALOG_APPLICATION_ID 0x6d736e70 /* "msnp" */
 
@@ -59,21 +62,6 @@ static const char catalog_schema[] =
     "CREATE INDEX journal_source ON journal(source_id, id);"
     "CREATE INDEX journal_op ON journal(source_id, op);"
     "INSERT INTO meta VALUES('pack', 1), ('snapshot', 1);";
-
-int64_t clock_ms(void)
-{
-	struct timespec ts;
-	(void)clock_gettime(CLOCK_REALTIME, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-void time_text(int64_t ms, char out[40])
-{
-	time_t t = (time_t)(ms / 1000);
-	struct tm tm;
-	(void)gmtime_r(&t, &tm);
-	(void)strftime(out, 40, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
 
 void snapshot_name_default(int64_t taken_ms, char out[32])
 {

@@ -424,7 +424,3 @@ int journal_each(struct catalog *c, int64_t source_id, bool unfinished,
 int journal_last_write(struct catalog *c, int64_t source_id, int64_t *ret_ms, int64_t *ret_id, struct err *e);
 /* The newest snapshot that was taken of the source's own database, not imported, not later than now_ms. ENOENT. */
 int store_newest_taken(struct catalog *c, int64_t source_id, int64_t now_ms, struct snapshot_info *ret, struct err *e);
-
-int64_t clock_ms(void);
-/* "2026-11-22T08:15:30Z" */
-void time_text(int64_t ms, char out[40]);

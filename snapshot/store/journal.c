@@ -9,6 +9,8 @@
 
 #include <errno.h>
 
+#include "base/clock.h"
+
 void journal_entry_done(struct journal_entry *j)
 {
 	free(j->op);

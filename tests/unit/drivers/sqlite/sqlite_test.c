@@ -19,6 +19,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "drivers/sqlite/ddl.h"
 #include "drivers/wrap.h"
 
@@ -1088,13 +1089,6 @@ static void *cancel_soon(void *conn)
 	return NULL;
 }
 
-static uint64_t clock_ms(void)
-{
-	struct timespec ts;
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
-}
-
 static void test_cancel(void **state)
 {
 	const struct place *p = *state;
@@ -1115,11 +1109,11 @@ static void test_cancel(void **state)
 		}
 		OK(try_open_url(&c, full, NULL, &e));
 		assert_int_equal(pthread_create(&thread, NULL, cancel_soon, c), 0);
-		uint64_t start = clock_ms();
+		int64_t start = clock_mono_ms();
 		int r = try_capture(c, &im, &e);
 		assert_int_equal(pthread_join(thread, NULL), 0);
 		assert_int_equal(r, -EINTR);
-		assert_true(clock_ms() - start < 10000);
+		assert_true(clock_mono_ms() - start < 10000);
 		image_done(&im);
 	}
 	/* the plain driver, and a cancel that came between two calls */

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <errno.h>
 
+#include "base/text.h"
 #include "snapshot/row/manifest.h"
 
 static char name_engine[] = "postgresql", name_version[] = "15.20", name_database[] = "om \"x\"\n",
