@@ -3,6 +3,7 @@
  */
 #include "base/err.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,8 +20,7 @@ static void err_one_line(struct err *e)
 
 int err_set(struct err *e, int code, const char *fmt, ...)
 {
-	if (!e)
-		return -code;
+	assert(e);
 	char msg[sizeof e->msg]; /* e->msg may be one of the arguments */
 	va_list ap;
 	va_start(ap, fmt);
@@ -35,8 +35,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 
 int err_sys(struct err *e, int code, const char *fmt, ...)
 {
-	if (!e)
-		return -code;
+	assert(e);
 	char msg[sizeof e->msg], why[128];
 	va_list ap;
 	va_start(ap, fmt);
@@ -48,8 +47,7 @@ int err_sys(struct err *e, int code, const char *fmt, ...)
 
 int err_prefix(struct err *e, const char *fmt, ...)
 {
-	if (!e)
-		return -EIO;
+	assert(e);
 	char old[sizeof e->msg];
 	memcpy(old, e->msg, sizeof old);
 	va_list ap;

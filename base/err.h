@@ -3,7 +3,7 @@
  *
  * Functions return 0 (or a documented positive value) on success and -errno on failure; the words go to a
  * caller-owned `struct err`, written only on failure. Libraries never log: the outermost caller prints `msg`.
- * A NULL `struct err *` is allowed everywhere and drops the words.
+ * The pointer is never NULL: who does not care for the words passes ERR_DROP. An errno that is returned is the one in *e.
  */
 #pragma once
 
@@ -16,6 +16,8 @@ struct err {
 };
 
 #define ERR_INIT ((struct err){0})
+/* For a call whose words nobody wants; valid until the end of the block. */
+#define ERR_DROP (&(struct err){0})
 
 /* Fills *e and returns -code. */
 int err_set(struct err *e, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -28,5 +30,5 @@ int err_prefix(struct err *e, const char *fmt, ...) __attribute__((format(printf
  */
 static inline int err_code(const struct err *e)
 {
-	return e && e->code ? -e->code : -5 /* EIO */;
+	return e->code ? -e->code : -5 /* EIO */;
 }

@@ -106,7 +106,7 @@ static int fake_scan_next(struct db_conn *c, const struct db_value **ret, struct
 static int fake_scan_close(struct db_conn *c, struct err *e)
 {
 	int r = fake_enter(fake_of(c), "scan_close", e);
-	int closed = db_driver_sqlite.scan_close(fake_of(c)->inner, r < 0 ? NULL : e);
+	int closed = db_driver_sqlite.scan_close(fake_of(c)->inner, r < 0 ? ERR_DROP : e);
 	return r < 0 ? r : closed;
 }
 
@@ -166,7 +166,7 @@ static int fake_load_row(struct db_conn *c, const struct db_value *values, struc
 static int fake_load_end(struct db_conn *c, bool ok, struct err *e)
 {
 	int r = fake_enter(fake_of(c), "load_end", e);
-	int ended = db_driver_sqlite.load_end(fake_of(c)->inner, ok && r >= 0, r < 0 ? NULL : e);
+	int ended = db_driver_sqlite.load_end(fake_of(c)->inner, ok && r >= 0, r < 0 ? ERR_DROP : e);
 	return r < 0 ? r : ended;
 }
 

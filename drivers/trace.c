@@ -58,7 +58,7 @@ static int trace_line(const struct trace_conn *c, const char *call, struct strbu
 		strbuf_addf(&line, " %s", strbuf_str(details));
 	strbuf_addf(&line, " = %d", r);
 	if (r < 0)
-		strbuf_addf(&line, " (%s)", e && e->code ? e->msg : strerror(-r));
+		strbuf_addf(&line, " (%s)", e->code ? e->msg : strerror(-r));
 	strbuf_addf(&line, " %.3f ms\n", (double)ns / 1e6);
 	/* A trace that cannot be written must not make the work fail. */
 	if (write(c->fd, line.data, line.len) < 0)
@@ -90,11 +90,6 @@ static struct strbuf trace_schema(const struct db_schema *s)
 	return sb;
 }
 
-/* Callers may pass no err; the line wants the words all the same. */
-#define TRACE_ERR(e)                                                                                                   \
-	struct err own_ = ERR_INIT;                                                                                    \
-	(e) = (e) ? (e) : &own_
-
 #define TRACE_CALL(c, name, details, e, ...)                                                                           \
 	__extension__({                                                                                                \
 		struct trace_conn *t_ = trace_of(c);                                                                   \
@@ -108,7 +103,6 @@ static struct strbuf trace_schema(const struct db_schema *s)
 
 static int trace_begin(struct db_conn *c, enum db_access access, struct db_schema **ret, struct err *e)
 {
-	TRACE_ERR(e);
 	struct trace_conn *t = trace_of(c);
 	uint64_t start = trace_now();
 	int r = trace_driver(c)->begin(t->inner, access, ret, e);
@@ -121,14 +115,12 @@ static int trace_begin(struct db_conn *c, enum db_access access, struct db_schem
 
 static int trace_begin_like(struct db_conn *c, struct db_conn *leader, const struct db_schema *s, struct err *e)
 {
-	TRACE_ERR(e);
 	/* The inner driver must see its own connection. */
 	return TRACE_CALL(c, begin_like, trace_schema(s), e, trace_of(c)->inner, trace_of(leader)->inner, s, e);
 }
 
 static int trace_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e)
 {
-	TRACE_ERR(e);
 	size_t before = out->len;
 	uint64_t start = trace_now();
 	int r = trace_driver(c)->schema_sql(trace_of(c)->inner, s, out, e);
@@ -169,7 +161,6 @@ static struct strbuf trace_rows(const struct trace_conn *t)
 static int trace_scan_open(struct db_conn *c, const struct db_table *table, enum db_scan how, struct err *e)
 {
 	static const char *const words[] = {"ordered", "unordered", "keys"};
-	TRACE_ERR(e);
 	struct strbuf d = {0};
 	trace_name(&d, table->name);
 	strbuf_addf(&d, " %s", words[how]);
@@ -181,7 +172,6 @@ static int trace_scan_open(struct db_conn *c, const struct db_table *table, enum
 
 static int trace_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e)
 {
-	TRACE_ERR(e);
 	struct trace_conn *t = trace_of(c);
 	uint64_t start = trace_now();
 	int r = trace_driver(c)->scan_next(t->inner, ret, e);
@@ -196,20 +186,17 @@ static int trace_scan_next(struct db_conn *c, const struct db_value **ret, struc
 
 static int trace_scan_close(struct db_conn *c, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, scan_close, trace_rows(trace_of(c)), e, trace_of(c)->inner, e);
 }
 
 static int trace_examine(struct db_conn *c, const struct db_schema *s, const char *measured, struct db_examination *ret,
 			 struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, examine, trace_schema(s), e, trace_of(c)->inner, s, measured, ret, e);
 }
 
 static int trace_mark(struct db_conn *c, const struct db_table *table, struct strbuf *out, struct err *e)
 {
-	TRACE_ERR(e);
 	size_t before = out->len;
 	uint64_t start = trace_now();
 	int r = trace_driver(c)->mark(trace_of(c)->inner, table, out, e);
@@ -223,7 +210,6 @@ static int trace_mark(struct db_conn *c, const struct db_table *table, struct st
 static int trace_scan_changed(struct db_conn *c, const struct db_table *table, const char *mark,
 			      uint64_t *ret_unchanged, struct err *e)
 {
-	TRACE_ERR(e);
 	uint64_t start = trace_now();
 	trace_start_rows(trace_of(c), table, true);
 	int r = trace_driver(c)->scan_changed(trace_of(c)->inner, table, mark, ret_unchanged, e);
@@ -237,7 +223,6 @@ static int trace_scan_changed(struct db_conn *c, const struct db_table *table, c
 
 static int trace_finish(struct db_conn *c, struct db_schema *s, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, finish, trace_schema(s), e, trace_of(c)->inner, s, e);
 }
 
@@ -251,7 +236,6 @@ static struct strbuf trace_table(const struct db_table *t)
 static int trace_aside_begin(struct db_conn *c, const struct db_schema *s, const char *sql, bool *set_aside,
 			     struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, aside_begin, trace_schema(s), e, trace_of(c)->inner, s, sql, set_aside, e);
 }
 
@@ -259,7 +243,6 @@ static struct trace_conn *trace_new(const struct db_driver *inner, int fd);
 
 static int trace_aside_open(struct db_conn **ret, struct db_conn *leader, struct err *e)
 {
-	TRACE_ERR(e);
 	struct db_conn *inner = NULL;
 	*ret = NULL;
 	int fd = fcntl(trace_of(leader)->fd, F_DUPFD_CLOEXEC, 0);
@@ -278,34 +261,29 @@ static int trace_aside_open(struct db_conn **ret, struct db_conn *leader, struct
 
 static int trace_aside_table(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, aside_table, trace_table(t), e, trace_of(c)->inner,
 			  ((const struct trace_conn *)leader)->inner, t, e);
 }
 
 static int trace_aside_end(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, aside_end, trace_table(t), e, trace_of(c)->inner,
 			  ((const struct trace_conn *)leader)->inner, t, e);
 }
 
 static int trace_aside_index(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, aside_index, trace_table(t), e, trace_of(c)->inner,
 			  ((const struct trace_conn *)leader)->inner, t, e);
 }
 
 static int trace_aside_hold(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(leader, aside_hold, trace_table(t), e, trace_of(leader)->inner, t, rows, e);
 }
 
 static int trace_aside_read(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, aside_read, trace_table(t), e, trace_of(c)->inner,
 			  ((const struct trace_conn *)leader)->inner, t, e);
 }
@@ -313,7 +291,6 @@ static int trace_aside_read(struct db_conn *c, const struct db_conn *leader, con
 static int trace_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
 			       struct err *e)
 {
-	TRACE_ERR(e);
 	struct strbuf d = trace_schema(s);
 	strbuf_addf(&d, ", %zu bytes", strlen(sql));
 	return TRACE_CALL(c, rebuild_begin, d, e, trace_of(c)->inner, s, sql, warnings, e);
@@ -321,26 +298,22 @@ static int trace_rebuild_begin(struct db_conn *c, const struct db_schema *s, con
 
 static int trace_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, rebuild_end, TRACE_NOTHING, e, trace_of(c)->inner, warnings, e);
 }
 
 static int trace_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, change_begin, trace_schema(s), e, trace_of(c)->inner, s, e);
 }
 
 static int trace_change_check(struct db_conn *c, const struct db_schema *s, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, change_check, trace_schema(s), e, trace_of(c)->inner, s, e);
 }
 
 static int trace_delete_keys(struct db_conn *c, const struct db_table *table, const struct db_value *keys,
 			     size_t n_rows, struct err *e)
 {
-	TRACE_ERR(e);
 	struct strbuf d = {0};
 	trace_name(&d, table->name);
 	strbuf_addf(&d, " %zu rows", n_rows);
@@ -349,7 +322,6 @@ static int trace_delete_keys(struct db_conn *c, const struct db_table *table, co
 
 static int trace_delete_all(struct db_conn *c, const struct db_table *table, struct err *e)
 {
-	TRACE_ERR(e);
 	struct strbuf d = {0};
 	trace_name(&d, table->name);
 	return TRACE_CALL(c, delete_all, d, e, trace_of(c)->inner, table, e);
@@ -357,13 +329,11 @@ static int trace_delete_all(struct db_conn *c, const struct db_table *table, str
 
 static int trace_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, change_end, TRACE_NOTHING, e, trace_of(c)->inner, orphans, e);
 }
 
 static int trace_advance_sequences(struct db_conn *c, const struct db_table *table, struct err *e)
 {
-	TRACE_ERR(e);
 	struct strbuf d = {0};
 	trace_name(&d, table->name);
 	return TRACE_CALL(c, advance_sequences, d, e, trace_of(c)->inner, table, e);
@@ -371,7 +341,6 @@ static int trace_advance_sequences(struct db_conn *c, const struct db_table *tab
 
 static int trace_scan_written(struct db_conn *c, const struct db_table *table, uint64_t *ret_others, struct err *e)
 {
-	TRACE_ERR(e);
 	struct strbuf d = {0};
 	trace_name(&d, table->name);
 	trace_start_rows(trace_of(c), table, true);
@@ -380,7 +349,6 @@ static int trace_scan_written(struct db_conn *c, const struct db_table *table, u
 
 static int trace_load_begin(struct db_conn *c, const struct db_table *table, struct err *e)
 {
-	TRACE_ERR(e);
 	struct strbuf d = {0};
 	trace_name(&d, table->name);
 	trace_start_rows(trace_of(c), table, false);
@@ -389,7 +357,6 @@ static int trace_load_begin(struct db_conn *c, const struct db_table *table, str
 
 static int trace_load_row(struct db_conn *c, const struct db_value *values, struct err *e)
 {
-	TRACE_ERR(e);
 	struct trace_conn *t = trace_of(c);
 	uint64_t start = trace_now();
 	int r = trace_driver(c)->load_row(t->inner, values, e);
@@ -403,7 +370,6 @@ static int trace_load_row(struct db_conn *c, const struct db_value *values, stru
 
 static int trace_load_end(struct db_conn *c, bool ok, struct err *e)
 {
-	TRACE_ERR(e);
 	struct strbuf d = trace_rows(trace_of(c));
 	strbuf_adds(&d, ok ? "" : ", abandoned");
 	return TRACE_CALL(c, load_end, d, e, trace_of(c)->inner, ok, e);
@@ -411,19 +377,16 @@ static int trace_load_end(struct db_conn *c, bool ok, struct err *e)
 
 static int trace_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, set_sequences, trace_schema(s), e, trace_of(c)->inner, s, e);
 }
 
 static int trace_settle(struct db_conn *c, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, settle, TRACE_NOTHING, e, trace_of(c)->inner, e);
 }
 
 static int trace_commit(struct db_conn *c, struct err *e)
 {
-	TRACE_ERR(e);
 	return TRACE_CALL(c, commit, TRACE_NOTHING, e, trace_of(c)->inner, e);
 }
 
@@ -431,14 +394,14 @@ static void trace_rollback(struct db_conn *c)
 {
 	uint64_t start = trace_now();
 	trace_driver(c)->rollback(trace_of(c)->inner);
-	(void)trace_line(trace_of(c), "rollback", NULL, 0, trace_now() - start, NULL);
+	(void)trace_line(trace_of(c), "rollback", NULL, 0, trace_now() - start, ERR_DROP);
 }
 
 static void trace_cancel(struct db_conn *c)
 {
 	uint64_t start = trace_now();
 	trace_driver(c)->cancel(trace_of(c)->inner);
-	(void)trace_line(trace_of(c), "cancel", NULL, 0, trace_now() - start, NULL);
+	(void)trace_line(trace_of(c), "cancel", NULL, 0, trace_now() - start, ERR_DROP);
 }
 
 static void trace_close(struct db_conn *c)
@@ -449,7 +412,7 @@ static void trace_close(struct db_conn *c)
 	if (t->inner) {
 		uint64_t start = trace_now();
 		db_close(t->inner);
-		(void)trace_line(t, "close", NULL, 0, trace_now() - start, NULL);
+		(void)trace_line(t, "close", NULL, 0, trace_now() - start, ERR_DROP);
 	}
 	(void)close(t->fd);
 	free(t->table);
@@ -508,7 +471,6 @@ static struct trace_conn *trace_new(const struct db_driver *inner, int fd)
 int db_trace_open(struct db_conn **ret, const struct db_driver *inner, const struct db_params *p, const char *path,
 		  struct err *e)
 {
-	TRACE_ERR(e);
 	*ret = NULL;
 	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)

@@ -248,7 +248,7 @@ static struct tree_node ops_staged_node(struct fs *fs, const struct staged_node 
 	struct tree_node n = {0};
 	(void)tree_getattr(fs->tree,
 			   s->id > 0 ? ino_of(INO_STAGED, (uint64_t)s->id) : ino_of(INO_RESTORE, (uint64_t)-s->id),
-			   NULL, &n, NULL);
+			   NULL, &n, ERR_DROP);
 	return n;
 }
 
@@ -442,7 +442,7 @@ static void ops_open_staged(struct call *c, int64_t node)
 	/* only this mount changes staged files, so what the kernel has stays right; our own texts excepted */
 	c->fi.keep_cache = !n.generated;
 	c->fi.noflush = !ops_writes(c->fi.flags);
-	ops_opened(c, h, r, NULL);
+	ops_opened(c, h, r, ERR_DROP);
 }
 
 static void ops_run_open(struct call *c)
@@ -465,7 +465,7 @@ static void ops_run_open(struct call *c)
 		return;
 	}
 	if (writes) {
-		reply_err(c, -EROFS, NULL);
+		reply_err(c, -EROFS, ERR_DROP);
 		return;
 	}
 	struct tree_file *file;
@@ -681,14 +681,14 @@ static void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const
 		r = -EOPNOTSUPP;
 	else
 		r = staging_setxattr(c.fs->staging, node, name, value, size, flags);
-	reply_err(&c, r, NULL);
+	reply_err(&c, r, ERR_DROP);
 }
 
 static void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct call c = call_of(req, NULL);
 	int64_t node = tree_staged_of(ino);
-	reply_err(&c, node ? staging_removexattr(c.fs->staging, node, name) : -EROFS, NULL);
+	reply_err(&c, node ? staging_removexattr(c.fs->staging, node, name) : -EROFS, ERR_DROP);
 }
 
 /* ---- restores: what waits for one ---- */
@@ -723,7 +723,7 @@ static void ops_run_restore(struct call *c)
 		int64_t dir = tree_staged_of(c->new_ino);
 		if (staging_lookup(c->fs->staging, dir, c->new_name, &n) == 0 && S_ISREG(n.mode))
 			(void)staging_setattr(c->fs->staging, n.id, &old, STAGING_MTIME, NULL);
-		reply_err(c, r, NULL);
+		reply_err(c, r, ERR_DROP);
 		notify_entry(c->fs->notify, c->ino, c->name);
 		notify_entry(c->fs->notify, c->new_ino, c->new_name);
 		return;
@@ -731,7 +731,7 @@ static void ops_run_restore(struct call *c)
 	if (r == 0 && c->node.ino) /* of setattr */
 		reply_attr(c, &c->node);
 	else
-		reply_err(c, r, NULL);
+		reply_err(c, r, ERR_DROP);
 }
 
 static void ops_defer_restore(struct call *c, int64_t top, enum restores_why why)
@@ -758,7 +758,7 @@ static void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t si
 		r = edit_write(h->edit, (uint64_t)off, buf, size);
 	}
 	if (r < 0)
-		reply_err(&c, r, NULL);
+		reply_err(&c, r, ERR_DROP);
 	else
 		(void)fuse_reply_write(req, size);
 }
@@ -793,7 +793,7 @@ static void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		if (written)
 			staging_dirty(c.fs->staging, h->node, -1);
 		if (h->writer >= 0 && !restore_sql_is_close(h->writer, fuse_req_ctx(req)->pid)) {
-			reply_err(&c, r, NULL);
+			reply_err(&c, r, ERR_DROP);
 			return;
 		}
 		if (r == 0 && staging_get(c.fs->staging, h->node, &n) == 0 && n.top &&
@@ -804,10 +804,10 @@ static void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 				return;
 			}
 		}
-		reply_err(&c, r, NULL);
+		reply_err(&c, r, ERR_DROP);
 		return;
 	}
-	reply_err(&c, 0, NULL);
+	reply_err(&c, 0, ERR_DROP);
 }
 
 static void ops_end_apply(struct fs *fs, const struct handle *h)
@@ -853,7 +853,7 @@ static void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_
 	struct call c = call_of(req, NULL);
 	(void)datasync;
 	(void)fi;
-	reply_err(&c, tree_staged_of(ino) ? staging_sync(c.fs->staging) : 0, NULL);
+	reply_err(&c, tree_staged_of(ino) ? staging_sync(c.fs->staging) : 0, ERR_DROP);
 }
 
 static void ops_setattr_staged(struct call *c, int64_t node, const struct stat *attr, int to_set)
@@ -882,7 +882,7 @@ static void ops_setattr_staged(struct call *c, int64_t node, const struct stat *
 		handle_set_dirty(c->fs, h);
 	int r = staging_setattr(c->fs->staging, node, &set, which, &got);
 	if (r < 0) {
-		reply_err(c, r, NULL);
+		reply_err(c, r, ERR_DROP);
 		return;
 	}
 	struct tree_node n = ops_staged_node(c->fs, &got);
@@ -925,11 +925,11 @@ static void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int t
 		if (to_set & FUSE_SET_ATTR_SIZE)
 			r = h && h->kind == HANDLE_EDIT ? edit_truncate(h->edit, (uint64_t)attr->st_size) : -EROFS;
 		if (r == 0)
-			r = tree_getattr(c.fs->tree, ino, NULL, &n, NULL);
+			r = tree_getattr(c.fs->tree, ino, NULL, &n, ERR_DROP);
 		n.keep_attr = TREE_KEEP_NO;
 	}
 	if (r < 0)
-		reply_err(&c, r, NULL);
+		reply_err(&c, r, ERR_DROP);
 	else
 		reply_attr(&c, &n);
 }
@@ -954,7 +954,7 @@ static void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset
 			r = staging_setattr(c.fs->staging, h->node, &n, STAGING_SIZE, NULL);
 		}
 	}
-	reply_err(&c, r, NULL);
+	reply_err(&c, r, ERR_DROP);
 }
 
 /* ---- names ---- */
@@ -989,7 +989,7 @@ static void ops_create_staged(struct call *c, int64_t dir, bool apply)
 	if (r == 0)
 		r = staging_hold(c->fs->staging, n.id);
 	if (r < 0) {
-		reply_err(c, r, NULL);
+		reply_err(c, r, ERR_DROP);
 		return;
 	}
 	struct handle *h = handle_new(HANDLE_STAGED);
@@ -1014,7 +1014,7 @@ static void ops_run_apply(struct call *c)
 	if (r < 0 && *e.msg)
 		log_warning("%s", e.msg);
 	if (r < 0)
-		reply_err(c, r, NULL);
+		reply_err(c, r, ERR_DROP);
 	else
 		ops_create_staged(c, dir, true);
 	ops_notify_texts(c->fs, c->top);
@@ -1044,7 +1044,7 @@ static void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode
 	}
 	(void)ino_decode(parent, &i);
 	if (i.kind != INO_NOW_TABLE) {
-		reply_err(&c, -EROFS, NULL);
+		reply_err(&c, -EROFS, ERR_DROP);
 		return;
 	}
 	struct handle *h = handle_new(HANDLE_EDIT);
@@ -1078,7 +1078,7 @@ static void ops_run_mkdir(struct call *c)
 	if (!req) {
 		/* who asked was told EINTR: then nothing may come of it */
 		if (id)
-			(void)service_remove(c->fs->service, (size_t)source, c->name, &c->who, NULL);
+			(void)service_remove(c->fs->service, (size_t)source, c->name, &c->who, ERR_DROP);
 		return;
 	}
 	if (r < 0) {
@@ -1097,12 +1097,12 @@ static void ops_make(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	struct staged_node n;
 	int64_t dir = tree_staged_of(parent);
 	if (!dir) {
-		reply_err(&c, -EROFS, NULL);
+		reply_err(&c, -EROFS, ERR_DROP);
 		return;
 	}
 	int r = staging_make(c.fs->staging, dir, name, mode, ctx->uid, ctx->gid, NULL, &n);
 	if (r < 0) {
-		reply_err(&c, r, NULL);
+		reply_err(&c, r, ERR_DROP);
 		return;
 	}
 	struct tree_node node = ops_staged_node(c.fs, &n);
@@ -1148,7 +1148,7 @@ static void ops_run_symlink(struct call *c)
 	if (r < 0) {
 		if (*e.msg)
 			log_warning("%s", e.msg);
-		reply_err(c, r, NULL);
+		reply_err(c, r, ERR_DROP);
 		return;
 	}
 	struct tree_node node = ops_staged_node(c->fs, &n);
@@ -1166,7 +1166,7 @@ static void ops_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, con
 	c.name = (char *)(uintptr_t)name;
 	c.new_name = (char *)(uintptr_t)link;
 	if (!dir) {
-		reply_err(&c, -EROFS, NULL);
+		reply_err(&c, -EROFS, ERR_DROP);
 		return;
 	}
 	if (dir < 0) {
@@ -1175,7 +1175,7 @@ static void ops_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, con
 	}
 	int r = staging_make(c.fs->staging, dir, name, S_IFLNK | 0777, ctx->uid, ctx->gid, link, &n);
 	if (r < 0) {
-		reply_err(&c, r, NULL);
+		reply_err(&c, r, ERR_DROP);
 		return;
 	}
 	struct tree_node node = ops_staged_node(c.fs, &n);
@@ -1219,7 +1219,7 @@ static void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 		if (r == -ENOENT)
 			r = -EROFS; /* a row of the database: it is not removed this way */
 	}
-	reply_err(&c, r, NULL);
+	reply_err(&c, r, ERR_DROP);
 }
 
 /* A name in snapshots/ went or changed: the one in archives/ with it, before the caller looks there. The kernel sees to
@@ -1251,11 +1251,11 @@ static void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	c.ino = parent;
 	c.name = (char *)(uintptr_t)name;
 	if (dir)
-		reply_err(&c, staging_rmdir(c.fs->staging, dir, name), NULL);
+		reply_err(&c, staging_rmdir(c.fs->staging, dir, name), ERR_DROP);
 	else if (i.kind == INO_SNAPSHOTS)
 		call_defer(&c);
 	else
-		reply_err(&c, -EROFS, NULL);
+		reply_err(&c, -EROFS, ERR_DROP);
 }
 
 static void ops_run_rename_snapshot(struct call *c)
@@ -1303,12 +1303,12 @@ static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 				return;
 			}
 		}
-		reply_err(&c, r, NULL);
+		reply_err(&c, r, ERR_DROP);
 		return;
 	}
 	if (i.kind == INO_SNAPSHOTS && parent == newparent) {
 		if (flags & ~(unsigned)RENAME_NOREPLACE) {
-			reply_err(&c, -EINVAL, NULL);
+			reply_err(&c, -EINVAL, ERR_DROP);
 			return;
 		}
 		c.run = ops_run_rename_snapshot;
@@ -1321,7 +1321,7 @@ static void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse
 		return;
 	}
 	/* never EXDEV: mv would go on to copy, and copying into snapshots/ takes one */
-	reply_err(&c, -EROFS, NULL);
+	reply_err(&c, -EROFS, ERR_DROP);
 }
 
 /* ---- what changed elsewhere ---- */

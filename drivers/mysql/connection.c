@@ -264,8 +264,7 @@ static int my_connect_failed(MYSQL *my, const struct db_params *p, const char *w
 	}
 	err_set(e, code, "%s: %s (%u)%s", where, text, number,
 		number == MY_ER_ACCESS_DENIED && !p->password ? " (no password was given)" : "");
-	if (e)
-		(void)snprintf(e->sqlstate, sizeof e->sqlstate, "%s", mysql_sqlstate(my));
+	(void)snprintf(e->sqlstate, sizeof e->sqlstate, "%s", mysql_sqlstate(my));
 	return -code;
 }
 
@@ -384,9 +383,9 @@ static int my_set_session(struct my_conn *c, struct err *e)
 	_cleanup_strbuf_ struct strbuf all = {0};
 	for (size_t i = 0; i < n_own; i++)
 		strbuf_addf(&all, "%s%s", i ? ", " : "SET SESSION ", own[i]);
-	if (my_exec_len(c, NULL, all.data, all.len) < 0)
+	if (my_exec_len(c, ERR_DROP, all.data, all.len) < 0)
 		for (size_t i = 0; i < n_own; i++)
-			(void)my_exec(c, NULL, "SET SESSION %s", own[i]);
+			(void)my_exec(c, ERR_DROP, "SET SESSION %s", own[i]);
 	_cleanup_free_ char *packet = NULL;
 	int r = my_select_one(c, &packet, e, "SELECT @@max_allowed_packet");
 	if (r < 0)
@@ -527,7 +526,7 @@ static int my_pin_read(struct my_conn *c, char *const *names, size_t n, struct e
 	r = my_exec(c, e, "SET SESSION lock_wait_timeout=1");
 	for (size_t i = 0; r == 0 && i < n; i++)
 		r = my_pin_one(c, names[i], DB_READ, e);
-	int q = my_exec(c, r == 0 ? e : NULL, "SET SESSION lock_wait_timeout=" MY_LOCK_WAIT_S);
+	int q = my_exec(c, r == 0 ? e : ERR_DROP, "SET SESSION lock_wait_timeout=" MY_LOCK_WAIT_S);
 	return r < 0 ? r : q;
 }
 
@@ -621,7 +620,7 @@ static void my_end_transaction(struct my_conn *c)
 	struct db_conn *dc = (struct db_conn *)c;
 
 	if (c->scan.table)
-		(void)my_scan_close(dc, NULL);
+		(void)my_scan_close(dc, ERR_DROP);
 	/* Not through my_exec: these must run after a cancel, too. A late KILL QUERY can hit the first of them. */
 	for (int i = 0; i < 3 && mysql_query(c->my, "ROLLBACK") != 0 && mysql_errno(c->my) == 1317; i++)
 		;
@@ -658,8 +657,7 @@ static int my_check_sees_all(struct my_conn *c, struct err *e)
 			       "the account may not read the whole database, and tables it has no right on are not "
 			       "even listed to it (GRANT SELECT ON `%s`.* TO it)",
 			       c->database);
-	if (e)
-		*e = why;
+	*e = why;
 	return r;
 }
 
@@ -756,7 +754,7 @@ void my_cancel(struct db_conn *dc)
 	atomic_store(&c->cancelled, true);
 	(void)snprintf(sql, sizeof sql, "KILL QUERY %lu", c->thread_id);
 	bool killed =
-	    my_connect(&my, &c->params, NULL, MY_CANCEL_TIMEOUT_MS, NULL, NULL) == 0 && mysql_query(my, sql) == 0;
+	    my_connect(&my, &c->params, NULL, MY_CANCEL_TIMEOUT_MS, NULL, ERR_DROP) == 0 && mysql_query(my, sql) == 0;
 	if (my)
 		mysql_close(my);
 	/* No second connection (max_connections, network): cut the first one; its call then ends with an error. */

@@ -75,7 +75,7 @@ static int my_run_indexes(struct my_conn *w, const struct my_job *j, struct err 
 
 	if (r == 0 && (r = my_exec(w, e, "%s", j->alter)) < 0)
 		err_prefix(e, "table %s: its indexes", j->table->name);
-	int q = my_set_writing(w, r == 0 ? e : NULL);
+	int q = my_set_writing(w, r == 0 ? e : ERR_DROP);
 	return r < 0 ? r : q;
 }
 

@@ -166,8 +166,7 @@ int my_fail(struct my_conn *c, struct err *e, const char *words)
 	if (atomic_load(&c->cancelled))
 		return err_set(e, EINTR, "%s%scancelled", words ? words : "", words ? ": " : "");
 	err_set(e, code, "%s%s%s (%u)", words ? words : "", words ? ": " : "", mysql_error(c->my), number);
-	if (e)
-		(void)snprintf(e->sqlstate, sizeof e->sqlstate, "%s", state);
+	(void)snprintf(e->sqlstate, sizeof e->sqlstate, "%s", state);
 	return -code;
 }
 

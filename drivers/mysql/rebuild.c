@@ -122,7 +122,7 @@ static int my_run(struct my_conn *c, const struct my_statement *s, struct err *e
 	if (r == 0)
 		r = my_exec_len(c, e, s->sql, strlen(s->sql));
 	unsigned number = r < 0 ? my_last_errno(c) : 0;
-	if (s->settings && (mysql_query(c->my, "SET NAMES utf8mb4") != 0 || my_set_building(c, NULL) < 0) && r == 0)
+	if (s->settings && (mysql_query(c->my, "SET NAMES utf8mb4") != 0 || my_set_building(c, ERR_DROP) < 0) && r == 0)
 		return my_fail(c, e, NULL);
 	if (r < 0)
 		err_prefix(e, "%s %s", my_object_words[s->kind], s->name);
@@ -232,7 +232,7 @@ static int my_verify_old(struct my_conn *w, const char *old, struct err *e)
 		(void)snprintf(sum, sizeof sum, "%llu %llu %llu", (unsigned long long)mt->n_rows,
 			       (unsigned long long)mt->sum[0], (unsigned long long)mt->sum[1]);
 		if (strcmp(sum, row[1]) != 0) {
-			(void)my_journal_state(w, old, "kept", NULL);
+			(void)my_journal_state(w, old, "kept", ERR_DROP);
 			r = err_set(e, EIO,
 				    "the new tables are in place, but another session wrote to table %s while they "
 				    "were put there: its rows are "
@@ -275,9 +275,8 @@ static int my_complete(struct my_conn *w, const char *database, const char *old,
 	if (r < 0)
 		return err_prefix(e, "the tables are replaced, the rest is not (it is tried again at the next start)");
 	if (verified < 0) {
-		(void)my_exec(w, NULL, "DROP DATABASE IF EXISTS %i", shadow);
-		if (e)
-			*e = kept;
+		(void)my_exec(w, ERR_DROP, "DROP DATABASE IF EXISTS %i", shadow);
+		*e = kept;
 		return verified;
 	}
 	return my_drop_sides(w, old, shadow, e);
@@ -493,7 +492,7 @@ static int my_make_tables(struct my_conn *w, struct my_script *script, struct er
 		_cleanup_free_ char *rest =
 		    my_has_foreign(script, s) ? NULL : my_without_indexes(s, w->database, &s->indexes);
 		first.sql = rest;
-		if (!rest || (r = my_run(w, &first, NULL)) < 0) {
+		if (!rest || (r = my_run(w, &first, ERR_DROP)) < 0) {
 			free(TAKE_PTR(s->indexes));
 			r = my_run(w, s, e);
 		}
@@ -531,7 +530,7 @@ static bool my_try_infile(struct my_conn *c, struct my_conn *loader)
 	const struct strbuf nothing = {0};
 
 	loader->offer = &nothing;
-	int r = my_exec(loader, NULL,
+	int r = my_exec(loader, ERR_DROP,
 			"LOAD DATA LOCAL INFILE '" MY_INFILE "' INTO TABLE %i." MY_JOURNAL " CHARACTER SET utf8mb4",
 			c->old);
 	loader->offer = NULL;
@@ -789,7 +788,7 @@ static void my_wait_queued(struct my_conn *c, struct my_conn *w)
 	for (int ms = 0; ms < MY_QUEUE_WAIT_MS; ms += 5) {
 		_cleanup_free_ char *state = NULL;
 
-		if (my_select_one(c, &state, NULL, "SELECT STATE FROM information_schema.PROCESSLIST WHERE ID=%l",
+		if (my_select_one(c, &state, ERR_DROP, "SELECT STATE FROM information_schema.PROCESSLIST WHERE ID=%l",
 				  (uint64_t)w->thread_id) < 0 ||
 		    (state && strstr(state, "metadata lock")))
 			return;
@@ -858,7 +857,7 @@ int my_rebuild_commit(struct my_conn *c, struct err *e)
 		my_rebuild_rollback(c);
 		return r;
 	}
-	(void)my_use(w, c->database, NULL);
+	(void)my_use(w, c->database, ERR_DROP);
 	my_unlock_advisory(w);
 	w->mode = MY_MODE_NONE;
 	w->in_transaction = false;
@@ -888,7 +887,7 @@ void my_rebuild_rollback(struct my_conn *c)
 		return;
 	}
 	if (w->scan.table)
-		(void)my_scan_close((struct db_conn *)c, NULL);
+		(void)my_scan_close((struct db_conn *)c, ERR_DROP);
 	(void)mysql_query(w->my, "DO 0");
 	(void)mysql_query(w->my, "ROLLBACK");
 	atomic_store(&w->cancelled, false);
@@ -897,8 +896,8 @@ void my_rebuild_rollback(struct my_conn *c)
 	w->in_transaction = false;
 	my_catalog_done(&w->catalog);
 	/* If this cannot be done now (connection lost), my_settle() does it at the next start. */
-	(void)my_settle_now(w, c->database, NULL);
-	(void)my_use(w, c->database, NULL);
+	(void)my_settle_now(w, c->database, ERR_DROP);
+	(void)my_use(w, c->database, ERR_DROP);
 	my_unlock_advisory(w);
 	my_rebuild_done(c);
 }

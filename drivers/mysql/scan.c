@@ -389,8 +389,8 @@ static void my_stop_statement(struct my_conn *c)
 {
 	struct my_conn *other = NULL;
 
-	if (my_open_like(&other, c, NULL, NULL) == 0)
-		(void)my_exec(other, NULL, "KILL QUERY %l", (uint64_t)c->thread_id);
+	if (my_open_like(&other, c, NULL, ERR_DROP) == 0)
+		(void)my_exec(other, ERR_DROP, "KILL QUERY %l", (uint64_t)c->thread_id);
 	my_conn_free(other);
 }
 

@@ -61,8 +61,7 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 	if (!r) {
 		c->replica = true;
 	} else if (strcmp(refusal.sqlstate, "42501") != 0) {
-		if (e)
-			*e = refusal;
+		*e = refusal;
 		return r;
 	} else {
 		r = pg_query(c, NULL, "session_replication_role", "ROLLBACK TO metasnap_role", 0, NULL, e);
@@ -264,8 +263,7 @@ static int pg_find_orphans(struct pg_conn *c, struct strbuf *orphans, struct err
 		else if (!r && PQntuples(orphan)) {
 			r = err_set(e, EEXIST, "%s: rows without their parent: foreign key %s would be violated",
 				    PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
-			if (e)
-				memcpy(e->sqlstate, "23503", 6);
+			memcpy(e->sqlstate, "23503", 6);
 		}
 	}
 	return r;

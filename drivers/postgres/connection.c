@@ -97,7 +97,7 @@ int pg_fail(struct pg_conn *c, const PGresult *res, const char *what, struct err
 		primary = code == ECONNRESET ? "connection lost" : "no answer that makes sense";
 	int r = err_set(e, code, "%s: %s%s%s%s", what, primary, detail ? " (" : "", detail ? detail : "",
 			detail ? ")" : "");
-	if (e && state)
+	if (state)
 		(void)snprintf(e->sqlstate, sizeof e->sqlstate, "%s", state);
 	return r;
 }
@@ -322,8 +322,7 @@ static int pg_connect_fail(struct pg_conn *c, struct err *e)
 		(void)snprintf(code, sizeof code, "%.5s", state);
 		const char *text = state + 7;
 		int r = err_set(e, db_errno_of_sqlstate(code), "cannot connect: %.*s", (int)strcspn(text, "\n"), text);
-		if (e)
-			memcpy(e->sqlstate, code, sizeof code);
+		memcpy(e->sqlstate, code, sizeof code);
 		return r;
 	}
 	int code = PQconnectionNeedsPassword(c->pg) ? EACCES : pg_connect_errno(words);
@@ -620,7 +619,7 @@ static void pg_name_blockers(struct pg_conn *c, const struct pg_listing *l, stru
 		" AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = "
 		"pg_catalog.current_database())"
 		" GROUP BY l.pid ORDER BY l.pid LIMIT 3",
-		1, params, NULL) < 0)
+		1, params, ERR_DROP) < 0)
 		return;
 	for (int i = 0; i < PQntuples(res); i++) {
 		size_t n = strlen(e->msg);
@@ -658,7 +657,7 @@ void pg_free_restore_lock(struct pg_conn *c)
 		(void)pg_query(
 		    c, NULL, "cannot free the restore lock",
 		    "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('metasnap:' || $1, 0))", 1,
-		    params, NULL);
+		    params, ERR_DROP);
 	c->advisory = false;
 }
 
@@ -696,7 +695,7 @@ static void pg_rollback(struct db_conn *conn)
 	pg_release_load(c);
 	c->shielded = false;
 	if (c->active || c->advisory)
-		(void)pg_end(c, "ROLLBACK", NULL);
+		(void)pg_end(c, "ROLLBACK", ERR_DROP);
 	uint64_t count;
 	ssize_t n = read(c->wake, &count, sizeof count);
 	(void)n;
@@ -803,7 +802,7 @@ static int pg_begin(struct db_conn *conn, enum db_access access, struct db_schem
 		if (!r)
 			r = pg_describe(c, ret, &words);
 		if (r < 0 && (c->active || c->advisory))
-			(void)pg_end(c, "ROLLBACK", NULL);
+			(void)pg_end(c, "ROLLBACK", ERR_DROP);
 		if (r == -EBUSY && !strcmp(words.sqlstate, "55P03"))
 			pg_name_blockers(c, &before, &words);
 		pg_listing_done(&before);
@@ -816,8 +815,7 @@ static int pg_begin(struct db_conn *conn, enum db_access access, struct db_schem
 		r = -EAGAIN;
 		words.code = EAGAIN;
 	}
-	if (e)
-		*e = words;
+	*e = words;
 	return r;
 }
 
@@ -840,7 +838,7 @@ static int pg_begin_like(struct db_conn *conn, struct db_conn *leader_conn, cons
 	if (!r)
 		r = pg_lock_tables(c, l, "ACCESS SHARE MODE NOWAIT", e);
 	if (r < 0)
-		(void)pg_end(c, "ROLLBACK", NULL);
+		(void)pg_end(c, "ROLLBACK", ERR_DROP);
 	return r;
 }
 

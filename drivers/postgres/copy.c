@@ -336,11 +336,11 @@ static void pg_stop_copy_out(struct pg_conn *c)
 		PQfreemem(line);
 		if (n < 0)
 			break;
-		if (n == 0 && (pg_wait(c, false, "", NULL) < 0 || !PQconsumeInput(c->pg)))
+		if (n == 0 && (pg_wait(c, false, "", ERR_DROP) < 0 || !PQconsumeInput(c->pg)))
 			break;
 	}
 	if (!c->broken)
-		(void)pg_drain(c, NULL, "", NULL);
+		(void)pg_drain(c, NULL, "", ERR_DROP);
 	c->deadline_ms = 0;
 	c->shielded = shielded;
 }
@@ -364,8 +364,7 @@ int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *
 	/* Disk full, or temp_file_limit: our caller can sort elsewhere. */
 	if (c->scan_sorts && (!strcmp(why.sqlstate, "53100") || !strcmp(why.sqlstate, "53400")))
 		r = err_set(&why, EOPNOTSUPP, "%s: the server has no room to sort it", c->scan_table);
-	if (e)
-		*e = why;
+	*e = why;
 	return r;
 }
 
@@ -500,10 +499,10 @@ void pg_release_load(struct pg_conn *c)
 		pg_limit_wait(c);
 		int done;
 		while (!(done = PQputCopyEnd(c->pg, "abandoned")))
-			if (pg_flush(c, "", NULL) < 0)
+			if (pg_flush(c, "", ERR_DROP) < 0)
 				break;
-		if (done > 0 && !pg_flush(c, "", NULL))
-			(void)pg_drain(c, NULL, "", NULL);
+		if (done > 0 && !pg_flush(c, "", ERR_DROP))
+			(void)pg_drain(c, NULL, "", ERR_DROP);
 		c->deadline_ms = 0;
 		c->shielded = shielded;
 	}

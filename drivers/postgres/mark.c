@@ -150,8 +150,7 @@ static int pg_marks_read(struct pg_conn *c, struct err *e)
 	if (!r)
 		r = pg_ask_tables(c, server, &words);
 	if (r < 0 && (c->broken || pg_is_cancelled(c))) {
-		if (e)
-			*e = words;
+		*e = words;
 		return r;
 	}
 	if (r < 0) {

@@ -200,8 +200,7 @@ static int pg_drop_objects(struct pg_conn *c, struct err *e)
 	pg_drop_lists_done(lists);
 	if (r >= 0 && !left)
 		return 0;
-	if (e)
-		*e = refusal;
+	*e = refusal;
 	return r < 0 ? r : -refusal.code;
 }
 
@@ -282,8 +281,7 @@ static int pg_run_optional(struct pg_conn *c, const char *sql, struct strbuf *wa
 	if (!r)
 		return 0;
 	if (!pg_may_refuse(&refusal)) {
-		if (e)
-			*e = refusal;
+		*e = refusal;
 		return r;
 	}
 	strbuf_addf(warnings, "%.*s: %s\n", (int)strcspn(sql, ";\n"), sql, refusal.msg);

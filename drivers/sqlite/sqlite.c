@@ -557,7 +557,7 @@ static int64_t sqlite_estimate(struct sqlite_conn *c, const struct db_table *t)
 	_cleanup_free_ char *value = NULL;
 	strbuf_adds(&sql, "SELECT max(rowid) FROM ");
 	sqlite_quote(&sql, t->name);
-	if (sqlite_ask(c, sqlite_reader(c), sql.data, &value, NULL, t->name) < 0)
+	if (sqlite_ask(c, sqlite_reader(c), sql.data, &value, ERR_DROP, t->name) < 0)
 		return -1; /* WITHOUT ROWID */
 	int64_t n = value ? strtoll(value, NULL, 10) : 0;
 	return n < 0 ? -1 : n;

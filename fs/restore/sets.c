@@ -259,8 +259,8 @@ static int restores_load_manifest(struct restores *r, int64_t top, struct manife
 {
 	_cleanup_(cleanup_backup) struct backup_tree *t = staged_open(r, top);
 	_cleanup_strbuf_ struct strbuf text = {0};
-	int k = t->slurp(t, "MANIFEST.json", &text, NULL);
-	return k < 0 ? k : manifest_parse(ret, strbuf_str(&text), text.len, NULL);
+	int k = t->slurp(t, "MANIFEST.json", &text, ERR_DROP);
+	return k < 0 ? k : manifest_parse(ret, strbuf_str(&text), text.len, ERR_DROP);
 }
 
 static const struct manifest_table *restores_find_table(const struct manifest *m, const char *table)

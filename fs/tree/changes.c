@@ -754,9 +754,10 @@ static uint64_t changes_dir_parent(void *state)
 		return ino_of(INO_SOURCE, i->id);
 	if (i->kind == INO_CHANGE && i->sub == INO_CHANGE_TOP)
 		return ino_of(INO_CHANGES, (uint64_t)d->pair.before->source_id);
-	return pair_ino(
-	    INO_CHANGE, i->id, i->other,
-	    i->kind == INO_CHANGE ? (uint64_t)INO_CHANGE_TOP : (uint64_t)INO_CHANGE_FOLDERS + change_of(i->kind), NULL);
+	return pair_ino(INO_CHANGE, i->id, i->other,
+			i->kind == INO_CHANGE ? (uint64_t)INO_CHANGE_TOP
+					      : (uint64_t)INO_CHANGE_FOLDERS + change_of(i->kind),
+			ERR_DROP);
 }
 
 const struct tree_part tree_part_changes = {

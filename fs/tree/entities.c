@@ -313,8 +313,8 @@ static uint64_t entities_dir_parent(void *state)
 	if (d->ino.sub == 1)
 		return top;
 	strbuf_add(&path, d->path.data, entities_prefix(d->path.data, d->path.len, d->ino.sub - 1));
-	if (names_cursor_seek(&nc, d->tree->catalog, d->index, path.data, path.len, NULL) < 0 ||
-	    names_cursor_next(nc, &n, NULL) != 1)
+	if (names_cursor_seek(&nc, d->tree->catalog, d->index, path.data, path.len, ERR_DROP) < 0 ||
+	    names_cursor_next(nc, &n, ERR_DROP) != 1)
 		return top;
 	return entities_ino(INO_ENTITY_DIR, d->snap->id, n.number, d->ino.sub - 1);
 }

@@ -328,7 +328,7 @@ static int history_walk_find(struct history_walk *w, int64_t index, struct err *
 static bool history_is_gone(struct catalog *c, int64_t snapshot)
 {
 	struct snapshot_info info;
-	int r = catalog_get(c, snapshot, &info, NULL);
+	int r = catalog_get(c, snapshot, &info, ERR_DROP);
 	if (r == 0)
 		snapshot_info_done(&info);
 	return r == -ENOENT;
@@ -705,7 +705,7 @@ static uint64_t history_dir_parent(void *state)
 		start--;
 	if (len)
 		history_enter(d->folder.dir.data, start, d->folder.dir.data + start, len - 1 - start, &up);
-	return history_folder_ino(d->tree, d->set, &up, &ino, NULL) == 0
+	return history_folder_ino(d->tree, d->set, &up, &ino, ERR_DROP) == 0
 		   ? ino
 		   : ino_of(INO_HISTORY, (uint64_t)d->set->source_id);
 }

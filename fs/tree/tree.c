@@ -322,7 +322,7 @@ static struct snap *snap_cached(struct tree *t, int64_t id, int64_t version)
 static struct snap *snap_recheck(struct tree *t, int64_t id, int64_t version)
 {
 	struct snapshot_info info;
-	if (catalog_get(t->catalog, id, &info, NULL) < 0)
+	if (catalog_get(t->catalog, id, &info, ERR_DROP) < 0)
 		return NULL;
 	snapshot_info_done(&info);
 	MUTEX_GUARD(&t->mutex);
@@ -930,7 +930,7 @@ int tree_source_of(struct tree *t, uint64_t number)
 		if (i.kind <= INO_JOURNAL)
 			return tree_source_index(t, i.id);
 		_cleanup_snap_ struct snap_ref ref = {.tree = t};
-		if (snap_get(t, (int64_t)i.id, NULL, &ref.snap, NULL))
+		if (snap_get(t, (int64_t)i.id, NULL, &ref.snap, ERR_DROP))
 			return tree_pending(t, (int64_t)i.id, NULL);
 		return tree_source_index(t, (uint64_t)ref.snap->source_id);
 	}

@@ -345,7 +345,7 @@ static int backup_look_manifest(struct backup_tree *t, const struct manifest *m,
 	if (r < 0 && r != -ENOENT && r != -ENOTDIR)
 		return r;
 	/* Directories win where both are there. With no table there yet, what only an archive has decides. */
-	bool archive = !tables.any_dir && (tables.any_lines || t->size(t, "SHA256SUMS", &size, NULL) >= 0);
+	bool archive = !tables.any_dir && (tables.any_lines || t->size(t, "SHA256SUMS", &size, ERR_DROP) >= 0);
 	s->kind = archive ? BACKUP_ARCHIVE : BACKUP_SNAPSHOT;
 	r = t->size(t, "schema.sql", &size, e);
 	if (r < 0 && r != -ENOENT)
@@ -375,7 +375,7 @@ static int backup_look_into(struct backup_tree *t, struct backup_state *s, struc
 		struct manifest m;
 		r = manifest_parse(&m, text.data, text.len, e);
 		if (r < 0)
-			return e ? err_prefix(e, "MANIFEST.json") : r;
+			return err_prefix(e, "MANIFEST.json");
 		r = backup_look_manifest(t, &m, s, e);
 		manifest_done(&m);
 		return r;
@@ -387,7 +387,7 @@ static int backup_look_into(struct backup_tree *t, struct backup_state *s, struc
 	struct manifest_table counts;
 	r = table_json_parse(&table, &counts, text.data, text.len, e);
 	if (r < 0)
-		return e ? err_prefix(e, ".table.json") : r;
+		return err_prefix(e, ".table.json");
 	s->kind = BACKUP_TABLE;
 	r = backup_look_rows(t, "", counts.rows, s, e);
 	db_table_done(&table);

@@ -56,7 +56,7 @@ int capture_merge(struct row_stream *live, struct catalog *c, const struct versi
 	_cleanup_(cleanup_hasher) struct hasher *hasher = hasher_new();
 	int r = stream_version(&base, c, base_version ? base_version->id : 0, e);
 	if (r == -EIO)
-		return err_set(e, EUCLEAN, "%s", e ? e->msg : "");
+		return err_set(e, EUCLEAN, "%s", e->msg);
 	if (r < 0)
 		return r;
 	struct capture_sink s = {.v = v, .hasher = hasher};
@@ -65,7 +65,7 @@ int capture_merge(struct row_stream *live, struct catalog *c, const struct versi
 	struct merge_sink sink = {&s, capture_new, capture_gone, capture_same, capture_changed};
 	r = merge_streams(live, base, &sink, e);
 	if (r == -EIO && base->failed)
-		return err_set(e, EUCLEAN, "%s", e ? e->msg : "");
+		return err_set(e, EUCLEAN, "%s", e->msg);
 	return r < 0 ? r : version_writer_finish(v, &s.digest, base_version, since_ms, e);
 }
 
@@ -124,7 +124,7 @@ static void gone_next(struct gone *g)
 static int base_next(struct row_cursor *rows, struct stored_row *ret, struct err *e)
 {
 	int r = row_cursor_next(rows, ret, e);
-	return r == -EIO ? err_set(e, EUCLEAN, "%s", e ? e->msg : "") : r;
+	return r == -EIO ? err_set(e, EUCLEAN, "%s", e->msg) : r;
 }
 
 /* The keys that the base has and the live table has not. 1: found `want` of them; 0: not this way. */
@@ -137,7 +137,7 @@ static int capture_find_gone(struct capture *cp, const struct db_table *t, const
 	_cleanup_(cleanup_row_cursor) struct row_cursor *rows = NULL;
 	int r = row_cursor_open(&rows, cp->catalog, base->id, 0, e);
 	if (r < 0)
-		return r == -EIO ? err_set(e, EUCLEAN, "%s", e ? e->msg : "") : r;
+		return r == -EIO ? err_set(e, EUCLEAN, "%s", e->msg) : r;
 	r = d->scan_open(cp->conn, t, DB_SCAN_KEYS, e);
 	if (r < 0)
 		return r == -EOPNOTSUPP ? 0 : r;
@@ -168,7 +168,7 @@ static int capture_find_gone(struct capture *cp, const struct db_table *t, const
 			r = base_has < 0 ? base_has : 0;
 		}
 	}
-	(void)d->scan_close(cp->conn, NULL);
+	(void)d->scan_close(cp->conn, ERR_DROP);
 	return r < 0 ? r : found == want && ret->keys.len <= GONE_BYTES_MAX;
 }
 
@@ -284,8 +284,7 @@ static int capture_table(struct capture *cp, const struct db_table *t, const str
 			t = &plain;
 			ordered = false;
 		} else if (!((r == -EILSEQ || r == -EOPNOTSUPP) && ordered)) {
-			if (e)
-				*e = why;
+			*e = why;
 			return err_prefix(e, "table %s", t->name);
 		} else {
 			ordered = false;
@@ -410,8 +409,7 @@ static int capture_tables(struct capture *cp, const struct version_list *base, s
 	(void)pthread_mutex_destroy(&w.mutex);
 	if (!atomic_load(&w.failed))
 		return 0;
-	if (e)
-		*e = w.error;
+	*e = w.error;
 	return -w.error.code;
 }
 
@@ -459,7 +457,7 @@ int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e
 	struct manifest m, before = {0};
 	capture_manifest(cp->schema, &m);
 	/* An unchanged schema text keeps its time, so that rsync skips it. */
-	if (cp->base_id && store_manifest(cp->catalog, cp->base_id, &before, NULL) == 0) {
+	if (cp->base_id && store_manifest(cp->catalog, cp->base_id, &before, ERR_DROP) == 0) {
 		_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
 		uint8_t sha[ROW_SHA_LEN];
 		hasher_sha256(h, strbuf_str(&sql), sql.len, sha);

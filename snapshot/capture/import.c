@@ -263,11 +263,11 @@ static int64_t import_known_version(struct import *im, const char *table, const 
 {
 	struct snapshot_list list;
 	int64_t found = 0;
-	if (catalog_list(im->catalog, im->source_id, &list, NULL) < 0)
+	if (catalog_list(im->catalog, im->source_id, &list, ERR_DROP) < 0)
 		return 0;
 	for (size_t i = list.n; i-- > 0 && !found;) {
 		struct version_info v;
-		if (catalog_table(im->catalog, list.v[i].id, table, &v, NULL) < 0)
+		if (catalog_table(im->catalog, list.v[i].id, table, &v, ERR_DROP) < 0)
 			continue;
 		if (v.codec_id == codec_id && v.rows == want->rows && !memcmp(v.digest.sum, want->digest, ROW_SHA_LEN))
 			found = v.id;
@@ -330,8 +330,7 @@ static int import_table(struct import *im, const struct db_table *t, const struc
 		return 0;
 	}
 	if (r < 0) {
-		if (e)
-			*e = why;
+		*e = why;
 		return r;
 	}
 	if (ti.digest.count != want->rows || memcmp(ti.digest.sum, want->digest, ROW_SHA_LEN))
@@ -439,8 +438,7 @@ static int import_tables(struct import *im, const struct manifest *m, const stru
 			continue;
 		}
 		if (r < 0) {
-			if (e)
-				*e = why;
+			*e = why;
 			return r;
 		}
 		r = import_table(im, &t, want, path, base, e);
@@ -495,7 +493,7 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 		r = import_one_table(&im, &base, &m, e);
 	else if (r == 0) {
 		r = import_manifest(b, &manifest, &m, e);
-		if (r == 0 && im.archive && b->slurp(b, "SHA256SUMS", &im.sums, NULL) < 0)
+		if (r == 0 && im.archive && b->slurp(b, "SHA256SUMS", &im.sums, ERR_DROP) < 0)
 			strbuf_clear(&im.sums); /* optional: the manifest's digests are checked anyway */
 		if (r == 0)
 			r = b->slurp(b, "schema.sql", &schema, e);
@@ -513,8 +511,7 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 	strbuf_done(&im.sums);
 	version_list_done(&base);
 	if (r == 0 && im.bad) {
-		if (e)
-			*e = im.first;
+		*e = im.first;
 		r = -EBADMSG;
 	}
 	/* auto_increment is told by the manifest only. */
@@ -532,6 +529,5 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 	if (r == 0)
 		r = snapshot_writer_commit(w, name, &m, strbuf_str(&schema), schema.len, e);
 	manifest_done(&m);
-	return r == -ENOENT ? err_set(e, EBADMSG, "a file of the backup is missing%s%s", e ? ": " : "", e ? e->msg : "")
-			    : r;
+	return r == -ENOENT ? err_set(e, EBADMSG, "a file of the backup is missing: %s", e->msg) : r;
 }

@@ -38,7 +38,7 @@ int cli_snapshot(struct cli *c)
 	if (r == -EINTR && c->waiter.interrupted) {
 		struct waiter again = {0};
 		if (!service_pending(c->svc, c->source, &pending, name) && pending == id)
-			(void)service_remove(c->svc, c->source, name, &c->who, NULL);
+			(void)service_remove(c->svc, c->source, name, &c->who, ERR_DROP);
 		/* It may have been complete by then: what counts is how it ended. */
 		r = service_wait(c->svc, id, &again, &e);
 		if (r == -EINTR)
@@ -291,7 +291,7 @@ int cli_remove(struct cli *c)
 	int r = service_remove(c->svc, c->source, c->args[1], &c->who, &e);
 	/* What cannot be freed now stays for the next prune: the snapshot is gone all the same. */
 	if (r == 0)
-		(void)service_compact(c->svc, NULL);
+		(void)service_compact(c->svc, ERR_DROP);
 	return r < 0 ? cli_fail(&e, "remove %s %s", cli_source_name(c, c->source), c->args[1]) : CLI_DONE;
 }
 

@@ -608,8 +608,7 @@ int config_load(struct config *ret, const char *path, struct err *e)
 	int r = fd < 0 ? err_sys(&words, errno, "configuration %s", path) : config_load_into(&p, fd, &words);
 	if (r < 0) {
 		config_done(&c);
-		if (e)
-			*e = words;
+		*e = words;
 		return r;
 	}
 	*ret = c;

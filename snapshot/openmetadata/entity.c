@@ -520,7 +520,7 @@ static int look_table(struct look *l, struct db_conn *conn, const struct db_tabl
 		if (r == 0)
 			r = l->row(l, line.data, line.len, e);
 	}
-	int q = d->scan_close(conn, r == 0 ? e : NULL);
+	int q = d->scan_close(conn, r == 0 ? e : ERR_DROP);
 	return r < 0 ? r : q;
 }
 

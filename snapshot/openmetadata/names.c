@@ -708,7 +708,7 @@ int names_build(struct catalog *c, int64_t snapshot_id, struct err *e)
 	MUTEX_GUARD(&c->names_mutex); /* all who wait for it find it made */
 	struct version_info made;
 	int64_t base_id;
-	int r = names_version(c, snapshot_id, &made, NULL);
+	int r = names_version(c, snapshot_id, &made, ERR_DROP);
 	if (r == 0) {
 		version_info_done(&made);
 		return 0;
@@ -732,6 +732,6 @@ int names_forget(struct catalog *c, int64_t snapshot_id, struct err *e)
 	sqlite3_bind_int64(st, 1, snapshot_id);
 	int r = store_write_end(c, db, store_run(db, st, "forgetting an index of entities", e), e);
 	if (r == 0)
-		(void)store_sweep(c, NULL); /* the damage goes, too; if it cannot now, the next sweep takes it */
+		(void)store_sweep(c, ERR_DROP); /* the damage goes, too; if it cannot now, the next sweep takes it */
 	return r;
 }

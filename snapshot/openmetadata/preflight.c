@@ -771,7 +771,7 @@ static int gather(struct gathered *g, struct err *e)
 	if (r == 0)
 		r = gather_from(g, c, e);
 	if (rq->connected)
-		(void)rq->connected(rq->arg, NULL, NULL);
+		(void)rq->connected(rq->arg, NULL, ERR_DROP);
 	if (r == 0 && rq->waiter && atomic_load(&rq->waiter->interrupted))
 		r = err_set(e, EINTR, "interrupted");
 	return r;

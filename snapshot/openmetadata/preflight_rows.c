@@ -253,7 +253,7 @@ static int scan_table(struct preflight_rows *ret, struct db_conn *c, const struc
 			break;
 		}
 	}
-	int closed = d->scan_close(c, r < 0 ? NULL : e);
+	int closed = d->scan_close(c, r < 0 ? ERR_DROP : e);
 	return r < 0 ? r : closed;
 }
 

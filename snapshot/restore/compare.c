@@ -77,7 +77,7 @@ static int verify_names(struct catalog *c, int64_t snapshot_id, const char *labe
 		r = verify_version(c, &names, h, &why);
 	if (r == 0 || r == -ENOENT)
 		return 0;
-	bool dropped = r == -EIO && names_forget(c, snapshot_id, NULL) == 0;
+	bool dropped = r == -EIO && names_forget(c, snapshot_id, ERR_DROP) == 0;
 	strbuf_addf(report, "%s%sthe index of entities: %s%s\n", label, *label ? ": " : "", why.msg,
 		    dropped ? " (it was dropped and is made anew when somebody asks)" : "");
 	return 1;
@@ -124,12 +124,12 @@ static void verify_journal(struct catalog *c, int64_t snapshot_id, int r, const 
 	struct snapshot_info s;
 	struct requester who;
 	int64_t id;
-	if (catalog_get(c, snapshot_id, &s, NULL) < 0)
+	if (catalog_get(c, snapshot_id, &s, ERR_DROP) < 0)
 		return;
 	requester_self(&who);
-	if (journal_add(c, s.source_id, "verify", s.name, who.uid, who.pid, who.program, &id, NULL) == 0)
+	if (journal_add(c, s.source_id, "verify", s.name, who.uid, who.pid, who.program, &id, ERR_DROP) == 0)
 		(void)journal_state(c, id, r < 0 ? "failed" : "done", r < 0 ? why->msg : "every row is as it was", 0, 0,
-				    true, NULL);
+				    true, ERR_DROP);
 	snapshot_info_done(&s);
 }
 
@@ -206,7 +206,7 @@ static int check_snapshot(void *arg, sqlite3_stmt *st)
 	struct snapshot_info there = {0};
 	if (verify_snapshot(k->catalog, id, label, k->report, &why) == 0)
 		return 0;
-	if (catalog_get(k->catalog, id, &there, NULL) == -ENOENT) { /* removed, and its packs freed, meanwhile */
+	if (catalog_get(k->catalog, id, &there, ERR_DROP) == -ENOENT) { /* removed, and its packs freed, meanwhile */
 		if (k->report->len > before)
 			k->report->data[k->report->len = before] = '\0';
 		return 0;

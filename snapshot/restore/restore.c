@@ -416,7 +416,7 @@ int restore_has_rows(struct db_conn *conn, const struct db_schema *live, struct 
 		if (r < 0)
 			return r;
 		int row = d->scan_next(conn, &v, e);
-		r = d->scan_close(conn, row < 0 ? NULL : e);
+		r = d->scan_close(conn, row < 0 ? ERR_DROP : e);
 		if (row < 0)
 			return row;
 		if (r < 0)
@@ -584,7 +584,7 @@ static int apply_loads(struct apply *a, int64_t live_version, int64_t target_ver
 	if (r < 0)
 		return r;
 	r = apply_merge(a, live_version, target_version, &sink, e);
-	int q = a->driver->load_end(a->conn, r == 0, r == 0 ? e : NULL);
+	int q = a->driver->load_end(a->conn, r == 0, r == 0 ? e : ERR_DROP);
 	return r < 0 ? r : q;
 }
 
@@ -646,7 +646,7 @@ static int digest_scan(struct restore *rs, struct db_conn *conn, const struct ro
 		hasher_sha256(h, line.data, line.len, sha);
 		digest_add(ret, sha);
 	}
-	int q = d->scan_close(conn, r == 0 ? e : NULL);
+	int q = d->scan_close(conn, r == 0 ? e : ERR_DROP);
 	return r < 0 ? r : q;
 }
 
@@ -920,8 +920,7 @@ static int apply_aside(struct restore *rs, const struct target *t, bool *set_asi
 			r = 0;
 			break;
 		}
-		if (e)
-			*e = why;
+		*e = why;
 	}
 	aside_lead(&st);
 	for (size_t k = 0; k < st.n_workers; k++) {
@@ -931,8 +930,7 @@ static int apply_aside(struct restore *rs, const struct target *t, bool *set_asi
 	free(st.table);
 	if (r == 0 && st.failed) {
 		r = st.failed;
-		if (e)
-			*e = st.why;
+		*e = st.why;
 	}
 	return r;
 }
@@ -1062,7 +1060,7 @@ int restore_take_safety(struct restore *rs, struct db_schema *live, struct strbu
 	(void)snprintf(rs->safety_name, sizeof rs->safety_name, "%s-before-restore", stamp);
 	for (int n = 2;; n++) {
 		struct snapshot_info there;
-		if (catalog_find(rs->catalog, rs->source_id, rs->safety_name, &there, NULL) < 0)
+		if (catalog_find(rs->catalog, rs->source_id, rs->safety_name, &there, ERR_DROP) < 0)
 			break;
 		snapshot_info_done(&there);
 		(void)snprintf(rs->safety_name, sizeof rs->safety_name, "%s-before-restore-%d", stamp, n);
@@ -1202,7 +1200,7 @@ int restore_run(struct restore *rs, struct err *e)
 			d->rollback(rs->conn);
 		/* What a rebuild leaves beside the schema. If it cannot go now, it goes before the next restore. */
 		if (r < 0 && rs->begun && !rs->uncertain && d->aside_begin)
-			(void)d->settle(rs->conn, NULL);
+			(void)d->settle(rs->conn, ERR_DROP);
 	}
 	if (rs->tables == one || part.rows)
 		rs->tables = NULL;
@@ -1252,7 +1250,7 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 	}
 	struct stored_row old = {0};
 	struct digest want = v.digest;
-	bool exists = r == 0 && catalog_row_by_name(rs->catalog, v.id, file_name, &old, NULL) == 0;
+	bool exists = r == 0 && catalog_row_by_name(rs->catalog, v.id, file_name, &old, ERR_DROP) == 0;
 	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
 	uint8_t sha[ROW_SHA_LEN];
 	if (exists) {
@@ -1282,7 +1280,7 @@ static int put_row_in(struct restore *rs, struct db_schema *live, const char *ta
 	if (r == 0) {
 		sr = (struct stream_row){.line = again.data, .line_len = again.len};
 		r = apply_load(&a, &sr, e);
-		int q = d->load_end(rs->conn, r == 0, r == 0 ? e : NULL);
+		int q = d->load_end(rs->conn, r == 0, r == 0 ? e : ERR_DROP);
 		r = r < 0 ? r : q;
 	}
 	if (r == 0)
@@ -1349,7 +1347,7 @@ int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapsh
 		tables = one;
 	r = plan_make(c, conn, live, NULL, &t, tables, NULL, job, &mine, e);
 	bool same =
-	    r == 0 && (tables ? check_tables(tables, live, &t, NULL) == 0 : live->n_tables == t.schema->n_tables);
+	    r == 0 && (tables ? check_tables(tables, live, &t, ERR_DROP) == 0 : live->n_tables == t.schema->n_tables);
 	for (size_t i = 0; same && !tables && i < live->n_tables; i++)
 		same = same_description(&live->tables[i], &t.schema->tables[i]);
 	mine.rebuild = !same;
@@ -1400,7 +1398,7 @@ int restore_compare_entity(struct catalog *c, struct db_conn *conn, int64_t safe
 		r = db_driver_of(conn)->begin(conn, DB_READ, &live, e);
 	if (r < 0)
 		return r;
-	bool same = check_tables(rs.tables, live, &t, NULL) == 0;
+	bool same = check_tables(rs.tables, live, &t, ERR_DROP) == 0;
 	if (same)
 		r = make_plan(&rs, live, &safety, &t, &part, &plan, e);
 	for (size_t i = 0; r == 0 && same && i < t.versions.n; i++) {

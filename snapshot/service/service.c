@@ -361,7 +361,7 @@ static int job_connect(struct job *j, struct err *e)
 static int64_t newest_id(struct service *svc, size_t source)
 {
 	struct snapshot_info s;
-	if (catalog_latest(svc->catalog, svc->source[source].id, &s, NULL) < 0)
+	if (catalog_latest(svc->catalog, svc->source[source].id, &s, ERR_DROP) < 0)
 		return 0;
 	int64_t id = s.id;
 	snapshot_info_done(&s);
@@ -435,8 +435,7 @@ static int name_is_free(struct service *svc, size_t source, const char *name, st
 	if (r == -ENOENT)
 		return 0;
 	if (r < 0) {
-		if (e)
-			*e = why;
+		*e = why;
 		return r;
 	}
 	snapshot_info_done(&there);
@@ -446,7 +445,7 @@ static int name_is_free(struct service *svc, size_t source, const char *name, st
 /* Frees what an abandoned table or a removed snapshot left. Not worth failing a job that is done. */
 static void service_sweep(struct service *svc)
 {
-	if (store_sweep(svc->catalog, NULL) == 0)
+	if (store_sweep(svc->catalog, ERR_DROP) == 0)
 		store_shrink(svc->catalog);
 }
 
@@ -462,9 +461,9 @@ static void snapshot_connect_more(struct job *j)
 	while (d->begin_like && rows >= WORTH_CONNECTING && j->n_more + 1 < want &&
 	       j->n_more + 1 < j->schema->n_tables) {
 		struct db_conn *conn = NULL;
-		if (job_open(j, &conn, NULL) < 0)
+		if (job_open(j, &conn, ERR_DROP) < 0)
 			return;
-		if (d->begin_like(conn, j->conn, j->schema, NULL) < 0) {
+		if (d->begin_like(conn, j->conn, j->schema, ERR_DROP) < 0) {
 			db_close(conn);
 			return;
 		}
@@ -492,7 +491,7 @@ static void *snapshot_thread(void *arg)
 			     .n_more = j->n_more};
 	int r = capture_run(&cp, NULL, &e);
 	if (r == 0)
-		(void)db_driver_of(j->conn)->commit(j->conn, NULL); /* reads only: its end changes nothing */
+		(void)db_driver_of(j->conn)->commit(j->conn, ERR_DROP); /* reads only: its end changes nothing */
 	bool waste = cp.wasted || r < 0;
 	/* The words of a cancelled call are the server's; the reason is ours. */
 	if (r < 0 && atomic_load(&j->ctl.cancelled))
@@ -560,8 +559,7 @@ int service_snapshot(struct service *svc, size_t source, const char *name, const
 		r = service_thread(svc, snapshot_thread, j, &why);
 	if (r < 0) {
 		job_end(j, r, "", NULL, &why);
-		if (e)
-			*e = why;
+		*e = why;
 		return r;
 	}
 	*ret_id = id;
@@ -597,8 +595,7 @@ int service_wait(struct service *svc, int64_t id, struct waiter *w, struct err *
 	}
 	for (unsigned i = 0; i < RESULTS_KEPT; i++)
 		if (svc->result[i].snapshot_id == id && svc->result[i].err.code) {
-			if (e)
-				*e = svc->result[i].err;
+			*e = svc->result[i].err;
 			return -svc->result[i].err.code;
 		}
 	return 0;
@@ -623,7 +620,7 @@ int service_now_peek(struct service *svc, size_t source, int64_t *ret_id)
 {
 	struct source_state *s = &svc->source[source];
 	int64_t age = (int64_t)s->config->now_max_age_s * 1000, now = clock_ms(), written = 0, write = 0, id = 0;
-	if (journal_last_write(svc->catalog, s->id, &written, &write, NULL) < 0)
+	if (journal_last_write(svc->catalog, s->id, &written, &write, ERR_DROP) < 0)
 		return -EIO;
 	{
 		MUTEX_GUARD(&svc->mutex);
@@ -634,12 +631,12 @@ int service_now_peek(struct service *svc, size_t source, int64_t *ret_id)
 			id = s->now_id;
 	}
 	struct snapshot_info info;
-	if (id && catalog_get(svc->catalog, id, &info, NULL) == 0)
+	if (id && catalog_get(svc->catalog, id, &info, ERR_DROP) == 0)
 		snapshot_info_done(&info);
 	else
 		id = 0;
 	/* A moment in the future is a clock that was set back, an imported one another database's: neither is "now". */
-	if (!id && store_newest_taken(svc->catalog, s->id, now, &info, NULL) == 0) {
+	if (!id && store_newest_taken(svc->catalog, s->id, now, &info, ERR_DROP) == 0) {
 		if (info.taken_ms > written && now - info.taken_ms < age)
 			id = info.id;
 		snapshot_info_done(&info);
@@ -719,8 +716,7 @@ int service_rename(struct service *svc, size_t source, const char *from, const c
 	_cleanup_free_ char *subject = xasprintf("%s to %s", from, to);
 	service_note(svc, source, "rename", subject, who, r, &why);
 	if (r < 0) {
-		if (e)
-			*e = why;
+		*e = why;
 		return r;
 	}
 	service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, id, to);
@@ -744,8 +740,7 @@ int service_remove(struct service *svc, size_t source, const char *name, const s
 		r = store_remove_snapshot(svc->catalog, id, false, &why);
 	service_note(svc, source, "remove", name, who, r, &why);
 	if (r < 0) {
-		if (e)
-			*e = why;
+		*e = why;
 		return r;
 	}
 	service_tell(svc, SERVICE_SNAPSHOT_GONE, source, id, name);
@@ -761,8 +756,7 @@ int service_prune(struct service *svc, size_t source, const struct keep_rules *r
 	if (r < 0) {
 		if (!dry_run)
 			service_note(svc, source, "prune", "", who, r, &why);
-		if (e)
-			*e = why;
+		*e = why;
 		return r;
 	}
 	for (size_t i = 0; i < ret->n && !dry_run; i++)
@@ -912,7 +906,7 @@ static void *settle_thread(void *arg)
 		r = settle_all(j, &e);
 	job_end(j, r, "done", NULL, &e);
 	if (r == 0)
-		(void)store_remove_unlisted(svc->catalog, NULL);
+		(void)store_remove_unlisted(svc->catalog, ERR_DROP);
 	service_sweep(svc);
 	service_thread_ended(svc);
 	return NULL;
@@ -1120,7 +1114,7 @@ int service_restore(struct service *svc, size_t source, const struct restore_req
 	(void)snprintf(safety, sizeof safety, "%s", rs.safety_name);
 	job_disconnect(j); /* before the imported target goes: nothing can need it then */
 	if (imported && !j->unsettled)
-		(void)store_remove_snapshot(svc->catalog, imported, true, NULL);
+		(void)store_remove_snapshot(svc->catalog, imported, true, ERR_DROP);
 	job_end(j, r, rq->dry_run ? "done" : "committed", strbuf_str(&said), &why);
 	if (safety_id)
 		service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, safety_id, safety);
@@ -1293,7 +1287,7 @@ void service_status(struct service *svc, size_t source, struct strbuf *out)
 	strbuf_addf(out, "source: %s\nserver: %s\nrestore: %s\n", s->config->name, server,
 		    restore_policy_name(s->config->restore));
 	struct snapshot_info info;
-	if (catalog_latest(svc->catalog, s->id, &info, NULL) == 0) {
+	if (catalog_latest(svc->catalog, s->id, &info, ERR_DROP) == 0) {
 		clock_text(info.taken_ms, when);
 		strbuf_addf(out, "last snapshot: %s, %s, %zu tables, %" PRId64 " rows, %s %s%s%s\n", info.name, when,
 			    info.n_tables, info.rows, info.engine, info.server_version,
@@ -1351,7 +1345,7 @@ int service_journal(struct service *svc, size_t source, struct strbuf *out, stru
 static int service_recover(struct service *svc, size_t source, bool *ret_swept, struct err *e)
 {
 	struct source_state *s = &svc->source[source];
-	int fd = store_lock(svc->catalog, STORE_LOCK_SOURCE + s->id, true, NULL);
+	int fd = store_lock(svc->catalog, STORE_LOCK_SOURCE + s->id, true, ERR_DROP);
 	if (fd < 0)
 		return 0; /* another process is at work: its entries are its own */
 	int r = 0;
@@ -1409,7 +1403,7 @@ int service_open(struct service **ret, const struct config *config, struct err *
 	if (r < 0)
 		return r;
 	if (swept) {
-		(void)store_remove_unlisted(svc->catalog, NULL);
+		(void)store_remove_unlisted(svc->catalog, ERR_DROP);
 		service_sweep(svc);
 	}
 	*ret = TAKE_PTR(svc);

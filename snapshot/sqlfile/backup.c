@@ -122,7 +122,7 @@ static int backup_table(struct backup_writer *w, const struct db_table *t, struc
 		if (r < 0)
 			break;
 	}
-	int closed = d->scan_close(w->conn, r < 0 ? NULL : e);
+	int closed = d->scan_close(w->conn, r < 0 ? ERR_DROP : e);
 	return r < 0 ? r : closed;
 }
 

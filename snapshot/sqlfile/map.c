@@ -240,7 +240,7 @@ static int map_document(struct sql_map *m, size_t column, const struct sql_value
 	if (v->kind == SQL_HEX)
 		return err_set(e, EBADMSG, "bytes, where a document is expected");
 	/* A valid one goes in as it is: where the server keeps its text, the text is the value. */
-	if (json_text_compact(v->data, v->len, JSON_TEXT_DEPTH_MAX, &out, &kind, NULL) == 0)
+	if (json_text_compact(v->data, v->len, JSON_TEXT_DEPTH_MAX, &out, &kind, ERR_DROP) == 0)
 		return 0;
 	int r = python_json(v->data, v->len, &out, e);
 	if (r == 0)
@@ -375,5 +375,5 @@ bool sql_map_line(struct sql_map *m, struct strbuf *line)
 			return false;
 		*v = (struct db_value){.data = strbuf_str(&m->documents[i]), .len = m->documents[i].len};
 	}
-	return m->codec && row_encode(m->codec, m->line_values, line, NULL) == 0;
+	return m->codec && row_encode(m->codec, m->line_values, line, ERR_DROP) == 0;
 }

@@ -607,8 +607,7 @@ int sql_read_next(struct sql_read *s, struct sql_item *ret, struct err *e)
 		r = s->failed;
 	if (r < 0) {
 		s->failed = r;
-		if (e)
-			*e = s->why;
+		*e = s->why;
 		return r;
 	}
 	ret->table = &s->table;
@@ -629,8 +628,8 @@ static bool sql_is_document(const char *text, size_t len)
 {
 	_cleanup_strbuf_ struct strbuf out = {0};
 	enum json_kind kind;
-	return json_text_compact(text, len, JSON_TEXT_DEPTH_MAX, &out, &kind, NULL) == 0 ||
-	       python_json(text, len, &out, NULL) == 0;
+	return json_text_compact(text, len, JSON_TEXT_DEPTH_MAX, &out, &kind, ERR_DROP) == 0 ||
+	       python_json(text, len, &out, ERR_DROP) == 0;
 }
 
 static void sql_weigh(struct sql_evidence *v, const struct sql_value *value, uint64_t line)

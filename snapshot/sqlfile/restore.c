@@ -124,7 +124,7 @@ static int count_rows(struct sql_job *j, struct sql_table *t, struct err *e)
 		return r;
 	while ((r = j->driver->scan_next(j->rs->conn, &values, e)) == 1)
 		t->rows++;
-	int q = j->driver->scan_close(j->rs->conn, r == 0 ? e : NULL);
+	int q = j->driver->scan_close(j->rs->conn, r == 0 ? e : ERR_DROP);
 	return r < 0 ? r : q;
 }
 
@@ -165,7 +165,7 @@ static int end_load(struct sql_job *j, struct err *e)
 static void abandon_load(struct sql_job *j)
 {
 	if (j->loading)
-		(void)j->driver->load_end(j->rs->conn, false, NULL);
+		(void)j->driver->load_end(j->rs->conn, false, ERR_DROP);
 	j->loading = false;
 }
 
@@ -334,16 +334,16 @@ static void name_line(struct sql_job *j, struct err *e)
 	struct db_schema *live = NULL;
 	uint64_t line = failed.first_line;
 	int r = failed.first == failed.last ? 1 : 0;
-	if (r == 0 && j->driver->begin(j->rs->conn, DB_WRITE, &live, NULL) == 0) {
+	if (r == 0 && j->driver->begin(j->rs->conn, DB_WRITE, &live, ERR_DROP) == 0) {
 		struct sql_job again = {.rs = j->rs, .driver = j->driver, .src = j->src, .live = live};
 		again.scan = j->scan;
 		again.hasher = j->hasher;
 		struct db_schema part;
 		_cleanup_free_ struct db_table *tables = NULL;
-		r = find_tables(&again, NULL);
+		r = find_tables(&again, ERR_DROP);
 		if (r == 0 && again.n_tables == j->n_tables) {
 			tables = part_of(&again, &part);
-			r = j->driver->change_begin(j->rs->conn, &part, NULL);
+			r = j->driver->change_begin(j->rs->conn, &part, ERR_DROP);
 		}
 		if (r == 0)
 			r = find_in_file(&again, &failed, &line, &why);

@@ -336,9 +336,9 @@ int64_t catalog_data_version(struct catalog *c)
 	 */
 	MUTEX_GUARD(&c->watch_mutex);
 	if (!c->watch)
-		c->watch = store_open(c, false, true, NULL);
+		c->watch = store_open(c, false, true, ERR_DROP);
 	int64_t v = 0;
-	sqlite3_stmt *st = c->watch ? store_stmt(c->watch, STMT_DATA_VERSION, NULL) : NULL;
+	sqlite3_stmt *st = c->watch ? store_stmt(c->watch, STMT_DATA_VERSION, ERR_DROP) : NULL;
 	if (st && sqlite3_step(st) == SQLITE_ROW)
 		v = sqlite3_column_int64(st, 0);
 	if (st)

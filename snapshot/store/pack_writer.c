@@ -347,8 +347,7 @@ static int pack_writer_push(struct pack_writer *p, struct raw_pack *raw, struct 
 		(void)pthread_cond_wait(&p->changed, &p->mutex);
 	if (p->error.code) {
 		raw_pack_free(raw);
-		if (e)
-			*e = p->error;
+		*e = p->error;
 		return -p->error.code;
 	}
 	*p->end = raw;

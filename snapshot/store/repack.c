@@ -140,7 +140,7 @@ static bool repack_seems_worth(struct store_db *db, int64_t id, const struct liv
 /* Marks the window's live rows; then only those of packs that seem worth it are left. 1: not now. */
 static int repack_look(struct repacking *k, struct err *e)
 {
-	_cleanup_close_ int fd = store_lock(k->catalog, STORE_LOCK_WRITERS, true, NULL);
+	_cleanup_close_ int fd = store_lock(k->catalog, STORE_LOCK_WRITERS, true, ERR_DROP);
 	if (fd < 0)
 		return 1;
 	struct store_db *db = store_write_begin(k->catalog, STORE_LAZY, e);
@@ -266,7 +266,7 @@ static int repack_store(struct repacking *k, struct err *e)
 {
 	if (!k->n_batch)
 		return 0;
-	_cleanup_close_ int fd = store_lock(k->catalog, STORE_LOCK_WRITERS, true, NULL);
+	_cleanup_close_ int fd = store_lock(k->catalog, STORE_LOCK_WRITERS, true, ERR_DROP);
 	if (fd < 0)
 		return 1;
 	struct store_db *db = store_write_begin(k->catalog, STORE_LAZY, e);
@@ -344,8 +344,7 @@ int store_repack(struct catalog *c, struct repack *ret, struct err *e)
 	}
 	if (r == 0 && k.damage.code) {
 		r = -k.damage.code;
-		if (e)
-			*e = k.damage;
+		*e = k.damage;
 	}
 	return r;
 }

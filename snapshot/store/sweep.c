@@ -58,7 +58,7 @@ int catalog_remove(struct catalog *c, int64_t snapshot_id, struct err *e)
 int store_remove_unlisted(struct catalog *c, struct err *e)
 {
 	/* A restore that is still to be settled is compared with its target. */
-	_cleanup_close_ int fd = store_lock(c, STORE_LOCK_WRITERS, true, NULL);
+	_cleanup_close_ int fd = store_lock(c, STORE_LOCK_WRITERS, true, ERR_DROP);
 	if (fd < 0)
 		return 0; /* a writer is active: what is unlisted may be its own */
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
@@ -142,7 +142,7 @@ static int sweep_page(struct hasher *h, struct strbuf *page, sqlite3_stmt *st,
 	const uint8_t *p = (const uint8_t *)page->data, *end = p + page->len;
 	while (whole && r == 0 && p < end) {
 		struct extent x;
-		whole = extent_next(&p, end, &pack, &x, NULL) == 0;
+		whole = extent_next(&p, end, &pack, &x, ERR_DROP) == 0;
 		if (!whole)
 			break;
 		lines += (int64_t)x.line_bytes;
@@ -223,7 +223,7 @@ static int sweep_mark(struct store_db *db, struct err *e)
 int store_sweep(struct catalog *c, struct err *e)
 {
 	/* Writers hold the lock shared while what they store is not yet named by a snapshot. */
-	_cleanup_close_ int fd = store_lock(c, STORE_LOCK_WRITERS, true, NULL);
+	_cleanup_close_ int fd = store_lock(c, STORE_LOCK_WRITERS, true, ERR_DROP);
 	if (fd < 0)
 		return 1;
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
@@ -261,7 +261,8 @@ void store_shrink(struct catalog *c)
 	for (int64_t before = INT64_MAX, left = 0;; before = left) {
 		MUTEX_GUARD(&c->write_mutex);
 		_cleanup_free_ char *vacuum = xasprintf("PRAGMA incremental_vacuum(%d)", SHRINK_PAGES);
-		if (store_pragma(c->writer, "PRAGMA freelist_count", &left, NULL) < 0 || left == 0 || left >= before)
+		if (store_pragma(c->writer, "PRAGMA freelist_count", &left, ERR_DROP) < 0 || left == 0 ||
+		    left >= before)
 			break;
 		(void)sqlite3_exec(c->writer->h, vacuum, NULL, NULL, NULL);
 	}

@@ -252,7 +252,7 @@ static int writer_find_last_key(struct version_writer *v, struct err *e)
 	if (r == 0)
 		r = pack_key_of(p, v->last_ref.index, &v->last_key, e);
 	if (r < 0) /* a pack of the base: as stream/splice.h says of it */
-		return r == -EIO || r == -ENOENT ? err_set(e, EUCLEAN, "%s", e ? e->msg : "") : r;
+		return r == -EIO || r == -ENOENT ? err_set(e, EUCLEAN, "%s", e->msg) : r;
 	v->last_known = true;
 	return 0;
 }

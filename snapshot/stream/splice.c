@@ -41,7 +41,7 @@ void splice_free(struct splice *s)
 /* What of the base cannot be read is not the job's own failure. */
 static int splice_read(int r, struct err *e)
 {
-	return r == -EIO || r == -ENOENT ? err_set(e, EUCLEAN, "%s", e ? e->msg : "") : r;
+	return r == -EIO || r == -ENOENT ? err_set(e, EUCLEAN, "%s", e->msg) : r;
 }
 
 int splice_new(struct splice **ret, struct catalog *c, const struct version_info *base, struct version_writer *v,

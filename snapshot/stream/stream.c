@@ -349,7 +349,7 @@ static void live_close(struct row_stream *base)
 {
 	struct live_stream *s = (struct live_stream *)base;
 	if (s->open)
-		(void)db_driver_of(s->conn)->scan_close(s->conn, NULL);
+		(void)db_driver_of(s->conn)->scan_close(s->conn, ERR_DROP);
 	strbuf_done(&s->line);
 	strbuf_done(&s->key);
 	strbuf_done(&s->last);

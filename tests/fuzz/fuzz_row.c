@@ -83,10 +83,10 @@ static void fuzz_line(const struct row_codec *c, const char *text, size_t len)
 	row_values_init(&rv, c);
 	uint8_t sha[ROW_SHA_LEN];
 	memset(sha, 0xa5, sizeof sha);
-	int keyed = row_key(c, text, len, sha, 1, &key, NULL);
+	int keyed = row_key(c, text, len, sha, 1, &key, ERR_DROP);
 	int64_t ms = row_updated_ms(c, text, len);
 	LAW(ms == -1 || ms > 0);
-	if (!row_decode(c, text, len, &rv, NULL)) {
+	if (!row_decode(c, text, len, &rv, ERR_DROP)) {
 		struct err e = ERR_INIT;
 		bool null_key = false;
 		for (size_t i = 0; i < row_codec_table(c)->n_key; i++)
@@ -97,7 +97,7 @@ static void fuzz_line(const struct row_codec *c, const char *text, size_t len)
 			LAW(!fuzz_encode(c, &rv, &again));
 			LAW(fuzz_same(&line, &again));
 			/* Integer columns hold what is not an integer only in lines that no server gave. */
-			LAW(row_key(c, line.data, line.len, sha, 1, &key2, NULL) == keyed);
+			LAW(row_key(c, line.data, line.len, sha, 1, &key2, ERR_DROP) == keyed);
 			LAW(keyed || fuzz_same(&key, &key2));
 		}
 		if (!keyed) {
@@ -121,13 +121,13 @@ static void fuzz_text(const char *text, size_t len)
 	size_t value_len;
 	(void)json_text_member(text, len, "id", 2, &value, &value_len);
 	(void)json_text_skip(text, text + len);
-	if (row_compact(text, len, &line, NULL) < 0)
+	if (row_compact(text, len, &line, ERR_DROP) < 0)
 		return;
 	LAW(json_text_check(line.data, line.data + line.len, JSON_TEXT_DEPTH_MAX) == line.data + line.len);
 	LAW(json_text_skip(line.data, line.data + line.len) == line.data + line.len);
 	LAW(!memchr(line.data, '\n', line.len));
 	row_pretty(line.data, line.len, &pretty);
-	LAW(!row_compact(pretty.data, pretty.len, &again, NULL));
+	LAW(!row_compact(pretty.data, pretty.len, &again, ERR_DROP));
 	LAW(fuzz_same(&line, &again));
 	LAW(pretty.len == row_pretty_size(line.data, line.len));
 	int found = json_text_member(line.data, line.len, "id", 2, &value, &value_len);
@@ -160,12 +160,12 @@ static void fuzz_values(const struct row_codec *c, const char *text, size_t len)
 		else if (!strcmp(t->columns[i].name, "t"))
 			v[i].data = NULL;
 	}
-	int rc = row_encode(c, v, &line, NULL);
+	int rc = row_encode(c, v, &line, ERR_DROP);
 	if (rc < 0)
 		return;
 	struct row_values rv;
 	row_values_init(&rv, c);
-	if (!row_decode(c, line.data, line.len, &rv, NULL)) {
+	if (!row_decode(c, line.data, line.len, &rv, ERR_DROP)) {
 		for (size_t i = 0; i < row_codec_columns(c); i++) {
 			bool spaced = !t->dynamic && i == 5; /* jsonb: white space goes */
 			LAW(!v[i].data == !rv.v[i].data && v[i].kind == rv.v[i].kind);

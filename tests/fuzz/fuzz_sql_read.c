@@ -77,7 +77,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct sql_scan scan;
 	struct sql_source src = {fuzz_read, &whole};
 	bool mysql = b == SQL_BACKSLASH_MYSQL;
-	if (sql_scan(&src, mysql, SQL_CHOICE_AUTO, &scan, NULL) == 0) {
+	if (sql_scan(&src, mysql, SQL_CHOICE_AUTO, &scan, ERR_DROP) == 0) {
 		strbuf_clear(&first);
 		LAW(fuzz_items(&whole, scan.reading, &first) == 0);
 		LAW(scan.n_tables);
@@ -85,8 +85,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	sql_scan_done(&scan);
 
 	enum json_kind kind;
-	if (python_json((const char *)data, size, &json, NULL) == 0)
-		LAW(json_text_compact(strbuf_str(&json), json.len, JSON_TEXT_DEPTH_MAX, &compact, &kind, NULL) == 0 &&
+	if (python_json((const char *)data, size, &json, ERR_DROP) == 0)
+		LAW(json_text_compact(strbuf_str(&json), json.len, JSON_TEXT_DEPTH_MAX, &compact, &kind, ERR_DROP) ==
+			0 &&
 		    compact.len == json.len && !memcmp(compact.data, json.data, json.len));
 	else
 		LAW(!json.len);

@@ -680,7 +680,7 @@ static void test_crash(void **state)
 		struct db_conn *c = NULL;
 		(void)nanosleep(&pause, NULL);
 		p.database = (char *)DATABASE;
-		if (i > 4 && D->open(&c, &p, NULL) == 0) {
+		if (i > 4 && D->open(&c, &p, ERR_DROP) == 0) {
 			D->close(c);
 			break;
 		}

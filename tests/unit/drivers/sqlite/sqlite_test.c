@@ -195,7 +195,7 @@ static int capture_table(struct db_conn *c, const struct db_table *t, struct tab
 				row[i].data = xmemdup0(v[i].data, v[i].len);
 		}
 	}
-	int closed = d->scan_close(c, r < 0 ? NULL : e);
+	int closed = d->scan_close(c, r < 0 ? ERR_DROP : e);
 	return r < 0 ? r : closed;
 }
 
@@ -253,7 +253,7 @@ static int load_table(struct db_conn *c, const struct db_table *t, const struct 
 	int r = d->load_begin(c, t, e);
 	for (size_t i = 0; r >= 0 && i < rows->n_rows; i++)
 		r = d->load_row(c, &rows->values[i * rows->n_values], e);
-	int ended = d->load_end(c, r >= 0, r < 0 ? NULL : e);
+	int ended = d->load_end(c, r >= 0, r < 0 ? ERR_DROP : e);
 	return r < 0 ? r : ended;
 }
 
@@ -1243,7 +1243,7 @@ static void test_trace(void **state)
 	OK(try_change(c, &im, "entity_relationship", true, true, &e));
 	db_driver_of(c)->cancel(c);
 	struct db_schema *s = NULL;
-	assert_int_equal(db_driver_of(c)->begin(c, DB_READ, &s, NULL), -EINTR);
+	assert_int_equal(db_driver_of(c)->begin(c, DB_READ, &s, ERR_DROP), -EINTR);
 	db_close(c);
 	image_done(&im);
 	expect_dump(p->path, before);

@@ -185,7 +185,7 @@ static void test_refusals(void **state)
 	struct config c;
 	struct err e = ERR_INIT;
 	assert_int_equal(config_load(&c, "/nonexistent/x", &e), -ENOENT);
-	assert_int_equal(config_load(&c, "/nonexistent/x", NULL), -ENOENT);
+	assert_int_equal(config_load(&c, "/nonexistent/x", ERR_DROP), -ENOENT);
 }
 
 static void test_private(void **state)

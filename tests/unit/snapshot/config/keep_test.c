@@ -224,7 +224,7 @@ static void a_year_of_prunes(void **state)
 {
 	(void)state;
 	struct keep_rules rules;
-	assert_int_equal(keep_parse(&rules, "last=3, hourly=5, daily=7, weekly=4, monthly=12", NULL), 0);
+	assert_int_equal(keep_parse(&rules, "last=3, hourly=5, daily=7, weekly=4, monthly=12", ERR_DROP), 0);
 	struct keep_item v[MAX * 2];
 	size_t n = 0;
 	int64_t now = moment("2025-01-01 00:30:00"), id = 1;
@@ -277,10 +277,10 @@ static void words(void **state)
 		assert_true(e.msg[0]);
 	}
 	struct strbuf text = {0};
-	assert_int_equal(keep_parse(&k, " yearly=2,last=5\tdaily=7 within=1y6m3d12h ", NULL), 0);
+	assert_int_equal(keep_parse(&k, " yearly=2,last=5\tdaily=7 within=1y6m3d12h ", ERR_DROP), 0);
 	keep_text(&k, &text);
 	assert_string_equal(text.data, "last=5 daily=7 yearly=2 within=1y6m3d12h");
-	assert_int_equal(keep_parse(&k, "within=36h", NULL), 0);
+	assert_int_equal(keep_parse(&k, "within=36h", ERR_DROP), 0);
 	assert_false(keep_is_empty(&k));
 	strbuf_done(&text);
 }

@@ -272,7 +272,7 @@ static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t 
 				fail_msg("%s", e.msg);
 		}
 		assert_int_equal(sorter_stream(&rows, sorter, &e), 0);
-		if (base_id && catalog_table(c, base_id, t.name, &base, NULL) == 0 &&
+		if (base_id && catalog_table(c, base_id, t.name, &base, ERR_DROP) == 0 &&
 		    base.codec_id != version_writer_codec_id(v))
 			version_info_done(&base);
 		if (capture_merge(rows, c, base.id ? &base : NULL, v, 0, &e) < 0)

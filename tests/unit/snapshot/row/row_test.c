@@ -160,8 +160,8 @@ static void test_values(void **state)
 		struct row_codec *c = codec_of_one(forms[i], false, false);
 		struct row_values rv;
 		row_values_init(&rv, c);
-		assert_int_equal(row_encode(c, &all, &line, NULL), 0);
-		assert_int_equal(row_decode(c, line.data, line.len, &rv, NULL), 0);
+		assert_int_equal(row_encode(c, &all, &line, ERR_DROP), 0);
+		assert_int_equal(row_decode(c, line.data, line.len, &rv, ERR_DROP), 0);
 		assert_true(same_value(&rv.v[0], &all));
 		row_values_done(&rv);
 		(void)cleanup_of(&c);
@@ -764,11 +764,11 @@ static void test_generated_key_of_types(void **state)
 		struct row_codec *c = codec_of(specs, 2, DB_KEY_UNIQUE, first_key, 1, true);
 		_cleanup_strbuf_ struct strbuf line = {0}, key = {0}, name = {0}, back = {0};
 		struct db_value v[] = {value_of(cases[i].json, DB_KIND_TEXT), value_of(cases[i].text, cases[i].kind)};
-		assert_int_equal(row_encode(c, v, &line, NULL), cases[i].want);
+		assert_int_equal(row_encode(c, v, &line, ERR_DROP), cases[i].want);
 		if (!cases[i].want) {
 			struct row_values rv;
 			row_values_init(&rv, c);
-			assert_int_equal(row_decode(c, line.data, line.len, &rv, NULL), 0);
+			assert_int_equal(row_decode(c, line.data, line.len, &rv, ERR_DROP), 0);
 			assert_true(same_value(&rv.v[0], &v[0]));
 			assert_true(same_value(&rv.v[1], &v[1]));
 			row_values_done(&rv);
@@ -784,7 +784,7 @@ static void test_generated_key_of_types(void **state)
 	struct row_codec *c = codec_of(specs, 2, DB_KEY_UNIQUE, first_key, 1, true);
 	_cleanup_strbuf_ struct strbuf line = {0};
 	struct db_value v[] = {value_of("{\"id\":\"a\"}", DB_KIND_BLOB), value_of("a", DB_KIND_TEXT)};
-	assert_int_equal(row_encode(c, v, &line, NULL), -EDOM);
+	assert_int_equal(row_encode(c, v, &line, ERR_DROP), -EDOM);
 	(void)cleanup_of(&c);
 }
 
@@ -1291,18 +1291,18 @@ static void check_damaged(const struct row_codec *c, const struct strbuf *line)
 	uint8_t sha[ROW_SHA_LEN] = {0};
 	struct row_values rv;
 	row_values_init(&rv, c);
-	if (!row_decode(c, exact, len, &rv, NULL)) {
-		assert_int_equal(row_encode(c, rv.v, &again, NULL), 0);
-		assert_int_equal(row_decode(c, again.data, again.len, &rv, NULL), 0);
-		assert_int_equal(row_encode(c, rv.v, &third, NULL), 0);
+	if (!row_decode(c, exact, len, &rv, ERR_DROP)) {
+		assert_int_equal(row_encode(c, rv.v, &again, ERR_DROP), 0);
+		assert_int_equal(row_decode(c, again.data, again.len, &rv, ERR_DROP), 0);
+		assert_int_equal(row_encode(c, rv.v, &third, ERR_DROP), 0);
 		assert_true(same_text(&again, &third));
 	}
 	row_values_done(&rv);
-	(void)row_key(c, exact, len, sha, 1, &key, NULL);
+	(void)row_key(c, exact, len, sha, 1, &key, ERR_DROP);
 	(void)row_updated_ms(c, exact, len);
 	row_pretty(exact, len, &pretty);
 	assert_int_equal(pretty.len, row_pretty_size(exact, len));
-	(void)row_compact(exact, len, &third, NULL);
+	(void)row_compact(exact, len, &third, ERR_DROP);
 }
 
 static void test_random_tables(void **state)
@@ -1461,7 +1461,7 @@ static int measure_pretty(const struct strbuf *line, struct strbuf *out)
 static int measure_key(const struct row_codec *c, const struct strbuf *line, struct strbuf *key)
 {
 	strbuf_clear(key);
-	return row_key(c, line->data, line->len, NULL, 0, key, NULL);
+	return row_key(c, line->data, line->len, NULL, 0, key, ERR_DROP);
 }
 
 static int measure_hash(struct hasher *h, const struct strbuf *line)
@@ -1499,15 +1499,15 @@ static void test_speed(void **state)
 	struct row_values rv;
 	row_values_init(&rv, c);
 	struct hasher *h = hasher_new();
-	assert_int_equal(row_encode(c, v, &line, NULL), 0);
+	assert_int_equal(row_encode(c, v, &line, ERR_DROP), 0);
 	print_message("a row of %zu bytes (%zu as the server gives it)\n", line.len, json.len);
-	MEASURE("encode", json.len, row_encode(c, v, &line, NULL));
-	MEASURE("decode", line.len, row_decode(c, line.data, line.len, &rv, NULL));
+	MEASURE("encode", json.len, row_encode(c, v, &line, ERR_DROP));
+	MEASURE("decode", line.len, row_decode(c, line.data, line.len, &rv, ERR_DROP));
 	MEASURE("key", line.len, measure_key(c, &line, &key));
 	MEASURE("updated", line.len, row_updated_ms(c, line.data, line.len));
 	MEASURE("pretty", line.len, measure_pretty(&line, &pretty));
 	MEASURE("pretty size", line.len, row_pretty_size(line.data, line.len));
-	MEASURE("compact", pretty.len, row_compact(pretty.data, pretty.len, &back, NULL));
+	MEASURE("compact", pretty.len, row_compact(pretty.data, pretty.len, &back, ERR_DROP));
 	MEASURE("check", line.len, json_text_check(line.data, line.data + line.len, 100) != NULL);
 	MEASURE("skip", line.len, json_text_skip(line.data, line.data + line.len) != NULL);
 	MEASURE("hash", line.len, measure_hash(h, &line));
@@ -1525,10 +1525,10 @@ static void test_speed(void **state)
 			       value_of("some bytes of a row", 0)};
 	c = codec_of(small, 5, DB_KEY_UNIQUE, first_key, 3, false);
 	row_values_init(&rv, c);
-	assert_int_equal(row_encode(c, w, &line, NULL), 0);
+	assert_int_equal(row_encode(c, w, &line, ERR_DROP), 0);
 	print_message("a row of %zu bytes\n", line.len);
-	MEASURE("encode", line.len, row_encode(c, w, &line, NULL));
-	MEASURE("decode", line.len, row_decode(c, line.data, line.len, &rv, NULL));
+	MEASURE("encode", line.len, row_encode(c, w, &line, ERR_DROP));
+	MEASURE("decode", line.len, row_decode(c, line.data, line.len, &rv, ERR_DROP));
 	MEASURE("key", line.len, measure_key(c, &line, &key));
 	row_values_done(&rv);
 	row_codec_free(c);

@@ -232,7 +232,7 @@ static void tables_are_noted_once(void **state)
 	struct memory m = {text, strlen(text), 100, 0};
 	struct sql_source src = {memory_read, &m};
 	struct sql_scan scan;
-	assert_int_equal(sql_scan(&src, false, SQL_CHOICE_AUTO, &scan, NULL), 0);
+	assert_int_equal(sql_scan(&src, false, SQL_CHOICE_AUTO, &scan, ERR_DROP), 0);
 	assert_int_equal(scan.rows, 2);
 	assert_int_equal(scan.statements, 5);
 	assert_int_equal(scan.n_tables, 3);

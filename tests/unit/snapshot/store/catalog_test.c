@@ -180,7 +180,7 @@ static void model_check(struct catalog *c, const struct db_table *t, const struc
 			assert_int_equal(by_ref.line_len, r.line_len);
 			stored_row_done(&by_ref);
 			name.data[0] ^= 1;
-			q = catalog_row_by_name(c, v.id, name.data, &by_name, NULL);
+			q = catalog_row_by_name(c, v.id, name.data, &by_name, ERR_DROP);
 			if (q == 0)
 				stored_row_done(&by_name);
 			else
@@ -225,9 +225,9 @@ static void model_check(struct catalog *c, const struct db_table *t, const struc
 
 static int64_t count(struct catalog *c, const char *sql)
 {
-	struct store_db *db = store_read_begin(c, NULL);
+	struct store_db *db = store_read_begin(c, ERR_DROP);
 	int64_t n = -1;
-	assert_int_equal(store_pragma(db, sql, &n, NULL), 0);
+	assert_int_equal(store_pragma(db, sql, &n, ERR_DROP), 0);
 	store_read_end(c, db);
 	return n;
 }
@@ -267,8 +267,8 @@ static void versions_follow_a_model(void **state)
 		}
 		/* unchanged: the very same version */
 		struct version_info a, b;
-		assert_int_equal(catalog_table(c, id[0], t.name, &a, NULL), 0);
-		assert_int_equal(catalog_table(c, id[1], t.name, &b, NULL), 0);
+		assert_int_equal(catalog_table(c, id[0], t.name, &a, ERR_DROP), 0);
+		assert_int_equal(catalog_table(c, id[1], t.name, &b, ERR_DROP), 0);
 		assert_int_equal(a.id, b.id);
 		version_info_done(&a);
 		version_info_done(&b);
@@ -391,14 +391,14 @@ static void splices_follow_a_model(void **state)
 		model_check(c, &t, rows, MAX_ROWS, next);
 		model_check(c, &t, old, MAX_ROWS, id);
 		struct version_info a, b;
-		assert_int_equal(catalog_table(c, id, t.name, &a, NULL), 0);
-		assert_int_equal(catalog_table(c, next, t.name, &b, NULL), 0);
+		assert_int_equal(catalog_table(c, id, t.name, &a, ERR_DROP), 0);
+		assert_int_equal(catalog_table(c, next, t.name, &b, ERR_DROP), 0);
 		assert_int_equal(a.id == b.id, s == 0);
 		/* Read whole, the same rows are the same version. */
 		(void)snprintf(name, sizeof name, "w%d", s);
 		id = model_write(c, &t, rows, MAX_ROWS, next, 2000 + s, name);
 		version_info_done(&a);
-		assert_int_equal(catalog_table(c, id, t.name, &a, NULL), 0);
+		assert_int_equal(catalog_table(c, id, t.name, &a, ERR_DROP), 0);
 		assert_int_equal(a.id, b.id);
 		version_info_done(&a);
 		version_info_done(&b);
@@ -486,8 +486,8 @@ static void empty_table(void **state)
 	model_check(c, &t, &none, 1, id);
 	struct version_info v;
 	struct stored_row r;
-	assert_int_equal(catalog_table(c, id, t.name, &v, NULL), 0);
-	assert_int_equal(catalog_row_by_name(c, v.id, "x.json", &r, NULL), -ENOENT);
+	assert_int_equal(catalog_table(c, id, t.name, &v, ERR_DROP), 0);
+	assert_int_equal(catalog_row_by_name(c, v.id, "x.json", &r, ERR_DROP), -ENOENT);
 	version_info_done(&v);
 	catalog_close(c);
 	test_dir_remove(dir);
@@ -521,7 +521,7 @@ static void damage_is_found_and_contained(void **state)
 	free(path);
 	c = test_open(dir);
 	struct version_info v;
-	assert_int_equal(catalog_table(c, id, t.name, &v, NULL), 0);
+	assert_int_equal(catalog_table(c, id, t.name, &v, ERR_DROP), 0);
 	struct row_cursor *rc;
 	struct stored_row r;
 	struct err e = ERR_INIT;

@@ -114,8 +114,8 @@ static void plain_read(struct world *w, const struct version_info *v, struct pla
 	if (!v)
 		return;
 	ret->v = xcalloc(v->rows + 1, sizeof *ret->v);
-	assert_int_equal(row_cursor_open(&rc, w->catalog, v->id, 0, NULL), 0);
-	while (row_cursor_next(rc, &row, NULL) == 1) {
+	assert_int_equal(row_cursor_open(&rc, w->catalog, v->id, 0, ERR_DROP), 0);
+	while (row_cursor_next(rc, &row, ERR_DROP) == 1) {
 		struct strbuf name = {0};
 		row_name(row.codec, row.key, row.key_len, &name);
 		ret->v[ret->n++] = (struct plain_row){.key = xmemdup0(row.key, row.key_len),
@@ -154,7 +154,7 @@ static unsigned lookup_kinds(struct world *w, const struct table_pair *p, const 
 			struct stored_row got;
 			if ((kind == CHANGE_ADDED && !after) || (kind == CHANGE_REMOVED && after))
 				continue;
-			int r = changes_lookup(w->catalog, p, (enum change)kind, after, row->name, &got, NULL);
+			int r = changes_lookup(w->catalog, p, (enum change)kind, after, row->name, &got, ERR_DROP);
 			if (r == -ENOENT)
 				continue;
 			assert_int_equal(r, 0);
@@ -197,8 +197,8 @@ static void check_table(struct world *w, const struct table_pair *p, uint64_t re
 		want[CHANGE_ADDED]++;
 		assert_int_equal(lookup_kinds(w, p, &b.v[i]) & ~(unsigned)BIT_REMOVED, BIT_ADDED);
 	}
-	assert_int_equal(changes_cursor_open(&cc, w->catalog, p, NULL, NULL), 0);
-	while (changes_cursor_next(cc, &row, NULL) == 1) {
+	assert_int_equal(changes_cursor_open(&cc, w->catalog, p, NULL, ERR_DROP), 0);
+	while (changes_cursor_next(cc, &row, ERR_DROP) == 1) {
 		ret[row.kind]++;
 		assert_int_equal(!row.before, row.kind == CHANGE_ADDED);
 		assert_int_equal(!row.after, row.kind == CHANGE_REMOVED);
@@ -214,8 +214,8 @@ static void check_pair(struct world *w, int64_t before, int64_t after, struct ch
 {
 	struct table_pairs pairs;
 	size_t at = 0;
-	assert_int_equal(table_pairs_load(w->catalog, before, after, &pairs, NULL), 0);
-	assert_int_equal(changes_count(w->catalog, before, after, NULL, ret, NULL), 0);
+	assert_int_equal(table_pairs_load(w->catalog, before, after, &pairs, ERR_DROP), 0);
+	assert_int_equal(changes_count(w->catalog, before, after, NULL, ret, ERR_DROP), 0);
 	for (size_t i = 0; i < pairs.n; i++) {
 		const struct changes_table *t = at < ret->n ? &ret->v[at] : NULL;
 		uint64_t n[CHANGE_KINDS];
@@ -334,11 +334,11 @@ static void test_pages(void **state)
 	struct changes_row row;
 	_cleanup_strbuf_ struct strbuf got = {0};
 	size_t removed = 0;
-	assert_int_equal(table_pairs_load(w->catalog, a, b, &pairs, NULL), 0);
+	assert_int_equal(table_pairs_load(w->catalog, a, b, &pairs, ERR_DROP), 0);
 	for (size_t i = 0; i < pairs.n; i++) {
-		assert_int_equal(changes_cursor_open(&cc, w->catalog, &pairs.v[i], NULL, NULL), 0);
+		assert_int_equal(changes_cursor_open(&cc, w->catalog, &pairs.v[i], NULL, ERR_DROP), 0);
 		int r;
-		while ((r = changes_cursor_next(cc, &row, NULL)) == 1) {
+		while ((r = changes_cursor_next(cc, &row, ERR_DROP)) == 1) {
 			const struct stored_row *one = row.after ? row.after : row.before;
 			long id = strtol(one->line + strlen("{\"id\":"), NULL, 10);
 			removed += row.kind == CHANGE_REMOVED;
@@ -369,9 +369,9 @@ static void test_damage(void **state)
 	int64_t a = take(w, "a");
 	sql(w, "UPDATE keyed SET json = '{}' WHERE id = 7; UPDATE names SET v = 0 WHERE v = 3; DELETE FROM bag");
 	int64_t b = take(w, "b");
-	assert_int_equal(catalog_table(w->catalog, b, "keyed", &v, NULL), 0);
-	assert_int_equal(row_cursor_open(&rc, w->catalog, v.id, 6, NULL), 0);
-	assert_int_equal(row_cursor_next(rc, &row, NULL), 1);
+	assert_int_equal(catalog_table(w->catalog, b, "keyed", &v, ERR_DROP), 0);
+	assert_int_equal(row_cursor_open(&rc, w->catalog, v.id, 6, ERR_DROP), 0);
+	assert_int_equal(row_cursor_next(rc, &row, ERR_DROP), 1);
 	_cleanup_free_ char *damage = xasprintf(
 	    "UPDATE pack SET data = substr(data, 1, length(data) / 2) WHERE id = %lld", (long long)row.ref.pack);
 	row_cursor_close(rc);
@@ -400,12 +400,12 @@ static void test_stop(void **state)
 	int64_t b = take(w, "b");
 	atomic_bool stop = true;
 	struct changes ch;
-	assert_int_equal(changes_count(w->catalog, a, b, &stop, &ch, NULL), -EINTR);
-	assert_int_equal(changes_count(w->catalog, a, b + 1, NULL, &ch, NULL), -ENOENT);
+	assert_int_equal(changes_count(w->catalog, a, b, &stop, &ch, ERR_DROP), -EINTR);
+	assert_int_equal(changes_count(w->catalog, a, b + 1, NULL, &ch, ERR_DROP), -ENOENT);
 	/* Nor are its rows all new: a snapshot that is not there is not one without tables. */
 	struct table_pairs gone;
-	assert_int_equal(table_pairs_load(w->catalog, b + 1, b, &gone, NULL), -ENOENT);
-	assert_int_equal(table_pairs_load(w->catalog, a, b + 1, &gone, NULL), -ENOENT);
+	assert_int_equal(table_pairs_load(w->catalog, b + 1, b, &gone, ERR_DROP), -ENOENT);
+	assert_int_equal(table_pairs_load(w->catalog, a, b + 1, &gone, ERR_DROP), -ENOENT);
 }
 
 int main(void)
