@@ -14,6 +14,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/text.h"
+
 #define PG_DELETE_ROWS 5000
 #define PG_DELETE_BYTES (1 << 20)
 
@@ -296,7 +298,7 @@ static void pg_add_element(struct strbuf *sb, const struct db_value *v, bool bin
 	strbuf_addch(sb, '"');
 	if (binary) {
 		strbuf_adds(sb, "\\\\x");
-		pg_add_hex(sb, v->data, v->len);
+		hex_add(sb, v->data, v->len);
 	} else {
 		for (size_t i = 0; i < v->len; i++) {
 			if (v->data[i] == '"' || v->data[i] == '\\')
@@ -352,7 +354,7 @@ static int pg_check_deleted(const PGresult *res, const struct db_table *t, const
 			if (t->columns[t->key[k]].form == DB_FORM_BINARY) {
 				strbuf_clear(&hex);
 				strbuf_adds(&hex, "\\x");
-				pg_add_hex(&hex, v->data, v->len);
+				hex_add(&hex, v->data, v->len);
 				data = strbuf_str(&hex);
 				len = hex.len;
 			}

@@ -28,46 +28,6 @@ static int64_t pg_now_ms(void)
 	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* ---- quoting ---- */
-
-void pg_add_ident(struct strbuf *sb, const char *name)
-{
-	strbuf_addch(sb, '"');
-	for (; *name; name++) {
-		if (*name == '"')
-			strbuf_addch(sb, '"');
-		strbuf_addch(sb, *name);
-	}
-	strbuf_addch(sb, '"');
-}
-
-void pg_add_literal(struct strbuf *sb, const char *text)
-{
-	/* standard_conforming_strings is on in every session of ours: only the quote is special. */
-	strbuf_addch(sb, '\'');
-	for (; *text; text++) {
-		if (*text == '\'')
-			strbuf_addch(sb, '\'');
-		strbuf_addch(sb, *text);
-	}
-	strbuf_addch(sb, '\'');
-}
-
-void pg_add_relation(struct strbuf *sb, const struct pg_conn *c, const char *name)
-{
-	pg_add_ident(sb, c->schema);
-	strbuf_addch(sb, '.');
-	pg_add_ident(sb, name);
-}
-
-void pg_add_oid_array(struct strbuf *sb, char *const *oids, size_t n)
-{
-	strbuf_adds(sb, "{");
-	for (size_t i = 0; i < n; i++)
-		strbuf_addf(sb, "%s%s", i ? "," : "", oids[i]);
-	strbuf_adds(sb, "}");
-}
-
 /* ---- failures ---- */
 
 bool pg_is_cancelled(struct pg_conn *c)

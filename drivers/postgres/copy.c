@@ -2,28 +2,14 @@
  * drivers/postgres/copy.c - rows out and in by COPY in text format, byte for byte.
  *
  * Owns the scan's and the load's members of struct pg_conn; no locks. A scan runs under a savepoint, because ending one
- * early means cancelling the statement, and the caller goes on in the same transaction. The text format's escapes are
- * those of CopyAttributeOutText (PostgreSQL 12-18): \b \f \n \r \t \v and \\, and \N for NULL.
+ * early means cancelling the statement, and the caller goes on in the same transaction.
  */
 #include "drivers/postgres/internal.h"
 
 #include <errno.h>
 
 #define PG_WORTH_ASKING 20000 /* rows: a smaller table is in the cache, or soon is */
-
 #define PG_LOAD_BUFFER 131072
-
-static const char pg_hex_digits[] = "0123456789abcdef";
-
-void pg_add_hex(struct strbuf *sb, const char *data, size_t n)
-{
-	strbuf_reserve(sb, 2 * n);
-	for (size_t i = 0; i < n; i++) {
-		unsigned char byte = (unsigned char)data[i];
-		strbuf_addch(sb, pg_hex_digits[byte >> 4]);
-		strbuf_addch(sb, pg_hex_digits[byte & 15]);
-	}
-}
 
 /* ---- scan ---- */
 
@@ -193,96 +179,6 @@ int pg_scan_written(struct db_conn *conn, const struct db_table *t, uint64_t *re
 	return pg_start_scan(c, t, strbuf_str(&sql), UINT64_MAX, e);
 }
 
-/* Replaces field[0..len) by what it stands for; returns the new length. */
-static size_t pg_unescape(char *field, size_t len)
-{
-	char *out = memchr(field, '\\', len);
-	if (!out)
-		return len;
-	for (const char *in = out, *end = field + len; in < end;) {
-		char c = *in++;
-		if (c == '\\' && in < end) {
-			c = *in++;
-			switch (c) {
-			case 'b':
-				c = '\b';
-				break;
-			case 'f':
-				c = '\f';
-				break;
-			case 'n':
-				c = '\n';
-				break;
-			case 'r':
-				c = '\r';
-				break;
-			case 't':
-				c = '\t';
-				break;
-			case 'v':
-				c = '\v';
-				break;
-			default:
-				break;
-			}
-		}
-		*out++ = c;
-		/* The next stretch without an escape moves as a whole. */
-		const char *next = memchr(in, '\\', (size_t)(end - in));
-		size_t n = (size_t)((next ? next : end) - in);
-		memmove(out, in, n);
-		out += n;
-		in += n;
-		len = (size_t)(out - field);
-	}
-	return len;
-}
-
-static int pg_hex_value(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static int pg_decode_hex(struct db_value *v, char *field)
-{
-	if (v->len < 2 || v->len % 2 || field[0] != '\\' || field[1] != 'x')
-		return -EIO;
-	size_t n = v->len / 2 - 1;
-	for (size_t i = 0; i < n; i++) {
-		int high = pg_hex_value(field[2 + 2 * i]), low = pg_hex_value(field[3 + 2 * i]);
-		if (high < 0 || low < 0)
-			return -EIO;
-		field[i] = (char)(high << 4 | low);
-	}
-	v->len = n;
-	return 0;
-}
-
-static int pg_split_line(struct pg_conn *c, char *line, size_t len, struct err *e)
-{
-	if (!len || line[len - 1] != '\n')
-		return err_set(e, EIO, "%s: a row from the server without its end", c->scan_table);
-	char *end = line + len - 1;
-	for (size_t i = 0; i < c->n_values; i++) {
-		char *tab = i + 1 < c->n_values ? memchr(line, '\t', (size_t)(end - line)) : end;
-		struct db_value *v = &c->values[i];
-		if (!tab)
-			return err_set(e, EIO, "%s: a row from the server with fewer columns than asked for",
-				       c->scan_table);
-		*v = (struct db_value){.data = line, .len = (size_t)(tab - line)};
-		if (v->len == 2 && line[0] == '\\' && line[1] == 'N') {
-			v->data = NULL;
-			v->len = 0;
-		} else {
-			v->len = pg_unescape(line, v->len);
-			if (c->binary[i] && pg_decode_hex(v, line) < 0)
-				return err_set(e, EIO, "%s: bytea from the server that is not in hex", c->scan_table);
-		}
-		line = tab + 1;
-	}
-	return 0;
-}
-
 static int pg_next_row(struct db_conn *conn, const struct db_value **ret, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
@@ -298,11 +194,13 @@ static int pg_next_row(struct db_conn *conn, const struct db_value **ret, struct
 			return err_set(e, EINTR, "%s: cancelled", c->scan_table);
 		int n = PQgetCopyData(c->pg, &c->line, 1);
 		if (n > 0) {
-			int r = pg_split_line(c, c->line, (size_t)n, e);
+			int r = pg_read_copy_row(c->line, (size_t)n, c->values, c->binary, c->n_values, e);
+			if (r < 0)
+				return err_prefix(e, "%s", c->scan_table);
 			*ret = c->values;
 			if (c->scan_left != UINT64_MAX && !c->scan_left--)
 				return err_set(e, EIO, "%s: more rows than were counted", c->scan_table);
-			return r < 0 ? r : 1;
+			return 1;
 		}
 		if (n == -1) {
 			/* The end of the rows is not yet success: that is what the command's result says. */
@@ -443,40 +341,6 @@ static int pg_load_flush(struct pg_conn *c, struct err *e)
 	}
 	strbuf_clear(sb);
 	return 0;
-}
-
-static void pg_add_escaped(struct strbuf *sb, const char *p, size_t n)
-{
-	static const char special[256] = {
-	    ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't', ['\v'] = 'v', ['\\'] = '\\'};
-	size_t start = 0;
-	for (size_t i = 0; i < n; i++) {
-		char letter = special[(unsigned char)p[i]];
-		if (!letter)
-			continue;
-		strbuf_add(sb, p + start, i - start);
-		strbuf_addch(sb, '\\');
-		strbuf_addch(sb, letter);
-		start = i + 1;
-	}
-	strbuf_add(sb, p + start, n - start);
-}
-
-void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const bool *binary, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (i)
-			strbuf_addch(sb, '\t');
-		if (!values[i].data) {
-			strbuf_add(sb, "\\N", 2);
-		} else if (binary[i]) {
-			strbuf_add(sb, "\\\\x", 3);
-			pg_add_hex(sb, values[i].data, values[i].len);
-		} else {
-			pg_add_escaped(sb, values[i].data, values[i].len);
-		}
-	}
-	strbuf_addch(sb, '\n');
 }
 
 int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e)

@@ -153,6 +153,19 @@ struct pg_conn {
 	bool freeze; /* the load is into a table that this transaction made and nobody knows */
 };
 
+/* ---- text.c ---- */
+
+void pg_add_ident(struct strbuf *sb, const char *name);
+void pg_add_literal(struct strbuf *sb, const char *text);
+/* "schema"."name" of the connection's schema */
+void pg_add_relation(struct strbuf *sb, const struct pg_conn *c, const char *name);
+/* '{a,b}' of plain words such as oids */
+void pg_add_oid_array(struct strbuf *sb, char *const *oids, size_t n);
+/* A row of COPY's text format, with its end; binary[i]: value i is bytea. */
+void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const bool *binary, size_t n);
+/* The n values of such a row, decoded in their places: the values point into `line`. */
+int pg_read_copy_row(char *line, size_t len, struct db_value *values, const bool *binary, size_t n, struct err *e);
+
 /* ---- connection.c ---- */
 
 /* Runs sql, with n text parameters ($1...) when n > 0, else as a simple query that may hold several statements.
@@ -175,12 +188,6 @@ bool pg_is_cancelled(struct pg_conn *c);
 void pg_release_scan(struct pg_conn *c);
 void pg_release_load(struct pg_conn *c);
 
-void pg_add_ident(struct strbuf *sb, const char *name);
-void pg_add_literal(struct strbuf *sb, const char *text);
-/* "schema"."name" of the connection's schema */
-void pg_add_relation(struct strbuf *sb, const struct pg_conn *c, const char *name);
-/* '{a,b}' of plain words such as oids */
-void pg_add_oid_array(struct strbuf *sb, char *const *oids, size_t n);
 static inline const char *pg_cell(const PGresult *r, int row, int col)
 {
 	return PQgetisnull(r, row, col) ? NULL : PQgetvalue(r, row, col);
@@ -230,9 +237,6 @@ int pg_scan_close(struct db_conn *conn, struct err *e);
 int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e);
 int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e);
 int pg_load_end(struct db_conn *conn, bool ok, struct err *e);
-void pg_add_hex(struct strbuf *sb, const char *data, size_t n);
-/* A row of COPY's text format, with its end; binary[i]: value i is bytea. */
-void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const bool *binary, size_t n);
 
 /* ---- mark.c ---- */
 

@@ -8,6 +8,7 @@
 #include <ctype.h>
 #include <inttypes.h>
 
+#include "base/text.h"
 #include "drivers/postgres/internal.h"
 #include "drivers/sql_text.h"
 
@@ -213,7 +214,7 @@ static void pg_literal(const struct db_column *c, const struct db_value *v, stru
 		strbuf_adds(out, v->len && *v->data == 't' ? "'True'" : "'False'");
 	} else if (c->form == DB_FORM_BINARY) {
 		strbuf_adds(out, "'\\x");
-		pg_add_hex(out, v->data, v->len);
+		hex_add(out, v->data, v->len);
 		strbuf_addch(out, '\'');
 	} else {
 		pg_add_one_line(out, v);
