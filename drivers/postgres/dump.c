@@ -1,11 +1,10 @@
 /*
  * drivers/postgres/dump.c - the schema's text: made by pg_dump (the tool that knows) inside our snapshot, freed of what
- * changes without the schema changing; and cut into statements again for a restore.
+ * changes without the schema changing.
  *
  * Runs pg_dump as a child with an environment of its own, which carries the password; nothing secret is on its command
  * line. It is started as soon as the moment is fixed and runs beside the scans; schema_sql reads what it wrote. Owns
- * struct pg_conn's `dump`. No locks. The cutter knows PostgreSQL's lexical rules, because function bodies hold
- * semicolons and comments.
+ * struct pg_conn's `dump`. No locks.
  */
 #include "drivers/postgres/internal.h"
 
@@ -16,7 +15,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
-#include <strings.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -412,194 +410,5 @@ int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf
 	if (strlen(strbuf_str(&text)) != text.len)
 		return err_set(e, EIO, "pg_dump's text holds a NUL byte");
 	pg_add_cleaned(out, strbuf_str(&text));
-	return 0;
-}
-
-/* ---- cutting it into statements ---- */
-
-void pg_script_done(struct pg_script *s)
-{
-	for (size_t i = 0; i < s->n_statements; i++) {
-		free(s->statements[i].sql);
-		free(s->statements[i].entry);
-		free(s->statements[i].type);
-	}
-	free(s->statements);
-	*s = (struct pg_script){0};
-}
-
-struct pg_cutter {
-	const char *p;
-	char entry[200]; /* of the comment block above */
-	char type[64];
-	int parens;
-	int begins; /* BEGIN ATOMIC and CASE of a SQL-standard function body, whose semicolons end nothing */
-	int words;  /* seen in this statement, up to 5 */
-	bool create, routine;
-};
-
-static bool pg_is_word(char c)
-{
-	return isalnum((unsigned char)c) || c == '_' || c == '$' || (unsigned char)c >= 0x80;
-}
-
-/* "-- Name: t; Type: TABLE; Schema: public; Owner: me" */
-static void pg_note_entry(struct pg_cutter *k, const char *line, size_t n)
-{
-	_cleanup_free_ char *text = xmemdup0(line, n);
-	char *type = NULL;
-	if (strncmp(text, "-- Name: ", 9))
-		return;
-	for (char *p = strstr(text, "; Type: "); p; p = strstr(p + 1, "; Type: "))
-		type = p;
-	if (!type)
-		return;
-	*type = '\0';
-	type += 8;
-	type[strcspn(type, ";")] = '\0';
-	(void)snprintf(k->type, sizeof k->type, "%s", type);
-	(void)snprintf(k->entry, sizeof k->entry, "%.40s %.150s", type, text + 9);
-}
-
-/* From an opening quote to after the closing one; NULL when there is none. */
-static const char *pg_skip_quoted(const char *p, bool escapes)
-{
-	char quote = *p++;
-	for (; *p; p++) {
-		if (escapes && *p == '\\' && p[1])
-			p++;
-		else if (*p == quote && p[1] == quote)
-			p++;
-		else if (*p == quote)
-			return p + 1;
-	}
-	return NULL;
-}
-
-/* At '$': after the end of a dollar-quoted string, p itself when this opens none, NULL when it has no end. */
-static const char *pg_skip_dollar(const char *p)
-{
-	const char *tag = p + 1;
-	while (pg_is_word(*tag) && *tag != '$')
-		tag++;
-	if (*tag != '$' || isdigit((unsigned char)p[1]))
-		return p;
-	size_t n = (size_t)(tag + 1 - p);
-	_cleanup_free_ char *mark = xmemdup0(p, n);
-	const char *end = strstr(p + n, mark);
-	return end ? end + n : NULL;
-}
-
-static const char *pg_skip_block_comment(const char *p)
-{
-	int depth = 0;
-	for (; *p; p++) {
-		if (p[0] == '/' && p[1] == '*') {
-			depth++;
-			p++;
-		} else if (p[0] == '*' && p[1] == '/') {
-			p++;
-			if (!--depth)
-				return p + 1;
-		}
-	}
-	return NULL;
-}
-
-static bool pg_word_is(const char *word, size_t n, const char *wanted)
-{
-	return strlen(wanted) == n && !strncasecmp(word, wanted, n);
-}
-
-/* As psql does it (psqlscan.l): only in CREATE [OR REPLACE] FUNCTION or PROCEDURE do BEGIN, CASE and END count. */
-static void pg_note_word(struct pg_cutter *k, const char *word, size_t n)
-{
-	int place = k->words++;
-	if (!place)
-		k->create = pg_word_is(word, n, "CREATE");
-	if (place && place < 4 && (pg_word_is(word, n, "FUNCTION") || pg_word_is(word, n, "PROCEDURE")))
-		k->routine = k->create;
-	if (!k->routine || k->parens)
-		return;
-	if (pg_word_is(word, n, "BEGIN") || (k->begins && pg_word_is(word, n, "CASE")))
-		k->begins++;
-	else if (k->begins && pg_word_is(word, n, "END"))
-		k->begins--;
-}
-
-/* Skips white space and comments between statements. Returns false at the end of the text. */
-static bool pg_skip_between(struct pg_cutter *k)
-{
-	for (;;) {
-		while (isspace((unsigned char)*k->p))
-			k->p++;
-		if (k->p[0] != '-' || k->p[1] != '-')
-			return *k->p != '\0';
-		size_t n = strcspn(k->p, "\n");
-		pg_note_entry(k, k->p, n);
-		k->p += n;
-	}
-}
-
-/* From the first byte of a statement to after its semicolon; NULL when the text ends before. */
-static const char *pg_cut_statement(struct pg_cutter *k)
-{
-	const char *p = k->p;
-	k->parens = k->begins = k->words = 0;
-	k->create = k->routine = false;
-	while (p && *p) {
-		if (*p == ';' && !k->parens && !k->begins)
-			return p + 1;
-		if (*p == '\'') {
-			p = pg_skip_quoted(p, false);
-		} else if ((*p == 'E' || *p == 'e') && p[1] == '\'') {
-			p = pg_skip_quoted(p + 1, true);
-		} else if (*p == '"') {
-			p = pg_skip_quoted(p, false);
-		} else if (*p == '$') {
-			const char *after = pg_skip_dollar(p);
-			p = after == p ? p + 1 : after;
-		} else if (p[0] == '-' && p[1] == '-') {
-			p += strcspn(p, "\n");
-		} else if (p[0] == '/' && p[1] == '*') {
-			p = pg_skip_block_comment(p);
-		} else if (pg_is_word(*p)) {
-			const char *start = p;
-			while (pg_is_word(*p))
-				p++;
-			pg_note_word(k, start, (size_t)(p - start));
-		} else {
-			k->parens += *p == '(' ? 1 : *p == ')' && k->parens ? -1 : 0;
-			p++;
-		}
-	}
-	return NULL;
-}
-
-int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e)
-{
-	struct pg_cutter k = {.p = sql};
-	size_t cap = 0;
-	*ret = (struct pg_script){0};
-	while (pg_skip_between(&k)) {
-		const char *start = k.p, *end = pg_cut_statement(&k);
-		if (!end) {
-			pg_script_done(ret);
-			return err_set(e, EINVAL, "the schema text ends inside of a statement%s%s",
-				       *k.entry ? ": " : "", k.entry);
-		}
-		if (ret->n_statements == cap) {
-			cap = cap ? 2 * cap : 64;
-			ret->statements = xrealloc(ret->statements, cap * sizeof *ret->statements);
-		}
-		ret->statements[ret->n_statements++] = (struct pg_statement){
-		    .sql = xmemdup0(start, (size_t)(end - start)),
-		    .entry = xstrdup(k.entry),
-		    .type = xstrdup(k.type),
-		    .at = (size_t)(start - sql),
-		    .end = (size_t)(end - sql),
-		};
-		k.p = end;
-	}
 	return 0;
 }

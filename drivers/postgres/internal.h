@@ -252,21 +252,28 @@ int pg_dump_start(struct pg_conn *c, struct err *e);
 /* Ends one that is still running: nobody wants its text. */
 void pg_dump_stop(struct pg_conn *c);
 int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf *out, struct err *e);
+
+/* ---- script.c ---- */
+
 /* Cuts pg_dump's text into statements. EINVAL with words when it ends inside of one. */
 int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e);
 void pg_script_done(struct pg_script *s);
+/* Whether a statement starts with these words, in either case. */
+bool pg_begins(const char *sql, const char *words);
+/* The role of "ALTER ... OWNER TO role;", NULL for any other statement. *len: its length as written. */
+const char *pg_owner_of(const char *sql, size_t *len);
+/* What a target may refuse without a row or a definition being lost. */
+bool pg_is_optional(const struct pg_statement *s);
+/* The first statement whose type is one of these comes after the rows, and so do all behind it. */
+bool pg_is_post_data(const char *type);
+/* The name in CREATE MATERIALIZED VIEW, as the statement spells it; NULL: it is another one. */
+const char *pg_matview_of(const struct pg_statement *s, size_t *len);
 
 /* ---- rebuild.c ---- */
 
 int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, struct strbuf *warnings,
 		     struct err *e);
 int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e);
-/* The first statement whose type is one of these comes after the rows, and so do all behind it. */
-bool pg_is_post_data(const char *type);
-/* What a target may refuse without a row or a definition being lost. */
-bool pg_is_optional(const struct pg_statement *s);
-/* The name in CREATE MATERIALIZED VIEW, as the statement spells it; NULL: it is another one. */
-const char *pg_matview_of(const struct pg_statement *s, size_t *len);
 
 /* ---- aside.c ---- */
 

@@ -206,57 +206,6 @@ static int pg_drop_objects(struct pg_conn *c, struct err *e)
 
 /* ---- running the text ---- */
 
-static bool pg_begins(const char *sql, const char *words)
-{
-	return !strncasecmp(sql, words, strlen(words));
-}
-
-/* The role of "ALTER ... OWNER TO role;", NULL for any other statement. *len: its length as written. */
-static const char *pg_owner_of(const char *sql, size_t *len)
-{
-	const char *role = NULL;
-	if (!pg_begins(sql, "ALTER "))
-		return NULL;
-	for (const char *p = strstr(sql, " OWNER TO "); p; p = strstr(p + 1, " OWNER TO "))
-		role = p + 10;
-	if (!role)
-		return NULL;
-	const char *p = role;
-	if (*p == '"') {
-		for (p++; *p && (*p != '"' || p[1] == '"'); p++)
-			p += *p == '"';
-		if (*p == '"')
-			p++;
-	} else {
-		while (isalnum((unsigned char)*p) || *p == '_' || *p == '$' || (unsigned char)*p >= 0x80)
-			p++;
-	}
-	*len = (size_t)(p - role);
-	return *len && !strcmp(p, ";") ? role : NULL;
-}
-
-/* What a target may refuse without a row or a definition being lost: who owns and who may, and what stands outside of
- * the schema (tablespaces, publications, the comments of what only a superuser owns). */
-bool pg_is_optional(const struct pg_statement *s)
-{
-	static const char *const beginnings[] = {
-	    "GRANT ",
-	    "REVOKE ",
-	    "ALTER DEFAULT PRIVILEGES ",
-	    "COMMENT ON EXTENSION ",
-	    "COMMENT ON SCHEMA ",
-	    "SET SESSION AUTHORIZATION ",
-	    "RESET SESSION AUTHORIZATION",
-	    "SET default_tablespace ",
-	    "ALTER PUBLICATION ",
-	};
-	size_t n;
-	for (size_t i = 0; i < sizeof beginnings / sizeof beginnings[0]; i++)
-		if (pg_begins(s->sql, beginnings[i]))
-			return true;
-	return pg_owner_of(s->sql, &n) != NULL;
-}
-
 static bool pg_may_refuse(const struct err *e)
 {
 	static const char *const states[] = {
@@ -345,36 +294,6 @@ static int pg_current_user(struct pg_conn *c, char **ret, struct err *e)
 	return r;
 }
 
-bool pg_is_post_data(const char *type)
-{
-	/* pg_dump writes all of the first part before any of the second: the first such entry is the border. */
-	static const char *const types[] = {
-	    "CONSTRAINT",
-	    "FK CONSTRAINT",
-	    "CHECK CONSTRAINT",
-	    "INDEX",
-	    "INDEX ATTACH",
-	    "TRIGGER",
-	    "RULE",
-	    "EVENT TRIGGER",
-	    "POLICY",
-	    "ROW SECURITY",
-	    "STATISTICS",
-	    "STATISTICS DATA",
-	    "MATERIALIZED VIEW DATA",
-	    "PUBLICATION",
-	    "PUBLICATION TABLE",
-	    "PUBLICATION TABLES IN SCHEMA",
-	    "SUBSCRIPTION",
-	    "ACL",
-	    "DEFAULT ACL",
-	};
-	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
-		if (!strcmp(type, types[i]))
-			return true;
-	return false;
-}
-
 /* A schema public that was dropped and created again lacks the privileges that pg_dump takes for granted: what it
  * writes for "public" is the difference to those of initdb (USAGE for all; before 15 also CREATE). */
 static int pg_grant_public(struct pg_conn *c, struct strbuf *warnings, struct err *e)
@@ -421,18 +340,6 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 	if (!r)
 		r = pg_aside_drop_empty(c, e);
 	return r ? r : pg_grant_public(c, warnings, e);
-}
-
-const char *pg_matview_of(const struct pg_statement *s, size_t *len)
-{
-	static const char create[] = "CREATE MATERIALIZED VIEW ";
-	if (!pg_begins(s->sql, create))
-		return NULL;
-	const char *name = s->sql + sizeof create - 1, *end = name;
-	for (bool quoted = false; *end && (quoted || !isspace((unsigned char)*end)); end++)
-		quoted ^= *end == '"';
-	*len = (size_t)(end - name);
-	return name;
 }
 
 /* Matviews hold no rows of their own: filled from the tables, in the order they were created in. */

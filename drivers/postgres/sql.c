@@ -5,7 +5,6 @@
  * a warning (an owner or a role that the server does not have) is one here too: such statements go through a temporary
  * procedure. No connection, no locks.
  */
-#include <ctype.h>
 #include <inttypes.h>
 
 #include "base/text.h"
