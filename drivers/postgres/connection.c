@@ -624,7 +624,7 @@ void pg_free_restore_lock(struct pg_conn *c)
 static int pg_end(struct pg_conn *c, const char *sql, struct err *e)
 {
 	_cleanup_result_ PGresult *res = NULL;
-	pg_dump_stop(c);
+	pg_child_stop(&c->dump);
 	c->shielded = true;
 	/* A commit is waited for as long as the connection lives: its answer must not be thrown away. */
 	c->deadline_ms = strcmp(sql, "COMMIT") ? pg_now_ms() + PG_CANCEL_TIMEOUT_MS : 0;
@@ -813,7 +813,7 @@ static void pg_close(struct db_conn *conn)
 			pg_rollback(conn);
 		PQfinish(c->pg);
 	}
-	pg_dump_stop(c);
+	pg_child_stop(&c->dump);
 	pg_listing_done(&c->listing);
 	pg_marks_done(c);
 	pg_change_done(c);

@@ -12,132 +12,12 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <time.h>
 
 #define PG_DUMP_TIMEOUT_MS 600000
 #define PG_VERSION_TIMEOUT_MS 20000
-#define PG_MAX_STDERR 4000
 #define PG_DUMP_PIPE (1 << 20) /* texts up to this size never keep pg_dump waiting for us */
 
 extern char **environ;
-
-/* ---- running a program ---- */
-
-struct pg_pipe {
-	int fd;
-	struct strbuf *out;
-};
-
-static int64_t pg_clock_ms(void)
-{
-	struct timespec ts;
-	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-/* Reads both pipes until the child has closed them. -EINTR: cancelled, -ETIMEDOUT. c may be NULL. */
-static int pg_read_pipes(struct pg_conn *c, struct pg_pipe *pipes, int timeout_ms)
-{
-	int64_t deadline = pg_clock_ms() + timeout_ms;
-	while (pipes[0].fd >= 0 || pipes[1].fd >= 0) {
-		struct pollfd fds[3] = {
-		    {.fd = pipes[0].fd, .events = POLLIN},
-		    {.fd = pipes[1].fd, .events = POLLIN},
-		    {.fd = c ? c->wake : -1, .events = POLLIN},
-		};
-		if (c && pg_is_cancelled(c))
-			return -EINTR;
-		int64_t left = deadline - pg_clock_ms();
-		int n = left > 0 ? poll(fds, 3, (int)left) : 0;
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		if (!n)
-			return -ETIMEDOUT;
-		for (int i = 0; n > 0 && i < 2; i++) {
-			char buffer[65536];
-			if (!fds[i].revents)
-				continue;
-			ssize_t got = read(pipes[i].fd, buffer, sizeof buffer);
-			if (got < 0 && errno == EINTR)
-				continue;
-			if (got <= 0) {
-				(void)close(pipes[i].fd);
-				pipes[i].fd = -1;
-			} else if (i == 0 || pipes[i].out->len < PG_MAX_STDERR) {
-				strbuf_add(pipes[i].out, buffer, (size_t)got);
-			}
-		}
-	}
-	return 0;
-}
-
-static int pg_start_program(struct pg_child *ret, char *const argv[], char *const env[])
-{
-	int stdout_pipe[2] = {-1, -1}, stderr_pipe[2] = {-1, -1};
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t none, defaults;
-	pid_t pid;
-
-	if (pipe2(stdout_pipe, O_CLOEXEC) < 0)
-		return -errno;
-	if (pipe2(stderr_pipe, O_CLOEXEC) < 0) {
-		int r = -errno;
-		(void)close(stdout_pipe[0]);
-		(void)close(stdout_pipe[1]);
-		return r;
-	}
-	(void)posix_spawn_file_actions_init(&actions);
-	(void)posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-	(void)posix_spawn_file_actions_adddup2(&actions, stdout_pipe[1], 1);
-	(void)posix_spawn_file_actions_adddup2(&actions, stderr_pipe[1], 2);
-	(void)posix_spawnattr_init(&attr);
-	/* Our threads block signals and ignore SIGPIPE; the child must not inherit that. */
-	(void)sigemptyset(&none);
-	(void)sigemptyset(&defaults);
-	(void)sigaddset(&defaults, SIGPIPE);
-	(void)sigaddset(&defaults, SIGTERM);
-	(void)sigaddset(&defaults, SIGINT);
-	(void)posix_spawnattr_setsigmask(&attr, &none);
-	(void)posix_spawnattr_setsigdefault(&attr, &defaults);
-	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-	int r = -posix_spawn(&pid, argv[0], &actions, &attr, argv, env);
-	(void)posix_spawnattr_destroy(&attr);
-	(void)posix_spawn_file_actions_destroy(&actions);
-	(void)close(stdout_pipe[1]);
-	(void)close(stderr_pipe[1]);
-	if (r < 0) {
-		(void)close(stdout_pipe[0]);
-		(void)close(stderr_pipe[0]);
-		return r;
-	}
-	*ret = (struct pg_child){.pid = pid, .out = stdout_pipe[0], .words = stderr_pipe[0]};
-	return 0;
-}
-
-/* Waits for the program's end, its output to *out and its complaints to *words. Returns its exit status, or -errno. */
-static int pg_end_program(struct pg_conn *c, struct pg_child *child, int timeout_ms, struct strbuf *out,
-			  struct strbuf *words)
-{
-	int status = 0;
-	struct pg_pipe pipes[2] = {{child->out, out}, {child->words, words}};
-	int r = pg_read_pipes(c, pipes, timeout_ms);
-	if (r < 0)
-		(void)kill(child->pid, SIGKILL);
-	while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (!r)
-		r = WIFEXITED(status) ? WEXITSTATUS(status) : -ECHILD;
-	for (int i = 0; i < 2; i++)
-		if (pipes[i].fd >= 0)
-			(void)close(pipes[i].fd);
-	*child = (struct pg_child){0};
-	return r;
-}
 
 /* ---- finding pg_dump ---- */
 
@@ -147,8 +27,8 @@ static int pg_dump_major(const char *path)
 	_cleanup_strbuf_ struct strbuf out = {0}, words = {0};
 	char *argv[] = {(char *)path, (char *)"--version", NULL};
 	struct pg_child child;
-	if (access(path, X_OK) || pg_start_program(&child, argv, environ) < 0 ||
-	    pg_end_program(NULL, &child, PG_VERSION_TIMEOUT_MS, &out, &words))
+	if (access(path, X_OK) || pg_child_start(&child, argv, environ) < 0 ||
+	    pg_child_end(NULL, &child, PG_VERSION_TIMEOUT_MS, &out, &words))
 		return 0;
 	/* "pg_dump (PostgreSQL) 15.20 (Debian 15.20-0+deb12u1)" */
 	const char *p = strstr(strbuf_str(&out), "(PostgreSQL) ");
@@ -360,24 +240,12 @@ int pg_dump_start(struct pg_conn *c, struct err *e)
 	r = pg_fill_arguments(c, program, major, &argv, e);
 	if (r < 0)
 		return r;
-	r = pg_start_program(&c->dump, argv.list, env.list);
+	r = pg_child_start(&c->dump, argv.list, env.list);
 	if (r < 0)
 		return err_sys(e, -r, "cannot run %s", program);
 	/* More than the system gives to one of its users: then pg_dump waits for us with the rest. */
 	(void)fcntl(c->dump.out, F_SETPIPE_SZ, PG_DUMP_PIPE);
 	return 0;
-}
-
-void pg_dump_stop(struct pg_conn *c)
-{
-	if (!c->dump.pid)
-		return;
-	(void)kill(c->dump.pid, SIGKILL);
-	while (waitpid(c->dump.pid, NULL, 0) < 0 && errno == EINTR)
-		;
-	(void)close(c->dump.out);
-	(void)close(c->dump.words);
-	c->dump = (struct pg_child){0};
 }
 
 int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf *out, struct err *e)
@@ -390,7 +258,7 @@ int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf
 	int r = c->dump.pid ? 0 : pg_dump_start(c, e);
 	if (r < 0)
 		return r;
-	r = pg_end_program(c, &c->dump, PG_DUMP_TIMEOUT_MS, &text, &words);
+	r = pg_child_end(c, &c->dump, PG_DUMP_TIMEOUT_MS, &text, &words);
 	if (r == -EINTR)
 		return err_set(e, EINTR, "schema text: cancelled");
 	if (r == -ETIMEDOUT)

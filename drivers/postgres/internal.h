@@ -245,12 +245,19 @@ int pg_scan_changed(struct db_conn *conn, const struct db_table *t, const char *
 		    struct err *e);
 void pg_marks_done(struct pg_conn *c);
 
+/* ---- child.c ---- */
+
+int pg_child_start(struct pg_child *ret, char *const argv[], char *const env[]);
+/* Waits for the program's end, its output to *out and its complaints to *words. Returns its exit status, or -errno: -EINTR
+ * when c (may be NULL) is cancelled, -ETIMEDOUT. */
+int pg_child_end(struct pg_conn *c, struct pg_child *child, int timeout_ms, struct strbuf *out, struct strbuf *words);
+/* Ends one that still runs, if there is one: nobody wants its text. */
+void pg_child_stop(struct pg_child *child);
+
 /* ---- dump.c ---- */
 
 /* Starts pg_dump in the snapshot of the transaction, for schema_sql (which does so itself where nobody did). */
 int pg_dump_start(struct pg_conn *c, struct err *e);
-/* Ends one that is still running: nobody wants its text. */
-void pg_dump_stop(struct pg_conn *c);
 int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf *out, struct err *e);
 
 /* ---- script.c ---- */
