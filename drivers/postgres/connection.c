@@ -19,7 +19,6 @@
 #define PG_CONNECT_TIMEOUT_MS 5000
 #define PG_CANCEL_TIMEOUT_MS 10000
 #define PG_BEGIN_ATTEMPTS 5
-#define PG_LOCK_BATCH 100000 /* bytes of one LOCK TABLE statement, as pg_dump has it */
 
 static int64_t pg_now_ms(void)
 {
@@ -536,90 +535,6 @@ int pg_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e)
 }
 
 /* ---- transactions ---- */
-
-static int pg_lock_tables(struct pg_conn *c, const struct pg_listing *l, const char *mode, struct err *e)
-{
-	size_t i = 0;
-	while (i < l->n_relations) {
-		_cleanup_strbuf_ struct strbuf sql = {0};
-		const char *separator = " ";
-		strbuf_adds(&sql, "LOCK TABLE");
-		for (; i < l->n_relations && sql.len < PG_LOCK_BATCH; i++) {
-			strbuf_addf(&sql, "%sONLY ", separator);
-			pg_add_relation(&sql, c, l->relations[i].name);
-			separator = ", ";
-		}
-		strbuf_addf(&sql, " IN %s", mode);
-		int r = pg_query(c, NULL, "cannot lock the tables", strbuf_str(&sql), 0, NULL, e);
-		if (r < 0)
-			return r;
-	}
-	return 0;
-}
-
-/* After a lock was not granted: who has it? Best effort, in words at the end of the message that is there. */
-static void pg_name_blockers(struct pg_conn *c, const struct pg_listing *l, struct err *e)
-{
-	_cleanup_strbuf_ struct strbuf oids = {0};
-	_cleanup_result_ PGresult *res = NULL;
-	strbuf_adds(&oids, "{");
-	for (size_t i = 0; i < l->n_relations; i++)
-		strbuf_addf(&oids, "%s%s", i ? "," : "", l->relations[i].oid);
-	strbuf_adds(&oids, "}");
-	const char *params[] = {strbuf_str(&oids)};
-	if (!e ||
-	    pg_query(
-		c, &res, "",
-		"SELECT l.pid, pg_catalog.min(c.relname::pg_catalog.text), pg_catalog.min(a.usename::pg_catalog.text),"
-		" pg_catalog.min(a.application_name), pg_catalog.min(a.state)"
-		" FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation"
-		" LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
-		" WHERE l.relation = ANY ($1::pg_catalog.oid[]) AND l.granted AND l.pid <> pg_catalog.pg_backend_pid()"
-		" AND l.mode <> ALL (ARRAY['AccessShareLock', 'RowShareLock'])"
-		" AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = "
-		"pg_catalog.current_database())"
-		" GROUP BY l.pid ORDER BY l.pid LIMIT 3",
-		1, params, ERR_DROP) < 0)
-		return;
-	for (int i = 0; i < PQntuples(res); i++) {
-		size_t n = strlen(e->msg);
-		(void)snprintf(e->msg + n, sizeof e->msg - n, "%s process %s (%s, %s, %s) on table %s",
-			       i ? "," : "; held by", PQgetvalue(res, i, 0), PQgetvalue(res, i, 2),
-			       PQgetvalue(res, i, 3), PQgetvalue(res, i, 4), PQgetvalue(res, i, 1));
-	}
-}
-
-int pg_take_restore_lock(struct pg_conn *c, struct err *e)
-{
-	_cleanup_result_ PGresult *res = NULL;
-	const char *params[] = {c->token, c->schema};
-	int r = pg_query(c, &res, "cannot take the restore lock",
-			 "SELECT CASE WHEN pg_catalog.current_setting('metasnap.session', true) = $1 THEN"
-			 " pg_catalog.pg_try_advisory_lock(pg_catalog.hashtextextended('metasnap:' || $2, 0)) END",
-			 2, params, e);
-	if (r < 0)
-		return r;
-	const char *taken = pg_cell(res, 0, 0);
-	if (!taken)
-		return err_set(e, ENOTSUP,
-			       "a connection pooler in transaction mode stands before the server: use a direct "
-			       "connection or session pooling");
-	if (*taken != 't')
-		return err_set(e, EBUSY, "another restore into schema %s of this database is running", c->schema);
-	c->advisory = true;
-	return 0;
-}
-
-void pg_free_restore_lock(struct pg_conn *c)
-{
-	const char *params[] = {c->schema};
-	if (c->advisory && !c->broken)
-		(void)pg_query(
-		    c, NULL, "cannot free the restore lock",
-		    "SELECT pg_catalog.pg_advisory_unlock(pg_catalog.hashtextextended('metasnap:' || $1, 0))", 1,
-		    params, ERR_DROP);
-	c->advisory = false;
-}
 
 static int pg_end(struct pg_conn *c, const char *sql, struct err *e)
 {

@@ -1,9 +1,9 @@
 /*
- * drivers/postgres/describe.c - what the catalog says: the list of relations that begin compares before and after the
- * locks, the description made inside the snapshot, and at the end the sequences.
+ * drivers/postgres/describe.c - what the catalog says: the description made inside the snapshot, and at the end the
+ * sequences.
  *
- * No state but what it fills in struct pg_conn's listing; no locks. Every name in the SQL is qualified, because the
- * search_path is empty and because a user's own schema must not be able to stand in for pg_catalog.
+ * No state, no locks. Every name in the SQL is qualified, because the search_path is empty and because a user's own schema
+ * must not be able to stand in for pg_catalog.
  */
 #include "drivers/postgres/internal.h"
 
@@ -48,99 +48,6 @@ static enum db_form pg_form_of_type(const char *oid, bool *integer)
 	default:
 		return DB_FORM_TEXT;
 	}
-}
-
-/* ---- listing ---- */
-
-void pg_listing_done(struct pg_listing *l)
-{
-	for (size_t i = 0; i < l->n_relations; i++) {
-		free(l->relations[i].name);
-		free(l->relations[i].oid);
-		free(l->relations[i].filenode);
-	}
-	for (size_t i = 0; i < l->n_excluded; i++) {
-		free(l->excluded[i]);
-		free(l->excluded_names[i]);
-	}
-	free(l->relations);
-	free(l->excluded);
-	free(l->excluded_names);
-	*l = (struct pg_listing){0};
-}
-
-int pg_list_relations(struct pg_conn *c, struct pg_listing *ret, struct err *e)
-{
-	static const char sql[] =
-	    "SELECT c.oid, c.relname, c.relfilenode, c.relkind,"
-	    " c.relispartition AND EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class o ON o.oid = "
-	    "i.inhparent"
-	    "  WHERE i.inhrelid = c.oid AND o.relnamespace <> c.relnamespace)"
-	    " OR c.relkind = 'p' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class o ON o.oid "
-	    "= i.inhrelid"
-	    "  WHERE i.inhparent = c.oid AND o.relnamespace <> c.relnamespace)"
-	    " FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
-	    " AND c.relkind IN ('r', 'p', 'f') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
-	    "  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')"
-	    " WHERE n.nspname = $1 ORDER BY c.relname COLLATE pg_catalog.\"C\"";
-	_cleanup_result_ PGresult *res = NULL;
-	const struct db_params excludes = {.exclude = c->exclude};
-	const char *params[] = {c->schema};
-	int r = pg_query(c, &res, "cannot list the tables", sql, 1, params, e);
-	if (r < 0)
-		return r;
-	size_t n = (size_t)PQntuples(res);
-	*ret = (struct pg_listing){.schema_exists = n > 0};
-	ret->relations = xcalloc(n, sizeof *ret->relations);
-	ret->excluded = xcalloc(n + 1, sizeof *ret->excluded);
-	ret->excluded_names = xcalloc(n + 1, sizeof *ret->excluded_names);
-	for (int i = 0; i < PQntuples(res); i++) {
-		if (PQgetisnull(res, i, 0))
-			continue; /* the schema without any table */
-		const char *name = PQgetvalue(res, i, 1);
-		if (db_params_excludes(&excludes, name)) {
-			ret->excluded[ret->n_excluded] = xstrdup(PQgetvalue(res, i, 0));
-			ret->excluded_names[ret->n_excluded++] = xstrdup(name);
-			continue;
-		}
-		ret->relations[ret->n_relations++] = (struct pg_relation){
-		    .name = xstrdup(name),
-		    .oid = xstrdup(PQgetvalue(res, i, 0)),
-		    .filenode = xstrdup(PQgetvalue(res, i, 2)),
-		    .kind = *PQgetvalue(res, i, 3),
-		    .stray_partition = *PQgetvalue(res, i, 4) == 't',
-		};
-	}
-	return 0;
-}
-
-bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b)
-{
-	if (a->n_relations != b->n_relations || a->schema_exists != b->schema_exists)
-		return false;
-	for (size_t i = 0; i < a->n_relations; i++) {
-		const struct pg_relation *x = &a->relations[i], *y = &b->relations[i];
-		if (strcmp(x->name, y->name) || strcmp(x->oid, y->oid) || strcmp(x->filenode, y->filenode) ||
-		    x->kind != y->kind || x->stray_partition != y->stray_partition)
-			return false;
-	}
-	return true;
-}
-
-bool pg_listing_has(const struct pg_listing *l, const char *name)
-{
-	for (size_t i = 0; i < l->n_relations; i++)
-		if (!strcmp(l->relations[i].name, name))
-			return true;
-	return false;
-}
-
-const char *pg_listing_oid(const struct pg_listing *l, const char *name)
-{
-	for (size_t i = 0; i < l->n_relations; i++)
-		if (!strcmp(l->relations[i].name, name))
-			return l->relations[i].oid;
-	return NULL;
 }
 
 /* ---- describing ---- */

@@ -201,21 +201,27 @@ static inline void pg_clear_result(PGresult **r)
 
 /* Another connection to the same server, database and schema. */
 int pg_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e);
+
+/* ---- lock.c ---- */
+
+int pg_list_relations(struct pg_conn *c, struct pg_listing *ret, struct err *e);
+void pg_listing_done(struct pg_listing *l);
+bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b);
+bool pg_listing_has(const struct pg_listing *l, const char *name);
+/* The oid of a kept table, NULL when it is not in the listing. */
+const char *pg_listing_oid(const struct pg_listing *l, const char *name);
+/* Locks all of them; mode as LOCK TABLE has it. */
+int pg_lock_tables(struct pg_conn *c, const struct pg_listing *l, const char *mode, struct err *e);
+/* After a lock was not granted: who has it? Best effort, in words at the end of the message that is there. */
+void pg_name_blockers(struct pg_conn *c, const struct pg_listing *l, struct err *e);
 /* One restore into a schema at a time: EBUSY. Held by the session. */
 int pg_take_restore_lock(struct pg_conn *c, struct err *e);
 void pg_free_restore_lock(struct pg_conn *c);
 
 /* ---- describe.c ---- */
 
-void pg_listing_done(struct pg_listing *l);
-int pg_list_relations(struct pg_conn *c, struct pg_listing *ret, struct err *e);
-bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b);
 int pg_describe(struct pg_conn *c, struct db_schema **ret, struct err *e);
 int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
-/* The oid of a kept table, NULL when it is not in the listing. */
-const char *pg_listing_oid(const struct pg_listing *l, const char *name);
-
-bool pg_listing_has(const struct pg_listing *l, const char *name);
 
 /* ---- examine.c ---- */
 
