@@ -210,9 +210,9 @@ int pg_aside_begin(struct db_conn *conn, const struct db_schema *s, const char *
 		return r;
 	}
 	/* It must be there for all, so it is made by a transaction of its own. */
-	struct pg_conn *other = NULL;
+	_cleanup_(cleanup_pg_connection) struct pg_conn *other = NULL;
 	struct err refusal = ERR_INIT;
-	r = pg_open_like(&other, c, &refusal);
+	r = pg_connection_open_like(&other, c, &refusal);
 	if (r == 0) {
 		_cleanup_strbuf_ struct strbuf create = {0};
 		strbuf_adds(&create, "CREATE SCHEMA ");
@@ -221,7 +221,6 @@ int pg_aside_begin(struct db_conn *conn, const struct db_schema *s, const char *
 		pg_add_ident(&create, aside);
 		strbuf_adds(&create, " IS '" PG_ASIDE_COMMENT "'");
 		r = pg_query(other, NULL, "cannot prepare the tables", strbuf_str(&create), 0, NULL, &refusal);
-		db_close((struct db_conn *)other);
 	}
 	/* No free connection, or not allowed: it goes without. */
 	if (r < 0) {
@@ -298,7 +297,7 @@ int pg_aside_drop_empty(struct pg_conn *c, struct err *e)
 int pg_aside_open(struct db_conn **ret, struct db_conn *leader, struct err *e)
 {
 	struct pg_conn *l = (struct pg_conn *)leader, *c = NULL;
-	int r = pg_open_like(&c, l, e);
+	int r = pg_connection_open_like(&c, l, e);
 	if (r == 0) {
 		free(c->schema);
 		c->schema = xstrdup(l->aside.schema);
@@ -340,6 +339,12 @@ static int pg_begin_aside(struct pg_conn *c, const char *table, struct err *e)
 	return r;
 }
 
+static int pg_commit_aside(struct pg_conn *c, struct err *e)
+{
+	int r = pg_check_commit(c, e);
+	return r < 0 ? r : pg_end(c, "COMMIT", e);
+}
+
 int pg_aside_table(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
@@ -372,7 +377,7 @@ int pg_aside_end(struct db_conn *conn, const struct db_conn *leader, const struc
 		return err_set(e, EINVAL, "%s: not a table that is staged", t->name);
 	c->freeze = false;
 	int r = pg_run_aside_type(c, st, set_aside, "CONSTRAINT", e);
-	return r ? r : c->head.driver->commit(conn, e);
+	return r ? r : pg_commit_aside(c, e);
 }
 
 int pg_aside_index(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
@@ -385,7 +390,7 @@ int pg_aside_index(struct db_conn *conn, const struct db_conn *leader, const str
 	int r = pg_begin_aside(c, t->name, e);
 	if (!r)
 		r = pg_run_aside_type(c, st, set_aside, "INDEX", e);
-	return r ? r : c->head.driver->commit(conn, e);
+	return r ? r : pg_commit_aside(c, e);
 }
 
 int pg_aside_read(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)

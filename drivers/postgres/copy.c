@@ -85,7 +85,7 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 	strbuf_adds(sql, ") TO STDOUT");
 }
 
-static void pg_forget_scan(struct pg_conn *c)
+void pg_scan_done(struct pg_conn *c)
 {
 	c->scanning = c->scan_done = c->scan_saved = c->scan_sorts = false;
 	PQfreemem(TAKE_PTR(c->line));
@@ -101,7 +101,7 @@ static int pg_start_scan(struct pg_conn *c, const struct db_table *t, const char
 	if (!r && PQresultStatus(res) != PGRES_COPY_OUT)
 		r = err_set(e, EIO, "%s: the server does not answer COPY with rows", t->name);
 	if (r < 0) {
-		pg_forget_scan(c);
+		pg_scan_done(c);
 		return r;
 	}
 	c->scan_table = xstrdup(t->name);
@@ -249,7 +249,7 @@ void pg_release_scan(struct pg_conn *c)
 		return;
 	if (PQtransactionStatus(c->pg) == PQTRANS_ACTIVE && !c->broken)
 		pg_stop_copy_out(c);
-	pg_forget_scan(c);
+	pg_scan_done(c);
 }
 
 int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e)
@@ -353,6 +353,21 @@ int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err 
 	return sb->len >= PG_LOAD_BUFFER ? pg_load_flush(c, e) : 0;
 }
 
+/* The buffer is kept for the next one. */
+static void pg_end_load(struct pg_conn *c)
+{
+	c->loading = false;
+	free(TAKE_PTR(c->load_table));
+	free(TAKE_PTR(c->load_binary));
+	strbuf_clear(&c->load_buffer);
+}
+
+void pg_load_done(struct pg_conn *c)
+{
+	pg_end_load(c);
+	strbuf_done(&c->load_buffer);
+}
+
 void pg_release_load(struct pg_conn *c)
 {
 	if (!c->loading)
@@ -370,10 +385,7 @@ void pg_release_load(struct pg_conn *c)
 		c->deadline_ms = 0;
 		c->shielded = shielded;
 	}
-	c->loading = false;
-	free(TAKE_PTR(c->load_table));
-	free(TAKE_PTR(c->load_binary));
-	strbuf_clear(&c->load_buffer);
+	pg_end_load(c);
 }
 
 int pg_load_end(struct db_conn *conn, bool ok, struct err *e)
@@ -400,9 +412,6 @@ int pg_load_end(struct db_conn *conn, bool ok, struct err *e)
 		return r;
 	}
 	r = pg_drain(c, NULL, c->load_table, e);
-	c->loading = false;
-	free(TAKE_PTR(c->load_table));
-	free(TAKE_PTR(c->load_binary));
-	strbuf_clear(&c->load_buffer);
+	pg_end_load(c);
 	return r;
 }

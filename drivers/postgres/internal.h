@@ -185,8 +185,6 @@ void pg_cancel_statement(struct pg_conn *c);
 void pg_limit_wait(struct pg_conn *c);
 int pg_flush(struct pg_conn *c, const char *what, struct err *e);
 bool pg_is_cancelled(struct pg_conn *c);
-void pg_release_scan(struct pg_conn *c);
-void pg_release_load(struct pg_conn *c);
 
 static inline const char *pg_cell(const PGresult *r, int row, int col)
 {
@@ -199,8 +197,17 @@ static inline void pg_clear_result(PGresult **r)
 }
 #define _cleanup_result_ _cleanup_(pg_clear_result)
 
+int pg_connection_open(struct pg_conn **ret, const struct db_params *p, struct err *e);
 /* Another connection to the same server, database and schema. */
-int pg_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e);
+int pg_connection_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e);
+/* What connection.c owns, and c: the others' is released. NULL is allowed. */
+void pg_connection_free(struct pg_conn *c);
+DEFINE_CLEANUP(cleanup_pg_connection, struct pg_conn, pg_connection_free);
+void pg_cancel(struct db_conn *conn);
+/* Whether COMMIT may be sent now. */
+int pg_check_commit(struct pg_conn *c, struct err *e);
+/* COMMIT or ROLLBACK, cancelled or not. ECONNRESET: the answer to a commit was lost. */
+int pg_end(struct pg_conn *c, const char *sql, struct err *e);
 
 /* ---- lock.c ---- */
 
@@ -230,6 +237,12 @@ int pg_examine(struct db_conn *conn, const struct db_schema *s, const char *meas
 
 /* ---- copy.c ---- */
 
+/* Ends what is open, without its savepoint: for a rollback. */
+void pg_release_scan(struct pg_conn *c);
+void pg_release_load(struct pg_conn *c);
+/* Forgets it, without a word to the server. */
+void pg_scan_done(struct pg_conn *c);
+void pg_load_done(struct pg_conn *c);
 /* Opens a scan, in key order, of the n_rows rows for which `where` holds (t is the table's name in it). tids: where
  * picks them by ctid. */
 int pg_scan_some(struct pg_conn *c, const struct db_table *t, const char *where, bool tids, uint64_t n_rows,
