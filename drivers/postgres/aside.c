@@ -5,7 +5,7 @@
  * A table qualifies when its CREATE TABLE, as pg_dump wrote it, names nothing in the schema that is restored but the
  * table itself: then the schema it is made in changes nothing else about it, and ALTER TABLE ... SET SCHEMA makes it
  * what the text says, its indexes and constraints with it. So does an index or key. What does not qualify is made in
- * the rebuild's transaction, as if there were no staging.
+ * the rebuild's transaction, as if nothing were set aside.
  *
  * Rows are loaded frozen: the rebuild's transaction has an older snapshot, and what it makes of them (materialized
  * views) must see them. Nobody else knows the tables before they move. No locks but the server's; pg_aside is written
@@ -306,7 +306,7 @@ int pg_aside_open(struct db_conn **ret, struct db_conn *leader, struct err *e)
 	return r;
 }
 
-/* Runs a statement of the text on the table in the staging schema; `head` is what stands before its name. */
+/* Runs a statement of the text on the table in the schema aside. */
 static int pg_run_aside(struct pg_conn *c, const struct pg_aside *st, const struct pg_aside_table *t, size_t i,
 			struct err *e)
 {
@@ -432,8 +432,7 @@ static int pg_drop_leftovers(struct pg_conn *c, const char *aside, struct err *e
 
 int pg_settle(struct db_conn *conn, struct err *e)
 {
-	/* A restore is one transaction: all that can be left of one is the staging schema, which is ours if it says so.
-	 */
+	/* A restore is one transaction: all that can be left of one is the schema aside, which is ours if it says so. */
 	struct pg_conn *c = (struct pg_conn *)conn;
 	static const char ours[] = "SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = $1"
 				   " AND pg_catalog.obj_description(n.oid, 'pg_namespace') = '" PG_ASIDE_COMMENT "'";

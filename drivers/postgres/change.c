@@ -1,6 +1,6 @@
 /*
  * drivers/postgres/change.c - changing rows of tables that stay: foreign keys, triggers and rules put away and brought
- * back, rows deleted by key, sequences set.
+ * back, rows deleted by key.
  *
  * Owns the restore's members of struct pg_conn; no locks. What hangs on a table is put away at the first change to it,
  * so that a restore which changes two tables touches the definitions of two. All of it is inside the one transaction.
@@ -18,13 +18,6 @@
 
 #define PG_DELETE_ROWS 5000
 #define PG_DELETE_BYTES (1 << 20)
-
-static int pg_change_check(const struct pg_conn *c, const char *what, struct err *e)
-{
-	if (!c->active || c->access != DB_WRITE)
-		return err_set(e, EINVAL, "%s: no transaction that may write", what);
-	return 0;
-}
 
 void pg_change_done(struct pg_conn *c)
 {
@@ -55,7 +48,7 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 	struct pg_conn *c = (struct pg_conn *)conn;
 	struct err refusal = ERR_INIT;
 	(void)s; /* tables are prepared as they are changed */
-	int r = pg_change_check(c, "change", e);
+	int r = pg_check_write(c, "change", e);
 	if (r < 0)
 		return r;
 	r = pg_query(c, NULL, "session_replication_role",
@@ -153,7 +146,7 @@ static int pg_drop_foreign_keys(struct pg_conn *c, const char *table, const char
 
 int pg_change_touch(struct pg_conn *c, const char *table, struct err *e)
 {
-	int r = pg_change_check(c, table, e);
+	int r = pg_check_write(c, table, e);
 	if (r < 0 || !c->changing)
 		return r;
 	const char *oid = pg_listing_oid(&c->listing, table);
@@ -274,7 +267,7 @@ static int pg_find_orphans(struct pg_conn *c, struct strbuf *orphans, struct err
 int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	int r = pg_change_check(c, "change", e);
+	int r = pg_check_write(c, "change", e);
 	if (r < 0 || !c->changing)
 		return r;
 	if (c->replica) {
@@ -419,90 +412,4 @@ int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e)
 	strbuf_adds(&sql, "DELETE FROM ONLY ");
 	pg_add_relation(&sql, c, t->name);
 	return pg_query(c, NULL, t->name, strbuf_str(&sql), 0, NULL, e);
-}
-
-/* ---- sequences ---- */
-
-int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e)
-{
-	struct pg_conn *c = (struct pg_conn *)conn;
-	int r = pg_change_check(c, "sequences", e);
-	for (size_t i = 0; !r && i < s->n_sequences; i++) {
-		const struct db_sequence *q = &s->sequences[i];
-		_cleanup_strbuf_ struct strbuf name = {0}, sql = {0};
-		_cleanup_result_ PGresult *res = NULL;
-		pg_add_relation(&name, c, q->name);
-		strbuf_addf(&sql, "SELECT last_value, is_called FROM %s", strbuf_str(&name));
-		r = pg_query(c, &res, q->name, strbuf_str(&sql), 0, NULL, e);
-		if (r < 0)
-			break;
-		if (strtoll(PQgetvalue(res, 0, 0), NULL, 10) == q->last_value &&
-		    (*PQgetvalue(res, 0, 1) == 't') == q->is_called)
-			continue;
-		/* setval alone would survive a rollback. RESTART gives the sequence a new file in this transaction
-		 * (PostgreSQL 10), and the setval after it writes to that file: both go with a rollback, seen on 15.
-		 * Other sessions' nextval waits for us meanwhile. */
-		strbuf_clear(&sql);
-		strbuf_addf(&sql, "ALTER SEQUENCE %s RESTART WITH %" PRId64, strbuf_str(&name), q->last_value);
-		if (q->is_called) {
-			strbuf_adds(&sql, "; SELECT pg_catalog.setval(");
-			pg_add_literal(&sql, strbuf_str(&name));
-			strbuf_addf(&sql, "::pg_catalog.regclass, %" PRId64 ", true)", q->last_value);
-		}
-		r = pg_query(c, NULL, q->name, strbuf_str(&sql), 0, NULL, e);
-	}
-	return r;
-}
-
-/* The largest value of a column, where its sequence would give it out again; 1, or 0: it would not. */
-static int pg_sequence_behind(struct pg_conn *c, const struct db_table *t, const PGresult *owned, int row,
-			      int64_t *ret_largest, struct err *e)
-{
-	_cleanup_strbuf_ struct strbuf sql = {0};
-	_cleanup_result_ PGresult *res = NULL;
-	strbuf_adds(&sql, "SELECT m.largest FROM (SELECT max(");
-	pg_add_ident(&sql, PQgetvalue(owned, row, 1));
-	strbuf_adds(&sql, ")::pg_catalog.int8 AS largest FROM ONLY ");
-	pg_add_relation(&sql, c, t->name);
-	strbuf_adds(&sql, ") AS m, ");
-	pg_add_relation(&sql, c, PQgetvalue(owned, row, 0));
-	strbuf_addf(
-	    &sql,
-	    " AS s WHERE m.largest >= s.last_value::pg_catalog.numeric + CASE WHEN s.is_called THEN %s ELSE 0 END",
-	    PQgetvalue(owned, row, 2));
-	strbuf_addf(&sql, " AND m.largest <= %s", PQgetvalue(owned, row, 3));
-	int r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
-	if (r < 0 || !PQntuples(res))
-		return r;
-	*ret_largest = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
-	return 1;
-}
-
-int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e)
-{
-	/* serial columns (a) and identity columns (i) own theirs */
-	static const char sql[] =
-	    "SELECT s.relname, a.attname, q.seqincrement, q.seqmax FROM pg_catalog.pg_depend d"
-	    " JOIN pg_catalog.pg_sequence q ON q.seqrelid = d.objid JOIN pg_catalog.pg_class s ON s.oid = d.objid"
-	    " JOIN pg_catalog.pg_class r ON r.oid = d.refobjid AND r.relnamespace = s.relnamespace"
-	    " JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
-	    " WHERE d.refobjid = $1::pg_catalog.oid AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-	    " AND d.deptype IN ('a', 'i') AND q.seqincrement > 0 ORDER BY 1";
-	struct pg_conn *c = (struct pg_conn *)conn;
-	_cleanup_result_ PGresult *owned = NULL;
-	const char *oid = pg_listing_oid(&c->listing, t->name);
-	const char *params[] = {oid};
-	int r = pg_change_check(c, "sequences", e);
-	if (!r && !oid)
-		r = err_set(e, EINVAL, "%s: no such table when the transaction began", t->name);
-	if (!r)
-		r = pg_query(c, &owned, t->name, sql, 1, params, e);
-	for (int i = 0; r >= 0 && i < PQntuples(owned); i++) {
-		struct db_sequence behind = {.name = PQgetvalue(owned, i, 0), .is_called = true};
-		struct db_schema only = {.sequences = &behind, .n_sequences = 1};
-		r = pg_sequence_behind(c, t, owned, i, &behind.last_value, e);
-		if (r == 1)
-			r = pg_set_sequences(conn, &only, e);
-	}
-	return r < 0 ? r : 0;
 }

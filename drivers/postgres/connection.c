@@ -222,7 +222,22 @@ void pg_cancel(struct db_conn *conn)
 	(void)n;
 }
 
-/* ---- the end of a transaction ---- */
+/* ---- the transaction ---- */
+
+int pg_check_ready(const struct pg_conn *c, const char *what, struct err *e)
+{
+	if (!c->active || c->scanning || c->loading)
+		return err_set(e, EINVAL, "%s: %s", what,
+			       c->active ? "a scan or a load is open on this connection" : "no transaction");
+	return 0;
+}
+
+int pg_check_write(const struct pg_conn *c, const char *what, struct err *e)
+{
+	if (!c->active || c->access != DB_WRITE)
+		return err_set(e, EINVAL, "%s: no transaction that may write", what);
+	return 0;
+}
 
 int pg_check_commit(struct pg_conn *c, struct err *e)
 {

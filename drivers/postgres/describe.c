@@ -1,9 +1,8 @@
 /*
- * drivers/postgres/describe.c - what the catalog says: the description made inside the snapshot, and at the end the
- * sequences.
+ * drivers/postgres/describe.c - what the catalog says: the description made inside the snapshot.
  *
- * No state, no locks. Every name in the SQL is qualified, because the search_path is empty and because a user's own schema
- * must not be able to stand in for pg_catalog.
+ * No state, no locks. Every name in the SQL is qualified, because the search_path is empty and because a user's own
+ * schema must not be able to stand in for pg_catalog.
  */
 #include "drivers/postgres/internal.h"
 
@@ -342,31 +341,4 @@ int pg_describe(struct pg_conn *c, struct db_schema **ret, struct err *e)
 	if (!r)
 		*ret = TAKE_PTR(s);
 	return r;
-}
-
-/* ---- sequences ---- */
-
-int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e)
-{
-	struct pg_conn *c = (struct pg_conn *)conn;
-	/* Read after the rows, so that no value a row holds can be given out again: sequences do not obey snapshots. */
-	for (size_t i = 0; i < s->n_sequences;) {
-		_cleanup_strbuf_ struct strbuf sql = {0};
-		_cleanup_result_ PGresult *res = NULL;
-		size_t first = i;
-		for (; i < s->n_sequences && i < first + 100; i++) {
-			strbuf_addf(&sql, "%sSELECT %zu AS i, last_value, is_called FROM ",
-				    i > first ? " UNION ALL " : "", i);
-			pg_add_relation(&sql, c, s->sequences[i].name);
-		}
-		int r = pg_query(c, &res, "cannot read the sequences", strbuf_str(&sql), 0, NULL, e);
-		if (r < 0)
-			return r;
-		for (int row = 0; row < PQntuples(res); row++) {
-			struct db_sequence *q = &s->sequences[strtoul(PQgetvalue(res, row, 0), NULL, 10)];
-			q->last_value = strtoll(PQgetvalue(res, row, 1), NULL, 10);
-			q->is_called = *PQgetvalue(res, row, 2) == 't';
-		}
-	}
-	return 0;
 }

@@ -1,9 +1,9 @@
 /*
- * drivers/postgres/driver.c - the driver: a connection opened and closed, a transaction begun at one moment and ended, and
- * the table of all that the other files do.
+ * drivers/postgres/driver.c - the driver: a connection opened and closed, a transaction begun at one moment and ended,
+ * and the table of all that the other files do.
  *
- * Owns struct pg_conn's `access`, `snapshot` and `listing`, and ends what the others own with the transaction. Locks are the
- * server's: the tables' from before the snapshot on, and for DB_WRITE that of a restore before them.
+ * Owns struct pg_conn's `snapshot` and `listing`, and releases with the transaction what the other files own of it.
+ * Locks are the server's: for DB_WRITE that of a restore, then the tables', then comes the snapshot.
  */
 #include "drivers/postgres/internal.h"
 

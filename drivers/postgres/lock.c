@@ -1,10 +1,10 @@
 /*
- * drivers/postgres/lock.c - what keeps others from the tables: the list of relations that begin compares before and after
- * it has locked them, the locks, and the lock of a restore.
+ * drivers/postgres/lock.c - what keeps others from the tables: the list of relations that begin compares before and
+ * after it has locked them, the locks, and the lock of a restore.
  *
- * The locks are the server's: the tables' go with the transaction, a restore's is the session's and goes when it is freed.
- * No state but struct pg_listing and struct pg_conn's `advisory`. Every name in the SQL is qualified, because the
- * search_path is empty and because a user's own schema must not be able to stand in for pg_catalog.
+ * The locks are the server's: the tables' go with the transaction, a restore's is the session's and is freed by us.
+ * Owns struct pg_conn's `advisory`. Every name in the SQL is qualified, because the search_path is empty and because a
+ * user's own schema must not be able to stand in for pg_catalog.
  */
 #include "drivers/postgres/internal.h"
 

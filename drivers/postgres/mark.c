@@ -177,8 +177,11 @@ int pg_mark(struct db_conn *conn, const struct db_table *t, struct strbuf *out, 
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	struct pg_marks *m = &c->marks;
-	int r;
-	if (!pg_in_transaction(c, t->name, e, &r) || (r = pg_marks_read(c, e)) < 0)
+	int r = pg_check_ready(c, t->name, e);
+	if (r < 0)
+		return r;
+	r = pg_marks_read(c, e);
+	if (r < 0)
 		return r;
 	const struct pg_marked *table = pg_marks_find(c, t->name);
 	if (m->why || !table)
@@ -294,9 +297,12 @@ int pg_scan_changed(struct db_conn *conn, const struct db_table *t, const char *
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	uint32_t since = 0;
-	int r;
 	*ret_unchanged = 0;
-	if (!pg_in_transaction(c, t->name, e, &r) || (r = pg_marks_read(c, e)) < 0)
+	int r = pg_check_ready(c, t->name, e);
+	if (r < 0)
+		return r;
+	r = pg_marks_read(c, e);
+	if (r < 0)
 		return r;
 	if (c->marks.why)
 		return err_set(e, ESTALE, "%s", c->marks.why);

@@ -1,8 +1,8 @@
 /*
  * drivers/postgres/script.c - pg_dump's text cut into its statements, and what a statement is.
  *
- * The cutter knows PostgreSQL's lexical rules, because function bodies hold semicolons and comments. Any thread; no state,
- * no locks.
+ * The cutter knows PostgreSQL's lexical rules, because function bodies hold semicolons and comments. Any thread; no
+ * state, no locks.
  */
 #include "drivers/postgres/internal.h"
 
