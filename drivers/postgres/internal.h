@@ -4,7 +4,8 @@
  * Bottom first; a file calls only those above it in this list:
  *
  * text.c        names and values as SQL, rows as COPY's text format
- * connection.c  connecting, running statements, cancelling
+ * query.c       running statements, waiting, cancelling
+ * connection.c  connecting
  * lock.c        the list of relations, the locks on them, the lock of a restore
  * describe.c    the description of the schema
  * examine.c     settings, rights, counts, for a report
@@ -174,14 +175,7 @@ void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const boo
 /* The n values of such a row, decoded in their places: the values point into `line`. */
 int pg_read_copy_row(char *line, size_t len, struct db_value *values, const bool *binary, size_t n, struct err *e);
 
-/* ---- connection.c ---- */
-
-int pg_connection_open(struct pg_conn **ret, const struct db_params *p, struct err *e);
-/* Another connection to the same server, database and schema. */
-int pg_connection_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e);
-/* What connection.c owns, and c; what others own is to be released before. NULL is allowed. */
-void pg_connection_free(struct pg_conn *c);
-DEFINE_CLEANUP(cleanup_pg_connection, struct pg_conn, pg_connection_free);
+/* ---- query.c ---- */
 
 /* Runs sql, with n text parameters ($1...) when n > 0, else as a simple query that may hold several statements.
  * *ret (may be NULL) is the last result. `what` begins the message of a failure. A COPY is left open for the caller. */
@@ -222,6 +216,15 @@ int pg_check_write(const struct pg_conn *c, const char *what, struct err *e);
 int pg_check_commit(struct pg_conn *c, struct err *e);
 /* COMMIT or ROLLBACK, cancelled or not. ECONNRESET: the answer to a commit was lost. */
 int pg_end(struct pg_conn *c, const char *sql, struct err *e);
+
+/* ---- connection.c ---- */
+
+int pg_connection_open(struct pg_conn **ret, const struct db_params *p, struct err *e);
+/* Another connection to the same server, database and schema. */
+int pg_connection_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e);
+/* What connection.c owns, and c; what others own is to be released before. NULL is allowed. */
+void pg_connection_free(struct pg_conn *c);
+DEFINE_CLEANUP(cleanup_pg_connection, struct pg_conn, pg_connection_free);
 
 /* ---- lock.c ---- */
 
