@@ -64,8 +64,10 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 			return r;
 	}
 	r = pg_query(c, NULL, "session_replication_role", "RELEASE metasnap_role", 0, NULL, e);
-	c->changing = !r;
-	return r;
+	if (r < 0)
+		return r;
+	c->changing = true;
+	return 0;
 }
 
 /* ---- what hangs on a table ---- */
@@ -83,7 +85,9 @@ static int pg_disable_triggers(struct pg_conn *c, const char *table, const char 
 	_cleanup_result_ PGresult *res = NULL;
 	const char *params[] = {oid, c->replica ? "{R,A}" : "{O,R,A}"};
 	int r = pg_query(c, &res, table, sql, 2, params, e);
-	for (int i = 0; !r && i < PQntuples(res); i++) {
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
 		_cleanup_strbuf_ struct strbuf alter = {0}, rest = {0};
 		const char *kind = PQgetvalue(res, i, 0);
 		char state = *PQgetvalue(res, i, 2);
@@ -92,16 +96,17 @@ static int pg_disable_triggers(struct pg_conn *c, const char *table, const char 
 		strbuf_addf(&rest, "%s ", kind);
 		pg_add_ident(&rest, PQgetvalue(res, i, 1));
 		r = pg_do(c, e, table, "%s DISABLE %s", strbuf_str(&alter), strbuf_str(&rest));
-		if (!r)
-			pg_push_undo(c,
-				     xasprintf("%s ENABLE %s%s", strbuf_str(&alter),
-					       state == 'A'   ? "ALWAYS "
-					       : state == 'R' ? "REPLICA "
-							      : "",
-					       strbuf_str(&rest)),
-				     xstrdup(PQgetvalue(res, i, 1)));
+		if (r < 0)
+			return r;
+		pg_push_undo(c,
+			     xasprintf("%s ENABLE %s%s", strbuf_str(&alter),
+				       state == 'A'   ? "ALWAYS "
+				       : state == 'R' ? "REPLICA "
+						      : "",
+				       strbuf_str(&rest)),
+			     xstrdup(PQgetvalue(res, i, 1)));
 	}
-	return r;
+	return 0;
 }
 
 /* Foreign keys of and to the tables, as the outermost partitioned table has them. $1: oids of tables; $2: the same. */
@@ -122,7 +127,9 @@ static int pg_drop_foreign_keys(struct pg_conn *c, const char *table, const char
 	_cleanup_result_ PGresult *res = NULL;
 	const char *params[] = {array};
 	int r = pg_query(c, &res, table, PG_FOREIGN_KEYS, 1, params, e);
-	for (int i = 0; !r && i < PQntuples(res); i++) {
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
 		struct strbuf again = {0};
 		_cleanup_strbuf_ struct strbuf name = {0}, relation = {0};
 		pg_add_ident(&relation, PQgetvalue(res, i, 1));
@@ -131,7 +138,7 @@ static int pg_drop_foreign_keys(struct pg_conn *c, const char *table, const char
 		pg_add_ident(&name, PQgetvalue(res, i, 3));
 		r = pg_do(c, e, table, "ALTER TABLE %s DROP CONSTRAINT %s", strbuf_str(&relation), strbuf_str(&name));
 		if (r < 0)
-			break;
+			return r;
 		strbuf_addf(&again, "ALTER TABLE %s ADD CONSTRAINT %s %s", strbuf_str(&relation), strbuf_str(&name),
 			    PQgetvalue(res, i, 4));
 		if (!PQgetisnull(res, i, 5)) {
@@ -141,7 +148,7 @@ static int pg_drop_foreign_keys(struct pg_conn *c, const char *table, const char
 		}
 		pg_push_undo(c, strbuf_detach(&again), xstrdup(PQgetvalue(res, i, 3)));
 	}
-	return r;
+	return 0;
 }
 
 int pg_change_touch(struct pg_conn *c, const char *table, struct err *e)
@@ -156,8 +163,9 @@ int pg_change_touch(struct pg_conn *c, const char *table, struct err *e)
 		if (!strcmp(c->touched[i], oid))
 			return 0;
 	r = pg_disable_triggers(c, table, oid, e);
-	if (!r && !c->replica)
-		r = pg_drop_foreign_keys(c, table, oid, e);
+	if (r < 0)
+		return r;
+	r = c->replica ? 0 : pg_drop_foreign_keys(c, table, oid, e);
 	if (r < 0)
 		return r;
 	c->touched = xrealloc(c->touched, (c->n_touched + 1) * sizeof *c->touched);
@@ -238,7 +246,9 @@ static int pg_find_orphans(struct pg_conn *c, struct strbuf *orphans, struct err
 	pg_add_oid_array(&array, c->touched, c->n_touched);
 	const char *params[] = {strbuf_str(&array)};
 	int r = pg_query(c, &res, "cannot list the foreign keys", PG_FOREIGN_KEYS, 1, params, e);
-	for (int i = 0; !r && i < PQntuples(res); i++) {
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
 		_cleanup_strbuf_ struct strbuf sql = {0};
 		_cleanup_result_ PGresult *orphan = NULL;
 		/* What was never validated (NOT VALID, and 18's NOT ENFORCED) is not validated by us. */
@@ -250,18 +260,23 @@ static int pg_find_orphans(struct pg_conn *c, struct strbuf *orphans, struct err
 				       "foreign key %s of %s is over a period, which metasnap cannot validate",
 				       PQgetvalue(res, i, 3), PQgetvalue(res, i, 2));
 		r = pg_orphan_query(c, PQgetvalue(res, i, 0), &sql, e);
-		if (!r)
-			r = pg_query(c, &orphan, "cannot validate a foreign key", strbuf_str(&sql), 0, NULL, e);
-		if (!r && PQntuples(orphan) && orphans)
-			strbuf_addf(orphans, "%s: rows without their parent by foreign key %s, as in the snapshot\n",
-				    PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
-		else if (!r && PQntuples(orphan)) {
+		if (r < 0)
+			return r;
+		r = pg_query(c, &orphan, "cannot validate a foreign key", strbuf_str(&sql), 0, NULL, e);
+		if (r < 0)
+			return r;
+		if (!PQntuples(orphan))
+			continue;
+		if (!orphans) {
 			r = err_set(e, EEXIST, "%s: rows without their parent: foreign key %s would be violated",
 				    PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
 			memcpy(e->sqlstate, "23503", 6);
+			return r;
 		}
+		strbuf_addf(orphans, "%s: rows without their parent by foreign key %s, as in the snapshot\n",
+			    PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
 	}
-	return r;
+	return 0;
 }
 
 int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e)
@@ -272,15 +287,20 @@ int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e)
 		return r;
 	if (c->replica) {
 		r = pg_find_orphans(c, orphans, e);
-		if (!r)
-			r = pg_query(c, NULL, "session_replication_role", "SET LOCAL session_replication_role = origin",
-				     0, NULL, e);
+		if (r < 0)
+			return r;
+		r = pg_query(c, NULL, "session_replication_role", "SET LOCAL session_replication_role = origin", 0,
+			     NULL, e);
+		if (r < 0)
+			return r;
 	}
-	for (struct pg_undo *u = c->undo; !r && u; u = u->next)
+	for (struct pg_undo *u = c->undo; u; u = u->next) {
 		r = pg_query(c, NULL, u->what, u->sql, 0, NULL, e);
-	if (!r)
-		pg_change_done(c);
-	return r;
+		if (r < 0)
+			return r;
+	}
+	pg_change_done(c);
+	return 0;
 }
 
 /* ---- deleting ---- */
@@ -360,6 +380,44 @@ static int pg_check_deleted(const PGresult *res, const struct db_table *t, const
 	return 0;
 }
 
+/* The keys of one DELETE, column by column. */
+struct pg_keys {
+	struct strbuf *arrays;
+	const char **params;
+	size_t n; /* columns */
+};
+
+static void pg_keys_done(struct pg_keys *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		strbuf_done(&k->arrays[i]);
+	free(k->arrays);
+	free(k->params);
+}
+
+/* Fills in as many of the keys as one statement takes; returns how many that are. */
+static size_t pg_keys_fill(struct pg_keys *x, const struct db_table *t, const struct db_value *keys, size_t n_rows)
+{
+	size_t row = 0, bytes = 0;
+	for (size_t k = 0; k < x->n; k++)
+		strbuf_clear(&x->arrays[k]);
+	for (; row < n_rows && row < PG_DELETE_ROWS && bytes < PG_DELETE_BYTES; row++)
+		for (size_t k = 0; k < x->n; k++) {
+			const struct db_value *v = &keys[row * x->n + k];
+			strbuf_addch(&x->arrays[k], row ? ',' : '{');
+			if (v->data)
+				pg_add_element(&x->arrays[k], v, t->columns[t->key[k]].form == DB_FORM_BINARY);
+			else
+				strbuf_adds(&x->arrays[k], "NULL");
+			bytes += v->len + 3;
+		}
+	for (size_t k = 0; k < x->n; k++) {
+		strbuf_addch(&x->arrays[k], '}');
+		x->params[k] = strbuf_str(&x->arrays[k]);
+	}
+	return row;
+}
+
 int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
 		   struct err *e)
 {
@@ -368,37 +426,25 @@ int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct 
 	if (t->key_kind != DB_KEY_UNIQUE || !t->n_key)
 		return err_set(e, EINVAL, "%s: rows without a unique key cannot be deleted by key", t->name);
 	int r = pg_change_touch(c, t->name, e);
+	if (r < 0)
+		return r;
 	pg_add_delete(&sql, c, t);
-	struct strbuf *arrays = xcalloc(t->n_key, sizeof *arrays);
-	const char **params = xcalloc(t->n_key, sizeof *params);
-	for (size_t row = 0; !r && row < n_rows;) {
+	_cleanup_(pg_keys_done) struct pg_keys x = {.arrays = xcalloc(t->n_key, sizeof *x.arrays),
+						    .params = xcalloc(t->n_key, sizeof *x.params),
+						    .n = t->n_key};
+	while (n_rows) {
 		_cleanup_result_ PGresult *res = NULL;
-		size_t first = row, bytes = 0;
-		for (size_t k = 0; k < t->n_key; k++)
-			strbuf_clear(&arrays[k]);
-		for (; row < n_rows && row - first < PG_DELETE_ROWS && bytes < PG_DELETE_BYTES; row++)
-			for (size_t k = 0; k < t->n_key; k++) {
-				const struct db_value *v = &keys[row * t->n_key + k];
-				strbuf_addch(&arrays[k], row == first ? '{' : ',');
-				if (v->data)
-					pg_add_element(&arrays[k], v, t->columns[t->key[k]].form == DB_FORM_BINARY);
-				else
-					strbuf_adds(&arrays[k], "NULL");
-				bytes += v->len + 3;
-			}
-		for (size_t k = 0; k < t->n_key; k++) {
-			strbuf_addch(&arrays[k], '}');
-			params[k] = strbuf_str(&arrays[k]);
-		}
-		r = pg_query(c, &res, t->name, strbuf_str(&sql), (int)t->n_key, params, e);
-		if (!r)
-			r = pg_check_deleted(res, t, keys + first * t->n_key, row - first, e);
+		size_t n = pg_keys_fill(&x, t, keys, n_rows);
+		r = pg_query(c, &res, t->name, strbuf_str(&sql), (int)t->n_key, x.params, e);
+		if (r < 0)
+			return r;
+		r = pg_check_deleted(res, t, keys, n, e);
+		if (r < 0)
+			return r;
+		keys += n * t->n_key;
+		n_rows -= n;
 	}
-	for (size_t k = 0; k < t->n_key; k++)
-		strbuf_done(&arrays[k]);
-	free(arrays);
-	free(params);
-	return r;
+	return 0;
 }
 
 int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e)

@@ -268,15 +268,19 @@ int pg_connection_open(struct pg_conn **ret, const struct db_params *p, struct e
 	_cleanup_(cleanup_pg_connection) struct pg_conn *c = NULL;
 	*ret = NULL;
 	int r = pg_new(&c, p->schema && *p->schema ? p->schema : "public", p->exclude, e);
-	if (!r)
-		r = pg_connect_to(c, p, e);
-	if (!r)
-		r = pg_check_server(c, e);
+	if (r < 0)
+		return r;
+	r = pg_connect_to(c, p, e);
+	if (r < 0)
+		return r;
+	r = pg_check_server(c, e);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(c);
 	return 0;
 }
+
+DEFINE_CLEANUP(cleanup_conninfo, PQconninfoOption, PQconninfoFree);
 
 int pg_connection_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e)
 {
@@ -284,7 +288,7 @@ int pg_connection_open_like(struct pg_conn **ret, struct pg_conn *like, struct e
 	const char *keys[96], *values[96];
 	size_t n = 0;
 	*ret = NULL;
-	PQconninfoOption *options = PQconninfo(like->pg);
+	_cleanup_(cleanup_conninfo) PQconninfoOption *options = PQconninfo(like->pg);
 	for (PQconninfoOption *o = options; o && o->keyword && n < 90; o++) {
 		/* Of several hosts, the one that we are on; and what a service file said is in the other options. */
 		if (!o->val || !strcmp(o->keyword, "host") || !strcmp(o->keyword, "hostaddr") ||
@@ -313,14 +317,15 @@ int pg_connection_open_like(struct pg_conn **ret, struct pg_conn *like, struct e
 	}
 	keys[n] = values[n] = NULL;
 	int r = pg_new(&c, like->schema, like->exclude, e);
-	if (!r) {
-		c->head.driver = like->head.driver;
-		r = pg_connect_as(c, keys, values, 0, e);
-	}
-	PQconninfoFree(options);
-	if (!r)
-		r = pg_check_server(c, e);
-	if (!r)
-		*ret = TAKE_PTR(c);
-	return r;
+	if (r < 0)
+		return r;
+	c->head.driver = like->head.driver;
+	r = pg_connect_as(c, keys, values, 0, e);
+	if (r < 0)
+		return r;
+	r = pg_check_server(c, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(c);
+	return 0;
 }

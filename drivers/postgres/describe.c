@@ -53,21 +53,42 @@ static enum db_form pg_form_of_type(const char *oid, bool *integer)
 
 struct pg_described {
 	struct db_table *table;
+	const char *oid;
 	int *attnums; /* of each column */
 	struct db_index *indexes;
 	size_t n_indexes;
 };
 
-static struct pg_described *pg_find_described(struct pg_described *all, const char **oids, size_t n, const char *oid)
+struct pg_description {
+	struct pg_described *tables;
+	size_t n;
+	struct strbuf oids; /* '{a,b}' */
+};
+
+static void pg_description_done(struct pg_description *x)
 {
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(oids[i], oid))
-			return &all[i];
+	for (size_t i = 0; i < x->n; i++) {
+		struct pg_described *d = &x->tables[i];
+		for (size_t j = 0; j < d->n_indexes; j++) {
+			free(d->indexes[j].name);
+			free(d->indexes[j].columns);
+		}
+		free(d->indexes);
+		free(d->attnums);
+	}
+	free(x->tables);
+	strbuf_done(&x->oids);
+}
+
+static struct pg_described *pg_find_described(struct pg_description *x, const char *oid)
+{
+	for (size_t i = 0; i < x->n; i++)
+		if (!strcmp(x->tables[i].oid, oid))
+			return &x->tables[i];
 	return NULL;
 }
 
-static int pg_describe_columns(struct pg_conn *c, struct pg_described *all, const char **oids, size_t n,
-			       const char *oid_array, struct err *e)
+static int pg_describe_columns(struct pg_conn *c, struct pg_description *x, struct err *e)
 {
 	/* Domains are followed down to the type whose values they hold. */
 	static const char sql[] =
@@ -86,14 +107,14 @@ static int pg_describe_columns(struct pg_conn *c, struct pg_described *all, cons
 	    "a.attrelid, a.attnum";
 	_cleanup_result_ PGresult *res = NULL;
 	struct pg_described *d = NULL;
-	const char *params[] = {oid_array};
+	const char *params[] = {strbuf_str(&x->oids)};
 	int r = pg_query(c, &res, "cannot describe the columns", sql, 1, params, e);
 	if (r < 0)
 		return r;
 	for (int i = 0; i < PQntuples(res); i++) {
 		const char *oid = PQgetvalue(res, i, 0);
 		if (!i || strcmp(oid, PQgetvalue(res, i - 1, 0)))
-			d = pg_find_described(all, oids, n, oid);
+			d = pg_find_described(x, oid);
 		if (!d)
 			return err_set(e, EIO, "the catalog names columns of a table that it does not list");
 		struct db_table *t = d->table;
@@ -143,8 +164,7 @@ static void pg_add_index(struct pg_described *d, const PGresult *res, int row)
 	d->indexes[d->n_indexes++] = index;
 }
 
-static int pg_describe_indexes(struct pg_conn *c, struct pg_described *all, const char **oids, size_t n,
-			       const char *oid_array, struct err *e)
+static int pg_describe_indexes(struct pg_conn *c, struct pg_description *x, struct err *e)
 {
 	/* Deferrable keys may hold equal rows inside a transaction; partial and expression indexes do not cover the
 	 * rows. */
@@ -155,63 +175,65 @@ static int pg_describe_indexes(struct pg_conn *c, struct pg_described *all, cons
 	    " WHERE i.indrelid = ANY ($1::pg_catalog.oid[]) AND i.indisvalid AND i.indisready AND i.indimmediate"
 	    " AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY i.indrelid, c.relname COLLATE pg_catalog.\"C\"";
 	_cleanup_result_ PGresult *res = NULL;
-	const char *params[] = {oid_array};
+	const char *params[] = {strbuf_str(&x->oids)};
 	int r = pg_query(c, &res, "cannot describe the indexes", sql, 1, params, e);
-	for (int i = 0; !r && i < PQntuples(res); i++) {
-		struct pg_described *d = pg_find_described(all, oids, n, PQgetvalue(res, i, 0));
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
+		struct pg_described *d = pg_find_described(x, PQgetvalue(res, i, 0));
 		if (d)
 			pg_add_index(d, res, i);
 	}
-	return r;
+	return 0;
+}
+
+static int pg_describe_estimates(struct pg_conn *c, struct pg_description *x, struct err *e)
+{
+	_cleanup_result_ PGresult *res = NULL;
+	const char *params[] = {strbuf_str(&x->oids)};
+	int r = pg_query(c, &res, "cannot estimate the rows",
+			 "SELECT c.oid, c.reltuples::pg_catalog.int8 FROM pg_catalog.pg_class c"
+			 " WHERE c.oid = ANY ($1::pg_catalog.oid[])",
+			 1, params, e);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
+		struct pg_described *d = pg_find_described(x, PQgetvalue(res, i, 0));
+		if (d)
+			d->table->estimated_rows = strtoll(PQgetvalue(res, i, 1), NULL, 10);
+	}
+	return 0;
 }
 
 static int pg_describe_tables(struct pg_conn *c, struct db_schema *s, struct err *e)
 {
-	_cleanup_strbuf_ struct strbuf array = {0};
-	size_t n = s->n_tables, k = 0;
-	struct pg_described *all = xcalloc(n, sizeof *all);
-	const char **oids = xcalloc(n, sizeof *oids);
-	for (size_t i = 0; i < c->listing.n_relations; i++)
-		if (c->listing.relations[i].kind == 'r') {
-			all[k].table = &s->tables[k];
-			oids[k] = c->listing.relations[i].oid;
-			s->tables[k].name = xstrdup(c->listing.relations[i].name);
-			s->tables[k++].estimated_rows = -1;
-		}
-	strbuf_adds(&array, "{");
-	for (size_t i = 0; i < n; i++)
-		strbuf_addf(&array, "%s%s", i ? "," : "", oids[i]);
-	strbuf_adds(&array, "}");
+	_cleanup_(pg_description_done) struct pg_description x = {0};
+	x.tables = xcalloc(s->n_tables, sizeof *x.tables);
+	strbuf_adds(&x.oids, "{");
+	for (size_t i = 0; i < c->listing.n_relations; i++) {
+		const struct pg_relation *relation = &c->listing.relations[i];
+		if (relation->kind != 'r')
+			continue;
+		struct db_table *t = &s->tables[x.n];
+		t->name = xstrdup(relation->name);
+		t->estimated_rows = -1;
+		strbuf_addf(&x.oids, "%s%s", x.n ? "," : "", relation->oid);
+		x.tables[x.n++] = (struct pg_described){.table = t, .oid = relation->oid};
+	}
+	strbuf_adds(&x.oids, "}");
 
-	int r = pg_describe_columns(c, all, oids, n, strbuf_str(&array), e);
-	if (!r)
-		r = pg_describe_indexes(c, all, oids, n, strbuf_str(&array), e);
-	if (!r) {
-		_cleanup_result_ PGresult *res = NULL;
-		const char *params[] = {strbuf_str(&array)};
-		r = pg_query(c, &res, "cannot estimate the rows",
-			     "SELECT c.oid, c.reltuples::pg_catalog.int8 FROM pg_catalog.pg_class c"
-			     " WHERE c.oid = ANY ($1::pg_catalog.oid[])",
-			     1, params, e);
-		for (int i = 0; !r && i < PQntuples(res); i++) {
-			struct pg_described *d = pg_find_described(all, oids, n, PQgetvalue(res, i, 0));
-			if (d)
-				d->table->estimated_rows = strtoll(PQgetvalue(res, i, 1), NULL, 10);
-		}
-	}
-	for (size_t i = 0; i < n; i++) {
-		if (!r)
-			db_table_choose_key(all[i].table, all[i].indexes, all[i].n_indexes);
-		for (size_t j = 0; j < all[i].n_indexes; j++) {
-			free(all[i].indexes[j].name);
-			free(all[i].indexes[j].columns);
-		}
-		free(all[i].indexes);
-		free(all[i].attnums);
-	}
-	free(all);
-	free(oids);
-	return r;
+	int r = pg_describe_columns(c, &x, e);
+	if (r < 0)
+		return r;
+	r = pg_describe_indexes(c, &x, e);
+	if (r < 0)
+		return r;
+	r = pg_describe_estimates(c, &x, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < x.n; i++)
+		db_table_choose_key(x.tables[i].table, x.tables[i].indexes, x.tables[i].n_indexes);
+	return 0;
 }
 
 static int pg_describe_sequences(struct pg_conn *c, struct db_schema *s, struct err *e)
@@ -332,13 +354,17 @@ int pg_describe(struct pg_conn *c, struct db_schema **ret, struct err *e)
 		s->n_tables += c->listing.relations[i].kind == 'r';
 	s->tables = xcalloc(s->n_tables, sizeof *s->tables);
 	int r = pg_refuse_large_objects(c, e);
-	if (!r)
-		r = pg_describe_tables(c, s, e);
-	if (!r)
-		r = pg_describe_sequences(c, s, e);
-	if (!r)
-		r = pg_find_app_version(c, s, e);
-	if (!r)
-		*ret = TAKE_PTR(s);
-	return r;
+	if (r < 0)
+		return r;
+	r = pg_describe_tables(c, s, e);
+	if (r < 0)
+		return r;
+	r = pg_describe_sequences(c, s, e);
+	if (r < 0)
+		return r;
+	r = pg_find_app_version(c, s, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
+	return 0;
 }

@@ -20,9 +20,11 @@ static int pg_read_file_setting(struct pg_conn *c, char **ret, struct err *e)
 			 " ELSE pg_catalog.pg_size_bytes(f.setting) END FROM pg_catalog.pg_file_settings f"
 			 " WHERE f.name = 'work_mem' AND f.applied ORDER BY f.seqno DESC",
 			 0, NULL, e);
-	if (r == 0 && PQntuples(res))
+	if (r < 0)
+		return r;
+	if (PQntuples(res))
 		*ret = xstrdup(pg_cell(res, 0, 0));
-	return r;
+	return 0;
 }
 
 static const char *pg_setting_owner(const char *source)
@@ -112,13 +114,15 @@ static int pg_examine_rights(struct pg_conn *c, struct db_examination *x, struct
 	const struct db_params excludes = {.exclude = c->exclude};
 	const char *params[] = {c->schema};
 	int r = pg_query(c, &res, "cannot read the privileges", pg_lacks_sql, 1, params, e);
-	for (int i = 0; r == 0 && i < PQntuples(res); i++) {
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
 		const char *relation = pg_cell(res, i, 3);
 		if (!relation || !db_params_excludes(&excludes, relation))
 			db_examination_lack(x, *PQgetvalue(res, i, 0) == 't', xstrdup(PQgetvalue(res, i, 1)),
 					    xstrdup(PQgetvalue(res, i, 2)));
 	}
-	return r;
+	return 0;
 }
 
 /* ---- rows ---- */
@@ -176,10 +180,14 @@ int pg_examine(struct db_conn *conn, const struct db_schema *s, const char *meas
 	struct pg_conn *c = (struct pg_conn *)conn;
 	*ret = (struct db_examination){0};
 	int r = pg_examine_settings(c, ret, e);
-	if (r == 0)
-		r = pg_examine_rights(c, ret, e);
-	if (r == 0 && s)
-		r = pg_count_rows(c, s, ret, e);
-	const struct db_table *t = r == 0 && s ? db_schema_find(s, measured) : NULL;
-	return t ? pg_measure(c, t, ret, e) : r;
+	if (r < 0)
+		return r;
+	r = pg_examine_rights(c, ret, e);
+	if (r < 0 || !s)
+		return r;
+	r = pg_count_rows(c, s, ret, e);
+	if (r < 0)
+		return r;
+	const struct db_table *t = db_schema_find(s, measured);
+	return t ? pg_measure(c, t, ret, e) : 0;
 }

@@ -2,8 +2,8 @@
  * drivers/postgres/query.c - what is said on a connection: statements, waiting for the answers, cancelling them.
  *
  * The connection is kept non-blocking, so that every wait is a poll of the socket and of an eventfd; pg_cancel, from
- * any thread, only sets a flag and writes that eventfd. The waiting thread tells the server, through a short-lived helper
- * thread, because PQcancel connects without a deadline (libpq 15). No locks.
+ * any thread, only sets a flag and writes that eventfd. The waiting thread tells the server, through a short-lived
+ * helper thread, because PQcancel connects without a deadline (libpq 15). No locks.
  */
 #include "drivers/postgres/internal.h"
 

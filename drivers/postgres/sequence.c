@@ -37,7 +37,9 @@ int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	int r = pg_check_write(c, "sequences", e);
-	for (size_t i = 0; !r && i < s->n_sequences; i++) {
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < s->n_sequences; i++) {
 		const struct db_sequence *q = &s->sequences[i];
 		_cleanup_strbuf_ struct strbuf name = {0}, sql = {0};
 		_cleanup_result_ PGresult *res = NULL;
@@ -45,7 +47,7 @@ int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err
 		strbuf_addf(&sql, "SELECT last_value, is_called FROM %s", strbuf_str(&name));
 		r = pg_query(c, &res, q->name, strbuf_str(&sql), 0, NULL, e);
 		if (r < 0)
-			break;
+			return r;
 		if (strtoll(PQgetvalue(res, 0, 0), NULL, 10) == q->last_value &&
 		    (*PQgetvalue(res, 0, 1) == 't') == q->is_called)
 			continue;
@@ -60,13 +62,15 @@ int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err
 			strbuf_addf(&sql, "::pg_catalog.regclass, %" PRId64 ", true)", q->last_value);
 		}
 		r = pg_query(c, NULL, q->name, strbuf_str(&sql), 0, NULL, e);
+		if (r < 0)
+			return r;
 	}
-	return r;
+	return 0;
 }
 
-/* The largest value of a column, where its sequence would give it out again; 1, or 0: it would not. */
-static int pg_sequence_behind(struct pg_conn *c, const struct db_table *t, const PGresult *owned, int row,
-			      int64_t *ret_largest, struct err *e)
+/* Whether the sequence of a column would give out again what a row holds; then *largest is the largest value there. */
+static int pg_sequence_behind(struct pg_conn *c, const struct db_table *t, const PGresult *owned, int row, bool *behind,
+			      int64_t *largest, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf sql = {0};
 	_cleanup_result_ PGresult *res = NULL;
@@ -82,10 +86,12 @@ static int pg_sequence_behind(struct pg_conn *c, const struct db_table *t, const
 	    PQgetvalue(owned, row, 2));
 	strbuf_addf(&sql, " AND m.largest <= %s", PQgetvalue(owned, row, 3));
 	int r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
-	if (r < 0 || !PQntuples(res))
+	if (r < 0)
 		return r;
-	*ret_largest = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
-	return 1;
+	*behind = PQntuples(res) > 0;
+	if (*behind)
+		*largest = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
+	return 0;
 }
 
 int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e)
@@ -103,16 +109,23 @@ int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct 
 	const char *oid = pg_listing_oid(&c->listing, t->name);
 	const char *params[] = {oid};
 	int r = pg_check_write(c, "sequences", e);
-	if (!r && !oid)
-		r = err_set(e, EINVAL, "%s: no such table when the transaction began", t->name);
-	if (!r)
-		r = pg_query(c, &owned, t->name, sql, 1, params, e);
-	for (int i = 0; r >= 0 && i < PQntuples(owned); i++) {
-		struct db_sequence behind = {.name = PQgetvalue(owned, i, 0), .is_called = true};
-		struct db_schema only = {.sequences = &behind, .n_sequences = 1};
-		r = pg_sequence_behind(c, t, owned, i, &behind.last_value, e);
-		if (r == 1)
-			r = pg_set_sequences(conn, &only, e);
+	if (r < 0)
+		return r;
+	if (!oid)
+		return err_set(e, EINVAL, "%s: no such table when the transaction began", t->name);
+	r = pg_query(c, &owned, t->name, sql, 1, params, e);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(owned); i++) {
+		struct db_sequence to = {.name = PQgetvalue(owned, i, 0), .is_called = true};
+		struct db_schema only = {.sequences = &to, .n_sequences = 1};
+		bool behind = false;
+		r = pg_sequence_behind(c, t, owned, i, &behind, &to.last_value, e);
+		if (r < 0)
+			return r;
+		r = behind ? pg_set_sequences(conn, &only, e) : 0;
+		if (r < 0)
+			return r;
 	}
-	return r < 0 ? r : 0;
+	return 0;
 }
