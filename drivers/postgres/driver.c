@@ -15,11 +15,13 @@
 static int pg_open(struct db_conn **ret, const struct db_params *p, struct err *e)
 {
 	struct pg_conn *c = NULL;
+	*ret = NULL;
 	int r = pg_connection_open(&c, p, e);
-	if (!r)
-		c->head.driver = &db_driver_postgres;
+	if (r < 0)
+		return r;
+	c->head.driver = &db_driver_postgres;
 	*ret = (struct db_conn *)c;
-	return r;
+	return 0;
 }
 
 /* ---- the end of a transaction ---- */
@@ -150,47 +152,73 @@ static bool pg_worth_another_try(int r, const struct err *e)
 	return r == -EAGAIN || !strcmp(e->sqlstate, "42P01") || !strcmp(e->sqlstate, "40P01");
 }
 
+/* From the first look to the description; *before is what was locked. What a failure leaves open the caller ends. */
+static int pg_try_begin(struct pg_conn *c, enum db_access access, struct pg_listing *before, struct db_schema **ret,
+			struct err *e)
+{
+	int r = access == DB_WRITE ? pg_take_restore_lock(c, e) : 0;
+	if (r < 0)
+		return r;
+	r = pg_list_relations(c, before, e);
+	if (r < 0)
+		return r;
+	r = pg_check_listing(c, before, access, e);
+	if (r < 0)
+		return r;
+	r = pg_fix_moment(c, before, access, e);
+	if (r < 0)
+		return r;
+	/* Beside everything that follows. A failure is schema_sql's to tell, unless it has ended the transaction. A
+	 * restore locks what pg_dump reads. */
+	struct err refusal = ERR_INIT;
+	if (access == DB_READ && pg_dump_start(c, &refusal) < 0 && PQtransactionStatus(c->pg) != PQTRANS_INTRANS) {
+		*e = refusal;
+		return err_code(e);
+	}
+	return pg_describe(c, ret, e);
+}
+
 static int pg_begin(struct db_conn *conn, enum db_access access, struct db_schema **ret, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	struct err words = ERR_INIT;
-	int r = 0;
 	*ret = NULL;
 	if (c->active)
 		return err_set(e, EINVAL, "begin: a transaction is open");
 	for (int attempt = 1; attempt <= PG_BEGIN_ATTEMPTS; attempt++) {
-		struct pg_listing before = {0};
+		_cleanup_(pg_listing_done) struct pg_listing before = {0};
 		words = ERR_INIT;
-		r = access == DB_WRITE ? pg_take_restore_lock(c, &words) : 0;
+		int r = pg_try_begin(c, access, &before, ret, &words);
 		if (!r)
-			r = pg_list_relations(c, &before, &words);
-		if (!r)
-			r = pg_check_listing(c, &before, access, &words);
-		if (!r)
-			r = pg_fix_moment(c, &before, access, &words);
-		/* Beside everything that follows. A failure is schema_sql's to tell. A restore locks what pg_dump
-		 * reads. */
-		if (!r && access == DB_READ && pg_dump_start(c, &words) < 0 &&
-		    PQtransactionStatus(c->pg) != PQTRANS_INTRANS)
-			r = err_code(&words);
-		if (!r)
-			r = pg_describe(c, ret, &words);
-		if (r < 0 && (c->active || c->advisory))
+			return 0;
+		if (c->active || c->advisory)
 			(void)pg_leave(c, "ROLLBACK", ERR_DROP);
 		if (r == -EBUSY && !strcmp(words.sqlstate, "55P03"))
 			pg_name_blockers(c, &before, &words);
-		pg_listing_done(&before);
-		if (!r)
-			return 0;
-		if (!pg_worth_another_try(r, &words))
-			break;
+		if (!pg_worth_another_try(r, &words)) {
+			*e = words;
+			return r;
+		}
 		struct timespec pause = {.tv_nsec = 20000000L * attempt};
 		(void)nanosleep(&pause, NULL);
-		r = -EAGAIN;
-		words.code = EAGAIN;
 	}
 	*e = words;
-	return r;
+	e->code = EAGAIN;
+	return -EAGAIN;
+}
+
+static int pg_share_moment(struct pg_conn *c, const char *snapshot, struct err *e)
+{
+	int r = pg_query(c, NULL, "cannot begin", pg_begin_statement(DB_READ), 0, NULL, e);
+	if (r < 0)
+		return r;
+	c->active = true;
+	c->access = DB_READ;
+	r = pg_do(c, e, "cannot share the snapshot", "SET TRANSACTION SNAPSHOT '%s'", snapshot);
+	if (r < 0)
+		return r;
+	/* NOWAIT: behind a queued ACCESS EXCLUSIVE, which waits for our leader, we would wait for ever. */
+	return pg_lock_tables(c, &c->listing, "ACCESS SHARE MODE NOWAIT", e);
 }
 
 static int pg_begin_like(struct db_conn *conn, struct db_conn *leader_conn, const struct db_schema *s, struct err *e)
@@ -202,15 +230,7 @@ static int pg_begin_like(struct db_conn *conn, struct db_conn *leader_conn, cons
 	l->relations = xcalloc(s->n_tables, sizeof *l->relations);
 	for (; l->n_relations < s->n_tables; l->n_relations++)
 		l->relations[l->n_relations].name = xstrdup(s->tables[l->n_relations].name);
-	int r = pg_query(c, NULL, "cannot begin", pg_begin_statement(DB_READ), 0, NULL, e);
-	if (!r) {
-		c->active = true;
-		c->access = DB_READ;
-		r = pg_do(c, e, "cannot share the snapshot", "SET TRANSACTION SNAPSHOT '%s'", leader->snapshot);
-	}
-	/* NOWAIT: behind a queued ACCESS EXCLUSIVE, which waits for our leader, we would wait for ever. */
-	if (!r)
-		r = pg_lock_tables(c, l, "ACCESS SHARE MODE NOWAIT", e);
+	int r = pg_share_moment(c, leader->snapshot, e);
 	if (r < 0)
 		(void)pg_leave(c, "ROLLBACK", ERR_DROP);
 	return r;

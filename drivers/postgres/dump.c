@@ -171,9 +171,11 @@ static int pg_exclude_sequences(struct pg_conn *c, struct pg_words *argv, struct
 	pg_add_oid_array(&excluded, c->listing.excluded, c->listing.n_excluded);
 	const char *params[] = {strbuf_str(&excluded)};
 	int r = pg_query(c, &res, "cannot list the sequences", sql, 1, params, e);
-	for (int i = 0; !r && i < PQntuples(res); i++)
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++)
 		pg_words_add(argv, pg_pattern("--exclude-table=", c->schema, PQgetvalue(res, i, 0)));
-	return r;
+	return 0;
 }
 
 static int pg_fill_arguments(struct pg_conn *c, const char *program, int major, struct pg_words *argv, struct err *e)

@@ -18,6 +18,7 @@
  * dump.c        schema text by pg_dump
  * script.c      its way back into statements
  * aside.c       a rebuild's large tables, made by several connections beside the schema
+ * drop.c        drops what is in the schema
  * rebuild.c     restore that replaces the schema
  * sql.c         text for psql: the schema with its rows
  * driver.c      opening, beginning and ending; the vtable
@@ -348,6 +349,11 @@ bool pg_aside_has(const struct pg_conn *c, size_t i, char **move);
 /* Inside the rebuild's transaction, when every set aside table has moved. */
 int pg_aside_drop_empty(struct pg_conn *c, struct err *e);
 int pg_settle(struct db_conn *conn, struct err *e);
+
+/* ---- drop.c ---- */
+
+/* Everything in the schema that is not excluded. */
+int pg_drop_objects(struct pg_conn *c, struct err *e);
 
 /* ---- rebuild.c ---- */
 

@@ -114,6 +114,22 @@ void pg_release_load(struct pg_conn *c)
 	pg_end_load(c);
 }
 
+/* Sends the rest of the rows, and that they have ended. */
+static int pg_load_finish(struct pg_conn *c, struct err *e)
+{
+	int r = pg_load_flush(c, e);
+	if (r < 0)
+		return r;
+	for (;;) {
+		int done = PQputCopyEnd(c->pg, NULL);
+		if (done < 0)
+			return pg_fail(c, NULL, c->load_table, e);
+		r = pg_flush(c, c->load_table, e);
+		if (r < 0 || done)
+			return r;
+	}
+}
+
 int pg_load_end(struct db_conn *conn, bool ok, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
@@ -123,16 +139,7 @@ int pg_load_end(struct db_conn *conn, bool ok, struct err *e)
 		pg_release_load(c);
 		return 0;
 	}
-	int r = pg_load_flush(c, e);
-	while (!r) {
-		int done = PQputCopyEnd(c->pg, NULL);
-		if (done < 0)
-			r = pg_fail(c, NULL, c->load_table, e);
-		else
-			r = pg_flush(c, c->load_table, e);
-		if (done)
-			break;
-	}
+	int r = pg_load_finish(c, e);
 	if (r < 0) {
 		pg_release_load(c);
 		return r;

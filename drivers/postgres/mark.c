@@ -147,8 +147,7 @@ static int pg_marks_read(struct pg_conn *c, struct err *e)
 	if (m->known)
 		return 0;
 	int r = pg_ask_server(c, &server, &words);
-	if (!r)
-		r = pg_ask_tables(c, server, &words);
+	r = r < 0 ? r : pg_ask_tables(c, server, &words);
 	if (r < 0 && (c->broken || pg_is_cancelled(c))) {
 		*e = words;
 		return r;
@@ -310,8 +309,9 @@ int pg_scan_changed(struct db_conn *conn, const struct db_table *t, const char *
 	if (!table)
 		return err_set(e, ESTALE, "a table of its kind, or with columns of its types, is read as a whole");
 	r = pg_mark_check(c, table, mark, &since, e);
-	if (!r)
-		r = pg_count_newer(c, table, since, e);
+	if (r < 0)
+		return r;
+	r = pg_count_newer(c, table, since, e);
 	if (r < 0)
 		return r;
 	_cleanup_strbuf_ struct strbuf where = {0};

@@ -99,11 +99,12 @@ static int pg_start_scan(struct pg_conn *c, const struct db_table *t, const char
 
 /* Rows lie in no order of a random key: walking the index of a table that the server's cache does not hold reads a page
  * for each row. Sorting 341 MB with 128 MiB of shared_buffers took 60 % of the time, all of it in the system's cache;
- * from a disk there is no comparison. 1: sort. */
-static int pg_scan_should_sort(struct pg_conn *c, const struct db_table *t, struct err *e)
+ * from a disk there is no comparison. */
+static int pg_scan_should_sort(struct pg_conn *c, const struct db_table *t, bool *sort, struct err *e)
 {
 	_cleanup_result_ PGresult *res = NULL;
 	const char *params[] = {c->schema, t->name};
+	*sort = false;
 	if (t->estimated_rows >= 0 && t->estimated_rows < PG_WORTH_ASKING)
 		return 0;
 	int r = pg_query(c, &res, t->name,
@@ -111,7 +112,10 @@ static int pg_scan_should_sort(struct pg_conn *c, const struct db_table *t, stru
 			 "pg_catalog.current_setting('shared_buffers')) FROM pg_catalog.pg_class c JOIN"
 			 " pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
 			 2, params, e);
-	return r < 0 ? r : PQntuples(res) == 1 && *PQgetvalue(res, 0, 0) == 't';
+	if (r < 0)
+		return r;
+	*sort = PQntuples(res) == 1 && *PQgetvalue(res, 0, 0) == 't';
+	return 0;
 }
 
 int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e)
@@ -124,10 +128,9 @@ int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan ho
 	if (how == DB_SCAN_KEYS && !t->n_key)
 		return err_set(e, EOPNOTSUPP, "%s: the table has no key", t->name);
 	if (how == DB_SCAN_ORDERED && t->n_key) {
-		r = pg_scan_should_sort(c, t, e);
+		r = pg_scan_should_sort(c, t, &c->scan_sorts, e);
 		if (r < 0)
 			return r;
-		c->scan_sorts = r == 1;
 	}
 	pg_add_scan_statement(&sql, c, t, how, NULL, false);
 	return pg_start_scan(c, t, strbuf_str(&sql), UINT64_MAX, e);
