@@ -127,7 +127,7 @@ static bool pg_add_aside(struct pg_conn *c, const char *table)
 	for (size_t i = 0; i < st->script.n_statements; i++) {
 		const struct pg_statement *s = &st->script.statements[i];
 		const char *dot, *rest;
-		if (strcmp(s->entry, entry) != 0 || pg_after(s->sql, "SET "))
+		if (strcmp(s->entry, entry) || pg_after(s->sql, "SET "))
 			continue;
 		if (create != SIZE_MAX) {
 			/* Storage, statistics, row security: what must be set before the rows come, or more. */
@@ -175,8 +175,8 @@ static int pg_may_aside(struct pg_conn *c, const char *aside, bool *may, struct 
 	static const char sql[] =
 	    "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
 	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = $2)"
-	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_namespace n ON n.oid = "
-	    "d.defaclnamespace WHERE n.nspname = $1)"
+	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_default_acl d"
+	    " JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace WHERE n.nspname = $1)"
 	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger t WHERE t.evtenabled <> 'D')"
 	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.puballtables)";
 	_cleanup_result_ PGresult *res = NULL;
@@ -438,8 +438,9 @@ static int pg_drop_leftovers(struct pg_conn *c, const char *aside, struct err *e
 	_cleanup_strbuf_ struct strbuf sql = {0};
 	const char *params[] = {aside};
 	int r = pg_query(c, &res, "cannot list the tables of an earlier restore",
-			 "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
-			 "c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r' ORDER BY 1",
+			 "SELECT c.relname FROM pg_catalog.pg_class c"
+			 " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+			 " WHERE n.nspname = $1 AND c.relkind = 'r' ORDER BY 1",
 			 1, params, e);
 	if (r < 0)
 		return r;

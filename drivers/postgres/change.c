@@ -55,7 +55,7 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 		     "SAVEPOINT metasnap_role; SET LOCAL session_replication_role = replica", 0, NULL, &refusal);
 	if (!r) {
 		c->replica = true;
-	} else if (strcmp(refusal.sqlstate, "42501") != 0) {
+	} else if (strcmp(refusal.sqlstate, "42501")) {
 		*e = refusal;
 		return r;
 	} else {
@@ -77,10 +77,11 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 static int pg_disable_triggers(struct pg_conn *c, const char *table, const char *oid, struct err *e)
 {
 	static const char sql[] =
-	    "SELECT 'TRIGGER', t.tgname, t.tgenabled FROM pg_catalog.pg_trigger t WHERE t.tgrelid = $1::pg_catalog.oid"
-	    " AND NOT t.tgisinternal AND t.tgenabled = ANY ($2::pg_catalog.\"char\"[]) UNION ALL"
-	    " SELECT 'RULE', r.rulename, r.ev_enabled FROM pg_catalog.pg_rewrite r WHERE r.ev_class = "
-	    "$1::pg_catalog.oid"
+	    "SELECT 'TRIGGER', t.tgname, t.tgenabled FROM pg_catalog.pg_trigger t"
+	    " WHERE t.tgrelid = $1::pg_catalog.oid AND NOT t.tgisinternal"
+	    " AND t.tgenabled = ANY ($2::pg_catalog.\"char\"[]) UNION ALL"
+	    " SELECT 'RULE', r.rulename, r.ev_enabled FROM pg_catalog.pg_rewrite r"
+	    " WHERE r.ev_class = $1::pg_catalog.oid"
 	    " AND r.rulename <> '_RETURN' AND r.ev_enabled = ANY ($2::pg_catalog.\"char\"[]) ORDER BY 1, 2";
 	_cleanup_result_ PGresult *res = NULL;
 	const char *params[] = {oid, c->replica ? "{R,A}" : "{O,R,A}"};
@@ -109,24 +110,24 @@ static int pg_disable_triggers(struct pg_conn *c, const char *table, const char 
 	return 0;
 }
 
-/* Foreign keys of and to the tables, as the outermost partitioned table has them. $1: oids of tables; $2: the same. */
-#define PG_FOREIGN_KEYS                                                                                                \
-	"WITH RECURSIVE k(oid, parent) AS (SELECT c.oid, c.conparentid FROM pg_catalog.pg_constraint c WHERE "         \
-	"c.contype = 'f'"                                                                                              \
-	" AND (c.conrelid = ANY ($1::pg_catalog.oid[]) OR c.confrelid = ANY ($1::pg_catalog.oid[]))"                   \
-	" UNION SELECT c.oid, c.conparentid FROM k JOIN pg_catalog.pg_constraint c ON c.oid = k.parent)"               \
-	" SELECT c.oid, n.nspname, t.relname, c.conname, pg_catalog.pg_get_constraintdef(c.oid),"                      \
-	" pg_catalog.obj_description(c.oid, 'pg_constraint'), c.convalidated, t.relkind FROM k"                        \
-	" JOIN pg_catalog.pg_constraint c ON c.oid = k.oid JOIN pg_catalog.pg_class t ON t.oid = c.conrelid"           \
-	" JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace WHERE c.conparentid = 0 ORDER BY n.nspname, "       \
-	"t.relname, c.conname"
+/* Foreign keys of and to the tables, as the outermost partitioned table has them. $1: oids of tables. */
+static const char pg_foreign_keys[] =
+    "WITH RECURSIVE k(oid, parent) AS (SELECT c.oid, c.conparentid FROM pg_catalog.pg_constraint c"
+    " WHERE c.contype = 'f'"
+    " AND (c.conrelid = ANY ($1::pg_catalog.oid[]) OR c.confrelid = ANY ($1::pg_catalog.oid[]))"
+    " UNION SELECT c.oid, c.conparentid FROM k JOIN pg_catalog.pg_constraint c ON c.oid = k.parent)"
+    " SELECT c.oid, n.nspname, t.relname, c.conname, pg_catalog.pg_get_constraintdef(c.oid),"
+    " pg_catalog.obj_description(c.oid, 'pg_constraint'), c.convalidated, t.relkind FROM k"
+    " JOIN pg_catalog.pg_constraint c ON c.oid = k.oid JOIN pg_catalog.pg_class t ON t.oid = c.conrelid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace WHERE c.conparentid = 0"
+    " ORDER BY n.nspname, t.relname, c.conname";
 
 static int pg_drop_foreign_keys(struct pg_conn *c, const char *table, const char *oid, struct err *e)
 {
 	_cleanup_free_ char *array = xasprintf("{%s}", oid);
 	_cleanup_result_ PGresult *res = NULL;
 	const char *params[] = {array};
-	int r = pg_query(c, &res, table, PG_FOREIGN_KEYS, 1, params, e);
+	int r = pg_query(c, &res, table, pg_foreign_keys, 1, params, e);
 	if (r < 0)
 		return r;
 	for (int i = 0; i < PQntuples(res); i++) {
@@ -179,21 +180,19 @@ int pg_change_touch(struct pg_conn *c, const char *table, struct err *e)
 static int pg_orphan_query(struct pg_conn *c, const char *oid, struct strbuf *sql, struct err *e)
 {
 	static const char columns[] =
-	    "SELECT fa.attname, pa.attname, on1.nspname, o.oprname, c.confmatchtype, fn.nspname, ft.relname, "
-	    "ft.relkind,"
-	    " pn.nspname, pt.relname, pt.relkind, CASE WHEN fa.attcollation <> pa.attcollation THEN"
+	    "SELECT fa.attname, pa.attname, on1.nspname, o.oprname, c.confmatchtype, fn.nspname, ft.relname,"
+	    " ft.relkind, pn.nspname, pt.relname, pt.relkind, CASE WHEN fa.attcollation <> pa.attcollation THEN"
 	    " pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname) END, c.conname"
-	    " FROM pg_catalog.pg_constraint c CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(c.conkey), "
-	    "pg_catalog.unnest(c.confkey),"
-	    "  pg_catalog.unnest(c.conpfeqop)) WITH ORDINALITY AS k(f, p, op, place)"
+	    " FROM pg_catalog.pg_constraint c CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(c.conkey),"
+	    " pg_catalog.unnest(c.confkey),  pg_catalog.unnest(c.conpfeqop)) WITH ORDINALITY AS k(f, p, op, place)"
 	    " JOIN pg_catalog.pg_attribute fa ON fa.attrelid = c.conrelid AND fa.attnum = k.f"
 	    " JOIN pg_catalog.pg_attribute pa ON pa.attrelid = c.confrelid AND pa.attnum = k.p"
-	    " JOIN pg_catalog.pg_operator o ON o.oid = k.op JOIN pg_catalog.pg_namespace on1 ON on1.oid = "
-	    "o.oprnamespace"
-	    " JOIN pg_catalog.pg_class ft ON ft.oid = c.conrelid JOIN pg_catalog.pg_namespace fn ON fn.oid = "
-	    "ft.relnamespace"
-	    " JOIN pg_catalog.pg_class pt ON pt.oid = c.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = "
-	    "pt.relnamespace"
+	    " JOIN pg_catalog.pg_operator o ON o.oid = k.op"
+	    " JOIN pg_catalog.pg_namespace on1 ON on1.oid = o.oprnamespace"
+	    " JOIN pg_catalog.pg_class ft ON ft.oid = c.conrelid"
+	    " JOIN pg_catalog.pg_namespace fn ON fn.oid = ft.relnamespace"
+	    " JOIN pg_catalog.pg_class pt ON pt.oid = c.confrelid"
+	    " JOIN pg_catalog.pg_namespace pn ON pn.oid = pt.relnamespace"
 	    " LEFT JOIN pg_catalog.pg_collation co ON co.oid = pa.attcollation"
 	    " LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace"
 	    " WHERE c.oid = $1::pg_catalog.oid ORDER BY k.place";
@@ -245,7 +244,7 @@ static int pg_find_orphans(struct pg_conn *c, struct strbuf *orphans, struct err
 	_cleanup_result_ PGresult *res = NULL;
 	pg_add_oid_array(&array, c->touched, c->n_touched);
 	const char *params[] = {strbuf_str(&array)};
-	int r = pg_query(c, &res, "cannot list the foreign keys", PG_FOREIGN_KEYS, 1, params, e);
+	int r = pg_query(c, &res, "cannot list the foreign keys", pg_foreign_keys, 1, params, e);
 	if (r < 0)
 		return r;
 	for (int i = 0; i < PQntuples(res); i++) {

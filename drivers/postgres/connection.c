@@ -248,6 +248,14 @@ static int pg_new(struct pg_conn **ret, const char *schema, char *const *exclude
 	return 0;
 }
 
+int pg_refuse_pooler(struct err *e)
+{
+	return err_set(
+	    e, ENOTSUP,
+	    "a connection pooler in transaction mode stands before the server: use a direct connection or session"
+	    " pooling");
+}
+
 static int pg_check_server(struct pg_conn *c, struct err *e)
 {
 	c->version_num = PQserverVersion(c->pg);

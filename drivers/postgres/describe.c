@@ -92,19 +92,20 @@ static int pg_describe_columns(struct pg_conn *c, struct pg_description *x, stru
 {
 	/* Domains are followed down to the type whose values they hold. */
 	static const char sql[] =
-	    "WITH RECURSIVE domains(oid, base) AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE "
-	    "t.typtype = 'd'"
-	    " UNION ALL SELECT d.oid, t.typbasetype FROM domains d JOIN pg_catalog.pg_type t ON t.oid = d.base AND "
-	    "t.typtype = 'd')"
-	    " SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), COALESCE((SELECT d.base "
-	    "FROM domains d"
-	    "  JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype <> 'd' WHERE d.oid = a.atttypid), a.atttypid),"
-	    " a.attnotnull, a.attgenerated <> '', CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(x.adbin, "
-	    "x.adrelid) END,"
-	    " a.attnum FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef x ON x.adrelid = a.attrelid AND "
-	    "x.adnum = a.attnum"
-	    " WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY "
-	    "a.attrelid, a.attnum";
+	    "WITH RECURSIVE domains(oid, base) AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t"
+	    " WHERE t.typtype = 'd'"
+	    " UNION ALL SELECT d.oid, t.typbasetype FROM domains d JOIN pg_catalog.pg_type t ON t.oid = d.base"
+	    " AND t.typtype = 'd')"
+	    " SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),"
+	    " COALESCE((SELECT d.base FROM domains d"
+	    "  JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype <> 'd'"
+	    " WHERE d.oid = a.atttypid), a.atttypid),"
+	    " a.attnotnull, a.attgenerated <> '', CASE WHEN a.attgenerated <> ''"
+	    " THEN pg_catalog.pg_get_expr(x.adbin, x.adrelid) END,"
+	    " a.attnum FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef x ON x.adrelid = a.attrelid"
+	    " AND x.adnum = a.attnum"
+	    " WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped"
+	    " ORDER BY a.attrelid, a.attnum";
 	_cleanup_result_ PGresult *res = NULL;
 	struct pg_described *d = NULL;
 	const char *params[] = {strbuf_str(&x->oids)};

@@ -134,9 +134,7 @@ static int pg_fix_moment(struct pg_conn *c, struct pg_listing *before, enum db_a
 	if (r < 0)
 		return r;
 	if (PQgetisnull(res, 0, 1) || strcmp(PQgetvalue(res, 0, 1), c->token))
-		return err_set(e, ENOTSUP,
-			       "a connection pooler in transaction mode stands before the server: use a direct "
-			       "connection or session pooling");
+		return pg_refuse_pooler(e);
 	c->snapshot = xstrdup(PQgetvalue(res, 0, 0));
 	r = pg_list_relations(c, &c->listing, e);
 	if (r < 0)

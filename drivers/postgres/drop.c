@@ -69,13 +69,14 @@ static int pg_list_objects(struct pg_conn *c, struct pg_drop *ret, struct err *e
 	 * columns, row types) either does not, or is gone with it, hence IF EXISTS. */
 	static const char sql[] =
 	    "SELECT o.type, o.identity FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_depend d"
-	    " ON d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid AND d.deptype = "
-	    "'n'"
+	    " ON d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid"
+	    " AND d.deptype = 'n'"
 	    " CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, d.objsubid) AS o"
 	    " WHERE n.nspname = $1 AND d.classid <> 'pg_catalog.pg_extension'::pg_catalog.regclass"
 	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.classid = d.classid AND x.objid = d.objid"
 	    "  AND x.deptype = 'e')"
-	    " AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND (d.objid = ANY ($2::pg_catalog.oid[])"
+	    " AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND"
+	    " (d.objid = ANY ($2::pg_catalog.oid[])"
 	    "  OR EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.classid = d.classid AND x.objid = d.objid"
 	    "   AND x.deptype IN ('a', 'i') AND x.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
 	    "   AND x.refobjid = ANY ($2::pg_catalog.oid[]))))"
@@ -107,8 +108,8 @@ static int pg_refuse_excluded_partitions(struct pg_conn *c, struct err *e)
 {
 	static const char sql[] =
 	    "SELECT c.relname FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid"
-	    " WHERE c.relispartition AND c.oid = ANY ($1::pg_catalog.oid[]) AND i.inhparent <> ALL "
-	    "($1::pg_catalog.oid[])";
+	    " WHERE c.relispartition AND c.oid = ANY ($1::pg_catalog.oid[])"
+	    " AND i.inhparent <> ALL ($1::pg_catalog.oid[])";
 	_cleanup_strbuf_ struct strbuf excluded = {0};
 	_cleanup_result_ PGresult *res = NULL;
 	pg_add_oid_array(&excluded, c->listing.excluded, c->listing.n_excluded);

@@ -164,8 +164,8 @@ static int pg_exclude_sequences(struct pg_conn *c, struct pg_words *argv, struct
 	static const char sql[] =
 	    "SELECT DISTINCT c.relname FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid"
 	    " WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND c.relkind = 'S' AND d.deptype = 'a'"
-	    " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = ANY "
-	    "($1::pg_catalog.oid[])";
+	    " AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
+	    " AND d.refobjid = ANY ($1::pg_catalog.oid[])";
 	_cleanup_strbuf_ struct strbuf excluded = {0};
 	_cleanup_result_ PGresult *res = NULL;
 	pg_add_oid_array(&excluded, c->listing.excluded, c->listing.n_excluded);
@@ -187,8 +187,7 @@ static int pg_fill_arguments(struct pg_conn *c, const char *program, int major, 
 	pg_words_add(argv, xstrdup("--lock-wait-timeout=" PG_LOCK_TIMEOUT));
 	pg_words_add(argv, xasprintf("--snapshot=%s", c->snapshot));
 	pg_words_add(argv, pg_pattern("--schema=", c->schema, NULL));
-	/* Before 14 there is no such option, and --schema leaves the extensions out: rebuild then needs them in place.
-	 */
+	/* Before 14 there is no such option, and --schema leaves the extensions out: then a rebuild needs them there. */
 	if (major >= 14)
 		pg_words_add(argv, xstrdup("--extension=*"));
 	for (size_t i = 0; i < c->listing.n_excluded; i++)

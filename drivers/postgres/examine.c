@@ -90,12 +90,13 @@ static const char pg_lacks_sql[] =
     "  FROM n WHERE NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
     " UNION ALL SELECT false, 'SELECT on table ' || r.relname, CASE WHEN pg_catalog.count(*) OVER () > 3"
     "  THEN pg_catalog.format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO %I;', r.nspname, current_user)"
-    "  ELSE pg_catalog.format('GRANT SELECT ON TABLE %I.%I TO %I;', r.nspname, r.relname, current_user) END, r.relname"
+    "  ELSE pg_catalog.format('GRANT SELECT ON TABLE %I.%I TO %I;', r.nspname, r.relname, current_user) END,"
+    " r.relname"
     "  FROM rel r WHERE r.relkind IN ('r', 'p') AND NOT pg_catalog.has_table_privilege(r.oid, 'SELECT')"
     " UNION ALL SELECT false, 'SELECT on sequence ' || r.relname, CASE WHEN pg_catalog.count(*) OVER () > 3"
     "  THEN pg_catalog.format('GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO %I;', r.nspname, current_user)"
-    "  ELSE pg_catalog.format('GRANT SELECT ON SEQUENCE %I.%I TO %I;', r.nspname, r.relname, current_user) END, "
-    "r.relname"
+    "  ELSE pg_catalog.format('GRANT SELECT ON SEQUENCE %I.%I TO %I;', r.nspname, r.relname, current_user) END,"
+    " r.relname"
     "  FROM rel r WHERE CASE WHEN r.relkind = 'S' THEN NOT pg_catalog.has_sequence_privilege(r.oid, 'SELECT') END"
     " UNION ALL SELECT false, 'all rows of table ' || r.relname || ' (it has row-level security)',"
     "  pg_catalog.format('ALTER ROLE %I BYPASSRLS;', current_user), r.relname"
@@ -160,8 +161,8 @@ static int pg_measure(struct pg_conn *c, const struct db_table *t, struct db_exa
 		strbuf_adds(&row, "::pg_catalog.text), 0)");
 	}
 	strbuf_addf(&sql,
-		    "SELECT COALESCE(pg_catalog.sum(r), 0), COALESCE(pg_catalog.max(r), 0) FROM (SELECT %s AS r FROM "
-		    "ONLY ",
+		    "SELECT COALESCE(pg_catalog.sum(r), 0), COALESCE(pg_catalog.max(r), 0)"
+		    " FROM (SELECT %s AS r FROM ONLY ",
 		    row.data);
 	pg_add_relation(&sql, c, t->name);
 	strbuf_adds(&sql, ") AS sizes");

@@ -223,6 +223,8 @@ int pg_end(struct pg_conn *c, const char *sql, struct err *e);
 int pg_connection_open(struct pg_conn **ret, const struct db_params *p, struct err *e);
 /* Another connection to the same server, database and schema. */
 int pg_connection_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e);
+/* ENOTSUP: the session has not the token that its setting was given. */
+int pg_refuse_pooler(struct err *e);
 /* What connection.c owns, and c; what others own is to be released before. NULL is allowed. */
 void pg_connection_free(struct pg_conn *c);
 DEFINE_CLEANUP(cleanup_pg_connection, struct pg_conn, pg_connection_free);

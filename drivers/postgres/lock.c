@@ -35,11 +35,11 @@ int pg_list_relations(struct pg_conn *c, struct pg_listing *ret, struct err *e)
 {
 	static const char sql[] =
 	    "SELECT c.oid, c.relname, c.relfilenode, c.relkind,"
-	    " c.relispartition AND EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class o ON o.oid = "
-	    "i.inhparent"
+	    " c.relispartition AND EXISTS (SELECT FROM pg_catalog.pg_inherits i"
+	    " JOIN pg_catalog.pg_class o ON o.oid = i.inhparent"
 	    "  WHERE i.inhrelid = c.oid AND o.relnamespace <> c.relnamespace)"
-	    " OR c.relkind = 'p' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class o ON o.oid "
-	    "= i.inhrelid"
+	    " OR c.relkind = 'p' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i"
+	    " JOIN pg_catalog.pg_class o ON o.oid = i.inhrelid"
 	    "  WHERE i.inhparent = c.oid AND o.relnamespace <> c.relnamespace)"
 	    " FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
 	    " AND c.relkind IN ('r', 'p', 'f') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
@@ -139,18 +139,19 @@ void pg_name_blockers(struct pg_conn *c, const struct pg_listing *l, struct err 
 		strbuf_addf(&oids, "%s%s", i ? "," : "", l->relations[i].oid);
 	strbuf_adds(&oids, "}");
 	const char *params[] = {strbuf_str(&oids)};
-	if (pg_query(
-		c, &res, "",
-		"SELECT l.pid, pg_catalog.min(c.relname::pg_catalog.text), pg_catalog.min(a.usename::pg_catalog.text),"
-		" pg_catalog.min(a.application_name), pg_catalog.min(a.state)"
-		" FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation"
-		" LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
-		" WHERE l.relation = ANY ($1::pg_catalog.oid[]) AND l.granted AND l.pid <> pg_catalog.pg_backend_pid()"
-		" AND l.mode <> ALL (ARRAY['AccessShareLock', 'RowShareLock'])"
-		" AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = "
-		"pg_catalog.current_database())"
-		" GROUP BY l.pid ORDER BY l.pid LIMIT 3",
-		1, params, ERR_DROP) < 0)
+	if (pg_query(c, &res, "",
+		     "SELECT l.pid, pg_catalog.min(c.relname::pg_catalog.text),"
+		     " pg_catalog.min(a.usename::pg_catalog.text),"
+		     " pg_catalog.min(a.application_name), pg_catalog.min(a.state)"
+		     " FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation"
+		     " LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid"
+		     " WHERE l.relation = ANY ($1::pg_catalog.oid[]) AND l.granted"
+		     " AND l.pid <> pg_catalog.pg_backend_pid()"
+		     " AND l.mode <> ALL (ARRAY['AccessShareLock', 'RowShareLock'])"
+		     " AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d"
+		     " WHERE d.datname = pg_catalog.current_database())"
+		     " GROUP BY l.pid ORDER BY l.pid LIMIT 3",
+		     1, params, ERR_DROP) < 0)
 		return;
 	for (int i = 0; i < PQntuples(res); i++) {
 		size_t n = strlen(e->msg);
@@ -174,9 +175,7 @@ int pg_take_restore_lock(struct pg_conn *c, struct err *e)
 		return r;
 	const char *taken = pg_cell(res, 0, 0);
 	if (!taken)
-		return err_set(e, ENOTSUP,
-			       "a connection pooler in transaction mode stands before the server: use a direct "
-			       "connection or session pooling");
+		return pg_refuse_pooler(e);
 	if (*taken != 't')
 		return err_set(e, EBUSY, "another restore into schema %s of this database is running", c->schema);
 	c->advisory = true;

@@ -70,8 +70,8 @@ static int pg_ask_server(struct pg_conn *c, char **ret, struct err *e)
 	 * that synchronous_commit = off had not yet written (but the statistics are thrown away with that). */
 	static const char sql[] =
 	    "SAVEPOINT metasnap_mark; SELECT s.system_identifier, pg_catalog.pg_is_in_recovery(), CASE WHEN NOT"
-	    " pg_catalog.pg_is_in_recovery() THEN pg_catalog.substr(pg_catalog.pg_walfile_name("
-	    "pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END,"
+	    " pg_catalog.pg_is_in_recovery() THEN"
+	    " pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END,"
 	    " (EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8,"
 	    " (EXTRACT(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::pg_catalog.int8,"
 	    " (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()),"
@@ -216,7 +216,7 @@ static int pg_mark_check(struct pg_conn *c, const struct pg_marked *table, const
 	const char *now = table->identity;
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
 		size_t n = strcspn(mark, ":"), k = strcspn(now, ":");
-		if (n != k || memcmp(mark, now, n) != 0 || mark[n] != ':')
+		if (n != k || memcmp(mark, now, n) || mark[n] != ':')
 			return err_set(e, ESTALE, "%s is another one than before", words[i]);
 		mark += n + 1;
 		now += k + (now[k] == ':');

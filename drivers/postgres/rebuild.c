@@ -72,7 +72,7 @@ static int pg_run_statement(struct pg_conn *c, const struct pg_statement *s, con
 	if (pg_begins(sql, "CREATE SCHEMA ") && c->listing.schema_exists)
 		return 0;
 	const char *owner = pg_owner_of(sql, &n);
-	if (owner && strcmp(s->type, "SCHEMA") != 0 && strlen(user) == n && !strncmp(owner, user, n))
+	if (owner && strcmp(s->type, "SCHEMA") && strlen(user) == n && !strncmp(owner, user, n))
 		return 0; /* who creates it owns it */
 	if (pg_begins(sql, "SET "))
 		sql = local = xasprintf("SET LOCAL %s", sql + 4);
@@ -108,7 +108,7 @@ static int pg_current_user(struct pg_conn *c, char **ret, struct err *e)
 static int pg_grant_public(struct pg_conn *c, struct strbuf *warnings, struct err *e)
 {
 	_cleanup_result_ PGresult *res = NULL;
-	if (strcmp(c->schema, "public") != 0)
+	if (strcmp(c->schema, "public"))
 		return 0;
 	int r = pg_query(c, &res, "cannot read the schema's privileges",
 			 "SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = 'public' AND n.nspacl IS NULL", 0,
@@ -128,7 +128,7 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 	_cleanup_free_ char *user = NULL;
 	if (!c->active || c->access != DB_WRITE || c->changing)
 		return err_set(e, EINVAL, "rebuild: no transaction that may write");
-	if (s->schema && strcmp(s->schema, c->schema) != 0)
+	if (s->schema && strcmp(s->schema, c->schema))
 		return err_set(e, EINVAL, "the snapshot is of schema %s, the connection is for schema %s", s->schema,
 			       c->schema);
 	pg_script_done(&c->script);

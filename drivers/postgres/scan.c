@@ -43,8 +43,7 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 
 	strbuf_adds(sql, "SAVEPOINT metasnap_scan; ");
 	if (n && !ordered && !computed && !where) {
-		/* COPY of a table reads that table only, not its children; it is a little faster than COPY of a query.
-		 */
+		/* COPY of a table reads that table only, not its children, and is a little faster than that of a query. */
 		strbuf_adds(sql, "COPY ");
 		pg_add_relation(sql, c, t->name);
 		strbuf_addf(sql, " (%s) TO STDOUT", strbuf_str(&columns));
@@ -108,9 +107,10 @@ static int pg_scan_should_sort(struct pg_conn *c, const struct db_table *t, bool
 	if (t->estimated_rows >= 0 && t->estimated_rows < PG_WORTH_ASKING)
 		return 0;
 	int r = pg_query(c, &res, t->name,
-			 "SELECT pg_catalog.pg_relation_size(c.oid) > pg_catalog.pg_size_bytes("
-			 "pg_catalog.current_setting('shared_buffers')) FROM pg_catalog.pg_class c JOIN"
-			 " pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2",
+			 "SELECT pg_catalog.pg_relation_size(c.oid) >"
+			 " pg_catalog.pg_size_bytes(pg_catalog.current_setting('shared_buffers'))"
+			 " FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+			 " WHERE n.nspname = $1 AND c.relname = $2",
 			 2, params, e);
 	if (r < 0)
 		return r;

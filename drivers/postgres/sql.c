@@ -61,7 +61,7 @@ static void pg_add_next(struct pg_text *t, struct strbuf *out)
 	const struct pg_statement *s = &t->script.statements[t->next];
 	size_t from = t->next ? t->script.statements[t->next - 1].end : 0;
 	/* pg_dump's settings are for any server; one that was older than pg_dump does not know them all. */
-	bool optional = *s->type ? pg_is_optional(s) && strcmp(s->sql, no_tablespace) != 0
+	bool optional = *s->type ? pg_is_optional(s) && strcmp(s->sql, no_tablespace)
 				 : !strncmp(s->sql, newer_setting, sizeof newer_setting - 1);
 	strbuf_add(out, t->sql + from, s->at - from);
 	if (!strncmp(s->sql, create_schema, sizeof create_schema - 1))
