@@ -2,7 +2,8 @@
  * drivers/postgres/text.c - names and values as SQL has them, and rows as COPY's text format has them, both ways.
  *
  * The text format's escapes are those of CopyAttributeOutText (PostgreSQL 12-18): \b \f \n \r \t \v and \\, and \N for
- * NULL. Any thread; no state, no locks.
+ * NULL. libpq's own functions for names, literals and bytea want a connection, which psql's text has not, or allocate
+ * for each value. Any thread; no state, no locks.
  */
 #include "drivers/postgres/internal.h"
 
