@@ -5,7 +5,7 @@
  * A table qualifies when its CREATE TABLE, as pg_dump wrote it, names nothing in the schema that is restored but the
  * table itself: then the schema it is made in changes nothing else about it, and ALTER TABLE ... SET SCHEMA makes it
  * what the text says, its indexes and constraints with it. So does an index or key. What does not qualify is made in
- * the rebuild's transaction, as if there were no staging.
+ * the rebuild's transaction, as if nothing were set aside.
  *
  * Rows are loaded frozen: the rebuild's transaction has an older snapshot, and what it makes of them (materialized
  * views) must see them. Nobody else knows the tables before they move. No locks but the server's; pg_aside is written
@@ -127,7 +127,7 @@ static bool pg_add_aside(struct pg_conn *c, const char *table)
 	for (size_t i = 0; i < st->script.n_statements; i++) {
 		const struct pg_statement *s = &st->script.statements[i];
 		const char *dot, *rest;
-		if (strcmp(s->entry, entry) != 0 || pg_after(s->sql, "SET "))
+		if (strcmp(s->entry, entry) || pg_after(s->sql, "SET "))
 			continue;
 		if (create != SIZE_MAX) {
 			/* Storage, statistics, row security: what must be set before the rows come, or more. */
@@ -170,61 +170,74 @@ static const struct pg_aside_table *pg_find_aside(const struct pg_aside *st, con
 /* ---- the leader ---- */
 
 /* Where a schema of our own, or tables in it, would be seen by others or come out different. */
-static int pg_may_aside(struct pg_conn *c, const char *aside, struct err *e)
+static int pg_may_aside(struct pg_conn *c, const char *aside, bool *may, struct err *e)
 {
 	static const char sql[] =
 	    "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE')"
 	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = $2)"
-	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_default_acl d JOIN pg_catalog.pg_namespace n ON n.oid = "
-	    "d.defaclnamespace WHERE n.nspname = $1)"
+	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_default_acl d"
+	    " JOIN pg_catalog.pg_namespace n ON n.oid = d.defaclnamespace WHERE n.nspname = $1)"
 	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger t WHERE t.evtenabled <> 'D')"
 	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.puballtables)";
 	_cleanup_result_ PGresult *res = NULL;
 	const char *params[] = {c->schema, aside};
 	int r = pg_query(c, &res, "cannot prepare the tables", sql, 2, params, e);
-	return r < 0 ? r : *PQgetvalue(res, 0, 0) == 't';
+	if (r < 0)
+		return r;
+	*may = *PQgetvalue(res, 0, 0) == 't';
+	return 0;
+}
+
+/* Sets wanted tables aside in c->aside, but for its schema; those that cannot be are then not wanted any more. */
+static int pg_choose_aside(struct pg_conn *c, const struct db_schema *s, const char *sql, const char *aside,
+			   bool *set_aside, struct err *e)
+{
+	/* A name with a quote in it is spelled in more than one way. */
+	bool may = strlen(c->schema) <= PG_ASIDE_SCHEMA_MAX && !strchr(c->schema, '"');
+	int r = may ? pg_may_aside(c, aside, &may, e) : 0;
+	if (r < 0)
+		return r;
+	if (may) {
+		r = pg_script_parse(&c->aside.script, sql, e);
+		if (r < 0)
+			return r;
+		may = !pg_has_odd_storage(&c->aside.script);
+	}
+	for (size_t i = 0; i < s->n_tables; i++)
+		set_aside[i] = set_aside[i] && may && pg_add_aside(c, s->tables[i].name);
+	return 0;
+}
+
+/* It must be there for all, so it is made by a transaction of its own. */
+static int pg_make_aside_schema(struct pg_conn *c, const char *aside, struct err *e)
+{
+	_cleanup_(cleanup_pg_connection) struct pg_conn *other = NULL;
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	int r = pg_connection_open_like(&other, c, e);
+	if (r < 0)
+		return r;
+	strbuf_adds(&sql, "CREATE SCHEMA ");
+	pg_add_ident(&sql, aside);
+	strbuf_adds(&sql, "; COMMENT ON SCHEMA ");
+	pg_add_ident(&sql, aside);
+	strbuf_adds(&sql, " IS '" PG_ASIDE_COMMENT "'");
+	return pg_query(other, NULL, "cannot prepare the tables", strbuf_str(&sql), 0, NULL, e);
 }
 
 int pg_aside_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, bool *set_aside, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	struct pg_aside *st = &c->aside;
-	int r = 0;
 	if (!c->active || c->access != DB_WRITE || c->changing || st->schema)
 		return err_set(e, EINVAL, "rebuild: no transaction that may write");
-	/* A name with a quote in it is spelled in more than one way. */
-	bool plain = strlen(c->schema) <= PG_ASIDE_SCHEMA_MAX && !strchr(c->schema, '"');
 	_cleanup_free_ char *aside = xasprintf(PG_ASIDE_PREFIX "%s", c->schema);
-	if (plain)
-		r = pg_may_aside(c, aside, e);
-	if (r > 0) {
-		r = pg_script_parse(&st->script, sql, e);
-		plain = r == 0 && !pg_has_odd_storage(&st->script);
-	} else {
-		plain = false;
-	}
-	for (size_t i = 0; i < s->n_tables; i++)
-		set_aside[i] = set_aside[i] && plain && pg_add_aside(c, s->tables[i].name);
+	int r = pg_choose_aside(c, s, sql, aside, set_aside, e);
 	if (r < 0 || !st->n_tables) {
 		pg_aside_done(c);
 		return r;
 	}
-	/* It must be there for all, so it is made by a transaction of its own. */
-	struct pg_conn *other = NULL;
-	struct err refusal = ERR_INIT;
-	r = pg_open_like(&other, c, &refusal);
-	if (r == 0) {
-		_cleanup_strbuf_ struct strbuf create = {0};
-		strbuf_adds(&create, "CREATE SCHEMA ");
-		pg_add_ident(&create, aside);
-		strbuf_adds(&create, "; COMMENT ON SCHEMA ");
-		pg_add_ident(&create, aside);
-		strbuf_adds(&create, " IS '" PG_ASIDE_COMMENT "'");
-		r = pg_query(other, NULL, "cannot prepare the tables", strbuf_str(&create), 0, NULL, &refusal);
-		db_close((struct db_conn *)other);
-	}
 	/* No free connection, or not allowed: it goes without. */
-	if (r < 0) {
+	if (pg_make_aside_schema(c, aside, ERR_DROP) < 0) {
 		pg_aside_done(c);
 		memset(set_aside, 0, s->n_tables * sizeof *set_aside);
 		return 0;
@@ -298,16 +311,17 @@ int pg_aside_drop_empty(struct pg_conn *c, struct err *e)
 int pg_aside_open(struct db_conn **ret, struct db_conn *leader, struct err *e)
 {
 	struct pg_conn *l = (struct pg_conn *)leader, *c = NULL;
-	int r = pg_open_like(&c, l, e);
-	if (r == 0) {
-		free(c->schema);
-		c->schema = xstrdup(l->aside.schema);
-	}
+	*ret = NULL;
+	int r = pg_connection_open_like(&c, l, e);
+	if (r < 0)
+		return r;
+	free(c->schema);
+	c->schema = xstrdup(l->aside.schema);
 	*ret = (struct db_conn *)c;
-	return r;
+	return 0;
 }
 
-/* Runs a statement of the text on the table in the staging schema; `head` is what stands before its name. */
+/* Runs a statement of the text on the table in the schema aside. */
 static int pg_run_aside(struct pg_conn *c, const struct pg_aside *st, const struct pg_aside_table *t, size_t i,
 			struct err *e)
 {
@@ -335,9 +349,17 @@ static int pg_begin_aside(struct pg_conn *c, const char *table, struct err *e)
 			 " SELECT pg_catalog.set_config(s.name, '128MB', true) FROM pg_catalog.pg_settings s"
 			 " WHERE s.name = 'maintenance_work_mem' AND s.setting::pg_catalog.int8 < 131072",
 			 0, NULL, e);
-	c->active = !r;
+	if (r < 0)
+		return r;
+	c->active = true;
 	c->access = DB_WRITE;
-	return r;
+	return 0;
+}
+
+static int pg_commit_aside(struct pg_conn *c, struct err *e)
+{
+	int r = pg_check_commit(c, e);
+	return r < 0 ? r : pg_end(c, "COMMIT", e);
 }
 
 int pg_aside_table(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
@@ -348,19 +370,24 @@ int pg_aside_table(struct db_conn *conn, const struct db_conn *leader, const str
 	if (!set_aside)
 		return err_set(e, EINVAL, "%s: not a table to be staged", t->name);
 	int r = pg_begin_aside(c, t->name, e);
-	c->freeze = !r;
-	return r ? r : pg_run_aside(c, st, set_aside, set_aside->create, e);
+	if (r < 0)
+		return r;
+	c->freeze = true;
+	return pg_run_aside(c, st, set_aside, set_aside->create, e);
 }
 
 /* Of the statements after the table's own, the constraints or the indexes. */
 static int pg_run_aside_type(struct pg_conn *c, const struct pg_aside *st, const struct pg_aside_table *t,
 			     const char *type, struct err *e)
 {
-	int r = 0;
-	for (size_t i = 0; !r && i < t->n_after; i++)
-		if (!strcmp(st->script.statements[t->after[i]].type, type))
-			r = pg_run_aside(c, st, t, t->after[i], e);
-	return r;
+	for (size_t i = 0; i < t->n_after; i++) {
+		if (strcmp(st->script.statements[t->after[i]].type, type))
+			continue;
+		int r = pg_run_aside(c, st, t, t->after[i], e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 int pg_aside_end(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
@@ -372,7 +399,7 @@ int pg_aside_end(struct db_conn *conn, const struct db_conn *leader, const struc
 		return err_set(e, EINVAL, "%s: not a table that is staged", t->name);
 	c->freeze = false;
 	int r = pg_run_aside_type(c, st, set_aside, "CONSTRAINT", e);
-	return r ? r : c->head.driver->commit(conn, e);
+	return r < 0 ? r : pg_commit_aside(c, e);
 }
 
 int pg_aside_index(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
@@ -383,9 +410,10 @@ int pg_aside_index(struct db_conn *conn, const struct db_conn *leader, const str
 	if (!set_aside)
 		return err_set(e, EINVAL, "%s: not a table that is staged", t->name);
 	int r = pg_begin_aside(c, t->name, e);
-	if (!r)
-		r = pg_run_aside_type(c, st, set_aside, "INDEX", e);
-	return r ? r : c->head.driver->commit(conn, e);
+	if (r < 0)
+		return r;
+	r = pg_run_aside_type(c, st, set_aside, "INDEX", e);
+	return r < 0 ? r : pg_commit_aside(c, e);
 }
 
 int pg_aside_read(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e)
@@ -395,9 +423,11 @@ int pg_aside_read(struct db_conn *conn, const struct db_conn *leader, const stru
 	if (c->active)
 		return err_set(e, EINVAL, "%s: a transaction is open", t->name);
 	int r = pg_query(c, NULL, t->name, "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", 0, NULL, e);
-	c->active = !r;
+	if (r < 0)
+		return r;
+	c->active = true;
 	c->access = DB_READ;
-	return r;
+	return 0;
 }
 
 /* ---- after a crash ---- */
@@ -408,8 +438,9 @@ static int pg_drop_leftovers(struct pg_conn *c, const char *aside, struct err *e
 	_cleanup_strbuf_ struct strbuf sql = {0};
 	const char *params[] = {aside};
 	int r = pg_query(c, &res, "cannot list the tables of an earlier restore",
-			 "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = "
-			 "c.relnamespace WHERE n.nspname = $1 AND c.relkind = 'r' ORDER BY 1",
+			 "SELECT c.relname FROM pg_catalog.pg_class c"
+			 " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+			 " WHERE n.nspname = $1 AND c.relkind = 'r' ORDER BY 1",
 			 1, params, e);
 	if (r < 0)
 		return r;
@@ -427,8 +458,7 @@ static int pg_drop_leftovers(struct pg_conn *c, const char *aside, struct err *e
 
 int pg_settle(struct db_conn *conn, struct err *e)
 {
-	/* A restore is one transaction: all that can be left of one is the staging schema, which is ours if it says so.
-	 */
+	/* A restore is one transaction: all that can be left of one is the schema aside, which is ours if it says so. */
 	struct pg_conn *c = (struct pg_conn *)conn;
 	static const char ours[] = "SELECT FROM pg_catalog.pg_namespace n WHERE n.nspname = $1"
 				   " AND pg_catalog.obj_description(n.oid, 'pg_namespace') = '" PG_ASIDE_COMMENT "'";
@@ -442,12 +472,13 @@ int pg_settle(struct db_conn *conn, struct err *e)
 		return r;
 	struct err words = ERR_INIT;
 	r = pg_take_restore_lock(c, &words);
-	if (r == 0)
-		r = pg_drop_leftovers(c, aside, &words);
-	else if (r == -EBUSY)
+	if (r == -EBUSY)
 		return 0; /* of the restore that runs */
-	pg_free_restore_lock(c);
-	if (r < 0 && e)
+	if (r < 0) {
 		*e = words;
+		return r;
+	}
+	r = pg_drop_leftovers(c, aside, e);
+	pg_free_restore_lock(c);
 	return r;
 }

@@ -1,6 +1,6 @@
 /*
  * drivers/postgres/change.c - changing rows of tables that stay: foreign keys, triggers and rules put away and brought
- * back, rows deleted by key, sequences set.
+ * back, rows deleted by key.
  *
  * Owns the restore's members of struct pg_conn; no locks. What hangs on a table is put away at the first change to it,
  * so that a restore which changes two tables touches the definitions of two. All of it is inside the one transaction.
@@ -14,15 +14,10 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/text.h"
+
 #define PG_DELETE_ROWS 5000
 #define PG_DELETE_BYTES (1 << 20)
-
-static int pg_change_check(const struct pg_conn *c, const char *what, struct err *e)
-{
-	if (!c->active || c->access != DB_WRITE)
-		return err_set(e, EINVAL, "%s: no transaction that may write", what);
-	return 0;
-}
 
 void pg_change_done(struct pg_conn *c)
 {
@@ -53,14 +48,14 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 	struct pg_conn *c = (struct pg_conn *)conn;
 	struct err refusal = ERR_INIT;
 	(void)s; /* tables are prepared as they are changed */
-	int r = pg_change_check(c, "change", e);
+	int r = pg_check_write(c, "change", e);
 	if (r < 0)
 		return r;
 	r = pg_query(c, NULL, "session_replication_role",
 		     "SAVEPOINT metasnap_role; SET LOCAL session_replication_role = replica", 0, NULL, &refusal);
 	if (!r) {
 		c->replica = true;
-	} else if (strcmp(refusal.sqlstate, "42501") != 0) {
+	} else if (strcmp(refusal.sqlstate, "42501")) {
 		*e = refusal;
 		return r;
 	} else {
@@ -69,8 +64,10 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 			return r;
 	}
 	r = pg_query(c, NULL, "session_replication_role", "RELEASE metasnap_role", 0, NULL, e);
-	c->changing = !r;
-	return r;
+	if (r < 0)
+		return r;
+	c->changing = true;
+	return 0;
 }
 
 /* ---- what hangs on a table ---- */
@@ -80,15 +77,18 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 static int pg_disable_triggers(struct pg_conn *c, const char *table, const char *oid, struct err *e)
 {
 	static const char sql[] =
-	    "SELECT 'TRIGGER', t.tgname, t.tgenabled FROM pg_catalog.pg_trigger t WHERE t.tgrelid = $1::pg_catalog.oid"
-	    " AND NOT t.tgisinternal AND t.tgenabled = ANY ($2::pg_catalog.\"char\"[]) UNION ALL"
-	    " SELECT 'RULE', r.rulename, r.ev_enabled FROM pg_catalog.pg_rewrite r WHERE r.ev_class = "
-	    "$1::pg_catalog.oid"
+	    "SELECT 'TRIGGER', t.tgname, t.tgenabled FROM pg_catalog.pg_trigger t"
+	    " WHERE t.tgrelid = $1::pg_catalog.oid AND NOT t.tgisinternal"
+	    " AND t.tgenabled = ANY ($2::pg_catalog.\"char\"[]) UNION ALL"
+	    " SELECT 'RULE', r.rulename, r.ev_enabled FROM pg_catalog.pg_rewrite r"
+	    " WHERE r.ev_class = $1::pg_catalog.oid"
 	    " AND r.rulename <> '_RETURN' AND r.ev_enabled = ANY ($2::pg_catalog.\"char\"[]) ORDER BY 1, 2";
 	_cleanup_result_ PGresult *res = NULL;
 	const char *params[] = {oid, c->replica ? "{R,A}" : "{O,R,A}"};
 	int r = pg_query(c, &res, table, sql, 2, params, e);
-	for (int i = 0; !r && i < PQntuples(res); i++) {
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
 		_cleanup_strbuf_ struct strbuf alter = {0}, rest = {0};
 		const char *kind = PQgetvalue(res, i, 0);
 		char state = *PQgetvalue(res, i, 2);
@@ -97,37 +97,40 @@ static int pg_disable_triggers(struct pg_conn *c, const char *table, const char 
 		strbuf_addf(&rest, "%s ", kind);
 		pg_add_ident(&rest, PQgetvalue(res, i, 1));
 		r = pg_do(c, e, table, "%s DISABLE %s", strbuf_str(&alter), strbuf_str(&rest));
-		if (!r)
-			pg_push_undo(c,
-				     xasprintf("%s ENABLE %s%s", strbuf_str(&alter),
-					       state == 'A'   ? "ALWAYS "
-					       : state == 'R' ? "REPLICA "
-							      : "",
-					       strbuf_str(&rest)),
-				     xstrdup(PQgetvalue(res, i, 1)));
+		if (r < 0)
+			return r;
+		pg_push_undo(c,
+			     xasprintf("%s ENABLE %s%s", strbuf_str(&alter),
+				       state == 'A'   ? "ALWAYS "
+				       : state == 'R' ? "REPLICA "
+						      : "",
+				       strbuf_str(&rest)),
+			     xstrdup(PQgetvalue(res, i, 1)));
 	}
-	return r;
+	return 0;
 }
 
-/* Foreign keys of and to the tables, as the outermost partitioned table has them. $1: oids of tables; $2: the same. */
-#define PG_FOREIGN_KEYS                                                                                                \
-	"WITH RECURSIVE k(oid, parent) AS (SELECT c.oid, c.conparentid FROM pg_catalog.pg_constraint c WHERE "         \
-	"c.contype = 'f'"                                                                                              \
-	" AND (c.conrelid = ANY ($1::pg_catalog.oid[]) OR c.confrelid = ANY ($1::pg_catalog.oid[]))"                   \
-	" UNION SELECT c.oid, c.conparentid FROM k JOIN pg_catalog.pg_constraint c ON c.oid = k.parent)"               \
-	" SELECT c.oid, n.nspname, t.relname, c.conname, pg_catalog.pg_get_constraintdef(c.oid),"                      \
-	" pg_catalog.obj_description(c.oid, 'pg_constraint'), c.convalidated, t.relkind FROM k"                        \
-	" JOIN pg_catalog.pg_constraint c ON c.oid = k.oid JOIN pg_catalog.pg_class t ON t.oid = c.conrelid"           \
-	" JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace WHERE c.conparentid = 0 ORDER BY n.nspname, "       \
-	"t.relname, c.conname"
+/* Foreign keys of and to the tables, as the outermost partitioned table has them. $1: oids of tables. */
+static const char pg_foreign_keys[] =
+    "WITH RECURSIVE k(oid, parent) AS (SELECT c.oid, c.conparentid FROM pg_catalog.pg_constraint c"
+    " WHERE c.contype = 'f'"
+    " AND (c.conrelid = ANY ($1::pg_catalog.oid[]) OR c.confrelid = ANY ($1::pg_catalog.oid[]))"
+    " UNION SELECT c.oid, c.conparentid FROM k JOIN pg_catalog.pg_constraint c ON c.oid = k.parent)"
+    " SELECT c.oid, n.nspname, t.relname, c.conname, pg_catalog.pg_get_constraintdef(c.oid),"
+    " pg_catalog.obj_description(c.oid, 'pg_constraint'), c.convalidated, t.relkind FROM k"
+    " JOIN pg_catalog.pg_constraint c ON c.oid = k.oid JOIN pg_catalog.pg_class t ON t.oid = c.conrelid"
+    " JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace WHERE c.conparentid = 0"
+    " ORDER BY n.nspname, t.relname, c.conname";
 
 static int pg_drop_foreign_keys(struct pg_conn *c, const char *table, const char *oid, struct err *e)
 {
 	_cleanup_free_ char *array = xasprintf("{%s}", oid);
 	_cleanup_result_ PGresult *res = NULL;
 	const char *params[] = {array};
-	int r = pg_query(c, &res, table, PG_FOREIGN_KEYS, 1, params, e);
-	for (int i = 0; !r && i < PQntuples(res); i++) {
+	int r = pg_query(c, &res, table, pg_foreign_keys, 1, params, e);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
 		struct strbuf again = {0};
 		_cleanup_strbuf_ struct strbuf name = {0}, relation = {0};
 		pg_add_ident(&relation, PQgetvalue(res, i, 1));
@@ -136,7 +139,7 @@ static int pg_drop_foreign_keys(struct pg_conn *c, const char *table, const char
 		pg_add_ident(&name, PQgetvalue(res, i, 3));
 		r = pg_do(c, e, table, "ALTER TABLE %s DROP CONSTRAINT %s", strbuf_str(&relation), strbuf_str(&name));
 		if (r < 0)
-			break;
+			return r;
 		strbuf_addf(&again, "ALTER TABLE %s ADD CONSTRAINT %s %s", strbuf_str(&relation), strbuf_str(&name),
 			    PQgetvalue(res, i, 4));
 		if (!PQgetisnull(res, i, 5)) {
@@ -146,12 +149,12 @@ static int pg_drop_foreign_keys(struct pg_conn *c, const char *table, const char
 		}
 		pg_push_undo(c, strbuf_detach(&again), xstrdup(PQgetvalue(res, i, 3)));
 	}
-	return r;
+	return 0;
 }
 
 int pg_change_touch(struct pg_conn *c, const char *table, struct err *e)
 {
-	int r = pg_change_check(c, table, e);
+	int r = pg_check_write(c, table, e);
 	if (r < 0 || !c->changing)
 		return r;
 	const char *oid = pg_listing_oid(&c->listing, table);
@@ -161,8 +164,9 @@ int pg_change_touch(struct pg_conn *c, const char *table, struct err *e)
 		if (!strcmp(c->touched[i], oid))
 			return 0;
 	r = pg_disable_triggers(c, table, oid, e);
-	if (!r && !c->replica)
-		r = pg_drop_foreign_keys(c, table, oid, e);
+	if (r < 0)
+		return r;
+	r = c->replica ? 0 : pg_drop_foreign_keys(c, table, oid, e);
 	if (r < 0)
 		return r;
 	c->touched = xrealloc(c->touched, (c->n_touched + 1) * sizeof *c->touched);
@@ -176,21 +180,19 @@ int pg_change_touch(struct pg_conn *c, const char *table, struct err *e)
 static int pg_orphan_query(struct pg_conn *c, const char *oid, struct strbuf *sql, struct err *e)
 {
 	static const char columns[] =
-	    "SELECT fa.attname, pa.attname, on1.nspname, o.oprname, c.confmatchtype, fn.nspname, ft.relname, "
-	    "ft.relkind,"
-	    " pn.nspname, pt.relname, pt.relkind, CASE WHEN fa.attcollation <> pa.attcollation THEN"
+	    "SELECT fa.attname, pa.attname, on1.nspname, o.oprname, c.confmatchtype, fn.nspname, ft.relname,"
+	    " ft.relkind, pn.nspname, pt.relname, pt.relkind, CASE WHEN fa.attcollation <> pa.attcollation THEN"
 	    " pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname) END, c.conname"
-	    " FROM pg_catalog.pg_constraint c CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(c.conkey), "
-	    "pg_catalog.unnest(c.confkey),"
-	    "  pg_catalog.unnest(c.conpfeqop)) WITH ORDINALITY AS k(f, p, op, place)"
+	    " FROM pg_catalog.pg_constraint c CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(c.conkey),"
+	    " pg_catalog.unnest(c.confkey),  pg_catalog.unnest(c.conpfeqop)) WITH ORDINALITY AS k(f, p, op, place)"
 	    " JOIN pg_catalog.pg_attribute fa ON fa.attrelid = c.conrelid AND fa.attnum = k.f"
 	    " JOIN pg_catalog.pg_attribute pa ON pa.attrelid = c.confrelid AND pa.attnum = k.p"
-	    " JOIN pg_catalog.pg_operator o ON o.oid = k.op JOIN pg_catalog.pg_namespace on1 ON on1.oid = "
-	    "o.oprnamespace"
-	    " JOIN pg_catalog.pg_class ft ON ft.oid = c.conrelid JOIN pg_catalog.pg_namespace fn ON fn.oid = "
-	    "ft.relnamespace"
-	    " JOIN pg_catalog.pg_class pt ON pt.oid = c.confrelid JOIN pg_catalog.pg_namespace pn ON pn.oid = "
-	    "pt.relnamespace"
+	    " JOIN pg_catalog.pg_operator o ON o.oid = k.op"
+	    " JOIN pg_catalog.pg_namespace on1 ON on1.oid = o.oprnamespace"
+	    " JOIN pg_catalog.pg_class ft ON ft.oid = c.conrelid"
+	    " JOIN pg_catalog.pg_namespace fn ON fn.oid = ft.relnamespace"
+	    " JOIN pg_catalog.pg_class pt ON pt.oid = c.confrelid"
+	    " JOIN pg_catalog.pg_namespace pn ON pn.oid = pt.relnamespace"
 	    " LEFT JOIN pg_catalog.pg_collation co ON co.oid = pa.attcollation"
 	    " LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace"
 	    " WHERE c.oid = $1::pg_catalog.oid ORDER BY k.place";
@@ -242,8 +244,10 @@ static int pg_find_orphans(struct pg_conn *c, struct strbuf *orphans, struct err
 	_cleanup_result_ PGresult *res = NULL;
 	pg_add_oid_array(&array, c->touched, c->n_touched);
 	const char *params[] = {strbuf_str(&array)};
-	int r = pg_query(c, &res, "cannot list the foreign keys", PG_FOREIGN_KEYS, 1, params, e);
-	for (int i = 0; !r && i < PQntuples(res); i++) {
+	int r = pg_query(c, &res, "cannot list the foreign keys", pg_foreign_keys, 1, params, e);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
 		_cleanup_strbuf_ struct strbuf sql = {0};
 		_cleanup_result_ PGresult *orphan = NULL;
 		/* What was never validated (NOT VALID, and 18's NOT ENFORCED) is not validated by us. */
@@ -255,37 +259,47 @@ static int pg_find_orphans(struct pg_conn *c, struct strbuf *orphans, struct err
 				       "foreign key %s of %s is over a period, which metasnap cannot validate",
 				       PQgetvalue(res, i, 3), PQgetvalue(res, i, 2));
 		r = pg_orphan_query(c, PQgetvalue(res, i, 0), &sql, e);
-		if (!r)
-			r = pg_query(c, &orphan, "cannot validate a foreign key", strbuf_str(&sql), 0, NULL, e);
-		if (!r && PQntuples(orphan) && orphans)
-			strbuf_addf(orphans, "%s: rows without their parent by foreign key %s, as in the snapshot\n",
-				    PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
-		else if (!r && PQntuples(orphan)) {
+		if (r < 0)
+			return r;
+		r = pg_query(c, &orphan, "cannot validate a foreign key", strbuf_str(&sql), 0, NULL, e);
+		if (r < 0)
+			return r;
+		if (!PQntuples(orphan))
+			continue;
+		if (!orphans) {
 			r = err_set(e, EEXIST, "%s: rows without their parent: foreign key %s would be violated",
 				    PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
 			memcpy(e->sqlstate, "23503", 6);
+			return r;
 		}
+		strbuf_addf(orphans, "%s: rows without their parent by foreign key %s, as in the snapshot\n",
+			    PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
 	}
-	return r;
+	return 0;
 }
 
 int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	int r = pg_change_check(c, "change", e);
+	int r = pg_check_write(c, "change", e);
 	if (r < 0 || !c->changing)
 		return r;
 	if (c->replica) {
 		r = pg_find_orphans(c, orphans, e);
-		if (!r)
-			r = pg_query(c, NULL, "session_replication_role", "SET LOCAL session_replication_role = origin",
-				     0, NULL, e);
+		if (r < 0)
+			return r;
+		r = pg_query(c, NULL, "session_replication_role", "SET LOCAL session_replication_role = origin", 0,
+			     NULL, e);
+		if (r < 0)
+			return r;
 	}
-	for (struct pg_undo *u = c->undo; !r && u; u = u->next)
+	for (struct pg_undo *u = c->undo; u; u = u->next) {
 		r = pg_query(c, NULL, u->what, u->sql, 0, NULL, e);
-	if (!r)
-		pg_change_done(c);
-	return r;
+		if (r < 0)
+			return r;
+	}
+	pg_change_done(c);
+	return 0;
 }
 
 /* ---- deleting ---- */
@@ -296,7 +310,7 @@ static void pg_add_element(struct strbuf *sb, const struct db_value *v, bool bin
 	strbuf_addch(sb, '"');
 	if (binary) {
 		strbuf_adds(sb, "\\\\x");
-		pg_add_hex(sb, v->data, v->len);
+		hex_add(sb, v->data, v->len);
 	} else {
 		for (size_t i = 0; i < v->len; i++) {
 			if (v->data[i] == '"' || v->data[i] == '\\')
@@ -352,7 +366,7 @@ static int pg_check_deleted(const PGresult *res, const struct db_table *t, const
 			if (t->columns[t->key[k]].form == DB_FORM_BINARY) {
 				strbuf_clear(&hex);
 				strbuf_adds(&hex, "\\x");
-				pg_add_hex(&hex, v->data, v->len);
+				hex_add(&hex, v->data, v->len);
 				data = strbuf_str(&hex);
 				len = hex.len;
 			}
@@ -365,6 +379,44 @@ static int pg_check_deleted(const PGresult *res, const struct db_table *t, const
 	return 0;
 }
 
+/* The keys of one DELETE, column by column. */
+struct pg_keys {
+	struct strbuf *arrays;
+	const char **params;
+	size_t n; /* columns */
+};
+
+static void pg_keys_done(struct pg_keys *k)
+{
+	for (size_t i = 0; i < k->n; i++)
+		strbuf_done(&k->arrays[i]);
+	free(k->arrays);
+	free(k->params);
+}
+
+/* Fills in as many of the keys as one statement takes; returns how many that are. */
+static size_t pg_keys_fill(struct pg_keys *x, const struct db_table *t, const struct db_value *keys, size_t n_rows)
+{
+	size_t row = 0, bytes = 0;
+	for (size_t k = 0; k < x->n; k++)
+		strbuf_clear(&x->arrays[k]);
+	for (; row < n_rows && row < PG_DELETE_ROWS && bytes < PG_DELETE_BYTES; row++)
+		for (size_t k = 0; k < x->n; k++) {
+			const struct db_value *v = &keys[row * x->n + k];
+			strbuf_addch(&x->arrays[k], row ? ',' : '{');
+			if (v->data)
+				pg_add_element(&x->arrays[k], v, t->columns[t->key[k]].form == DB_FORM_BINARY);
+			else
+				strbuf_adds(&x->arrays[k], "NULL");
+			bytes += v->len + 3;
+		}
+	for (size_t k = 0; k < x->n; k++) {
+		strbuf_addch(&x->arrays[k], '}');
+		x->params[k] = strbuf_str(&x->arrays[k]);
+	}
+	return row;
+}
+
 int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
 		   struct err *e)
 {
@@ -373,37 +425,25 @@ int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct 
 	if (t->key_kind != DB_KEY_UNIQUE || !t->n_key)
 		return err_set(e, EINVAL, "%s: rows without a unique key cannot be deleted by key", t->name);
 	int r = pg_change_touch(c, t->name, e);
+	if (r < 0)
+		return r;
 	pg_add_delete(&sql, c, t);
-	struct strbuf *arrays = xcalloc(t->n_key, sizeof *arrays);
-	const char **params = xcalloc(t->n_key, sizeof *params);
-	for (size_t row = 0; !r && row < n_rows;) {
+	_cleanup_(pg_keys_done) struct pg_keys x = {.arrays = xcalloc(t->n_key, sizeof *x.arrays),
+						    .params = xcalloc(t->n_key, sizeof *x.params),
+						    .n = t->n_key};
+	while (n_rows) {
 		_cleanup_result_ PGresult *res = NULL;
-		size_t first = row, bytes = 0;
-		for (size_t k = 0; k < t->n_key; k++)
-			strbuf_clear(&arrays[k]);
-		for (; row < n_rows && row - first < PG_DELETE_ROWS && bytes < PG_DELETE_BYTES; row++)
-			for (size_t k = 0; k < t->n_key; k++) {
-				const struct db_value *v = &keys[row * t->n_key + k];
-				strbuf_addch(&arrays[k], row == first ? '{' : ',');
-				if (v->data)
-					pg_add_element(&arrays[k], v, t->columns[t->key[k]].form == DB_FORM_BINARY);
-				else
-					strbuf_adds(&arrays[k], "NULL");
-				bytes += v->len + 3;
-			}
-		for (size_t k = 0; k < t->n_key; k++) {
-			strbuf_addch(&arrays[k], '}');
-			params[k] = strbuf_str(&arrays[k]);
-		}
-		r = pg_query(c, &res, t->name, strbuf_str(&sql), (int)t->n_key, params, e);
-		if (!r)
-			r = pg_check_deleted(res, t, keys + first * t->n_key, row - first, e);
+		size_t n = pg_keys_fill(&x, t, keys, n_rows);
+		r = pg_query(c, &res, t->name, strbuf_str(&sql), (int)t->n_key, x.params, e);
+		if (r < 0)
+			return r;
+		r = pg_check_deleted(res, t, keys, n, e);
+		if (r < 0)
+			return r;
+		keys += n * t->n_key;
+		n_rows -= n;
 	}
-	for (size_t k = 0; k < t->n_key; k++)
-		strbuf_done(&arrays[k]);
-	free(arrays);
-	free(params);
-	return r;
+	return 0;
 }
 
 int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e)
@@ -417,90 +457,4 @@ int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e)
 	strbuf_adds(&sql, "DELETE FROM ONLY ");
 	pg_add_relation(&sql, c, t->name);
 	return pg_query(c, NULL, t->name, strbuf_str(&sql), 0, NULL, e);
-}
-
-/* ---- sequences ---- */
-
-int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e)
-{
-	struct pg_conn *c = (struct pg_conn *)conn;
-	int r = pg_change_check(c, "sequences", e);
-	for (size_t i = 0; !r && i < s->n_sequences; i++) {
-		const struct db_sequence *q = &s->sequences[i];
-		_cleanup_strbuf_ struct strbuf name = {0}, sql = {0};
-		_cleanup_result_ PGresult *res = NULL;
-		pg_add_relation(&name, c, q->name);
-		strbuf_addf(&sql, "SELECT last_value, is_called FROM %s", strbuf_str(&name));
-		r = pg_query(c, &res, q->name, strbuf_str(&sql), 0, NULL, e);
-		if (r < 0)
-			break;
-		if (strtoll(PQgetvalue(res, 0, 0), NULL, 10) == q->last_value &&
-		    (*PQgetvalue(res, 0, 1) == 't') == q->is_called)
-			continue;
-		/* setval alone would survive a rollback. RESTART gives the sequence a new file in this transaction
-		 * (PostgreSQL 10), and the setval after it writes to that file: both go with a rollback, seen on 15.
-		 * Other sessions' nextval waits for us meanwhile. */
-		strbuf_clear(&sql);
-		strbuf_addf(&sql, "ALTER SEQUENCE %s RESTART WITH %" PRId64, strbuf_str(&name), q->last_value);
-		if (q->is_called) {
-			strbuf_adds(&sql, "; SELECT pg_catalog.setval(");
-			pg_add_literal(&sql, strbuf_str(&name));
-			strbuf_addf(&sql, "::pg_catalog.regclass, %" PRId64 ", true)", q->last_value);
-		}
-		r = pg_query(c, NULL, q->name, strbuf_str(&sql), 0, NULL, e);
-	}
-	return r;
-}
-
-/* The largest value of a column, where its sequence would give it out again; 1, or 0: it would not. */
-static int pg_sequence_behind(struct pg_conn *c, const struct db_table *t, const PGresult *owned, int row,
-			      int64_t *ret_largest, struct err *e)
-{
-	_cleanup_strbuf_ struct strbuf sql = {0};
-	_cleanup_result_ PGresult *res = NULL;
-	strbuf_adds(&sql, "SELECT m.largest FROM (SELECT max(");
-	pg_add_ident(&sql, PQgetvalue(owned, row, 1));
-	strbuf_adds(&sql, ")::pg_catalog.int8 AS largest FROM ONLY ");
-	pg_add_relation(&sql, c, t->name);
-	strbuf_adds(&sql, ") AS m, ");
-	pg_add_relation(&sql, c, PQgetvalue(owned, row, 0));
-	strbuf_addf(
-	    &sql,
-	    " AS s WHERE m.largest >= s.last_value::pg_catalog.numeric + CASE WHEN s.is_called THEN %s ELSE 0 END",
-	    PQgetvalue(owned, row, 2));
-	strbuf_addf(&sql, " AND m.largest <= %s", PQgetvalue(owned, row, 3));
-	int r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
-	if (r < 0 || !PQntuples(res))
-		return r;
-	*ret_largest = strtoll(PQgetvalue(res, 0, 0), NULL, 10);
-	return 1;
-}
-
-int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e)
-{
-	/* serial columns (a) and identity columns (i) own theirs */
-	static const char sql[] =
-	    "SELECT s.relname, a.attname, q.seqincrement, q.seqmax FROM pg_catalog.pg_depend d"
-	    " JOIN pg_catalog.pg_sequence q ON q.seqrelid = d.objid JOIN pg_catalog.pg_class s ON s.oid = d.objid"
-	    " JOIN pg_catalog.pg_class r ON r.oid = d.refobjid AND r.relnamespace = s.relnamespace"
-	    " JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
-	    " WHERE d.refobjid = $1::pg_catalog.oid AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-	    " AND d.deptype IN ('a', 'i') AND q.seqincrement > 0 ORDER BY 1";
-	struct pg_conn *c = (struct pg_conn *)conn;
-	_cleanup_result_ PGresult *owned = NULL;
-	const char *oid = pg_listing_oid(&c->listing, t->name);
-	const char *params[] = {oid};
-	int r = pg_change_check(c, "sequences", e);
-	if (!r && !oid)
-		r = err_set(e, EINVAL, "%s: no such table when the transaction began", t->name);
-	if (!r)
-		r = pg_query(c, &owned, t->name, sql, 1, params, e);
-	for (int i = 0; r >= 0 && i < PQntuples(owned); i++) {
-		struct db_sequence behind = {.name = PQgetvalue(owned, i, 0), .is_called = true};
-		struct db_schema only = {.sequences = &behind, .n_sequences = 1};
-		r = pg_sequence_behind(c, t, owned, i, &behind.last_value, e);
-		if (r == 1)
-			r = pg_set_sequences(conn, &only, e);
-	}
-	return r < 0 ? r : 0;
 }

@@ -1,9 +1,8 @@
 /*
- * drivers/postgres/describe.c - what the catalog says: the list of relations that begin compares before and after the
- * locks, the description made inside the snapshot, and at the end the sequences.
+ * drivers/postgres/describe.c - what the catalog says: the description made inside the snapshot.
  *
- * No state but what it fills in struct pg_conn's listing; no locks. Every name in the SQL is qualified, because the
- * search_path is empty and because a user's own schema must not be able to stand in for pg_catalog.
+ * No state, no locks. Every name in the SQL is qualified, because the search_path is empty and because a user's own
+ * schema must not be able to stand in for pg_catalog.
  */
 #include "drivers/derive.h"
 #include "drivers/postgres/internal.h"
@@ -51,144 +50,73 @@ static enum db_form pg_form_of_type(const char *oid, bool *integer)
 	}
 }
 
-/* ---- listing ---- */
-
-void pg_listing_done(struct pg_listing *l)
-{
-	for (size_t i = 0; i < l->n_relations; i++) {
-		free(l->relations[i].name);
-		free(l->relations[i].oid);
-		free(l->relations[i].filenode);
-	}
-	for (size_t i = 0; i < l->n_excluded; i++) {
-		free(l->excluded[i]);
-		free(l->excluded_names[i]);
-	}
-	free(l->relations);
-	free(l->excluded);
-	free(l->excluded_names);
-	*l = (struct pg_listing){0};
-}
-
-int pg_list_relations(struct pg_conn *c, struct pg_listing *ret, struct err *e)
-{
-	static const char sql[] =
-	    "SELECT c.oid, c.relname, c.relfilenode, c.relkind,"
-	    " c.relispartition AND EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class o ON o.oid = "
-	    "i.inhparent"
-	    "  WHERE i.inhrelid = c.oid AND o.relnamespace <> c.relnamespace)"
-	    " OR c.relkind = 'p' AND EXISTS (SELECT FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class o ON o.oid "
-	    "= i.inhrelid"
-	    "  WHERE i.inhparent = c.oid AND o.relnamespace <> c.relnamespace)"
-	    " FROM pg_catalog.pg_namespace n LEFT JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
-	    " AND c.relkind IN ('r', 'p', 'f') AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d"
-	    "  WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.objid = c.oid AND d.deptype = 'e')"
-	    " WHERE n.nspname = $1 ORDER BY c.relname COLLATE pg_catalog.\"C\"";
-	_cleanup_result_ PGresult *res = NULL;
-	const struct db_params excludes = {.exclude = c->exclude};
-	const char *params[] = {c->schema};
-	int r = pg_query(c, &res, "cannot list the tables", sql, 1, params, e);
-	if (r < 0)
-		return r;
-	size_t n = (size_t)PQntuples(res);
-	*ret = (struct pg_listing){.schema_exists = n > 0};
-	ret->relations = xcalloc(n, sizeof *ret->relations);
-	ret->excluded = xcalloc(n + 1, sizeof *ret->excluded);
-	ret->excluded_names = xcalloc(n + 1, sizeof *ret->excluded_names);
-	for (int i = 0; i < PQntuples(res); i++) {
-		if (PQgetisnull(res, i, 0))
-			continue; /* the schema without any table */
-		const char *name = PQgetvalue(res, i, 1);
-		if (db_params_excludes(&excludes, name)) {
-			ret->excluded[ret->n_excluded] = xstrdup(PQgetvalue(res, i, 0));
-			ret->excluded_names[ret->n_excluded++] = xstrdup(name);
-			continue;
-		}
-		ret->relations[ret->n_relations++] = (struct pg_relation){
-		    .name = xstrdup(name),
-		    .oid = xstrdup(PQgetvalue(res, i, 0)),
-		    .filenode = xstrdup(PQgetvalue(res, i, 2)),
-		    .kind = *PQgetvalue(res, i, 3),
-		    .stray_partition = *PQgetvalue(res, i, 4) == 't',
-		};
-	}
-	return 0;
-}
-
-bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b)
-{
-	if (a->n_relations != b->n_relations || a->schema_exists != b->schema_exists)
-		return false;
-	for (size_t i = 0; i < a->n_relations; i++) {
-		const struct pg_relation *x = &a->relations[i], *y = &b->relations[i];
-		if (strcmp(x->name, y->name) || strcmp(x->oid, y->oid) || strcmp(x->filenode, y->filenode) ||
-		    x->kind != y->kind || x->stray_partition != y->stray_partition)
-			return false;
-	}
-	return true;
-}
-
-bool pg_listing_has(const struct pg_listing *l, const char *name)
-{
-	for (size_t i = 0; i < l->n_relations; i++)
-		if (!strcmp(l->relations[i].name, name))
-			return true;
-	return false;
-}
-
-const char *pg_listing_oid(const struct pg_listing *l, const char *name)
-{
-	for (size_t i = 0; i < l->n_relations; i++)
-		if (!strcmp(l->relations[i].name, name))
-			return l->relations[i].oid;
-	return NULL;
-}
-
 /* ---- describing ---- */
 
 struct pg_described {
 	struct db_table *table;
+	const char *oid;
 	int *attnums; /* of each column */
 	struct db_index *indexes;
 	size_t n_indexes;
 };
 
-static struct pg_described *pg_find_described(struct pg_described *all, const char **oids, size_t n, const char *oid)
+struct pg_description {
+	struct pg_described *tables;
+	size_t n;
+	struct strbuf oids; /* '{a,b}' */
+};
+
+static void pg_description_done(struct pg_description *x)
 {
-	for (size_t i = 0; i < n; i++)
-		if (!strcmp(oids[i], oid))
-			return &all[i];
+	for (size_t i = 0; i < x->n; i++) {
+		struct pg_described *d = &x->tables[i];
+		for (size_t j = 0; j < d->n_indexes; j++) {
+			free(d->indexes[j].name);
+			free(d->indexes[j].columns);
+		}
+		free(d->indexes);
+		free(d->attnums);
+	}
+	free(x->tables);
+	strbuf_done(&x->oids);
+}
+
+static struct pg_described *pg_find_described(struct pg_description *x, const char *oid)
+{
+	for (size_t i = 0; i < x->n; i++)
+		if (!strcmp(x->tables[i].oid, oid))
+			return &x->tables[i];
 	return NULL;
 }
 
-static int pg_describe_columns(struct pg_conn *c, struct pg_described *all, const char **oids, size_t n,
-			       const char *oid_array, struct err *e)
+static int pg_describe_columns(struct pg_conn *c, struct pg_description *x, struct err *e)
 {
 	/* Domains are followed down to the type whose values they hold. */
 	static const char sql[] =
-	    "WITH RECURSIVE domains(oid, base) AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t WHERE "
-	    "t.typtype = 'd'"
-	    " UNION ALL SELECT d.oid, t.typbasetype FROM domains d JOIN pg_catalog.pg_type t ON t.oid = d.base AND "
-	    "t.typtype = 'd')"
-	    " SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod), COALESCE((SELECT d.base "
-	    "FROM domains d"
-	    "  JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype <> 'd' WHERE d.oid = a.atttypid), a.atttypid),"
-	    " a.attnotnull, a.attgenerated <> '', CASE WHEN a.attgenerated <> '' THEN pg_catalog.pg_get_expr(x.adbin, "
-	    "x.adrelid) END,"
-	    " a.attnum FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef x ON x.adrelid = a.attrelid AND "
-	    "x.adnum = a.attnum"
-	    " WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY "
-	    "a.attrelid, a.attnum";
+	    "WITH RECURSIVE domains(oid, base) AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t"
+	    " WHERE t.typtype = 'd'"
+	    " UNION ALL SELECT d.oid, t.typbasetype FROM domains d JOIN pg_catalog.pg_type t ON t.oid = d.base"
+	    " AND t.typtype = 'd')"
+	    " SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),"
+	    " COALESCE((SELECT d.base FROM domains d"
+	    "  JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype <> 'd'"
+	    " WHERE d.oid = a.atttypid), a.atttypid),"
+	    " a.attnotnull, a.attgenerated <> '', CASE WHEN a.attgenerated <> ''"
+	    " THEN pg_catalog.pg_get_expr(x.adbin, x.adrelid) END,"
+	    " a.attnum FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef x ON x.adrelid = a.attrelid"
+	    " AND x.adnum = a.attnum"
+	    " WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped"
+	    " ORDER BY a.attrelid, a.attnum";
 	_cleanup_result_ PGresult *res = NULL;
 	struct pg_described *d = NULL;
-	const char *params[] = {oid_array};
+	const char *params[] = {strbuf_str(&x->oids)};
 	int r = pg_query(c, &res, "cannot describe the columns", sql, 1, params, e);
 	if (r < 0)
 		return r;
 	for (int i = 0; i < PQntuples(res); i++) {
 		const char *oid = PQgetvalue(res, i, 0);
 		if (!i || strcmp(oid, PQgetvalue(res, i - 1, 0)))
-			d = pg_find_described(all, oids, n, oid);
+			d = pg_find_described(x, oid);
 		if (!d)
 			return err_set(e, EIO, "the catalog names columns of a table that it does not list");
 		struct db_table *t = d->table;
@@ -238,8 +166,7 @@ static void pg_add_index(struct pg_described *d, const PGresult *res, int row)
 	d->indexes[d->n_indexes++] = index;
 }
 
-static int pg_describe_indexes(struct pg_conn *c, struct pg_described *all, const char **oids, size_t n,
-			       const char *oid_array, struct err *e)
+static int pg_describe_indexes(struct pg_conn *c, struct pg_description *x, struct err *e)
 {
 	/* Deferrable keys may hold equal rows inside a transaction; partial and expression indexes do not cover the
 	 * rows. */
@@ -250,63 +177,65 @@ static int pg_describe_indexes(struct pg_conn *c, struct pg_described *all, cons
 	    " WHERE i.indrelid = ANY ($1::pg_catalog.oid[]) AND i.indisvalid AND i.indisready AND i.indimmediate"
 	    " AND i.indpred IS NULL AND i.indexprs IS NULL ORDER BY i.indrelid, c.relname COLLATE pg_catalog.\"C\"";
 	_cleanup_result_ PGresult *res = NULL;
-	const char *params[] = {oid_array};
+	const char *params[] = {strbuf_str(&x->oids)};
 	int r = pg_query(c, &res, "cannot describe the indexes", sql, 1, params, e);
-	for (int i = 0; !r && i < PQntuples(res); i++) {
-		struct pg_described *d = pg_find_described(all, oids, n, PQgetvalue(res, i, 0));
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
+		struct pg_described *d = pg_find_described(x, PQgetvalue(res, i, 0));
 		if (d)
 			pg_add_index(d, res, i);
 	}
-	return r;
+	return 0;
+}
+
+static int pg_describe_estimates(struct pg_conn *c, struct pg_description *x, struct err *e)
+{
+	_cleanup_result_ PGresult *res = NULL;
+	const char *params[] = {strbuf_str(&x->oids)};
+	int r = pg_query(c, &res, "cannot estimate the rows",
+			 "SELECT c.oid, c.reltuples::pg_catalog.int8 FROM pg_catalog.pg_class c"
+			 " WHERE c.oid = ANY ($1::pg_catalog.oid[])",
+			 1, params, e);
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
+		struct pg_described *d = pg_find_described(x, PQgetvalue(res, i, 0));
+		if (d)
+			d->table->estimated_rows = strtoll(PQgetvalue(res, i, 1), NULL, 10);
+	}
+	return 0;
 }
 
 static int pg_describe_tables(struct pg_conn *c, struct db_schema *s, struct err *e)
 {
-	_cleanup_strbuf_ struct strbuf array = {0};
-	size_t n = s->n_tables, k = 0;
-	struct pg_described *all = xcalloc(n, sizeof *all);
-	const char **oids = xcalloc(n, sizeof *oids);
-	for (size_t i = 0; i < c->listing.n_relations; i++)
-		if (c->listing.relations[i].kind == 'r') {
-			all[k].table = &s->tables[k];
-			oids[k] = c->listing.relations[i].oid;
-			s->tables[k].name = xstrdup(c->listing.relations[i].name);
-			s->tables[k++].estimated_rows = -1;
-		}
-	strbuf_adds(&array, "{");
-	for (size_t i = 0; i < n; i++)
-		strbuf_addf(&array, "%s%s", i ? "," : "", oids[i]);
-	strbuf_adds(&array, "}");
+	_cleanup_(pg_description_done) struct pg_description x = {0};
+	x.tables = xcalloc(s->n_tables, sizeof *x.tables);
+	strbuf_adds(&x.oids, "{");
+	for (size_t i = 0; i < c->listing.n_relations; i++) {
+		const struct pg_relation *relation = &c->listing.relations[i];
+		if (relation->kind != 'r')
+			continue;
+		struct db_table *t = &s->tables[x.n];
+		t->name = xstrdup(relation->name);
+		t->estimated_rows = -1;
+		strbuf_addf(&x.oids, "%s%s", x.n ? "," : "", relation->oid);
+		x.tables[x.n++] = (struct pg_described){.table = t, .oid = relation->oid};
+	}
+	strbuf_adds(&x.oids, "}");
 
-	int r = pg_describe_columns(c, all, oids, n, strbuf_str(&array), e);
-	if (!r)
-		r = pg_describe_indexes(c, all, oids, n, strbuf_str(&array), e);
-	if (!r) {
-		_cleanup_result_ PGresult *res = NULL;
-		const char *params[] = {strbuf_str(&array)};
-		r = pg_query(c, &res, "cannot estimate the rows",
-			     "SELECT c.oid, c.reltuples::pg_catalog.int8 FROM pg_catalog.pg_class c"
-			     " WHERE c.oid = ANY ($1::pg_catalog.oid[])",
-			     1, params, e);
-		for (int i = 0; !r && i < PQntuples(res); i++) {
-			struct pg_described *d = pg_find_described(all, oids, n, PQgetvalue(res, i, 0));
-			if (d)
-				d->table->estimated_rows = strtoll(PQgetvalue(res, i, 1), NULL, 10);
-		}
-	}
-	for (size_t i = 0; i < n; i++) {
-		if (!r)
-			db_table_choose_key(all[i].table, all[i].indexes, all[i].n_indexes);
-		for (size_t j = 0; j < all[i].n_indexes; j++) {
-			free(all[i].indexes[j].name);
-			free(all[i].indexes[j].columns);
-		}
-		free(all[i].indexes);
-		free(all[i].attnums);
-	}
-	free(all);
-	free(oids);
-	return r;
+	int r = pg_describe_columns(c, &x, e);
+	if (r < 0)
+		return r;
+	r = pg_describe_indexes(c, &x, e);
+	if (r < 0)
+		return r;
+	r = pg_describe_estimates(c, &x, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < x.n; i++)
+		db_table_choose_key(x.tables[i].table, x.tables[i].indexes, x.tables[i].n_indexes);
+	return 0;
 }
 
 static int pg_describe_sequences(struct pg_conn *c, struct db_schema *s, struct err *e)
@@ -427,40 +356,17 @@ int pg_describe(struct pg_conn *c, struct db_schema **ret, struct err *e)
 		s->n_tables += c->listing.relations[i].kind == 'r';
 	s->tables = xcalloc(s->n_tables, sizeof *s->tables);
 	int r = pg_refuse_large_objects(c, e);
-	if (!r)
-		r = pg_describe_tables(c, s, e);
-	if (!r)
-		r = pg_describe_sequences(c, s, e);
-	if (!r)
-		r = pg_find_app_version(c, s, e);
-	if (!r)
-		*ret = TAKE_PTR(s);
-	return r;
-}
-
-/* ---- sequences ---- */
-
-int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e)
-{
-	struct pg_conn *c = (struct pg_conn *)conn;
-	/* Read after the rows, so that no value a row holds can be given out again: sequences do not obey snapshots. */
-	for (size_t i = 0; i < s->n_sequences;) {
-		_cleanup_strbuf_ struct strbuf sql = {0};
-		_cleanup_result_ PGresult *res = NULL;
-		size_t first = i;
-		for (; i < s->n_sequences && i < first + 100; i++) {
-			strbuf_addf(&sql, "%sSELECT %zu AS i, last_value, is_called FROM ",
-				    i > first ? " UNION ALL " : "", i);
-			pg_add_relation(&sql, c, s->sequences[i].name);
-		}
-		int r = pg_query(c, &res, "cannot read the sequences", strbuf_str(&sql), 0, NULL, e);
-		if (r < 0)
-			return r;
-		for (int row = 0; row < PQntuples(res); row++) {
-			struct db_sequence *q = &s->sequences[strtoul(PQgetvalue(res, row, 0), NULL, 10)];
-			q->last_value = strtoll(PQgetvalue(res, row, 1), NULL, 10);
-			q->is_called = *PQgetvalue(res, row, 2) == 't';
-		}
-	}
+	if (r < 0)
+		return r;
+	r = pg_describe_tables(c, s, e);
+	if (r < 0)
+		return r;
+	r = pg_describe_sequences(c, s, e);
+	if (r < 0)
+		return r;
+	r = pg_find_app_version(c, s, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(s);
 	return 0;
 }

@@ -20,9 +20,11 @@ static int pg_read_file_setting(struct pg_conn *c, char **ret, struct err *e)
 			 " ELSE pg_catalog.pg_size_bytes(f.setting) END FROM pg_catalog.pg_file_settings f"
 			 " WHERE f.name = 'work_mem' AND f.applied ORDER BY f.seqno DESC",
 			 0, NULL, e);
-	if (r == 0 && PQntuples(res))
+	if (r < 0)
+		return r;
+	if (PQntuples(res))
 		*ret = xstrdup(pg_cell(res, 0, 0));
-	return r;
+	return 0;
 }
 
 static const char *pg_setting_owner(const char *source)
@@ -88,12 +90,13 @@ static const char pg_lacks_sql[] =
     "  FROM n WHERE NOT pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
     " UNION ALL SELECT false, 'SELECT on table ' || r.relname, CASE WHEN pg_catalog.count(*) OVER () > 3"
     "  THEN pg_catalog.format('GRANT SELECT ON ALL TABLES IN SCHEMA %I TO %I;', r.nspname, current_user)"
-    "  ELSE pg_catalog.format('GRANT SELECT ON TABLE %I.%I TO %I;', r.nspname, r.relname, current_user) END, r.relname"
+    "  ELSE pg_catalog.format('GRANT SELECT ON TABLE %I.%I TO %I;', r.nspname, r.relname, current_user) END,"
+    " r.relname"
     "  FROM rel r WHERE r.relkind IN ('r', 'p') AND NOT pg_catalog.has_table_privilege(r.oid, 'SELECT')"
     " UNION ALL SELECT false, 'SELECT on sequence ' || r.relname, CASE WHEN pg_catalog.count(*) OVER () > 3"
     "  THEN pg_catalog.format('GRANT SELECT ON ALL SEQUENCES IN SCHEMA %I TO %I;', r.nspname, current_user)"
-    "  ELSE pg_catalog.format('GRANT SELECT ON SEQUENCE %I.%I TO %I;', r.nspname, r.relname, current_user) END, "
-    "r.relname"
+    "  ELSE pg_catalog.format('GRANT SELECT ON SEQUENCE %I.%I TO %I;', r.nspname, r.relname, current_user) END,"
+    " r.relname"
     "  FROM rel r WHERE CASE WHEN r.relkind = 'S' THEN NOT pg_catalog.has_sequence_privilege(r.oid, 'SELECT') END"
     " UNION ALL SELECT false, 'all rows of table ' || r.relname || ' (it has row-level security)',"
     "  pg_catalog.format('ALTER ROLE %I BYPASSRLS;', current_user), r.relname"
@@ -112,13 +115,15 @@ static int pg_examine_rights(struct pg_conn *c, struct db_examination *x, struct
 	const struct db_params excludes = {.exclude = c->exclude};
 	const char *params[] = {c->schema};
 	int r = pg_query(c, &res, "cannot read the privileges", pg_lacks_sql, 1, params, e);
-	for (int i = 0; r == 0 && i < PQntuples(res); i++) {
+	if (r < 0)
+		return r;
+	for (int i = 0; i < PQntuples(res); i++) {
 		const char *relation = pg_cell(res, i, 3);
 		if (!relation || !db_params_excludes(&excludes, relation))
 			db_examination_lack(x, *PQgetvalue(res, i, 0) == 't', xstrdup(PQgetvalue(res, i, 1)),
 					    xstrdup(PQgetvalue(res, i, 2)));
 	}
-	return r;
+	return 0;
 }
 
 /* ---- rows ---- */
@@ -156,8 +161,8 @@ static int pg_measure(struct pg_conn *c, const struct db_table *t, struct db_exa
 		strbuf_adds(&row, "::pg_catalog.text), 0)");
 	}
 	strbuf_addf(&sql,
-		    "SELECT COALESCE(pg_catalog.sum(r), 0), COALESCE(pg_catalog.max(r), 0) FROM (SELECT %s AS r FROM "
-		    "ONLY ",
+		    "SELECT COALESCE(pg_catalog.sum(r), 0), COALESCE(pg_catalog.max(r), 0)"
+		    " FROM (SELECT %s AS r FROM ONLY ",
 		    row.data);
 	pg_add_relation(&sql, c, t->name);
 	strbuf_adds(&sql, ") AS sizes");
@@ -176,10 +181,14 @@ int pg_examine(struct db_conn *conn, const struct db_schema *s, const char *meas
 	struct pg_conn *c = (struct pg_conn *)conn;
 	*ret = (struct db_examination){0};
 	int r = pg_examine_settings(c, ret, e);
-	if (r == 0)
-		r = pg_examine_rights(c, ret, e);
-	if (r == 0 && s)
-		r = pg_count_rows(c, s, ret, e);
-	const struct db_table *t = r == 0 && s ? db_schema_find(s, measured) : NULL;
-	return t ? pg_measure(c, t, ret, e) : r;
+	if (r < 0)
+		return r;
+	r = pg_examine_rights(c, ret, e);
+	if (r < 0 || !s)
+		return r;
+	r = pg_count_rows(c, s, ret, e);
+	if (r < 0)
+		return r;
+	const struct db_table *t = db_schema_find(s, measured);
+	return t ? pg_measure(c, t, ret, e) : 0;
 }

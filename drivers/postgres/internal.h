@@ -1,16 +1,27 @@
 /*
- * drivers/postgres/internal.h - what the PostgreSQL driver's files share. Included by drivers/postgres*.c and their test only.
+ * drivers/postgres/internal.h - what the PostgreSQL driver's files share. Included by them and their tests only.
  *
- * connection.c           connection, running statements, cancel, transactions
- * describe.c  listing, locking, describing; sequence values
- * examine.c   settings, rights, counts, for a report
- * copy.c      COPY out (scan) and in (load), exact both ways
- * mark.c      marks, and which rows are newer than one
- * dump.c      schema text by pg_dump, and its way back into statements
- * rebuild.c   restore that replaces the schema
- * aside.c     its large tables, made by several connections beside the schema
- * sql.c       text for psql: the schema with its rows
- * change.c    restore that changes rows, foreign keys and triggers off; sequences
+ * Bottom first; a file calls only those above it in this list:
+ *
+ * text.c        names and values as SQL, rows as COPY's text format
+ * query.c       running statements, waiting, cancelling
+ * connection.c  connecting
+ * lock.c        the list of relations, the locks on them, the lock of a restore
+ * describe.c    the description of the schema
+ * examine.c     settings, rights, counts, for a report
+ * sequence.c    values of sequences, read and set
+ * change.c      restore that changes rows, foreign keys and triggers off
+ * load.c        COPY in
+ * scan.c        COPY out
+ * mark.c        marks, and which rows are newer than one
+ * child.c       a program that runs beside us
+ * dump.c        schema text by pg_dump
+ * script.c      its way back into statements
+ * aside.c       a rebuild's large tables, made by several connections beside the schema
+ * drop.c        drops what is in the schema
+ * rebuild.c     restore that replaces the schema
+ * sql.c         text for psql: the schema with its rows
+ * driver.c      opening, beginning and ending; the vtable
  *
  * A struct pg_conn belongs to one thread at a time, but for `cancelled` and `wake`, which pg_cancel sets from any.
  */
@@ -34,8 +45,7 @@ struct pg_relation {
 };
 
 struct pg_listing {
-	struct pg_relation
-	    *relations; /* ascending by name, bytewise; excluded ones and members of extensions left out */
+	struct pg_relation *relations; /* by name, bytewise; excluded ones and members of extensions left out */
 	size_t n_relations;
 	char **excluded; /* oids of the excluded ones, NULL-terminated */
 	size_t n_excluded;
@@ -79,7 +89,7 @@ struct pg_marks {
 	size_t n_tables;
 };
 
-/* A table that takes shape in the staging schema; indexes into the script's statements. */
+/* A table that takes shape in the schema aside; indexes into the script's statements. */
 struct pg_aside_table {
 	char *name;
 	char *relation; /* as the text spells it, with the schema */
@@ -153,27 +163,7 @@ struct pg_conn {
 	bool freeze; /* the load is into a table that this transaction made and nobody knows */
 };
 
-/* ---- connection.c ---- */
-
-/* Runs sql, with n text parameters ($1...) when n > 0, else as a simple query that may hold several statements.
- * *ret (may be NULL) is the last result. `what` begins the message of a failure. A COPY is left open for the caller. */
-int pg_query(struct pg_conn *c, PGresult **ret, const char *what, const char *sql, int n, const char *const *params,
-	     struct err *e);
-int pg_do(struct pg_conn *c, struct err *e, const char *what, const char *fmt, ...)
-    __attribute__((format(printf, 4, 5)));
-/* Fills *e from a failed result (NULL: from the connection); returns -e->code. */
-int pg_fail(struct pg_conn *c, const PGresult *res, const char *what, struct err *e);
-/* Waits until the connection can be read (or written, when asked). EINTR when cancelled: the server is told. */
-int pg_wait(struct pg_conn *c, bool write, const char *what, struct err *e);
-/* Reads results up to the last; the first failure is returned, the last good one goes to *ret. */
-int pg_drain(struct pg_conn *c, PGresult **ret, const char *what, struct err *e);
-/* Asks the server to cancel the running statement; the waits until it answers are then limited. */
-void pg_cancel_statement(struct pg_conn *c);
-void pg_limit_wait(struct pg_conn *c);
-int pg_flush(struct pg_conn *c, const char *what, struct err *e);
-bool pg_is_cancelled(struct pg_conn *c);
-void pg_release_scan(struct pg_conn *c);
-void pg_release_load(struct pg_conn *c);
+/* ---- text.c ---- */
 
 void pg_add_ident(struct strbuf *sb, const char *name);
 void pg_add_literal(struct strbuf *sb, const char *text);
@@ -181,58 +171,131 @@ void pg_add_literal(struct strbuf *sb, const char *text);
 void pg_add_relation(struct strbuf *sb, const struct pg_conn *c, const char *name);
 /* '{a,b}' of plain words such as oids */
 void pg_add_oid_array(struct strbuf *sb, char *const *oids, size_t n);
+/* A row of COPY's text format, with its end; binary[i]: value i is bytea. */
+void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const bool *binary, size_t n);
+/* The n values of such a row, decoded in their places: the values point into `line`. */
+int pg_read_copy_row(char *line, size_t len, struct db_value *values, const bool *binary, size_t n, struct err *e);
+
+/* ---- query.c ---- */
+
+/* Runs sql, with n text parameters ($1...) when n > 0, else as a simple query that may hold several statements.
+ * *ret (may be NULL) is the last result. `what` begins the message of a failure. A COPY is left open for the caller. */
+int pg_query(struct pg_conn *c, PGresult **ret, const char *what, const char *sql, int n, const char *const *params,
+	     struct err *e);
+int pg_do(struct pg_conn *c, struct err *e, const char *what, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 static inline const char *pg_cell(const PGresult *r, int row, int col)
 {
 	return PQgetisnull(r, row, col) ? NULL : PQgetvalue(r, row, col);
 }
-
 static inline void pg_clear_result(PGresult **r)
 {
 	PQclear(*r);
 }
 #define _cleanup_result_ _cleanup_(pg_clear_result)
 
+/* Fills *e from a failed result (NULL: from the connection); returns -e->code. */
+int pg_fail(struct pg_conn *c, const PGresult *res, const char *what, struct err *e);
+/* Waits until the connection can be read (or written, when asked). EINTR when cancelled: the server is told. */
+int pg_wait(struct pg_conn *c, bool write, const char *what, struct err *e);
+int pg_flush(struct pg_conn *c, const char *what, struct err *e);
+/* Reads results up to the last; the first failure is returned, the last good one goes to *ret. */
+int pg_drain(struct pg_conn *c, PGresult **ret, const char *what, struct err *e);
+
+/* The driver's: from any thread. */
+void pg_cancel(struct db_conn *conn);
+bool pg_is_cancelled(struct pg_conn *c);
+/* Asks the server to cancel the running statement; the waits until it answers are then limited. */
+void pg_cancel_statement(struct pg_conn *c);
+void pg_limit_wait(struct pg_conn *c);
+
+/* EINVAL unless a transaction is open and a statement can be run in it. */
+int pg_check_ready(const struct pg_conn *c, const char *what, struct err *e);
+/* EINVAL unless a transaction is open that may write. */
+int pg_check_write(const struct pg_conn *c, const char *what, struct err *e);
+/* Whether COMMIT may be sent now. */
+int pg_check_commit(struct pg_conn *c, struct err *e);
+/* COMMIT or ROLLBACK, cancelled or not. ECONNRESET: the answer to a commit was lost. */
+int pg_end(struct pg_conn *c, const char *sql, struct err *e);
+
+/* ---- connection.c ---- */
+
+int pg_connection_open(struct pg_conn **ret, const struct db_params *p, struct err *e);
 /* Another connection to the same server, database and schema. */
-int pg_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e);
+int pg_connection_open_like(struct pg_conn **ret, struct pg_conn *like, struct err *e);
+/* ENOTSUP: the session has not the token that its setting was given. */
+int pg_refuse_pooler(struct err *e);
+/* What connection.c owns, and c; what others own is to be released before. NULL is allowed. */
+void pg_connection_free(struct pg_conn *c);
+DEFINE_CLEANUP(cleanup_pg_connection, struct pg_conn, pg_connection_free);
+
+/* ---- lock.c ---- */
+
+int pg_list_relations(struct pg_conn *c, struct pg_listing *ret, struct err *e);
+void pg_listing_done(struct pg_listing *l);
+bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b);
+bool pg_listing_has(const struct pg_listing *l, const char *name);
+/* The oid of a kept table, NULL when it is not in the listing. */
+const char *pg_listing_oid(const struct pg_listing *l, const char *name);
+/* Locks all of them; mode as LOCK TABLE has it. */
+int pg_lock_tables(struct pg_conn *c, const struct pg_listing *l, const char *mode, struct err *e);
+/* After a lock was not granted: who has it? Best effort, in words at the end of the message that is there. */
+void pg_name_blockers(struct pg_conn *c, const struct pg_listing *l, struct err *e);
 /* One restore into a schema at a time: EBUSY. Held by the session. */
 int pg_take_restore_lock(struct pg_conn *c, struct err *e);
 void pg_free_restore_lock(struct pg_conn *c);
 
 /* ---- describe.c ---- */
 
-void pg_listing_done(struct pg_listing *l);
-int pg_list_relations(struct pg_conn *c, struct pg_listing *ret, struct err *e);
-bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b);
+/* Of the relations in c's listing. */
 int pg_describe(struct pg_conn *c, struct db_schema **ret, struct err *e);
-int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
-/* The oid of a kept table, NULL when it is not in the listing. */
-const char *pg_listing_oid(const struct pg_listing *l, const char *name);
-
-bool pg_listing_has(const struct pg_listing *l, const char *name);
 
 /* ---- examine.c ---- */
 
 int pg_examine(struct db_conn *conn, const struct db_schema *s, const char *measured, struct db_examination *ret,
 	       struct err *e);
 
-/* ---- copy.c ---- */
+/* ---- sequence.c ---- */
 
+int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
+int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e);
+int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e);
+
+/* ---- change.c ---- */
+
+int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err *e);
+int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+		   struct err *e);
+int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e);
+int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e);
+/* Before the first change to table t: nothing that hangs on it acts any more. Nothing to do in a rebuild. */
+int pg_change_touch(struct pg_conn *c, const char *table, struct err *e);
+void pg_change_done(struct pg_conn *c);
+
+/* ---- load.c ---- */
+
+int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e);
+int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e);
+int pg_load_end(struct db_conn *conn, bool ok, struct err *e);
+/* Ends one that is open; the transaction must be rolled back. */
+void pg_release_load(struct pg_conn *c);
+/* Forgets it, without a word to the server. */
+void pg_load_done(struct pg_conn *c);
+
+/* ---- scan.c ---- */
+
+int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e);
+int pg_scan_written(struct db_conn *conn, const struct db_table *t, uint64_t *ret_others, struct err *e);
 /* Opens a scan, in key order, of the n_rows rows for which `where` holds (t is the table's name in it). tids: where
  * picks them by ctid. */
 int pg_scan_some(struct pg_conn *c, const struct db_table *t, const char *where, bool tids, uint64_t n_rows,
 		 struct err *e);
-/* Whether statements can be run now; *r = 0 or -EINVAL with words. */
-bool pg_in_transaction(const struct pg_conn *c, const char *what, struct err *e, int *r);
-int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan how, struct err *e);
-int pg_scan_written(struct db_conn *conn, const struct db_table *t, uint64_t *ret_others, struct err *e);
 int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *e);
 int pg_scan_close(struct db_conn *conn, struct err *e);
-int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e);
-int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e);
-int pg_load_end(struct db_conn *conn, bool ok, struct err *e);
-void pg_add_hex(struct strbuf *sb, const char *data, size_t n);
-/* A row of COPY's text format, with its end; binary[i]: value i is bytea. */
-void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const bool *binary, size_t n);
+/* Ends one that is open, but for its savepoint: before a rollback. */
+void pg_release_scan(struct pg_conn *c);
+/* Forgets it, without a word to the server. */
+void pg_scan_done(struct pg_conn *c);
 
 /* ---- mark.c ---- */
 
@@ -241,26 +304,36 @@ int pg_scan_changed(struct db_conn *conn, const struct db_table *t, const char *
 		    struct err *e);
 void pg_marks_done(struct pg_conn *c);
 
+/* ---- child.c ---- */
+
+#define PG_CHILD_PASS_FD 3
+/* pass: a descriptor that the program gets as PG_CHILD_PASS_FD; -1: none. */
+int pg_child_start(struct pg_child *ret, char *const argv[], char *const env[], int pass);
+/* Waits for the program's end, its output to *out and its complaints to *words. Returns its exit status, or -errno:
+ * -EINTR when c (may be NULL) is cancelled, -ETIMEDOUT. */
+int pg_child_end(struct pg_conn *c, struct pg_child *child, int timeout_ms, struct strbuf *out, struct strbuf *words);
+/* Ends one that still runs, if there is one: nobody wants its text. */
+void pg_child_stop(struct pg_child *child);
+
 /* ---- dump.c ---- */
 
 /* Starts pg_dump in the snapshot of the transaction, for schema_sql (which does so itself where nobody did). */
 int pg_dump_start(struct pg_conn *c, struct err *e);
-/* Ends one that is still running: nobody wants its text. */
-void pg_dump_stop(struct pg_conn *c);
 int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf *out, struct err *e);
+
+/* ---- script.c ---- */
+
 /* Cuts pg_dump's text into statements. EINVAL with words when it ends inside of one. */
 int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e);
 void pg_script_done(struct pg_script *s);
-
-/* ---- rebuild.c ---- */
-
-int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, struct strbuf *warnings,
-		     struct err *e);
-int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e);
-/* The first statement whose type is one of these comes after the rows, and so do all behind it. */
-bool pg_is_post_data(const char *type);
+/* Whether a statement starts with these words, in either case. */
+bool pg_begins(const char *sql, const char *words);
+/* The role of "ALTER ... OWNER TO role;", NULL for any other statement. *len: its length as written. */
+const char *pg_owner_of(const char *sql, size_t *len);
 /* What a target may refuse without a row or a definition being lost. */
 bool pg_is_optional(const struct pg_statement *s);
+/* The first statement whose type is one of these comes after the rows, and so do all behind it. */
+bool pg_is_post_data(const char *type);
 /* The name in CREATE MATERIALIZED VIEW, as the statement spells it; NULL: it is another one. */
 const char *pg_matview_of(const struct pg_statement *s, size_t *len);
 
@@ -274,22 +347,20 @@ int pg_aside_index(struct db_conn *conn, const struct db_conn *leader, const str
 int pg_aside_hold(struct db_conn *leader, const struct db_table *t, uint64_t rows, struct err *e);
 int pg_aside_read(struct db_conn *conn, const struct db_conn *leader, const struct db_table *t, struct err *e);
 void pg_aside_done(struct pg_conn *c);
-/* Whether statement i of the script was run on a set aside table; *move (may be NULL) is then what takes its place, the
- * caller's, NULL for nothing. */
+/* Whether statement i of the script was run on a set aside table; *move is then the statement that takes its place, the
+ * caller's, or NULL for none. */
 bool pg_aside_has(const struct pg_conn *c, size_t i, char **move);
 /* Inside the rebuild's transaction, when every set aside table has moved. */
 int pg_aside_drop_empty(struct pg_conn *c, struct err *e);
 int pg_settle(struct db_conn *conn, struct err *e);
 
-/* ---- change.c ---- */
+/* ---- drop.c ---- */
 
-int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err *e);
-int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
-		   struct err *e);
-int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e);
-int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e);
-int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e);
-int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e);
-/* Before the first change to table t: nothing that hangs on it acts any more. Nothing to do in a rebuild. */
-int pg_change_touch(struct pg_conn *c, const char *table, struct err *e);
-void pg_change_done(struct pg_conn *c);
+/* Everything in the schema that is not excluded. */
+int pg_drop_objects(struct pg_conn *c, struct err *e);
+
+/* ---- rebuild.c ---- */
+
+int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, struct strbuf *warnings,
+		     struct err *e);
+int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e);

@@ -70,8 +70,8 @@ static int pg_ask_server(struct pg_conn *c, char **ret, struct err *e)
 	 * that synchronous_commit = off had not yet written (but the statistics are thrown away with that). */
 	static const char sql[] =
 	    "SAVEPOINT metasnap_mark; SELECT s.system_identifier, pg_catalog.pg_is_in_recovery(), CASE WHEN NOT"
-	    " pg_catalog.pg_is_in_recovery() THEN pg_catalog.substr(pg_catalog.pg_walfile_name("
-	    "pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END,"
+	    " pg_catalog.pg_is_in_recovery() THEN"
+	    " pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn()), 1, 8) END,"
 	    " (EXTRACT(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8,"
 	    " (EXTRACT(epoch FROM pg_catalog.pg_stat_get_bgwriter_stat_reset_time()) * 1000000)::pg_catalog.int8,"
 	    " (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = pg_catalog.current_database()),"
@@ -147,8 +147,7 @@ static int pg_marks_read(struct pg_conn *c, struct err *e)
 	if (m->known)
 		return 0;
 	int r = pg_ask_server(c, &server, &words);
-	if (!r)
-		r = pg_ask_tables(c, server, &words);
+	r = r < 0 ? r : pg_ask_tables(c, server, &words);
 	if (r < 0 && (c->broken || pg_is_cancelled(c))) {
 		*e = words;
 		return r;
@@ -177,8 +176,11 @@ int pg_mark(struct db_conn *conn, const struct db_table *t, struct strbuf *out, 
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	struct pg_marks *m = &c->marks;
-	int r;
-	if (!pg_in_transaction(c, t->name, e, &r) || (r = pg_marks_read(c, e)) < 0)
+	int r = pg_check_ready(c, t->name, e);
+	if (r < 0)
+		return r;
+	r = pg_marks_read(c, e);
+	if (r < 0)
 		return r;
 	const struct pg_marked *table = pg_marks_find(c, t->name);
 	if (m->why || !table)
@@ -214,7 +216,7 @@ static int pg_mark_check(struct pg_conn *c, const struct pg_marked *table, const
 	const char *now = table->identity;
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
 		size_t n = strcspn(mark, ":"), k = strcspn(now, ":");
-		if (n != k || memcmp(mark, now, n) != 0 || mark[n] != ':')
+		if (n != k || memcmp(mark, now, n) || mark[n] != ':')
 			return err_set(e, ESTALE, "%s is another one than before", words[i]);
 		mark += n + 1;
 		now += k + (now[k] == ':');
@@ -294,9 +296,12 @@ int pg_scan_changed(struct db_conn *conn, const struct db_table *t, const char *
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	uint32_t since = 0;
-	int r;
 	*ret_unchanged = 0;
-	if (!pg_in_transaction(c, t->name, e, &r) || (r = pg_marks_read(c, e)) < 0)
+	int r = pg_check_ready(c, t->name, e);
+	if (r < 0)
+		return r;
+	r = pg_marks_read(c, e);
+	if (r < 0)
 		return r;
 	if (c->marks.why)
 		return err_set(e, ESTALE, "%s", c->marks.why);
@@ -304,8 +309,9 @@ int pg_scan_changed(struct db_conn *conn, const struct db_table *t, const char *
 	if (!table)
 		return err_set(e, ESTALE, "a table of its kind, or with columns of its types, is read as a whole");
 	r = pg_mark_check(c, table, mark, &since, e);
-	if (!r)
-		r = pg_count_newer(c, table, since, e);
+	if (r < 0)
+		return r;
+	r = pg_count_newer(c, table, since, e);
 	if (r < 0)
 		return r;
 	_cleanup_strbuf_ struct strbuf where = {0};

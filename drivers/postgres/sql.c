@@ -5,9 +5,9 @@
  * a warning (an owner or a role that the server does not have) is one here too: such statements go through a temporary
  * procedure. No connection, no locks.
  */
-#include <ctype.h>
 #include <inttypes.h>
 
+#include "base/text.h"
 #include "drivers/postgres/internal.h"
 #include "drivers/sql_text.h"
 
@@ -61,7 +61,7 @@ static void pg_add_next(struct pg_text *t, struct strbuf *out)
 	const struct pg_statement *s = &t->script.statements[t->next];
 	size_t from = t->next ? t->script.statements[t->next - 1].end : 0;
 	/* pg_dump's settings are for any server; one that was older than pg_dump does not know them all. */
-	bool optional = *s->type ? pg_is_optional(s) && strcmp(s->sql, no_tablespace) != 0
+	bool optional = *s->type ? pg_is_optional(s) && strcmp(s->sql, no_tablespace)
 				 : !strncmp(s->sql, newer_setting, sizeof newer_setting - 1);
 	strbuf_add(out, t->sql + from, s->at - from);
 	if (!strncmp(s->sql, create_schema, sizeof create_schema - 1))
@@ -213,7 +213,7 @@ static void pg_literal(const struct db_column *c, const struct db_value *v, stru
 		strbuf_adds(out, v->len && *v->data == 't' ? "'True'" : "'False'");
 	} else if (c->form == DB_FORM_BINARY) {
 		strbuf_adds(out, "'\\x");
-		pg_add_hex(out, v->data, v->len);
+		hex_add(out, v->data, v->len);
 		strbuf_addch(out, '\'');
 	} else {
 		pg_add_one_line(out, v);

@@ -1,6 +1,6 @@
 /*
- * tests/unit/drivers/postgres/mark_test.c - drivers/postgres/mark.c against a real server: what is put together from a base and
- * the rows newer than its mark is what a full read gives, or the mark says that it does not hold.
+ * tests/unit/drivers/postgres/mark_test.c - drivers/postgres/mark.c against a real server: what is put together from a
+ * base and the rows newer than its mark is what a full read gives, or the mark says that it does not hold.
  *
  * Wants SERVER_URL and SERVER_PASSWORD_FILE of a superuser, as tests/servers/postgres prints them. One database for all
  * tests, made and dropped here. The base is kept as tests need it, the merge is the one that driver.h promises to

@@ -1,5 +1,5 @@
 /*
- * tests/unit/drivers/postgres/postgres_test.c - drivers/postgres*.c against a real server.
+ * tests/unit/drivers/postgres/postgres_test.c - drivers/postgres/ against a real server.
  *
  * Wants SERVER_URL and SERVER_PASSWORD (or SERVER_PASSWORD_FILE) of a superuser, as tests/servers/postgres prints them;
  * SERVER_BINDIR names the folder of pg_dump when it is not in PATH. Each test makes and drops a database of its own.

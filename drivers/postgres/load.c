@@ -1,0 +1,150 @@
+/*
+ * drivers/postgres/load.c - rows in, by COPY in text format, byte for byte.
+ *
+ * Owns the load's members of struct pg_conn; no locks.
+ */
+#include "drivers/postgres/internal.h"
+
+#include <errno.h>
+
+#define PG_LOAD_BUFFER 131072
+
+int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	_cleanup_result_ PGresult *res = NULL;
+	int r = pg_check_ready(c, t->name, e);
+	if (r < 0)
+		return r;
+	r = pg_change_touch(c, t->name, e);
+	if (r < 0)
+		return r;
+	strbuf_adds(&sql, "COPY ");
+	pg_add_relation(&sql, c, t->name);
+	c->n_load = 0;
+	c->load_binary = xcalloc(t->n_columns, sizeof *c->load_binary);
+	for (size_t i = 0; i < t->n_columns; i++) {
+		if (t->columns[i].generated)
+			continue;
+		strbuf_adds(&sql, c->n_load ? ", " : " (");
+		pg_add_ident(&sql, t->columns[i].name);
+		c->load_binary[c->n_load++] = t->columns[i].form == DB_FORM_BINARY;
+	}
+	/* A table without a column of its own takes an empty line a row, and no column list. */
+	strbuf_adds(&sql, c->n_load ? ") FROM STDIN" : " FROM STDIN");
+	strbuf_adds(&sql, c->freeze ? " WITH (FREEZE)" : "");
+	r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
+	if (!r && PQresultStatus(res) != PGRES_COPY_IN)
+		r = err_set(e, EIO, "%s: the server does not take rows by COPY", t->name);
+	if (r < 0) {
+		free(TAKE_PTR(c->load_binary));
+		return r;
+	}
+	c->load_table = xstrdup(t->name);
+	c->loading = true;
+	strbuf_clear(&c->load_buffer);
+	return 0;
+}
+
+/* Puts the buffer on its way; waits while the server is slower than we are. */
+static int pg_load_flush(struct pg_conn *c, struct err *e)
+{
+	struct strbuf *sb = &c->load_buffer;
+	if (pg_is_cancelled(c))
+		return err_set(e, EINTR, "%s: cancelled", c->load_table);
+	for (size_t sent = 0; sent < sb->len;) {
+		size_t n = sb->len - sent < PG_LOAD_BUFFER ? sb->len - sent : PG_LOAD_BUFFER;
+		int done = PQputCopyData(c->pg, sb->data + sent, (int)n);
+		if (done < 0)
+			return pg_fail(c, NULL, c->load_table, e);
+		if (done)
+			sent += n;
+		/* libpq would buffer without bound: what it holds goes out before more comes in. */
+		int r = pg_flush(c, c->load_table, e);
+		if (r < 0)
+			return r;
+	}
+	strbuf_clear(sb);
+	return 0;
+}
+
+int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	struct strbuf *sb = &c->load_buffer;
+	if (!c->loading)
+		return err_set(e, EINVAL, "no load is open");
+	pg_add_copy_row(sb, values, c->load_binary, c->n_load);
+	return sb->len >= PG_LOAD_BUFFER ? pg_load_flush(c, e) : 0;
+}
+
+/* The buffer is kept for the next one. */
+static void pg_end_load(struct pg_conn *c)
+{
+	c->loading = false;
+	free(TAKE_PTR(c->load_table));
+	free(TAKE_PTR(c->load_binary));
+	strbuf_clear(&c->load_buffer);
+}
+
+void pg_load_done(struct pg_conn *c)
+{
+	pg_end_load(c);
+	strbuf_done(&c->load_buffer);
+}
+
+void pg_release_load(struct pg_conn *c)
+{
+	if (!c->loading)
+		return;
+	if (!c->broken) {
+		bool shielded = c->shielded;
+		c->shielded = true;
+		pg_limit_wait(c);
+		int done;
+		while (!(done = PQputCopyEnd(c->pg, "abandoned")))
+			if (pg_flush(c, "", ERR_DROP) < 0)
+				break;
+		if (done > 0 && !pg_flush(c, "", ERR_DROP))
+			(void)pg_drain(c, NULL, "", ERR_DROP);
+		c->deadline_ms = 0;
+		c->shielded = shielded;
+	}
+	pg_end_load(c);
+}
+
+/* Sends the rest of the rows, and that they have ended. */
+static int pg_load_finish(struct pg_conn *c, struct err *e)
+{
+	int r = pg_load_flush(c, e);
+	if (r < 0)
+		return r;
+	for (;;) {
+		int done = PQputCopyEnd(c->pg, NULL);
+		if (done < 0)
+			return pg_fail(c, NULL, c->load_table, e);
+		r = pg_flush(c, c->load_table, e);
+		if (r < 0 || done)
+			return r;
+	}
+}
+
+int pg_load_end(struct db_conn *conn, bool ok, struct err *e)
+{
+	struct pg_conn *c = (struct pg_conn *)conn;
+	if (!c->loading)
+		return 0;
+	if (!ok) {
+		pg_release_load(c);
+		return 0;
+	}
+	int r = pg_load_finish(c, e);
+	if (r < 0) {
+		pg_release_load(c);
+		return r;
+	}
+	r = pg_drain(c, NULL, c->load_table, e);
+	pg_end_load(c);
+	return r;
+}
