@@ -23,23 +23,17 @@ typedef my_bool my_client_bool;
 typedef bool my_client_bool;
 #endif
 
-/* Server error numbers that decide something here (mysqld_error.h differs between the two client libraries). */
+/* Error numbers that decide something here: the server's (mysqld_error.h differs between the two client libraries), the
+ * client library's. */
 enum {
-	MY_ER_OUT_OF_SORT_MEMORY = 1038,
-	MY_ER_DBACCESS_DENIED = 1044,
 	MY_ER_ACCESS_DENIED = 1045,
-	MY_ER_BAD_DB = 1049,
-	MY_ER_TABLE_EXISTS = 1050,
-	MY_ER_BAD_FIELD = 1054,
-	MY_ER_TABLEACCESS_DENIED = 1142,
 	MY_ER_NO_SUCH_TABLE = 1146,
-	MY_ER_UNKNOWN_VARIABLE = 1193,
-	MY_ER_LOCK_WAIT_TIMEOUT = 1205,
-	MY_ER_LOCK_DEADLOCK = 1213,
 	MY_ER_SPECIFIC_ACCESS_DENIED = 1227,
-	MY_ER_VIEW_INVALID = 1356,
-	MY_ER_TABLE_DEF_CHANGED = 1412,
+	MY_ER_QUERY_INTERRUPTED = 1317,
 	MY_ER_NO_SUCH_USER = 1449,
+
+	MY_CR_SERVER_GONE = 2006,
+	MY_CR_SERVER_LOST = 2013,
 };
 
 enum my_read {
@@ -90,6 +84,11 @@ struct my_table {
 struct my_catalog {
 	struct my_table *tables; /* ascending by name, bytewise */
 	size_t n_tables;
+};
+
+struct my_names {
+	char **names;
+	size_t n;
 };
 
 struct my_table_auto {
@@ -176,6 +175,9 @@ struct my_conn {
 	char *old; /* database where the old tables go */
 };
 
+/* Seconds that a statement waits for a lock. */
+#define MY_LOCK_WAIT_S "10"
+
 /* Tables that are named in one statement or one round trip. */
 #define MY_BATCH_TABLES ((size_t)64)
 
@@ -184,6 +186,8 @@ struct my_conn {
 
 /* Takes what a table can hold (zero dates, id 0), refuses what the server would have to change. */
 #define MY_WRITE_MODE "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
+/* For definitions, and for ENUM's error value (index 0, text ''), which no strict mode accepts. */
+#define MY_LAX_MODE "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 
 /* ---- query.c ---- */
 
@@ -218,30 +222,38 @@ DEFINE_CLEANUP(cleanup_my_result, MYSQL_RES, my_result_free);
 /* ---- connection.c ---- */
 
 struct my_conn *my_conn_of(struct db_conn *c);
-/* One more connection with the same parameters and session settings (database NULL: the same one). */
-int my_open_like(struct my_conn **ret, const struct my_conn *c, const char *database, struct err *e);
-void my_conn_free(struct my_conn *c);
-/* A connection that may send files, but only what its `offer` says. */
+/* loader: a connection that may send files, but only what its `offer` says. A failure leaves nothing open. */
+int my_open_database(struct my_conn **ret, const struct db_driver *driver, const struct db_params *p,
+		     const char *database, bool loader, struct err *e);
+/* One more connection of the same driver with the same parameters and session settings. */
+int my_open_like(struct my_conn **ret, const struct my_conn *c, struct err *e);
 int my_open_loader(struct my_conn **ret, const struct my_conn *c, struct err *e);
-int my_lock_advisory(struct my_conn *c, const char *database, const char *what, unsigned wait_s, struct err *e);
+/* Ends the connection and frees *c; what other files keep in it is gone already. NULL is allowed. */
+void my_disconnect(struct my_conn *c);
+/* sql_mode and checks: as the connection was opened (also after a cancel), for rows, for definitions. */
+void my_set_reading(struct my_conn *c);
+int my_set_writing(struct my_conn *c, struct err *e);
+int my_set_building(struct my_conn *c, struct err *e);
+int my_use(struct my_conn *c, const char *database, struct err *e);
 void my_cancel(struct db_conn *c);
-void my_unlock_advisory(struct my_conn *c);
-DEFINE_CLEANUP(cleanup_my_conn, struct my_conn, my_conn_free);
 /* The connection that scans and loads use now. */
 static inline struct my_conn *my_active(struct my_conn *c)
 {
 	return c->mode == MY_MODE_REBUILD && atomic_load(&c->builder) ? atomic_load(&c->builder) : c;
 }
 
+/* ---- lock.c ---- */
+
+int my_lock_advisory(struct my_conn *c, const char *database, const char *what, unsigned wait_s, struct err *e);
+void my_unlock_advisory(struct my_conn *c);
+/* So that no definition can change (DB_READ) and no row (DB_WRITE) until the end of the transaction. */
+int my_pin(struct my_conn *c, const struct my_names *names, enum db_access access, struct err *e);
+
 /* ---- describe.c ---- */
 
 void my_catalog_done(struct my_catalog *cat);
 struct my_table *my_catalog_find(const struct my_catalog *cat, const char *table);
 struct my_column *my_table_column(struct my_table *t, const char *name, size_t *ret_index);
-struct my_names {
-	char **names;
-	size_t n;
-};
 void my_names_done(struct my_names *n);
 #define _cleanup_names_ _cleanup_(my_names_done)
 /* Tables of a database that are not excluded, ascending bytewise. ENOTSUP names those that cannot be kept. */
@@ -262,6 +274,7 @@ int my_examine(struct db_conn *c, const struct db_schema *s, const char *measure
 int my_scan_open(struct db_conn *c, const struct db_table *t, enum db_scan how, struct err *e);
 int my_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e);
 int my_scan_close(struct db_conn *c, struct err *e);
+void my_scan_done(struct my_scan *s);
 /* Reads a table of any database to its end on c and sums it as a scan does. */
 int my_sum_table(struct my_conn *c, const char *database, struct my_table *mt, struct err *e);
 
@@ -317,8 +330,6 @@ void my_load_done(struct my_load *l);
 /* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the
  * constraint. */
 int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
-int my_set_writing(struct my_conn *c, struct err *e);
-
 /* Runs its statements; a warning that is not expected, or a row too few, is an error. */
 int my_batch_run(struct my_conn *c, const struct my_batch *b, const char *table, struct err *e);
 
@@ -337,8 +348,6 @@ void my_pool_free(struct my_pool *p);
 void my_batch_done(struct my_batch *b);
 
 /* ---- rebuild.c ---- */
-
-int my_set_building(struct my_conn *c, struct err *e);
 
 int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
 		     struct err *e);

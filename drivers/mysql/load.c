@@ -31,11 +31,6 @@ void my_load_done(struct my_load *l)
 	*l = (struct my_load){0};
 }
 
-int my_set_writing(struct my_conn *c, struct err *e)
-{
-	return my_exec(c, e, "SET SESSION sql_mode='" MY_WRITE_MODE "', foreign_key_checks=0, unique_checks=1");
-}
-
 /* ---- insert ---- */
 
 static void my_add_value(struct my_load *l, size_t i, const struct db_value *v)
@@ -108,7 +103,7 @@ static int my_insert_run(struct my_conn *c, const struct my_insert *s, const cha
 			       "%zu: raise it",
 			       table, len, c->max_packet);
 	if (s->n_lax > 0)
-		r = my_exec(c, e, "SET SESSION sql_mode='ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO'");
+		r = my_exec(c, e, "SET SESSION sql_mode='" MY_LAX_MODE "'");
 	if (r == 0 && (r = my_exec_len(c, e, sql, len)) < 0)
 		err_prefix(e, "table %s", table);
 	uint64_t n = r == 0 ? mysql_affected_rows(c->my) : 0;

@@ -25,7 +25,6 @@
 
 #define MY_JOURNAL "__metasnap_journal"
 #define MY_NAME_MAX 64
-#define MY_BUILD_MODE "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 #define MY_QUEUE_WAIT_MS 5000
 #define MY_SETTLE_WAIT_S 15
 
@@ -77,22 +76,6 @@ static int my_database_exists(struct my_conn *c, const char *name, bool *ret, st
 static int my_count_tables(struct my_conn *c, const char *database, uint64_t *ret, struct err *e)
 {
 	return my_count(c, ret, e, "TABLES WHERE TABLE_TYPE='BASE TABLE' AND TABLE_SCHEMA", database);
-}
-
-int my_set_building(struct my_conn *c, struct err *e)
-{
-	return my_exec(c, e,
-		       "SET SESSION sql_mode='" MY_BUILD_MODE
-		       "', time_zone='+00:00', foreign_key_checks=0, unique_checks=1");
-}
-
-static int my_use(struct my_conn *c, const char *database, struct err *e)
-{
-	if (mysql_select_db(c->my, database) != 0)
-		return my_fail(c, e, NULL);
-	free(c->database);
-	c->database = xstrdup(database);
-	return 0;
 }
 
 /* ---- statements of views, routines, triggers, events ---- */
@@ -370,7 +353,7 @@ int my_settle(struct db_conn *dc, struct err *e)
 	if (r == 0)
 		r = my_settle_now(c, database, e);
 	my_unlock_advisory(c);
-	(void)mysql_query(c->my, "SET SESSION sql_mode='', foreign_key_checks=1");
+	my_set_reading(c);
 	return r;
 }
 
@@ -586,7 +569,7 @@ int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *
 	    (r = my_mark_same(c, c->script, e)) < 0)
 		return r;
 	if (!w) {
-		if ((r = my_open_like(&w, c, NULL, e)) < 0)
+		if ((r = my_open_like(&w, c, e)) < 0)
 			return err_prefix(e, "second connection");
 		atomic_store(&c->builder, w);
 	}

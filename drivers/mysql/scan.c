@@ -389,9 +389,10 @@ static void my_stop_statement(struct my_conn *c)
 {
 	struct my_conn *other = NULL;
 
-	if (my_open_like(&other, c, NULL, ERR_DROP) == 0)
-		(void)my_exec(other, ERR_DROP, "KILL QUERY %l", (uint64_t)c->thread_id);
-	my_conn_free(other);
+	if (my_open_like(&other, c, ERR_DROP) < 0)
+		return;
+	(void)my_exec(other, ERR_DROP, "KILL QUERY %l", (uint64_t)c->thread_id);
+	db_close((struct db_conn *)other);
 }
 
 int my_scan_close(struct db_conn *dc, struct err *e)
@@ -418,7 +419,15 @@ int my_scan_close(struct db_conn *dc, struct err *e)
 	s->table = NULL;
 	s->details = NULL;
 	unsigned number = mysql_errno(c->my);
-	if (number == 2006 || number == 2013)
+	if (number == MY_CR_SERVER_GONE || number == MY_CR_SERVER_LOST)
 		return my_fail(c, e, "connection");
 	return 0;
+}
+
+void my_scan_done(struct my_scan *s)
+{
+	free(s->values);
+	free(s->columns);
+	strbuf_done(&s->asks);
+	*s = (struct my_scan){0};
 }

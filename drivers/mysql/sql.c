@@ -14,8 +14,6 @@
 #include "drivers/sql_text.h"
 
 #define MY_TEXT_STATEMENT_BYTES ((size_t)256 << 10)
-/* ENUM's error value (index 0, text '') is accepted by no strict mode. */
-#define MY_LAX_MODE "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 
 static const char my_text_head[] =
     "-- metasnap: a MySQL or MariaDB database with its rows. Into an empty one: mysql --binary-mode DATABASE < FILE\n"
