@@ -91,6 +91,20 @@ struct my_names {
 	size_t n;
 };
 
+enum my_object { MY_TABLE, MY_FUNCTION, MY_PROCEDURE, MY_VIEW, MY_TRIGGER, MY_EVENT, MY_N_OBJECTS };
+
+struct my_statement {
+	enum my_object kind;
+	char *name;
+	char *settings; /* "SET ..." to run first; NULL: none */
+	char *sql;
+	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
+	bool same;     /* rebuild: is in the database already, word for word */
+};
+struct my_script {
+	struct my_statement *statements;
+	size_t n;
+};
 struct my_table_auto {
 	char *table;
 	uint64_t next;
@@ -278,25 +292,23 @@ void my_scan_done(struct my_scan *s);
 /* Reads a table of any database to its end on c and sums it as a scan does. */
 int my_sum_table(struct my_conn *c, const char *database, struct my_table *mt, struct err *e);
 
-/* ---- ddl.c ---- */
+/* ---- script.c ---- */
 
-enum my_object { MY_TABLE, MY_FUNCTION, MY_PROCEDURE, MY_VIEW, MY_TRIGGER, MY_EVENT, MY_N_OBJECTS };
-
-struct my_statement {
-	enum my_object kind;
-	char *name;
-	char *settings; /* "SET ..." to run first; NULL: none */
-	char *sql;
-	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
-	bool same;     /* rebuild: is in the database already, word for word */
-};
-struct my_script {
-	struct my_statement *statements;
-	size_t n;
-};
+extern const char *const my_object_words[MY_N_OBJECTS];
+/* MY_N_OBJECTS: no such word. */
+enum my_object my_object_of(const char *word);
+/* The lines before all statements. */
+extern const char my_script_head[];
 void my_script_done(struct my_script *s);
 #define _cleanup_script_ _cleanup_(my_script_done)
-extern const char *const my_object_words[MY_N_OBJECTS];
+/* Takes the texts over. */
+void my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings, char *sql);
+/* One statement, as my_schema_sql has it. */
+void my_script_print(struct strbuf *out, const struct my_statement *s);
+/* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
+int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
+
+/* ---- ddl.c ---- */
 
 /* First field of each row: the name. Triggers: then their table. */
 int my_list_objects(struct my_conn *c, const char *database, enum my_object kind, MYSQL_RES **ret, struct err *e);
@@ -305,14 +317,19 @@ int my_show_create(struct my_conn *c, const char *database, enum my_object kind,
 /* Tables, many in one round trip, into an empty script. */
 int my_show_tables(struct my_conn *c, const char *database, char *const *names, size_t n, struct my_script *ret,
 		   struct err *e);
-int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
-/* One statement, and the lines before them all, as my_schema_sql has them. */
-void my_script_print(struct strbuf *out, const struct my_statement *s);
-extern const char my_ddl_head[];
-/* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
-int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
-/* Definitions of one kind in a database, not excluded ones left out. tables: only triggers of these (NULL: all). */
+/* Definitions of one kind in a database, not excluded ones left out. */
 int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e);
+int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
+
+/* ---- statement.c ---- */
+
+/* -EPERM: the server refuses the DEFINER, by number; any other refusal has its own errno. */
+int my_statement_run(struct my_conn *c, const struct my_statement *s, struct err *e);
+/* Runs the statement; where the server refuses its DEFINER, without it, and *s is changed to that. */
+int my_statement_run_definer(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
+/* An event's DEFINER on a procedure, for an event might run: *s loses it where the server refuses it. */
+int my_event_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
+int my_object_drop(struct my_conn *c, const char *database, const char *word, const char *name, struct err *e);
 
 /* ---- load.c ---- */
 

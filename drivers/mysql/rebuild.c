@@ -78,63 +78,6 @@ static int my_count_tables(struct my_conn *c, const char *database, uint64_t *re
 	return my_count(c, ret, e, "TABLES WHERE TABLE_TYPE='BASE TABLE' AND TABLE_SCHEMA", database);
 }
 
-/* ---- statements of views, routines, triggers, events ---- */
-
-static char *my_without_definer(const char *sql)
-{
-	const char *start = strstr(sql, " DEFINER="), *p = start ? start + 9 : NULL;
-
-	/* `user`@`host`, or `role` */
-	while (p && *p == '`') {
-		do {
-			p = strchr(p + 1, '`');
-			if (p)
-				p++;
-		} while (p && *p == '`');
-		if (!p || *p != '@')
-			break;
-		p++;
-	}
-	return p ? xasprintf("%.*s%s", (int)(start - sql), sql, p) : xstrdup(sql);
-}
-
-static int my_run(struct my_conn *c, const struct my_statement *s, struct err *e)
-{
-	int r = s->settings ? my_exec(c, e, "%s", s->settings) : 0;
-
-	if (r == 0)
-		r = my_exec_len(c, e, s->sql, strlen(s->sql));
-	unsigned number = r < 0 ? my_last_errno(c) : 0;
-	if (s->settings && (mysql_query(c->my, "SET NAMES utf8mb4") != 0 || my_set_building(c, ERR_DROP) < 0) && r == 0)
-		return my_fail(c, e, NULL);
-	if (r < 0)
-		err_prefix(e, "%s %s", my_object_words[s->kind], s->name);
-	return r < 0 && (number == MY_ER_SPECIFIC_ACCESS_DENIED || number == MY_ER_NO_SUCH_USER) ? -EPERM : r;
-}
-
-/* Runs the statement; where the server refuses its DEFINER, without it, and *s is changed to that. */
-static int my_run_definer(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e)
-{
-	int r = my_run(c, s, e);
-
-	if (r != -EPERM || !strstr(s->sql, " DEFINER="))
-		return r == -EPERM ? -EACCES : r;
-	char *sql = my_without_definer(s->sql);
-	free(s->sql);
-	s->sql = sql;
-	if (warnings)
-		strbuf_addf(warnings,
-			    "%s %s: the server refused its DEFINER; it now belongs to the user of the restore\n",
-			    my_object_words[s->kind], s->name);
-	r = my_run(c, s, e);
-	return r == -EPERM ? -EACCES : r;
-}
-
-static int my_drop(struct my_conn *c, const char *database, const char *word, const char *name, struct err *e)
-{
-	return my_exec(c, e, "DROP %s IF EXISTS %i.%i", word, database, name);
-}
-
 /* ---- the journal ---- */
 
 static int my_journal(struct my_conn *w, const char *old, const char *phase, const char *kind, const char *name,
@@ -243,15 +186,14 @@ static int my_complete(struct my_conn *w, const char *database, const char *old,
 			   old)) < 0)
 		return r;
 	for (MYSQL_ROW row; r == 0 && (row = mysql_fetch_row(res));) {
-		r = my_drop(w, database, row[1], row[2], e);
+		r = my_object_drop(w, database, row[1], row[2], e);
 		if (r == 0 && strcmp(row[0], "redo") == 0) {
-			struct my_statement s = {
-			    .name = row[2], .settings = row[3][0] ? row[3] : NULL, .sql = xstrdup(row[4])};
+			struct my_statement s = {.kind = my_object_of(row[1]),
+						 .name = row[2],
+						 .settings = row[3][0] ? row[3] : NULL,
+						 .sql = xstrdup(row[4])};
 
-			for (int k = 0; k < MY_N_OBJECTS; k++)
-				if (strcmp(my_object_words[k], row[1]) == 0)
-					s.kind = (enum my_object)k;
-			r = my_run_definer(w, &s, NULL, e);
+			r = my_statement_run_definer(w, &s, NULL, e);
 			free(s.sql);
 		}
 	}
@@ -293,7 +235,7 @@ static int my_undo(struct my_conn *w, const char *database, const char *old, con
 				  view ? "VIEWS" : "TRIGGERS", view ? "TABLE_SCHEMA" : "TRIGGER_SCHEMA", database,
 				  view ? "TABLE_NAME" : "TRIGGER_NAME", row[1]);
 		if (r == 0 && !there)
-			r = my_run(w, &s, e);
+			r = my_statement_run(w, &s, e);
 	}
 	return r < 0 ? r : my_drop_sides(w, old, shadow, e);
 }
@@ -475,9 +417,9 @@ static int my_make_tables(struct my_conn *w, struct my_script *script, struct er
 		_cleanup_free_ char *rest =
 		    my_has_foreign(script, s) ? NULL : my_without_indexes(s, w->database, &s->indexes);
 		first.sql = rest;
-		if (!rest || (r = my_run(w, &first, ERR_DROP)) < 0) {
+		if (!rest || (r = my_statement_run(w, &first, ERR_DROP)) < 0) {
 			free(TAKE_PTR(s->indexes));
-			r = my_run(w, s, e);
+			r = my_statement_run(w, s, e);
 		}
 		if (r < 0)
 			return r == -EPERM ? -EACCES : r;
@@ -622,34 +564,14 @@ int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct err *e)
 		if (s->kind == MY_TABLE || s->same || db_params_excludes(&c->params, s->name))
 			continue;
 		if (s->kind == MY_EVENT) {
-			struct my_statement probe = {.kind = MY_EVENT, .name = s->name};
-			const char *definer = strstr(s->sql, " DEFINER="),
-				   *end = definer ? strstr(definer, " EVENT ") : NULL;
-
-			if (!end)
-				continue;
-			probe.sql = xasprintf("CREATE%.*s PROCEDURE __metasnap_probe() BEGIN END", (int)(end - definer),
-					      definer);
-			r = my_run(w, &probe, e);
-			if (r == -EPERM) {
-				char *stripped = my_without_definer(s->sql);
-				free(s->sql);
-				s->sql = stripped;
-				strbuf_addf(warnings,
-					    "event %s: the server refused its DEFINER; it now belongs to the user of "
-					    "the restore\n",
-					    s->name);
-				r = 0;
-			}
-			free(probe.sql);
-			if (r < 0 || (r = my_drop(w, w->database, "procedure", "__metasnap_probe", e)) < 0)
+			if ((r = my_event_try(w, s, warnings, e)) < 0)
 				return r;
 			continue;
 		}
-		if ((r = my_run_definer(w, s, warnings, e)) < 0)
+		if ((r = my_statement_run_definer(w, s, warnings, e)) < 0)
 			return r;
 		/* A table with triggers cannot be renamed into another database. */
-		if (s->kind == MY_TRIGGER && (r = my_drop(w, w->database, "trigger", s->name, e)) < 0)
+		if (s->kind == MY_TRIGGER && (r = my_object_drop(w, w->database, "trigger", s->name, e)) < 0)
 			return r;
 	}
 	return my_set_writing(w, e);
@@ -759,7 +681,7 @@ static int my_drop_hindrances(struct my_conn *c, struct my_conn *w, struct err *
 
 	for (MYSQL_ROW row; r == 0 && (row = mysql_fetch_row(res));)
 		/* A trigger's table is under our lock, a view is not. */
-		r = my_drop(strcmp(row[0], "view") == 0 ? w : c, c->database, row[0], row[1], e);
+		r = my_object_drop(strcmp(row[0], "view") == 0 ? w : c, c->database, row[0], row[1], e);
 	return r;
 }
 

@@ -76,7 +76,7 @@ static int my_text_begin(struct sql_text **ret, const struct db_schema *s, const
 	if (r < 0)
 		return r;
 	strbuf_adds(out, my_text_head);
-	strbuf_adds(out, my_ddl_head);
+	strbuf_adds(out, my_script_head);
 	my_add_kind(t, true, out);
 	strbuf_adds(out, my_text_rows);
 	*ret = TAKE_PTR(text);
