@@ -42,7 +42,7 @@ enum my_read {
 	MY_READ_DOUBLE, /* FLOAT and DOUBLE(m,d): col * 1e0 gives every digit and keeps -0 */
 };
 
-/* Which values of a column may not come back the same from their text; see my_doubt() in scan.c. */
+/* Which values of a column may not come back the same from their text; see doubt.c. */
 enum my_doubt {
 	MY_DOUBT_NEVER,
 	MY_DOUBT_TYPED,  /* MySQL's JSON: a string that may be the text of a DATE, TIME or BLOB */
@@ -69,15 +69,19 @@ struct my_index {
 	size_t n_columns;
 };
 
+/* Of the rows of a table, whatever their order. */
+struct my_sum {
+	uint64_t n_rows, a, b;
+};
+
 struct my_table {
 	char *name;
 	struct my_column *columns;
 	size_t n_columns;
 	struct my_index *indexes;
 	size_t n_indexes;
-	bool scanned;    /* in DB_WRITE: once to its end */
-	uint64_t sum[2]; /* of the rows as the scan gave them, whatever their order */
-	uint64_t n_rows;
+	bool scanned;      /* in DB_WRITE: once to its end */
+	struct my_sum sum; /* of the rows as the scan gave them */
 };
 
 /* The private side of a description: of the database, or of the shadow database while rebuilding. */
@@ -208,8 +212,9 @@ struct my_conn {
 /* Appends with %i identifier (backticks), %q string literal, %s verbatim, %u unsigned, %l uint64_t, %z size_t. */
 void my_sql(struct strbuf *sb, const char *fmt, ...);
 void my_sql_quote(struct strbuf *sb, const char *s, size_t len);
-void my_hex(struct strbuf *sb, const char *s, size_t len);
 void my_sql_hex(struct strbuf *sb, const char *s, size_t len);
+/* The column in a SELECT, so that its text has every digit. */
+void my_sql_read(struct strbuf *sb, const struct my_column *col);
 /* A literal that the column's index can be searched with. */
 void my_sql_key(struct strbuf *sb, const struct db_column *col, const struct my_column *mine, const struct db_value *v);
 /* The connection's last error as *e, with "words: " in front. Returns -errno. */
@@ -283,14 +288,28 @@ int my_read_auto_increment(struct my_conn *c, const char *database, struct db_sc
 int my_examine(struct db_conn *c, const struct db_schema *s, const char *measured, struct db_examination *ret,
 	       struct err *e);
 
+/* ---- sum.c ---- */
+
+void my_sum_row(struct my_sum *sum, const struct db_value *v, size_t n);
+/* Reads a table of any database to its end on c and sums it as a scan does. */
+int my_sum_table(struct my_conn *c, const char *database, const struct my_table *mt, struct my_sum *ret, struct err *e);
+bool my_sum_same(const struct my_sum *x, const struct my_sum *y);
+#define MY_SUM_TEXT 80
+void my_sum_text(const struct my_sum *sum, char out[MY_SUM_TEXT]);
+
+/* ---- doubt.c ---- */
+
+/* Notes the row that the scan is at when some value of it may not come back the same from its text. */
+void my_doubt_row(struct my_scan *s);
+/* At the scan's end: asks the server about what was noted. ENOTSUP: a row cannot be kept. */
+int my_doubt_ask(struct my_conn *c, const struct my_scan *s, struct err *e);
+
 /* ---- scan.c ---- */
 
 int my_scan_open(struct db_conn *c, const struct db_table *t, enum db_scan how, struct err *e);
 int my_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e);
 int my_scan_close(struct db_conn *c, struct err *e);
 void my_scan_done(struct my_scan *s);
-/* Reads a table of any database to its end on c and sums it as a scan does. */
-int my_sum_table(struct my_conn *c, const char *database, struct my_table *mt, struct err *e);
 
 /* ---- script.c ---- */
 

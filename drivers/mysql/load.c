@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "drivers/mysql/internal.h"
 
 /* The parsed items of longer ones leave the processor's caches: 1 MiB takes MySQL 9.7 a fifth more of its time. */
@@ -61,7 +62,7 @@ static void my_add_field(struct my_load *l, size_t i, const struct db_value *v)
 		return;
 	}
 	if (l->table->columns[l->sources[i]].form == DB_FORM_BINARY) {
-		my_hex(out, v->data, v->len);
+		hex_add(out, v->data, v->len);
 		return;
 	}
 	strbuf_reserve(out, 2 * v->len + 1);

@@ -147,17 +147,17 @@ static int my_verify_old(struct my_conn *w, const char *old, struct err *e)
 		r = my_describe(w, old, &cat, NULL, e);
 	for (MYSQL_ROW row; r == 0 && (row = mysql_fetch_row(res));) {
 		struct my_table *mt = my_catalog_find(&cat, row[0]);
-		char sum[80];
+		struct my_sum sum;
+		char text[MY_SUM_TEXT];
 
 		if (!mt) {
 			r = err_set(e, EIO, "table %s is not in %s", row[0], old);
 			break;
 		}
-		if ((r = my_sum_table(w, old, mt, e)) < 0)
+		if ((r = my_sum_table(w, old, mt, &sum, e)) < 0)
 			break;
-		(void)snprintf(sum, sizeof sum, "%llu %llu %llu", (unsigned long long)mt->n_rows,
-			       (unsigned long long)mt->sum[0], (unsigned long long)mt->sum[1]);
-		if (strcmp(sum, row[1]) != 0) {
+		my_sum_text(&sum, text);
+		if (strcmp(text, row[1]) != 0) {
 			(void)my_journal_state(w, old, "kept", ERR_DROP);
 			r = err_set(e, EIO,
 				    "the new tables are in place, but another session wrote to table %s while they "
@@ -582,7 +582,7 @@ int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct err *e)
 static int my_write_journal(struct my_conn *c, struct my_conn *w, const struct my_names *tables, struct err *e)
 {
 	_cleanup_script_ struct my_script undo = {0};
-	char number[80];
+	char number[MY_SUM_TEXT];
 	int r = my_exec(w, e, "START TRANSACTION");
 
 	if (r < 0 || (r = my_script_read(c, c->database, MY_TRIGGER, &undo, e)) < 0)
@@ -621,8 +621,7 @@ static int my_write_journal(struct my_conn *c, struct my_conn *w, const struct m
 
 		if (!mt || !mt->scanned)
 			continue;
-		(void)snprintf(number, sizeof number, "%llu %llu %llu", (unsigned long long)mt->n_rows,
-			       (unsigned long long)mt->sum[0], (unsigned long long)mt->sum[1]);
+		my_sum_text(&mt->sum, number);
 		if ((r = my_journal(w, c->old, "sum", "table", mt->name, NULL, number, e)) < 0)
 			return r;
 	}
@@ -660,14 +659,13 @@ static int my_verify_still(struct my_conn *c, const struct my_names *tables, str
 		return err_set(e, EAGAIN, "another session made or dropped tables meanwhile");
 	for (size_t i = 0; r == 0 && i < tables->n; i++) {
 		struct my_table *mt = my_catalog_find(&c->catalog, tables->names[i]);
-		struct my_table before;
+		struct my_sum sum;
 
 		if (!mt || !mt->scanned)
 			continue;
-		before = *mt;
-		if ((r = my_sum_table(c, c->database, mt, e)) < 0)
+		if ((r = my_sum_table(c, c->database, mt, &sum, e)) < 0)
 			return r;
-		if (mt->n_rows != before.n_rows || mt->sum[0] != before.sum[0] || mt->sum[1] != before.sum[1])
+		if (!my_sum_same(&sum, &mt->sum))
 			return err_set(e, EAGAIN, "another session wrote to table %s meanwhile", mt->name);
 	}
 	return r;
