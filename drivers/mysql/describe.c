@@ -494,21 +494,3 @@ int my_describe(struct my_conn *c, const char *database, struct my_catalog *cat,
 	*ret = TAKE_PTR(s);
 	return 0;
 }
-
-int my_read_auto_increment(struct my_conn *c, const char *database, struct db_schema *s, struct err *e)
-{
-	_cleanup_result_ MYSQL_RES *res = NULL;
-	int r = my_select(c, &res, e,
-			  "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND "
-			  "AUTO_INCREMENT IS NOT NULL",
-			  database);
-
-	if (r < 0)
-		return r;
-	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
-		for (size_t i = 0; i < s->n_tables; i++)
-			if (s->tables[i].has_auto_increment && strcmp(s->tables[i].name, row[0]) == 0)
-				s->tables[i].auto_increment = strtoull(row[1], NULL, 10);
-	}
-	return 0;
-}

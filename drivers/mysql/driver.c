@@ -101,10 +101,7 @@ static void my_forget_transaction(struct my_conn *c)
 	c->mode = MY_MODE_NONE;
 	my_catalog_done(&c->catalog);
 	my_load_done(&c->load);
-	for (size_t i = 0; i < c->n_autos; i++)
-		free(c->autos[i].table);
-	free(TAKE_PTR(c->autos));
-	c->n_autos = 0;
+	my_forget_auto_increment(c);
 }
 
 static void my_end_transaction(struct my_conn *c)
@@ -177,7 +174,7 @@ static int my_commit(struct db_conn *dc, struct err *e)
 
 	if (!c->in_transaction)
 		return err_set(e, EINVAL, "no transaction is open");
-	if (my_active(c)->scan.table || my_active(c)->load.table)
+	if (my_active(c)->scan.table || my_active(c)->load.to.table)
 		return err_set(e, EINVAL, "a scan or a load is open");
 	if (atomic_load(&c->cancelled)) {
 		my_rollback(dc);
@@ -197,18 +194,7 @@ static int my_commit(struct db_conn *dc, struct err *e)
 		return r;
 	}
 	/* DDL commits, so the counters come after the rows; they never point below the rows that are there. */
-	for (size_t i = 0; r == 0 && i < c->n_autos; i++) {
-		_cleanup_free_ char *now = NULL;
-
-		r = my_select_one(
-		    c, &now, e,
-		    "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND TABLE_NAME=%q",
-		    c->database, c->autos[i].table);
-		if (r == 0 && (!now || strtoull(now, NULL, 10) != c->autos[i].next))
-			r = my_exec(c, e, "ALTER TABLE %i AUTO_INCREMENT=%l", c->autos[i].table, c->autos[i].next);
-		if (r < 0)
-			err_prefix(e, "the rows are committed, but AUTO_INCREMENT of %s is not set", c->autos[i].table);
-	}
+	r = my_commit_auto_increment(c, e);
 	my_end_transaction(c);
 	return r;
 }

@@ -132,14 +132,19 @@ struct my_batch {
 	struct strbuf file; /* empty: INSERTs */
 };
 
-struct my_load {
-	const struct db_table *table; /* NULL: no load is open */
+/* How the rows of one table are written. */
+struct my_target {
+	const struct db_table *table; /* NULL: none */
 	struct my_table *details;
 	size_t *columns; /* of details, for each value in turn */
 	size_t *sources; /* of table, likewise; in the same memory */
 	size_t n_columns;
 	struct strbuf insert; /* INSERT INTO ... VALUES */
 	struct strbuf infile; /* LOAD DATA LOCAL ...; empty: not here */
+};
+
+struct my_load {
+	struct my_target to; /* its table NULL: no load is open */
 	struct my_batch batch;
 };
 
@@ -281,7 +286,6 @@ int my_list_tables(struct my_conn *c, const char *database, struct my_names *ret
 bool my_has_empty_member(const char *column_type);
 /* *ret may be NULL when only the catalog is wanted. */
 int my_describe(struct my_conn *c, const char *database, struct my_catalog *cat, struct db_schema **ret, struct err *e);
-int my_read_auto_increment(struct my_conn *c, const char *database, struct db_schema *s, struct err *e);
 
 /* ---- examine.c ---- */
 
@@ -350,22 +354,24 @@ int my_statement_run_definer(struct my_conn *c, struct my_statement *s, struct s
 int my_event_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
 int my_object_drop(struct my_conn *c, const char *database, const char *word, const char *name, struct err *e);
 
-/* ---- load.c ---- */
+/* ---- target.c ---- */
 
-int my_change_check(struct db_conn *c, const struct db_schema *s, struct err *e);
-int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
-int my_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e);
-int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+void my_target_done(struct my_target *to);
+/* Of rows for table t, mt in `database`. */
+int my_target_init(struct my_target *to, const char *database, const struct db_table *t, struct my_table *mt,
 		   struct err *e);
-int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
-int my_load_begin(struct db_conn *c, const struct db_table *t, struct err *e);
-int my_load_row(struct db_conn *c, const struct db_value *values, struct err *e);
-int my_load_end(struct db_conn *c, bool ok, struct err *e);
-int my_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e);
-void my_load_done(struct my_load *l);
-/* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the
- * constraint. */
-int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
+/* Makes to->infile, where LOAD DATA can take this table's rows. */
+void my_target_infile(struct my_target *to, const char *database);
+
+/* ---- batch.c ---- */
+
+void my_batch_done(struct my_batch *b);
+/* A new statement; its rows follow: lines of the file, or tuples of an INSERT. */
+struct my_insert *my_batch_begin(struct my_batch *b, const struct my_target *to, bool infile);
+void my_batch_add_line(struct my_batch *b, const struct my_target *to, const struct db_value *values);
+void my_batch_add_tuple(struct my_batch *b, const struct my_target *to, bool first, const struct db_value *values);
+/* No more rows: it can be run. */
+void my_batch_end(struct my_batch *b, const struct my_target *to);
 /* Runs its statements; a warning that is not expected, or a row too few, is an error. */
 int my_batch_run(struct my_conn *c, const struct my_batch *b, const char *table, struct err *e);
 
@@ -381,7 +387,36 @@ int my_pool_table_end(struct my_pool *p, const char *table, struct err *e);
 int my_pool_finish(struct my_pool *p, struct err *e);
 /* Gives up what is not done; NULL is allowed. */
 void my_pool_free(struct my_pool *p);
-void my_batch_done(struct my_batch *b);
+
+/* ---- load.c ---- */
+
+void my_load_done(struct my_load *l);
+int my_load_begin(struct db_conn *c, const struct db_table *t, struct err *e);
+int my_load_row(struct db_conn *c, const struct db_value *values, struct err *e);
+int my_load_end(struct db_conn *c, bool ok, struct err *e);
+
+/* ---- foreign.c ---- */
+
+/* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the
+ * constraint. */
+int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
+
+/* ---- auto_increment.c ---- */
+
+int my_read_auto_increment(struct my_conn *c, const char *database, struct db_schema *s, struct err *e);
+int my_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e);
+/* After the commit, which ALTER TABLE would be: what my_set_sequences() noted. */
+int my_commit_auto_increment(struct my_conn *c, struct err *e);
+void my_forget_auto_increment(struct my_conn *c);
+
+/* ---- change.c ---- */
+
+int my_change_check(struct db_conn *c, const struct db_schema *s, struct err *e);
+int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
+int my_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e);
+int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+		   struct err *e);
+int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
 
 /* ---- rebuild.c ---- */
 

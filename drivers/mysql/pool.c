@@ -51,14 +51,6 @@ struct my_pool {
 	size_t n_threads;
 };
 
-void my_batch_done(struct my_batch *b)
-{
-	strbuf_done(&b->sql);
-	strbuf_done(&b->file);
-	free(b->inserts);
-	*b = (struct my_batch){0};
-}
-
 static void my_job_free(struct my_job *j)
 {
 	my_batch_done(&j->batch);

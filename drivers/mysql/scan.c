@@ -83,7 +83,7 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how,
 	bool doubtful = false;
 	int r;
 
-	if (!c->in_transaction || c->scan.table || c->load.table)
+	if (!c->in_transaction || c->scan.table || c->load.to.table)
 		return err_set(e, EINVAL, "a scan needs a transaction, and nothing else under way");
 	if (!mt)
 		return err_set(e, EINVAL, "table %s is not in the database", t->name);
