@@ -243,6 +243,13 @@ static inline void my_result_free(MYSQL_RES *r)
 DEFINE_CLEANUP(cleanup_my_result, MYSQL_RES, my_result_free);
 #define _cleanup_result_ _cleanup_(cleanup_my_result)
 
+/* ---- connect.c ---- */
+
+/* loader: the connection that may offer a file later; NULL: none. */
+int my_connect(MYSQL **ret, const struct db_params *p, const char *database, unsigned timeout_ms,
+	       struct my_conn *loader, struct err *e);
+int my_socket_of(MYSQL *my);
+
 /* ---- connection.c ---- */
 
 struct my_conn *my_conn_of(struct db_conn *c);
@@ -273,13 +280,16 @@ void my_unlock_advisory(struct my_conn *c);
 /* So that no definition can change (DB_READ) and no row (DB_WRITE) until the end of the transaction. */
 int my_pin(struct my_conn *c, const struct my_names *names, enum db_access access, struct err *e);
 
-/* ---- describe.c ---- */
+/* ---- catalog.c ---- */
 
 void my_catalog_done(struct my_catalog *cat);
 struct my_table *my_catalog_find(const struct my_catalog *cat, const char *table);
 struct my_column *my_table_column(struct my_table *t, const char *name, size_t *ret_index);
 void my_names_done(struct my_names *n);
 #define _cleanup_names_ _cleanup_(my_names_done)
+
+/* ---- describe.c ---- */
+
 /* Tables of a database that are not excluded, ascending bytewise. ENOTSUP names those that cannot be kept. */
 int my_list_tables(struct my_conn *c, const char *database, struct my_names *ret, struct err *e);
 /* Whether '' is a member of the type enum('a','','b') or set(...). */
