@@ -143,7 +143,7 @@ static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema 
 	c->access = access;
 	if ((r = my_check_isolation(c, e)) < 0 || (r = my_check_sees_all(c, e)) < 0)
 		return r;
-	if (access == DB_WRITE && (r = my_lock_advisory(c, c->database, "restore", 0, e)) < 0)
+	if (access == DB_WRITE && (r = my_lock_advisory(c, c->database, MY_LOCK_RESTORE, 0, e)) < 0)
 		return r;
 	for (int attempt = 1;; attempt++) {
 		r = my_begin_once(c, access, ret, e);

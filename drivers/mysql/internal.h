@@ -1,10 +1,21 @@
 /*
  * drivers/mysql/internal.h - what the files of the MySQL/MariaDB driver share; nobody else includes it.
  *
- * connection.c owns the connection and the transaction, query.c the errors and the SQL text, describe.c the
- * description, examine.c settings, rights and counts, scan.c reading, ddl.c definitions out and
- * apart, load.c row changes, sql.c text for the client program, rebuild.c the swap of a whole schema,
- * pool.c its loads on several connections.
+ * Bottom first; no file calls a function of a later one:
+ *   query           SQL text, errors, results              pool            loads of a rebuild on several threads
+ *   connect         reaching a server                      load            rows into a table
+ *   connection      open, session settings, cancel         foreign         orphans of foreign keys
+ *   lock            between restores, and of tables        auto_increment  read after the rows, set after the commit
+ *   catalog         tables and columns by name             change          changes of rows in tables that stay
+ *   describe        tables, columns, keys                  shadow          the two databases beside one
+ *   examine         settings, rights, counts               journal         the record of a rebuild
+ *   script          definitions as text, and apart         settle          a rebuild to one end or the other
+ *   ddl             definitions from the server            build           new tables in the shadow database
+ *   statement       a definition is run                    swap            the RENAME
+ *   sum             what the rows of a table add up to     rebuild         a whole schema replaced
+ *   doubt           values that text cannot carry          sql             text for the client program
+ *   scan            rows of one table                      driver          begin, commit, the table of functions
+ *   target, batch   rows as INSERTs or LOAD DATA
  */
 #pragma once
 
@@ -105,10 +116,12 @@ struct my_statement {
 	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
 	bool same;     /* rebuild: is in the database already, word for word */
 };
+
 struct my_script {
 	struct my_statement *statements;
 	size_t n;
 };
+
 struct my_table_auto {
 	char *table;
 	uint64_t next;
@@ -157,7 +170,7 @@ struct my_scan {
 	size_t n_summed;    /* the columns of the row; generated ones of the key follow */
 	size_t *columns;    /* of details, for each value in turn */
 	size_t *key;        /* values that are the key, in key order; in the same memory */
-	bool doubtful;      /* some column needs my_doubt() */
+	bool doubtful;      /* some column may hold values in doubt */
 	uint64_t n_doubts;  /* rows that the server must be asked about at the end */
 	struct strbuf asks; /* their keys as an SQL list, while it is short */
 };
@@ -186,8 +199,7 @@ struct my_conn {
 	struct my_table_auto *autos; /* AUTO_INCREMENT values to set after the commit */
 	size_t n_autos;
 
-	/* rebuild: see rebuild.c. Builder and loaders stay until close, so that cancel may look at them at any
-	 * time. */
+	/* rebuild: see rebuild.c. Builder and loaders stay until close, so that cancel may look at them any time. */
 	_Atomic(struct my_conn *) builder;
 	_Atomic(struct my_conn *) loaders[MY_POOL_THREADS];
 	struct my_pool *pool;       /* of the builder */
@@ -275,7 +287,13 @@ static inline struct my_conn *my_active(struct my_conn *c)
 
 /* ---- lock.c ---- */
 
-int my_lock_advisory(struct my_conn *c, const char *database, const char *what, unsigned wait_s, struct err *e);
+/* Two restores of one database at once would each undo the other. Builder and loaders have locks of their own: after a
+ * crash their last statements may still be running when the first connection is gone already. */
+enum my_lock { MY_LOCK_RESTORE, MY_LOCK_BUILD, MY_LOCK_LOAD, MY_N_LOCKS = MY_LOCK_LOAD + MY_POOL_THREADS };
+#define MY_ADVISORY_WAIT_S 15
+/* EBUSY: another session holds it. */
+int my_lock_advisory(struct my_conn *c, const char *database, enum my_lock lock, unsigned wait_s, struct err *e);
+/* All that c holds. */
 void my_unlock_advisory(struct my_conn *c);
 /* So that no definition can change (DB_READ) and no row (DB_WRITE) until the end of the transaction. */
 int my_pin(struct my_conn *c, const struct my_names *names, enum db_access access, struct err *e);
@@ -283,6 +301,7 @@ int my_pin(struct my_conn *c, const struct my_names *names, enum db_access acces
 /* ---- catalog.c ---- */
 
 void my_catalog_done(struct my_catalog *cat);
+#define _cleanup_catalog_ _cleanup_(my_catalog_done)
 struct my_table *my_catalog_find(const struct my_catalog *cat, const char *table);
 struct my_column *my_table_column(struct my_table *t, const char *name, size_t *ret_index);
 void my_names_done(struct my_names *n);
@@ -301,29 +320,6 @@ int my_describe(struct my_conn *c, const char *database, struct my_catalog *cat,
 
 int my_examine(struct db_conn *c, const struct db_schema *s, const char *measured, struct db_examination *ret,
 	       struct err *e);
-
-/* ---- sum.c ---- */
-
-void my_sum_row(struct my_sum *sum, const struct db_value *v, size_t n);
-/* Reads a table of any database to its end on c and sums it as a scan does. */
-int my_sum_table(struct my_conn *c, const char *database, const struct my_table *mt, struct my_sum *ret, struct err *e);
-bool my_sum_same(const struct my_sum *x, const struct my_sum *y);
-#define MY_SUM_TEXT 80
-void my_sum_text(const struct my_sum *sum, char out[MY_SUM_TEXT]);
-
-/* ---- doubt.c ---- */
-
-/* Notes the row that the scan is at when some value of it may not come back the same from its text. */
-void my_doubt_row(struct my_scan *s);
-/* At the scan's end: asks the server about what was noted. ENOTSUP: a row cannot be kept. */
-int my_doubt_ask(struct my_conn *c, const struct my_scan *s, struct err *e);
-
-/* ---- scan.c ---- */
-
-int my_scan_open(struct db_conn *c, const struct db_table *t, enum db_scan how, struct err *e);
-int my_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e);
-int my_scan_close(struct db_conn *c, struct err *e);
-void my_scan_done(struct my_scan *s);
 
 /* ---- script.c ---- */
 
@@ -363,6 +359,29 @@ int my_statement_run_definer(struct my_conn *c, struct my_statement *s, struct s
 /* An event's DEFINER on a procedure, for an event might run: *s loses it where the server refuses it. */
 int my_event_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
 int my_object_drop(struct my_conn *c, const char *database, const char *word, const char *name, struct err *e);
+
+/* ---- sum.c ---- */
+
+void my_sum_row(struct my_sum *sum, const struct db_value *v, size_t n);
+/* Reads a table of any database to its end on c and sums it as a scan does. */
+int my_sum_table(struct my_conn *c, const char *database, const struct my_table *mt, struct my_sum *ret, struct err *e);
+bool my_sum_same(const struct my_sum *x, const struct my_sum *y);
+#define MY_SUM_TEXT 80
+void my_sum_text(const struct my_sum *sum, char out[MY_SUM_TEXT]);
+
+/* ---- doubt.c ---- */
+
+/* Notes the row that the scan is at when some value of it may not come back the same from its text. */
+void my_doubt_row(struct my_scan *s);
+/* At the scan's end: asks the server about what was noted. ENOTSUP: a row cannot be kept. */
+int my_doubt_ask(struct my_conn *c, const struct my_scan *s, struct err *e);
+
+/* ---- scan.c ---- */
+
+int my_scan_open(struct db_conn *c, const struct db_table *t, enum db_scan how, struct err *e);
+int my_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e);
+int my_scan_close(struct db_conn *c, struct err *e);
+void my_scan_done(struct my_scan *s);
 
 /* ---- target.c ---- */
 
@@ -428,6 +447,73 @@ int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_
 		   struct err *e);
 int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
 
+/* ---- shadow.c ---- */
+
+char *my_old_name(const char *database);
+char *my_shadow_name(const char *database);
+/* Rows of information_schema where what `which` ends in is `schema`. */
+int my_count(struct my_conn *c, uint64_t *ret, struct err *e, const char *which, const char *schema);
+int my_database_exists(struct my_conn *c, const char *name, bool *ret, struct err *e);
+int my_count_tables(struct my_conn *c, const char *database, uint64_t *ret, struct err *e);
+int my_sides_drop(struct my_conn *w, const char *old, const char *shadow, struct err *e);
+
+/* ---- journal.c ---- */
+
+#define MY_JOURNAL "__metasnap_journal"
+enum my_phase { MY_PHASE_STATE, MY_PHASE_UNDO, MY_PHASE_DROP, MY_PHASE_REDO, MY_PHASE_SUM, MY_PHASE_TABLES };
+enum my_state { MY_STATE_BUILDING, MY_STATE_SWAP, MY_STATE_KEPT, MY_N_STATES };
+
+/* Valid as long as the result it is from. */
+struct my_entry {
+	bool redo; /* its phase is MY_PHASE_REDO */
+	char *kind;
+	char *name;
+	char *settings; /* NULL: none */
+	char *body;
+};
+
+/* Makes both databases and the journal in the old one. */
+int my_sides_make(struct my_conn *w, const char *old, const char *shadow, struct err *e);
+int my_journal_add(struct my_conn *w, const char *old, enum my_phase phase, const char *kind, const char *name,
+		   const char *settings, const char *body, struct err *e);
+int my_journal_add_statement(struct my_conn *w, const char *old, enum my_phase phase, const struct my_statement *s,
+			     struct err *e);
+int my_journal_exists(struct my_conn *w, const char *old, bool *ret, struct err *e);
+int my_journal_set_state(struct my_conn *w, const char *old, enum my_state state, struct err *e);
+/* *ret_tables: whether the new schema has tables. */
+int my_journal_state(struct my_conn *w, const char *old, enum my_state *ret, bool *ret_tables, struct err *e);
+/* Entries of one or two phases: those of the phase whose word is the first by name, then the others. */
+int my_journal_read(struct my_conn *w, const char *old, enum my_phase one, enum my_phase two, MYSQL_RES **ret,
+		    struct err *e);
+bool my_journal_next(MYSQL_RES *res, struct my_entry *ret);
+
+/* ---- settle.c ---- */
+
+/* After the RENAME: what is not a table. Can be run again after a crash. */
+int my_settle_forward(struct my_conn *w, const char *database, const char *old, const char *shadow, struct err *e);
+/* Brings what a restore left behind to one end or the other. The advisory locks are held. */
+int my_settle_locked(struct my_conn *w, const char *database, struct err *e);
+int my_settle(struct db_conn *c, struct err *e);
+
+/* ---- build.c ---- */
+
+/* A table outside that refers to one of ours would follow it to the old database. */
+int my_check_inbound(struct my_conn *c, struct err *e);
+/* What is there already stays: it need not be dropped and made again, perhaps without its DEFINER. */
+int my_mark_same(struct my_conn *c, struct my_script *script, struct err *e);
+int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e);
+/* Another minor version may write the same thing in other words; says so rather than hide it. */
+int my_compare_tables(struct my_conn *w, const struct my_script *script, struct strbuf *warnings, struct err *e);
+/* Makes everything but events once in the shadow database, where it can do no harm: afterwards nothing can fail that
+ * could be known before. Events are not made: they might run. */
+int my_try_objects(struct my_conn *w, struct my_script *script, struct strbuf *warnings, struct err *e);
+
+/* ---- swap.c ---- */
+
+/* 0: the new tables are in place and the old ones in c->old. Else they are not, or, with ECONNRESET, nobody knows. c may
+ * hold its tables by LOCK TABLES afterwards. */
+int my_swap(struct my_conn *c, struct my_conn *w, struct err *e);
+
 /* ---- rebuild.c ---- */
 
 int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
@@ -436,4 +522,3 @@ int my_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct err *e);
 int my_rebuild_commit(struct my_conn *c, struct err *e);
 void my_rebuild_rollback(struct my_conn *c);
 void my_rebuild_done(struct my_conn *c);
-int my_settle(struct db_conn *c, struct err *e);

@@ -9,30 +9,21 @@
 
 #include "drivers/mysql/internal.h"
 
-/* At most 64 characters. Not MD5(): MySQL 9.7 has it in a component only. */
-static int my_get_lock(struct my_conn *c, const char *database, const char *what, unsigned wait_s, struct err *e)
+static const char *const my_lock_words[MY_N_LOCKS] = {"restore", "build", "load 1", "load 2"};
+
+int my_lock_advisory(struct my_conn *c, const char *database, enum my_lock lock, unsigned wait_s, struct err *e)
 {
 	_cleanup_free_ char *got = NULL;
+	/* At most 64 characters. Not MD5(): MySQL 9.7 has it in a component only. */
 	int r = my_select_one(c, &got, e, "SELECT GET_LOCK(CONCAT('metasnap:', %q, ':', LEFT(SHA2(%q, 256), 32)), %u)",
-			      what, database, wait_s);
+			      my_lock_words[lock], database, wait_s);
 
 	if (r < 0)
 		return r;
-	return got && strcmp(got, "1") == 0 ? 0
-					    : err_set(e, EBUSY, "another restore of database %s is running", database);
-}
-
-/*
- * Two restores of one database at once would each undo the other. Builder and loaders have locks of their own: after a
- * crash their last statements may still be running when the first connection is gone already.
- */
-int my_lock_advisory(struct my_conn *c, const char *database, const char *what, unsigned wait_s, struct err *e)
-{
-	int r = my_get_lock(c, database, what, wait_s, e);
-
-	if (r == 0)
-		c->advisory = true;
-	return r;
+	if (!got || strcmp(got, "1") != 0)
+		return err_set(e, EBUSY, "another restore of database %s is running", database);
+	c->advisory = true;
+	return 0;
 }
 
 void my_unlock_advisory(struct my_conn *c)
