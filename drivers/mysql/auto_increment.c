@@ -2,7 +2,7 @@
  * drivers/mysql/auto_increment.c - the AUTO_INCREMENT values of tables, which move outside of transactions: read after
  * the rows, set after the commit. On the connection's thread; no locks.
  */
-#include <errno.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@ int my_read_auto_increment(struct my_conn *c, const char *database, struct db_sc
 		return r;
 	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
 		for (size_t i = 0; i < s->n_tables; i++)
-			if (s->tables[i].has_auto_increment && strcmp(s->tables[i].name, row[0]) == 0)
+			if (s->tables[i].has_auto_increment && !strcmp(s->tables[i].name, row[0]))
 				s->tables[i].auto_increment = strtoull(row[1], NULL, 10);
 	}
 	return 0;
@@ -31,8 +31,7 @@ int my_set_sequences(struct db_conn *dc, const struct db_schema *s, struct err *
 	struct my_conn *c = my_active(my_conn_of(dc));
 	int r;
 
-	if (c->mode == MY_MODE_NONE)
-		return err_set(e, EINVAL, "no restore is open");
+	assert(c->mode != MY_MODE_NONE);
 	for (size_t i = 0; i < s->n_tables; i++) {
 		const struct db_table *t = &s->tables[i];
 

@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/text.h"
 #include "drivers/mysql/internal.h"
@@ -122,27 +121,25 @@ static int my_check_warnings(struct my_conn *c, size_t expected, const char *tab
 static int my_insert_run(struct my_conn *c, const struct my_insert *s, const char *sql, size_t len, const char *table,
 			 struct err *e)
 {
-	int r = 0;
+	int r;
 
 	if (len + 1024 > c->max_packet)
 		return err_set(e, EIO,
 			       "table %s: a row needs a statement of %zu bytes, and the server's max_allowed_packet is "
 			       "%zu: raise it",
 			       table, len, c->max_packet);
-	if (s->n_lax > 0)
-		r = my_exec(c, e, "SET SESSION sql_mode='" MY_LAX_MODE "'");
-	if (r == 0 && (r = my_exec_len(c, e, sql, len)) < 0)
-		err_prefix(e, "table %s", table);
-	uint64_t n = r == 0 ? mysql_affected_rows(c->my) : 0;
+	if (s->n_lax > 0 && (r = my_exec(c, e, "SET SESSION sql_mode='" MY_LAX_MODE "'")) < 0)
+		return r;
+	if ((r = my_exec_len(c, e, sql, len)) < 0)
+		return err_prefix(e, "table %s", table);
+	uint64_t n = mysql_affected_rows(c->my);
 	/* LOCAL makes every error of a row a warning, a row left out included. */
-	if (r == 0)
-		r = my_check_warnings(c, s->n_lax, table, e);
-	if (r == 0 && n != s->n_rows)
-		r = err_set(e, EIO, "table %s: of %zu rows the server took %llu", table, s->n_rows,
-			    (unsigned long long)n);
-	if (r == 0 && s->n_lax > 0)
-		r = my_exec(c, e, "SET SESSION sql_mode='" MY_WRITE_MODE "'");
-	return r;
+	if ((r = my_check_warnings(c, s->n_lax, table, e)) < 0)
+		return r;
+	if (n != s->n_rows)
+		return err_set(e, EIO, "table %s: of %zu rows the server took %llu", table, s->n_rows,
+			       (unsigned long long)n);
+	return s->n_lax > 0 ? my_exec(c, e, "SET SESSION sql_mode='" MY_WRITE_MODE "'") : 0;
 }
 
 int my_batch_run(struct my_conn *c, const struct my_batch *b, const char *table, struct err *e)

@@ -46,9 +46,9 @@ int my_mark_same(struct my_conn *c, struct my_script *script, struct err *e)
 		for (size_t k = 0; k < there.n && !script->statements[i].same; k++) {
 			const struct my_statement *a = &script->statements[i], *b = &there.statements[k];
 
-			script->statements[i].same = a->kind == b->kind && strcmp(a->name, b->name) == 0 &&
-						     strcmp(a->sql, b->sql) == 0 && a->settings && b->settings &&
-						     strcmp(a->settings, b->settings) == 0;
+			script->statements[i].same = a->kind == b->kind && !strcmp(a->name, b->name) &&
+						     !strcmp(a->sql, b->sql) && a->settings && b->settings &&
+						     !strcmp(a->settings, b->settings);
 		}
 	return 0;
 }
@@ -82,8 +82,7 @@ static char *my_without_indexes(const struct my_statement *s, const char *databa
 	strbuf_add(&rest, s->sql, (size_t)(line - s->sql));
 	while (line && strncmp(line, "\n)", 2) != 0) {
 		const char *next = strchr(line + 1, '\n'), *end = next ? next : line + strlen(line);
-		bool index =
-		    strncmp(line, "\n  KEY `", 8) == 0 || (primary && strncmp(line, "\n  UNIQUE KEY `", 15) == 0);
+		bool index = !strncmp(line, "\n  KEY `", 8) || (primary && !strncmp(line, "\n  UNIQUE KEY `", 15));
 
 		end -= end[-1] == ',';
 		if (index) {
@@ -120,7 +119,7 @@ int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e)
 			r = my_statement_run(w, s, e);
 		}
 		if (r < 0)
-			return r == -EPERM ? -EACCES : r;
+			return r;
 	}
 	return 0;
 }
@@ -136,14 +135,16 @@ int my_compare_tables(struct my_conn *w, const struct my_script *script, struct 
 		    !db_params_excludes(&w->params, script->statements[i].name))
 			names[n++] = script->statements[i].name;
 	int r = my_show_tables(w, w->database, names, n, &there, e);
-	for (size_t i = 0, k = 0; r == 0 && i < script->n && k < n; i++) {
+	if (r < 0)
+		return r;
+	for (size_t i = 0, k = 0; i < script->n && k < n; i++) {
 		if (script->statements[i].name != names[k])
 			continue;
 		if (strcmp(there.statements[k].sql, script->statements[i].sql) != 0)
 			strbuf_addf(warnings, "table %s: this server writes its definition differently\n", names[k]);
 		k++;
 	}
-	return r;
+	return 0;
 }
 
 int my_try_objects(struct my_conn *w, struct my_script *script, struct strbuf *warnings, struct err *e)

@@ -51,7 +51,7 @@ struct my_table *my_catalog_find(const struct my_catalog *cat, const char *table
 struct my_column *my_table_column(struct my_table *t, const char *name, size_t *ret_index)
 {
 	for (size_t i = 0; i < t->n_columns; i++) {
-		if (strcmp(t->columns[i].name, name) == 0) {
+		if (!strcmp(t->columns[i].name, name)) {
 			if (ret_index)
 				*ret_index = i;
 			return &t->columns[i];

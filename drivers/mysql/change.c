@@ -2,9 +2,9 @@
  * drivers/mysql/change.c - changes of rows in tables that stay: whether they can be made, and rows deleted by key.
  * On the connection's thread; no locks.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "drivers/mysql/internal.h"
 
@@ -45,8 +45,7 @@ int my_delete_keys(struct db_conn *dc, const struct db_table *t, const struct db
 	struct my_table *mt = my_catalog_find(&c->catalog, t->name);
 	_cleanup_free_ struct my_column **key = NULL;
 
-	if (c->mode == MY_MODE_NONE || c->scan.table || c->load.to.table)
-		return err_set(e, EINVAL, "rows are deleted in a restore, between scans and loads");
+	assert(c->mode != MY_MODE_NONE && !c->scan.table && !c->load.to.table);
 	if (!mt || t->key_kind != DB_KEY_UNIQUE)
 		return err_set(e, EINVAL, "table %s has no unique key to delete by", t->name);
 	key = xcalloc(t->n_key + 1, sizeof *key);
@@ -71,8 +70,7 @@ int my_delete_all(struct db_conn *dc, const struct db_table *t, struct err *e)
 {
 	struct my_conn *c = my_active(my_conn_of(dc));
 
-	if (c->mode == MY_MODE_NONE || c->scan.table || c->load.to.table)
-		return err_set(e, EINVAL, "rows are deleted in a restore, between scans and loads");
+	assert(c->mode != MY_MODE_NONE && !c->scan.table && !c->load.to.table);
 	/* Not TRUNCATE, which commits. */
 	int r = my_exec(c, e, "DELETE FROM %i.%i", c->database, t->name);
 	return r < 0 ? err_prefix(e, "table %s", t->name) : 0;
@@ -103,8 +101,7 @@ int my_change_begin(struct db_conn *dc, const struct db_schema *s, struct err *e
 {
 	struct my_conn *c = my_conn_of(dc);
 
-	if (!c->in_transaction || c->access != DB_WRITE || c->mode != MY_MODE_NONE)
-		return err_set(e, EINVAL, "changes need begin(DB_WRITE)");
+	assert(c->in_transaction && c->access == DB_WRITE && c->mode == MY_MODE_NONE);
 	int r = my_change_check(dc, s, e);
 	if (r < 0)
 		return r;
@@ -118,10 +115,7 @@ int my_change_end(struct db_conn *dc, struct strbuf *orphans, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc);
 
-	if (c->mode != MY_MODE_CHANGE)
-		return err_set(e, EINVAL, "no change is open");
+	assert(c->mode == MY_MODE_CHANGE);
 	int r = my_check_orphans(c, orphans, e);
-	if (r == 0)
-		r = my_exec(c, e, "SET SESSION foreign_key_checks=1");
-	return r;
+	return r < 0 ? r : my_exec(c, e, "SET SESSION foreign_key_checks=1");
 }

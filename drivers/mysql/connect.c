@@ -21,7 +21,7 @@
 static const char *my_option(const struct db_params *p, const char *key)
 {
 	for (char **o = p->options; o && o[0]; o += 2)
-		if (strcmp(o[0], key) == 0)
+		if (!strcmp(o[0], key))
 			return o[1];
 	return NULL;
 }
@@ -37,7 +37,7 @@ static int my_check_options(const struct db_params *p, enum my_ssl *ret_ssl, str
 	for (char **o = p->options; o && o[0]; o += 2) {
 		bool found = false;
 		for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-			found |= strcmp(o[0], known[i]) == 0;
+			found |= !strcmp(o[0], known[i]);
 		if (!found)
 			return err_set(
 			    e, EINVAL,
@@ -46,7 +46,7 @@ static int my_check_options(const struct db_params *p, enum my_ssl *ret_ssl, str
 	}
 	*ret_ssl = my_option(p, "ssl_ca") ? MY_SSL_VERIFY_IDENTITY : MY_SSL_PREFERRED;
 	for (size_t i = 0; mode && i < sizeof modes / sizeof modes[0]; i++) {
-		if (strcasecmp(mode, modes[i]) == 0) {
+		if (!strcasecmp(mode, modes[i])) {
 			*ret_ssl = (enum my_ssl)i;
 			return 0;
 		}
@@ -104,8 +104,7 @@ static void my_set_tls(MYSQL *my, const struct db_params *p, enum my_ssl ssl)
 	const char *ca = my_option(p, "ssl_ca"), *cert = my_option(p, "ssl_cert"), *key = my_option(p, "ssl_key");
 
 #if MY_CLIENT_MARIADB
-	/* Connector/C cannot check the certificate's chain alone: verify_ca also checks the name, the stricter thing.
-	 */
+	/* Connector/C cannot check the certificate's chain alone: verify_ca also checks the name, which is stricter. */
 	my_client_bool enforce = ssl >= MY_SSL_REQUIRED, verify = ssl >= MY_SSL_VERIFY_CA;
 
 	if (ssl != MY_SSL_DISABLED)

@@ -98,8 +98,7 @@ static int my_set_session(struct my_conn *c, struct err *e)
 	    "explicit_defaults_for_timestamp=1",
 	    "idle_transaction_timeout=0, idle_write_transaction_timeout=0, "
 	    "idle_readonly_transaction_timeout=0",
-	    /* A locking read must give what is committed now, whenever the transaction began (default on since 11.6).
-	     */
+	    /* A locking read must give what is committed, whenever the transaction began (default on since 11.6). */
 	    "innodb_snapshot_isolation=0",
 	    /* SHOW CREATE TABLE must not hide what it cannot be made from again. */
 	    "alter_algorithm=DEFAULT",
@@ -183,8 +182,11 @@ int my_open_database(struct my_conn **ret, const struct db_driver *driver, const
 		return r;
 	c->thread_id = mysql_thread_id(c->my);
 	c->cancel_fd = dup(my_socket_of(c->my));
-	if ((r = my_check_version(c, e)) < 0 || (r = my_set_session(c, e)) < 0 ||
-	    (r = my_select_one(c, &c->database, e, "SELECT DATABASE()")) < 0)
+	if ((r = my_check_version(c, e)) < 0)
+		return r;
+	if ((r = my_set_session(c, e)) < 0)
+		return r;
+	if ((r = my_select_one(c, &c->database, e, "SELECT DATABASE()")) < 0)
 		return r;
 	if (!c->database)
 		return err_set(e, EINVAL, "the URL names no database");

@@ -6,7 +6,6 @@
  */
 #include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -19,7 +18,7 @@ static int my_field(MYSQL_RES *res, const char *name)
 	const MYSQL_FIELD *fields = mysql_fetch_fields(res);
 
 	for (unsigned i = 0; i < n; i++)
-		if (strcasecmp(fields[i].name, name) == 0)
+		if (!strcasecmp(fields[i].name, name))
 			return (int)i;
 	return -1;
 }
@@ -95,35 +94,22 @@ static int my_statement_cmp(const void *a, const void *b)
 	return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
 }
 
+/* A database's name completes it. */
+static const char *const my_list_select[MY_N_OBJECTS] = {
+    [MY_TABLE] = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE='BASE TABLE' AND TABLE_SCHEMA=",
+    [MY_FUNCTION] = "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='FUNCTION' AND "
+		    "ROUTINE_SCHEMA=",
+    [MY_PROCEDURE] = "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='PROCEDURE' AND "
+		     "ROUTINE_SCHEMA=",
+    [MY_VIEW] = "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA=",
+    [MY_TRIGGER] = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER "
+		   "FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=",
+    [MY_EVENT] = "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA=",
+};
+
 int my_list_objects(struct my_conn *c, const char *database, enum my_object kind, MYSQL_RES **ret, struct err *e)
 {
-	switch (kind) {
-	case MY_TABLE:
-		return my_select(c, ret, e,
-				 "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND "
-				 "TABLE_TYPE='BASE TABLE'",
-				 database);
-	case MY_VIEW:
-		return my_select(c, ret, e, "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA=%q",
-				 database);
-	case MY_FUNCTION:
-	case MY_PROCEDURE:
-		return my_select(
-		    c, ret, e,
-		    "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=%q AND ROUTINE_TYPE=%q",
-		    database, kind == MY_FUNCTION ? "FUNCTION" : "PROCEDURE");
-	case MY_TRIGGER:
-		return my_select(
-		    c, ret, e,
-		    "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER "
-		    "FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=%q",
-		    database);
-	case MY_EVENT:
-		return my_select(c, ret, e, "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA=%q",
-				 database);
-	default:
-		return err_set(e, EINVAL, "unknown kind of object");
-	}
+	return my_select(c, ret, e, "%s%q", my_list_select[kind], database);
 }
 
 /* Field that holds the statement in the answer to SHOW CREATE. */
@@ -183,7 +169,9 @@ int my_show_tables(struct my_conn *c, const char *database, char *const *names, 
 		if (r < 0)
 			return err_prefix(e, "definitions of tables");
 	}
-	return ret->n == n ? 0 : err_set(e, EIO, "the server did not give all definitions");
+	if (ret->n != n)
+		return err_set(e, EIO, "the server did not give all definitions");
+	return 0;
 }
 
 int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e)
@@ -194,10 +182,9 @@ int my_script_read(struct my_conn *c, const char *database, enum my_object kind,
 	/* MariaDB may leave out a view that is just being made; asking for all the names tells. */
 	int r = kind == MY_VIEW ? my_list_tables(c, database, &tables, e) : 0;
 
-	if (r == 0)
-		r = my_list_objects(c, database, kind, &res, e);
-
 	if (r < 0)
+		return r;
+	if ((r = my_list_objects(c, database, kind, &res, e)) < 0)
 		return r;
 	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
 		/* A trigger goes with its table. */
@@ -206,8 +193,7 @@ int my_script_read(struct my_conn *c, const char *database, enum my_object kind,
 		if ((r = my_show_create(c, database, kind, row[0], ret, e)) < 0)
 			return r;
 		if (kind == MY_TRIGGER) {
-			/* Triggers of one event fire in their order of creation: sort by table, event, timing, order.
-			 */
+			/* Those of one event fire in their order of creation: sort by table, event, timing, order. */
 			struct my_statement *s = &ret->statements[ret->n - 1];
 			char *name = xasprintf("%s\x01%s\x01%s\x01%010lu\x01%s", row[1], row[2], row[3],
 					       strtoul(row[4], NULL, 10), row[0]);
@@ -263,16 +249,16 @@ int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *
 	for (size_t i = 0; i < s->n_tables; i++)
 		names[i] = s->tables[i].name;
 	int r = my_show_tables(c, c->database, names, s->n_tables, &script, e);
-
-	for (int kind = MY_FUNCTION; r == 0 && kind < MY_N_OBJECTS; kind++) {
-		size_t first = script.n;
-
-		r = my_script_read(c, c->database, (enum my_object)kind, &script, e);
-		if (r == 0 && kind == MY_VIEW)
-			my_sort_views(&script, first);
-	}
 	if (r < 0)
 		return r;
+	for (int kind = MY_FUNCTION; kind < MY_N_OBJECTS; kind++) {
+		size_t first = script.n;
+
+		if ((r = my_script_read(c, c->database, (enum my_object)kind, &script, e)) < 0)
+			return r;
+		if (kind == MY_VIEW)
+			my_sort_views(&script, first);
+	}
 	strbuf_adds(out, my_script_head);
 	for (size_t i = 0; i < script.n; i++)
 		my_script_print(out, &script.statements[i]);

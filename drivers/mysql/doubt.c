@@ -22,7 +22,7 @@ static bool my_doubt_typed(const char *s, size_t len)
 		const char *q = p + 1;
 		bool marked = false;
 
-		if ((size_t)(end - q) > sizeof opaque && *q == 'b' && memcmp(q, opaque, sizeof opaque - 1) == 0)
+		if ((size_t)(end - q) > sizeof opaque && *q == 'b' && !memcmp(q, opaque, sizeof opaque - 1))
 			return true;
 		for (; q < end && ((*q >= '0' && *q <= '9') || *q == ':' || *q == '-' || *q == '.' || *q == ' '); q++)
 			marked |= *q == ':' || *q == '-';
@@ -107,7 +107,7 @@ int my_doubt_ask(struct my_conn *c, const struct my_scan *s, struct err *e)
 			return err_prefix(e, "table %s", s->table->name);
 		MYSQL_ROW row = mysql_fetch_row(res);
 		/* A key that its own text does not find (FLOAT): all rows, then. */
-		if (row && row[0] && strtoull(row[0], NULL, 10) == s->n_doubts && (!row[1] || strcmp(row[1], "0") == 0))
+		if (row && row[0] && strtoull(row[0], NULL, 10) == s->n_doubts && (!row[1] || !strcmp(row[1], "0")))
 			return 0;
 	}
 	r = my_select_one(c, &found, e, "SELECT 1 FROM %i.%i WHERE %s LIMIT 1", c->database, s->table->name,

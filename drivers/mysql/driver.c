@@ -8,8 +8,8 @@
  * lock for the transaction, but reads nothing, hence makes no read view (tried on MySQL 9.7 and MariaDB 10.11). With
  * every table pinned (lock.c), the first real read fixes the moment, and no RENAME, TRUNCATE or ALTER can come between.
  */
+#include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "drivers/mysql/internal.h"
@@ -25,9 +25,10 @@ static int my_open(struct db_conn **ret, const struct db_params *p, struct err *
 	if (!p->database || !*p->database)
 		return err_set(e, EINVAL, "the URL names no database: mysql://USER@HOST:PORT/DATABASE");
 	int r = my_open_database(&c, &db_driver_mysql, p, p->database, false, e);
-	if (r == 0)
-		*ret = (struct db_conn *)c;
-	return r;
+	if (r < 0)
+		return r;
+	*ret = (struct db_conn *)c;
+	return 0;
 }
 
 static int my_check_isolation(struct my_conn *c, struct err *e)
@@ -46,7 +47,9 @@ static int my_check_isolation(struct my_conn *c, struct err *e)
 			return err_set(e, ENOTSUP, "the server did not accept REPEATABLE READ (%s is %s)", row[0],
 				       row[1] ? row[1] : "");
 	}
-	return found ? 0 : err_set(e, ENOTSUP, "cannot read the transaction isolation level");
+	if (!found)
+		return err_set(e, ENOTSUP, "cannot read the transaction isolation level");
+	return 0;
 }
 
 /* Tables that an account has no right on are not even listed to it: a snapshot would lack them without a word. Of a
@@ -88,7 +91,7 @@ static int my_begin_once(struct my_conn *c, enum db_access access, struct db_sch
 	/* A table that came after the list was made is not pinned. */
 	bool same = s->n_tables == names.n;
 	for (size_t i = 0; same && i < names.n; i++)
-		same = strcmp(s->tables[i].name, names.names[i]) == 0;
+		same = !strcmp(s->tables[i].name, names.names[i]);
 	if (!same)
 		return err_set(e, EAGAIN, "tables came or went while the snapshot began");
 	*ret = TAKE_PTR(s);
@@ -138,10 +141,11 @@ static int my_begin(struct db_conn *dc, enum db_access access, struct db_schema 
 	struct my_conn *c = my_conn_of(dc);
 	int r, max = access == DB_WRITE ? MY_MAX_ATTEMPTS_WRITE : MY_MAX_ATTEMPTS;
 
-	if (c->in_transaction)
-		return err_set(e, EINVAL, "a transaction is open");
+	assert(!c->in_transaction);
 	c->access = access;
-	if ((r = my_check_isolation(c, e)) < 0 || (r = my_check_sees_all(c, e)) < 0)
+	if ((r = my_check_isolation(c, e)) < 0)
+		return r;
+	if ((r = my_check_sees_all(c, e)) < 0)
 		return r;
 	if (access == DB_WRITE && (r = my_lock_advisory(c, c->database, MY_LOCK_RESTORE, 0, e)) < 0)
 		return r;
@@ -170,12 +174,10 @@ static int my_finish(struct db_conn *dc, struct db_schema *s, struct err *e)
 static int my_commit(struct db_conn *dc, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc);
-	int r = 0;
+	int r;
 
-	if (!c->in_transaction)
-		return err_set(e, EINVAL, "no transaction is open");
-	if (my_active(c)->scan.table || my_active(c)->load.to.table)
-		return err_set(e, EINVAL, "a scan or a load is open");
+	assert(c->in_transaction);
+	assert(!my_active(c)->scan.table && !my_active(c)->load.to.table);
 	if (atomic_load(&c->cancelled)) {
 		my_rollback(dc);
 		return err_set(e, EINTR, "cancelled");

@@ -1,5 +1,6 @@
 /*
- * drivers/mysql/foreign.c - foreign keys: rows without the row that they refer to. On the connection's thread; no locks.
+ * drivers/mysql/foreign.c - foreign keys: rows without the row that they refer to. On the connection's thread, no
+ * locks.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -66,22 +67,21 @@ static int my_check_foreign_into(struct my_conn *c, const struct my_foreign *f, 
 int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	struct my_foreign f = {0};
+	_cleanup_(my_foreign_done) struct my_foreign f = {0};
 	int r = my_select(c, &res, e,
 			  "SELECT CONSTRAINT_NAME, TABLE_SCHEMA, TABLE_NAME, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, "
-			  "REFERENCED_TABLE_NAME, "
-			  "REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE WHERE REFERENCED_TABLE_NAME "
-			  "IS NOT NULL AND "
-			  "(TABLE_SCHEMA=%q OR REFERENCED_TABLE_SCHEMA=%q) "
+			  "REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME FROM information_schema.KEY_COLUMN_USAGE "
+			  "WHERE REFERENCED_TABLE_NAME IS NOT NULL AND (TABLE_SCHEMA=%q OR REFERENCED_TABLE_SCHEMA=%q) "
 			  "ORDER BY TABLE_SCHEMA, TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION",
 			  c->database, c->database);
 
 	if (r < 0)
 		return r;
-	for (MYSQL_ROW row; r == 0 && (row = mysql_fetch_row(res));) {
+	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
 		if (!f.open || strcmp(f.name, row[0]) != 0 || strcmp(f.child_schema, row[1]) != 0 ||
 		    strcmp(f.child, row[2]) != 0) {
-			r = my_check_foreign_into(c, &f, orphans, e);
+			if ((r = my_check_foreign_into(c, &f, orphans, e)) < 0)
+				return r;
 			my_foreign_done(&f);
 			f = (struct my_foreign){.open = true,
 						.name = xstrdup(row[0]),
@@ -94,8 +94,5 @@ int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e)
 		my_sql(&f.on, "%sp.%i=c.%i", f.on.len ? " AND " : "", row[6], row[3]);
 		my_sql(&f.not_null, "%sc.%i IS NOT NULL", f.not_null.len ? " AND " : "", row[3]);
 	}
-	if (r == 0)
-		r = my_check_foreign_into(c, &f, orphans, e);
-	my_foreign_done(&f);
-	return r;
+	return my_check_foreign_into(c, &f, orphans, e);
 }

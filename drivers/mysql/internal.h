@@ -352,7 +352,7 @@ int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *o
 
 /* ---- statement.c ---- */
 
-/* -EPERM: the server refuses the DEFINER, by number; any other refusal has its own errno. */
+/* With the settings of the session that made it. EACCES also where the server refuses the DEFINER. */
 int my_statement_run(struct my_conn *c, const struct my_statement *s, struct err *e);
 /* Runs the statement; where the server refuses its DEFINER, without it, and *s is changed to that. */
 int my_statement_run_definer(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
@@ -510,8 +510,8 @@ int my_try_objects(struct my_conn *w, struct my_script *script, struct strbuf *w
 
 /* ---- swap.c ---- */
 
-/* 0: the new tables are in place and the old ones in c->old. Else they are not, or, with ECONNRESET, nobody knows. c may
- * hold its tables by LOCK TABLES afterwards. */
+/* 0: the new tables are in place and the old ones in c->old. Else they are not, or, with ECONNRESET, nobody knows.
+ * c may hold its tables by LOCK TABLES afterwards. */
 int my_swap(struct my_conn *c, struct my_conn *w, struct err *e);
 
 /* ---- rebuild.c ---- */

@@ -4,9 +4,8 @@
  * While a schema is being rebuilt these functions work for the builder (rebuild.c), and batches of rows go to the
  * loaders' connections (pool.c). On the connection's thread; no locks.
  */
+#include <assert.h>
 #include <errno.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "drivers/mysql/internal.h"
 
@@ -45,8 +44,7 @@ int my_load_begin(struct db_conn *dc, const struct db_table *t, struct err *e)
 	struct my_load *l = &c->load;
 	struct my_table *mt = my_catalog_find(&c->catalog, t->name);
 
-	if (c->mode == MY_MODE_NONE || l->to.table || c->scan.table)
-		return err_set(e, EINVAL, "a load needs a restore, and nothing else under way");
+	assert(c->mode != MY_MODE_NONE && !l->to.table && !c->scan.table);
 	if (!mt)
 		return err_set(e, ENOENT, "table %s is not in the database", t->name);
 	my_load_done(l);
@@ -89,8 +87,7 @@ int my_load_row(struct db_conn *dc, const struct db_value *values, struct err *e
 	struct my_insert *s = NULL;
 	size_t bytes = 64, n_lax = 0;
 
-	if (!l->to.table)
-		return err_set(e, EINVAL, "no load is open");
+	assert(l->to.table);
 	for (size_t i = 0; i < l->to.n_columns; i++) {
 		const struct my_column *mine = &l->to.details->columns[l->to.columns[i]];
 
@@ -117,8 +114,7 @@ int my_load_end(struct db_conn *dc, bool ok, struct err *e)
 	struct my_conn *c = my_active(my_conn_of(dc));
 	int r = 0;
 
-	if (!c->load.to.table)
-		return err_set(e, EINVAL, "no load is open");
+	assert(c->load.to.table);
 	if (ok)
 		r = my_flush(c, e);
 	if (ok && r == 0 && c->pool)

@@ -78,12 +78,14 @@ static int my_pin_read(struct my_conn *c, char *const *names, size_t n, struct e
 
 int my_pin(struct my_conn *c, const struct my_names *names, enum db_access access, struct err *e)
 {
-	int r = 0;
+	size_t step = access == DB_WRITE ? 1 : MY_BATCH_TABLES;
 
-	for (size_t i = 0; r == 0 && access == DB_WRITE && i < names->n; i++)
-		r = my_pin_one(c, names->names[i], access, e);
-	for (size_t i = 0; r == 0 && access == DB_READ && i < names->n; i += MY_BATCH_TABLES)
-		r = my_pin_read(c, names->names + i, names->n - i < MY_BATCH_TABLES ? names->n - i : MY_BATCH_TABLES,
-				e);
-	return r;
+	for (size_t i = 0; i < names->n; i += step) {
+		size_t n = names->n - i < step ? names->n - i : step;
+		int r = access == DB_WRITE ? my_pin_one(c, names->names[i], access, e)
+					   : my_pin_read(c, names->names + i, n, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }

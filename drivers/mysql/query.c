@@ -152,7 +152,7 @@ int my_errno_of(unsigned server_errno, const char *sqlstate)
 		if (map[i].server == server_errno)
 			return map[i].ours;
 	/* A trigger's or a check's own SIGNAL has no number of its own. */
-	return sqlstate && strncmp(sqlstate, "23", 2) == 0 ? EEXIST : EIO;
+	return sqlstate && !strncmp(sqlstate, "23", 2) ? EEXIST : EIO;
 }
 
 unsigned my_last_errno(struct my_conn *c)

@@ -8,6 +8,7 @@
  *
  * On the connection's thread; no lock of this process.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 
@@ -28,18 +29,18 @@ static bool my_try_infile(struct my_conn *c, struct my_conn *loader)
 
 static int my_open_loaders(struct my_conn *c, struct my_conn **ret, struct err *e)
 {
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < MY_POOL_THREADS; i++) {
+	for (size_t i = 0; i < MY_POOL_THREADS; i++) {
 		ret[i] = atomic_load(&c->loaders[i]);
 		if (!ret[i]) {
-			if ((r = my_open_loader(&ret[i], c, e)) < 0)
+			if (my_open_loader(&ret[i], c, e) < 0)
 				return err_prefix(e, "connection for loading");
 			atomic_store(&c->loaders[i], ret[i]);
 		}
-		r = my_lock_advisory(ret[i], c->database, (enum my_lock)(MY_LOCK_LOAD + i), MY_ADVISORY_WAIT_S, e);
+		int r = my_lock_advisory(ret[i], c->database, (enum my_lock)(MY_LOCK_LOAD + i), MY_ADVISORY_WAIT_S, e);
+		if (r < 0)
+			return r;
 	}
-	return r;
+	return 0;
 }
 
 /* Ends what the loaders are doing; their connections stay. */
@@ -67,27 +68,38 @@ int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *
 	_cleanup_free_ char *shadow = my_shadow_name(c->database);
 	int r;
 
-	if (!c->in_transaction || c->access != DB_WRITE || c->mode != MY_MODE_NONE)
-		return err_set(e, EINVAL, "a rebuild needs begin(DB_WRITE)");
+	assert(c->in_transaction && c->access == DB_WRITE && c->mode == MY_MODE_NONE);
 	my_rebuild_done(c);
 	c->script = xcalloc(1, sizeof *c->script);
-	if ((r = my_script_parse(c->script, sql, e)) < 0 || (r = my_check_inbound(c, e)) < 0 ||
-	    (r = my_mark_same(c, c->script, e)) < 0)
+	if ((r = my_script_parse(c->script, sql, e)) < 0)
+		return r;
+	if ((r = my_check_inbound(c, e)) < 0)
+		return r;
+	if ((r = my_mark_same(c, c->script, e)) < 0)
 		return r;
 	if (!w) {
 		if ((r = my_open_like(&w, c, e)) < 0)
 			return err_prefix(e, "second connection");
 		atomic_store(&c->builder, w);
 	}
-	if ((r = my_lock_advisory(w, c->database, MY_LOCK_BUILD, MY_ADVISORY_WAIT_S, e)) < 0 ||
-	    (r = my_open_loaders(c, loaders, e)) < 0 || (r = my_settle_locked(w, c->database, e)) < 0)
+	if ((r = my_lock_advisory(w, c->database, MY_LOCK_BUILD, MY_ADVISORY_WAIT_S, e)) < 0)
+		return r;
+	if ((r = my_open_loaders(c, loaders, e)) < 0)
+		return r;
+	if ((r = my_settle_locked(w, c->database, e)) < 0)
 		return r;
 	c->old = my_old_name(c->database);
 	/* From here on my_rebuild_rollback() cleans up. */
 	c->mode = MY_MODE_REBUILD;
-	if ((r = my_sides_make(w, c->old, shadow, e)) < 0 || (r = my_use(w, shadow, e)) < 0 ||
-	    (r = my_set_building(w, e)) < 0 || (r = my_make_tables(w, c->script, e)) < 0 ||
-	    (r = my_describe(w, shadow, &w->catalog, NULL, e)) < 0)
+	if ((r = my_sides_make(w, c->old, shadow, e)) < 0)
+		return r;
+	if ((r = my_use(w, shadow, e)) < 0)
+		return r;
+	if ((r = my_set_building(w, e)) < 0)
+		return r;
+	if ((r = my_make_tables(w, c->script, e)) < 0)
+		return r;
+	if ((r = my_describe(w, shadow, &w->catalog, NULL, e)) < 0)
 		return r;
 	for (size_t i = 0; i < s->n_tables; i++)
 		if (!my_catalog_find(&w->catalog, s->tables[i].name))
@@ -107,9 +119,10 @@ int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct err *e)
 	struct my_conn *c = my_conn_of(dc), *w = my_active(c);
 	int r;
 
-	if (c->mode != MY_MODE_REBUILD || w == c)
-		return err_set(e, EINVAL, "no rebuild is open");
-	if ((r = my_pool_finish(w->pool, e)) < 0 || (r = my_compare_tables(w, c->script, warnings, e)) < 0)
+	assert(c->mode == MY_MODE_REBUILD && w != c);
+	if ((r = my_pool_finish(w->pool, e)) < 0)
+		return r;
+	if ((r = my_compare_tables(w, c->script, warnings, e)) < 0)
 		return r;
 	my_close_loaders(c, w);
 	/* With the indexes that the tables have now. */

@@ -4,6 +4,7 @@
  * After begin(DB_WRITE) the rows are locked, so plain reads give what is there and what this session has changed.
  * The rows' sums are kept then: swap.c proves with them that nothing slipped in before the swap.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,8 +24,8 @@ static const struct my_index *my_key_index(const struct my_table *mt, const stru
 		bool same = x->visible && x->ascending && x->n_columns == t->n_key && t->n_key > 0;
 
 		for (size_t k = 0; same && k < t->n_key; k++)
-			same = strcmp(mt->columns[x->columns[k]].name, t->columns[t->key[k]].name) == 0;
-		if (same && (!found || strcmp(x->name, "PRIMARY") == 0))
+			same = !strcmp(mt->columns[x->columns[k]].name, t->columns[t->key[k]].name);
+		if (same && (!found || !strcmp(x->name, "PRIMARY")))
 			found = x;
 	}
 	return found;
@@ -38,7 +39,7 @@ static int my_check_members(struct my_conn *c, const struct my_table *mt, struct
 
 		if (!col->empty_member || col->generated)
 			continue;
-		if (strcmp(col->empty_member, "set") == 0)
+		if (!strcmp(col->empty_member, "set"))
 			return err_set(e, ENOTSUP,
 				       "table %s, column %s: a SET with the member '' cannot be kept exactly", mt->name,
 				       col->name);
@@ -73,6 +74,25 @@ static int my_check_plan(struct my_conn *c, const char *sql, bool *ret_sorts, st
 	return 0;
 }
 
+static int my_order_by_key(struct my_conn *c, const struct my_table *mt, const struct db_table *t, struct strbuf *sql,
+			   struct err *e)
+{
+	const struct my_index *x = my_key_index(mt, t);
+	bool sorts = false;
+
+	if (!x)
+		return err_set(e, EOPNOTSUPP, "table %s: no index gives the key's order", t->name);
+	my_sql(sql, " FORCE INDEX (%i) ORDER BY ", x->name);
+	for (size_t k = 0; k < t->n_key; k++)
+		my_sql(sql, "%s%i", k ? "," : "", t->columns[t->key[k]].name);
+	if (strcmp(x->name, "PRIMARY") != 0 && my_check_plan(c, strbuf_str(sql), &sorts, e) < 0)
+		return err_prefix(e, "table %s", t->name);
+	if (sorts)
+		return err_set(e, EOPNOTSUPP, "table %s: the server would sort instead of using index %s", t->name,
+			       x->name);
+	return 0;
+}
+
 int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how, struct err *e)
 {
 	struct my_conn *c = my_active(my_conn_of(dc));
@@ -83,8 +103,7 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how,
 	bool doubtful = false;
 	int r;
 
-	if (!c->in_transaction || c->scan.table || c->load.to.table)
-		return err_set(e, EINVAL, "a scan needs a transaction, and nothing else under way");
+	assert(c->in_transaction && !c->scan.table && !c->load.to.table);
 	if (!mt)
 		return err_set(e, EINVAL, "table %s is not in the database", t->name);
 	if (how == DB_SCAN_KEYS)
@@ -114,21 +133,8 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how,
 	if (n == 0)
 		strbuf_addch(&sql, '1'); /* generated columns only */
 	my_sql(&sql, " FROM %i.%i", c->database, t->name);
-	if (how == DB_SCAN_ORDERED) {
-		const struct my_index *x = my_key_index(mt, t);
-		bool sorts = false;
-
-		if (!x)
-			return err_set(e, EOPNOTSUPP, "table %s: no index gives the key's order", t->name);
-		my_sql(&sql, " FORCE INDEX (%i) ORDER BY ", x->name);
-		for (size_t k = 0; k < t->n_key; k++)
-			my_sql(&sql, "%s%i", k ? "," : "", t->columns[t->key[k]].name);
-		if (strcmp(x->name, "PRIMARY") != 0 && (r = my_check_plan(c, strbuf_str(&sql), &sorts, e)) < 0)
-			return err_prefix(e, "table %s", t->name);
-		if (sorts)
-			return err_set(e, EOPNOTSUPP, "table %s: the server would sort instead of using index %s",
-				       t->name, x->name);
-	}
+	if (how == DB_SCAN_ORDERED && (r = my_order_by_key(c, mt, t, &sql, e)) < 0)
+		return r;
 	if ((r = my_check_members(c, mt, e)) < 0)
 		return r;
 	if (atomic_load(&c->cancelled))
@@ -158,8 +164,7 @@ int my_scan_next(struct db_conn *dc, const struct db_value **ret, struct err *e)
 	struct my_conn *c = my_active(my_conn_of(dc));
 	struct my_scan *s = &c->scan;
 
-	if (!s->table)
-		return err_set(e, EINVAL, "no scan is open");
+	assert(s->table);
 	if (atomic_load_explicit(&c->cancelled, memory_order_relaxed))
 		return err_set(e, EINTR, "cancelled");
 	if (!s->result)

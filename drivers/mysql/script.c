@@ -115,14 +115,14 @@ int my_script_parse(struct my_script *ret, const char *sql, struct err *e)
 			break;
 		char *settings = NULL;
 		p = line + 1;
-		if (strncmp(p, "SET ", 4) == 0 && kind != MY_TABLE) {
+		if (!strncmp(p, "SET ", 4) && kind != MY_TABLE) {
 			const char *eol = strchr(p, '\n');
 			if (!eol)
 				break;
 			settings = xmemdup0(p, (size_t)(eol - p) - (eol[-1] == ';'));
 			p = eol + 1;
 		}
-		if (strncmp(p, delimiter, strlen(delimiter)) == 0)
+		if (!strncmp(p, delimiter, strlen(delimiter)))
 			p += strlen(delimiter);
 		if ((size_t)(end - p) < bytes + 1) {
 			free(settings);
@@ -130,9 +130,9 @@ int my_script_parse(struct my_script *ret, const char *sql, struct err *e)
 		}
 		my_script_add(ret, kind, my_parse_name(name, (size_t)(line - name)), settings, xmemdup0(p, bytes));
 		p += bytes;
-		if (strncmp(p, ";;\nDELIMITER ;\n", 15) == 0)
+		if (!strncmp(p, ";;\nDELIMITER ;\n", 15))
 			p += 15;
-		else if (strncmp(p, ";\n", 2) == 0)
+		else if (!strncmp(p, ";\n", 2))
 			p += 2;
 		else
 			break;

@@ -7,7 +7,6 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <strings.h>
 
 #include "drivers/mysql/internal.h"
@@ -136,7 +135,7 @@ static void my_add_text(struct strbuf *out, const struct db_value *v)
 
 static bool my_is_error_member(const struct db_column *c, const struct db_value *v)
 {
-	return v->data && v->len == 0 && strncasecmp(c->type, "enum(", 5) == 0 && !my_has_empty_member(c->type);
+	return v->data && v->len == 0 && !strncasecmp(c->type, "enum(", 5) && !my_has_empty_member(c->type);
 }
 
 static void my_add_row(struct my_text *t, const struct db_value *v, struct strbuf *out)

@@ -27,12 +27,12 @@ static bool my_is_same(const struct my_script *script, enum my_object kind, cons
 {
 	for (size_t i = 0; i < script->n; i++)
 		if (script->statements[i].same && script->statements[i].kind == kind &&
-		    strcmp(script->statements[i].name, name) == 0)
+		    !strcmp(script->statements[i].name, name))
 			return true;
 	return false;
 }
 
-/* What is not a table goes after the swap; a view in the way of a new table of the same name goes for it, into *undo. */
+/* What is not a table goes after the swap. A view in the way of a new table of the same name goes before: into *undo. */
 static int my_write_drops(struct my_conn *c, struct my_conn *w, enum my_object kind, struct my_script *undo,
 			  struct err *e)
 {
