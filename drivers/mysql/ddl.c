@@ -1,50 +1,16 @@
 /*
- * drivers/mysql/ddl.c - definitions out (SHOW CREATE ...) as one text, and that text taken apart again.
+ * drivers/mysql/ddl.c - definitions as the server tells them (SHOW CREATE ...), for script.c to write down.
  *
- * Each statement follows a line "-- metasnap: KIND BYTES NAME"; BYTES is the length of the statement itself, so that a
- * body which holds such a line, or a delimiter, cannot mislead the reader. The mysql and mariadb clients load the same
- * text. Order: tables (keys may refer forward: checks are off), functions, procedures, views (after the views they
- * use), triggers, events. Databases, users and grants are not in it.
+ * Order: tables (keys may refer forward: checks are off), functions, procedures, views (after the views they use),
+ * triggers, events. Databases, users and grants are not in it. On the connection's thread; no locks.
  */
 #include <ctype.h>
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "drivers/mysql/internal.h"
-
-const char *const my_object_words[MY_N_OBJECTS] = {"table", "function", "procedure", "view", "trigger", "event"};
-
-const char my_ddl_head[] = "-- metasnap: definitions of a MySQL or MariaDB database\n"
-			   "SET NAMES utf8mb4;\n"
-			   "SET FOREIGN_KEY_CHECKS = 0;\n"
-			   "SET SQL_MODE = 'NO_AUTO_VALUE_ON_ZERO';\n"
-			   "SET TIME_ZONE = '+00:00';\n";
-
-void my_script_done(struct my_script *s)
-{
-	for (size_t i = 0; i < s->n; i++) {
-		free(s->statements[i].name);
-		free(s->statements[i].settings);
-		free(s->statements[i].sql);
-		free(s->statements[i].indexes);
-	}
-	free(s->statements);
-	*s = (struct my_script){0};
-}
-
-static struct my_statement *my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings,
-					  char *sql)
-{
-	if (s->n % 16 == 0)
-		s->statements = xrealloc(s->statements, (s->n + 16) * sizeof *s->statements);
-	s->statements[s->n] = (struct my_statement){.kind = kind, .name = name, .settings = settings, .sql = sql};
-	return &s->statements[s->n++];
-}
-
-/* ---- out ---- */
 
 static int my_field(MYSQL_RES *res, const char *name)
 {
@@ -52,7 +18,7 @@ static int my_field(MYSQL_RES *res, const char *name)
 	const MYSQL_FIELD *fields = mysql_fetch_fields(res);
 
 	for (unsigned i = 0; i < n; i++)
-		if (strcasecmp(fields[i].name, name) == 0)
+		if (!strcasecmp(fields[i].name, name))
 			return (int)i;
 	return -1;
 }
@@ -128,35 +94,22 @@ static int my_statement_cmp(const void *a, const void *b)
 	return x->kind != y->kind ? (x->kind < y->kind ? -1 : 1) : strcmp(x->name, y->name);
 }
 
+/* A database's name completes it. */
+static const char *const my_list_select[MY_N_OBJECTS] = {
+    [MY_TABLE] = "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE='BASE TABLE' AND TABLE_SCHEMA=",
+    [MY_FUNCTION] = "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='FUNCTION' AND "
+		    "ROUTINE_SCHEMA=",
+    [MY_PROCEDURE] = "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='PROCEDURE' AND "
+		     "ROUTINE_SCHEMA=",
+    [MY_VIEW] = "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA=",
+    [MY_TRIGGER] = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER "
+		   "FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=",
+    [MY_EVENT] = "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA=",
+};
+
 int my_list_objects(struct my_conn *c, const char *database, enum my_object kind, MYSQL_RES **ret, struct err *e)
 {
-	switch (kind) {
-	case MY_TABLE:
-		return my_select(c, ret, e,
-				 "SELECT TABLE_NAME FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND "
-				 "TABLE_TYPE='BASE TABLE'",
-				 database);
-	case MY_VIEW:
-		return my_select(c, ret, e, "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA=%q",
-				 database);
-	case MY_FUNCTION:
-	case MY_PROCEDURE:
-		return my_select(
-		    c, ret, e,
-		    "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=%q AND ROUTINE_TYPE=%q",
-		    database, kind == MY_FUNCTION ? "FUNCTION" : "PROCEDURE");
-	case MY_TRIGGER:
-		return my_select(
-		    c, ret, e,
-		    "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER "
-		    "FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=%q",
-		    database);
-	case MY_EVENT:
-		return my_select(c, ret, e, "SELECT EVENT_NAME FROM information_schema.EVENTS WHERE EVENT_SCHEMA=%q",
-				 database);
-	default:
-		return err_set(e, EINVAL, "unknown kind of object");
-	}
+	return my_select(c, ret, e, "%s%q", my_list_select[kind], database);
 }
 
 /* Field that holds the statement in the answer to SHOW CREATE. */
@@ -216,7 +169,9 @@ int my_show_tables(struct my_conn *c, const char *database, char *const *names, 
 		if (r < 0)
 			return err_prefix(e, "definitions of tables");
 	}
-	return ret->n == n ? 0 : err_set(e, EIO, "the server did not give all definitions");
+	if (ret->n != n)
+		return err_set(e, EIO, "the server did not give all definitions");
+	return 0;
 }
 
 int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e)
@@ -227,10 +182,9 @@ int my_script_read(struct my_conn *c, const char *database, enum my_object kind,
 	/* MariaDB may leave out a view that is just being made; asking for all the names tells. */
 	int r = kind == MY_VIEW ? my_list_tables(c, database, &tables, e) : 0;
 
-	if (r == 0)
-		r = my_list_objects(c, database, kind, &res, e);
-
 	if (r < 0)
+		return r;
+	if ((r = my_list_objects(c, database, kind, &res, e)) < 0)
 		return r;
 	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
 		/* A trigger goes with its table. */
@@ -239,8 +193,7 @@ int my_script_read(struct my_conn *c, const char *database, enum my_object kind,
 		if ((r = my_show_create(c, database, kind, row[0], ret, e)) < 0)
 			return r;
 		if (kind == MY_TRIGGER) {
-			/* Triggers of one event fire in their order of creation: sort by table, event, timing, order.
-			 */
+			/* Those of one event fire in their order of creation: sort by table, event, timing, order. */
 			struct my_statement *s = &ret->statements[ret->n - 1];
 			char *name = xasprintf("%s\x01%s\x01%s\x01%010lu\x01%s", row[1], row[2], row[3],
 					       strtoul(row[4], NULL, 10), row[0]);
@@ -287,30 +240,6 @@ static void my_sort_views(struct my_script *s, size_t first)
 	}
 }
 
-static void my_add_name(struct strbuf *out, const char *name)
-{
-	for (const char *p = name; *p; p++) {
-		if ((unsigned char)*p < 0x20 || *p == '%' || (unsigned char)*p == 0x7f)
-			strbuf_addf(out, "%%%02X", (unsigned char)*p);
-		else
-			strbuf_addch(out, *p);
-	}
-}
-
-void my_script_print(struct strbuf *out, const struct my_statement *s)
-{
-	bool body = s->kind != MY_TABLE && s->kind != MY_VIEW;
-
-	strbuf_addf(out, "\n-- metasnap: %s %zu ", my_object_words[s->kind], strlen(s->sql));
-	my_add_name(out, s->name);
-	strbuf_addch(out, '\n');
-	if (s->settings)
-		strbuf_addf(out, "%s;\n", s->settings);
-	if (body)
-		strbuf_adds(out, "DELIMITER ;;\n");
-	strbuf_addf(out, "%s%s\n", s->sql, body ? ";;\nDELIMITER ;" : ";");
-}
-
 int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *out, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc);
@@ -320,98 +249,18 @@ int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *
 	for (size_t i = 0; i < s->n_tables; i++)
 		names[i] = s->tables[i].name;
 	int r = my_show_tables(c, c->database, names, s->n_tables, &script, e);
-
-	for (int kind = MY_FUNCTION; r == 0 && kind < MY_N_OBJECTS; kind++) {
-		size_t first = script.n;
-
-		r = my_script_read(c, c->database, (enum my_object)kind, &script, e);
-		if (r == 0 && kind == MY_VIEW)
-			my_sort_views(&script, first);
-	}
 	if (r < 0)
 		return r;
-	strbuf_adds(out, my_ddl_head);
+	for (int kind = MY_FUNCTION; kind < MY_N_OBJECTS; kind++) {
+		size_t first = script.n;
+
+		if ((r = my_script_read(c, c->database, (enum my_object)kind, &script, e)) < 0)
+			return r;
+		if (kind == MY_VIEW)
+			my_sort_views(&script, first);
+	}
+	strbuf_adds(out, my_script_head);
 	for (size_t i = 0; i < script.n; i++)
 		my_script_print(out, &script.statements[i]);
-	return 0;
-}
-
-/* ---- in ---- */
-
-static char *my_parse_name(const char *s, size_t len)
-{
-	struct strbuf sb = {0};
-
-	for (size_t i = 0; i < len; i++) {
-		unsigned byte;
-
-		if (s[i] == '%' && i + 2 < len + 0 && sscanf(s + i + 1, "%2x", &byte) == 1) {
-			strbuf_addch(&sb, (char)byte);
-			i += 2;
-		} else {
-			strbuf_addch(&sb, s[i]);
-		}
-	}
-	return strbuf_detach(&sb);
-}
-
-int my_script_parse(struct my_script *ret, const char *sql, struct err *e)
-{
-	static const char mark[] = "-- metasnap: ", delimiter[] = "DELIMITER ;;\n";
-	size_t left = strlen(sql);
-	const char *p = sql, *end = sql + left;
-
-	if (strncmp(sql, my_ddl_head, strlen(my_ddl_head)) != 0)
-		return err_set(e, EINVAL, "the definitions are not those of a MySQL or MariaDB snapshot");
-	p += strlen(my_ddl_head);
-	while (p < end) {
-		char word[16];
-		size_t bytes = 0;
-		int used = 0;
-		enum my_object kind = MY_N_OBJECTS;
-
-		if (*p == '\n') {
-			p++;
-			continue;
-		}
-		if (strncmp(p, mark, strlen(mark)) != 0 ||
-		    sscanf(p + strlen(mark), "%15s %zu%n", word, &bytes, &used) != 2 ||
-		    p[strlen(mark) + (size_t)used] != ' ')
-			break;
-		for (int k = 0; k < MY_N_OBJECTS; k++)
-			if (strcmp(word, my_object_words[k]) == 0)
-				kind = (enum my_object)k;
-		const char *name = p + strlen(mark) + used + 1;
-		const char *line = strchr(name, '\n');
-		if (kind == MY_N_OBJECTS || !line)
-			break;
-		char *settings = NULL;
-		p = line + 1;
-		if (strncmp(p, "SET ", 4) == 0 && kind != MY_TABLE) {
-			const char *eol = strchr(p, '\n');
-			if (!eol)
-				break;
-			settings = xmemdup0(p, (size_t)(eol - p) - (eol[-1] == ';'));
-			p = eol + 1;
-		}
-		if (strncmp(p, delimiter, strlen(delimiter)) == 0)
-			p += strlen(delimiter);
-		if ((size_t)(end - p) < bytes + 1) {
-			free(settings);
-			break;
-		}
-		my_script_add(ret, kind, my_parse_name(name, (size_t)(line - name)), settings, xmemdup0(p, bytes));
-		p += bytes;
-		if (strncmp(p, ";;\nDELIMITER ;\n", 15) == 0)
-			p += 15;
-		else if (strncmp(p, ";\n", 2) == 0)
-			p += 2;
-		else
-			break;
-	}
-	if (p < end) {
-		my_script_done(ret);
-		return err_set(e, EINVAL, "the definitions are damaged at byte %zu", (size_t)(p - sql));
-	}
 	return 0;
 }

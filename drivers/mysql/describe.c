@@ -1,80 +1,17 @@
 /*
- * drivers/mysql/describe.c - what is in a MySQL/MariaDB database: tables, columns, keys, AUTO_INCREMENT.
+ * drivers/mysql/describe.c - what is in a MySQL/MariaDB database: tables, columns, keys.
  *
  * Everything comes from information_schema in a handful of statements, sorted here: the server sorts names by its own
  * collation. Two descriptions are made at once: struct db_schema for everybody, struct my_catalog with what only the
  * driver needs (character sets, how to read each column exactly, which index gives the key's order).
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #include "drivers/derive.h"
 #include "drivers/mysql/internal.h"
-
-static void my_table_done(struct my_table *t)
-{
-	for (size_t i = 0; i < t->n_columns; i++) {
-		free(t->columns[i].name);
-		free(t->columns[i].charset);
-		free(t->columns[i].empty_member);
-	}
-	for (size_t i = 0; i < t->n_indexes; i++) {
-		free(t->indexes[i].name);
-		free(t->indexes[i].columns);
-	}
-	free(t->columns);
-	free(t->indexes);
-	free(t->name);
-}
-
-void my_catalog_done(struct my_catalog *cat)
-{
-	for (size_t i = 0; i < cat->n_tables; i++)
-		my_table_done(&cat->tables[i]);
-	free(cat->tables);
-	*cat = (struct my_catalog){0};
-}
-
-struct my_table *my_catalog_find(const struct my_catalog *cat, const char *table)
-{
-	size_t low = 0, high = cat->n_tables;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-		int d = strcmp(table, cat->tables[mid].name);
-
-		if (d == 0)
-			return &cat->tables[mid];
-		if (d < 0)
-			high = mid;
-		else
-			low = mid + 1;
-	}
-	return NULL;
-}
-
-struct my_column *my_table_column(struct my_table *t, const char *name, size_t *ret_index)
-{
-	for (size_t i = 0; i < t->n_columns; i++) {
-		if (strcmp(t->columns[i].name, name) == 0) {
-			if (ret_index)
-				*ret_index = i;
-			return &t->columns[i];
-		}
-	}
-	return NULL;
-}
-
-void my_names_done(struct my_names *n)
-{
-	for (size_t i = 0; i < n->n; i++)
-		free(n->names[i]);
-	free(n->names);
-	*n = (struct my_names){0};
-}
 
 static int my_name_cmp(const void *a, const void *b)
 {
@@ -98,7 +35,7 @@ static int my_check_names(struct my_conn *c, const char *database, MYSQL_RES *de
 
 		mysql_data_seek(detailed, 0);
 		for (MYSQL_ROW row; !found && (row = mysql_fetch_row(detailed));)
-			found = strcmp(row[0], name[0]) == 0 && row[1];
+			found = !strcmp(row[0], name[0]) && row[1];
 		if (!found)
 			return err_set(e, EAGAIN, "table %s is being changed", name[0]);
 	}
@@ -121,13 +58,13 @@ int my_list_tables(struct my_conn *c, const char *database, struct my_names *ret
 		const char *name = row[0], *type = row[1] ? row[1] : "", *engine = row[2] ? row[2] : "no engine";
 
 		/* SYSTEM VIEW and TEMPORARY belong to nobody's schema text. */
-		if (strstr(type, "VIEW") || strcmp(type, "TEMPORARY") == 0 || db_params_excludes(&c->params, name))
+		if (strstr(type, "VIEW") || !strcmp(type, "TEMPORARY") || db_params_excludes(&c->params, name))
 			continue;
-		if (strcmp(type, "BASE TABLE") == 0 && strcasecmp(engine, "InnoDB") == 0)
+		if (!strcmp(type, "BASE TABLE") && !strcasecmp(engine, "InnoDB"))
 			ret->names[ret->n++] = xstrdup(name);
 		else
 			strbuf_addf(&refused, "%s%s (%s)", refused.len ? ", " : "", name,
-				    strcmp(type, "BASE TABLE") == 0 ? engine : type);
+				    !strcmp(type, "BASE TABLE") ? engine : type);
 	}
 	qsort(ret->names, ret->n, sizeof *ret->names, my_name_cmp);
 	if (refused.len)
@@ -141,7 +78,7 @@ int my_list_tables(struct my_conn *c, const char *database, struct my_names *ret
 static bool my_type_is(const char *type, const char *const *list)
 {
 	for (; *list; list++)
-		if (strcasecmp(type, *list) == 0)
+		if (!strcasecmp(type, *list))
 			return true;
 	return false;
 }
@@ -214,32 +151,31 @@ static bool my_set_form(const struct my_conn *c, struct db_column *col, struct m
 		col->integer = true;
 		if (zerofill)
 			mine->read = MY_READ_NUMBER;
-	} else if (strcasecmp(type, "decimal") == 0) {
+	} else if (!strcasecmp(type, "decimal")) {
 		col->form = DB_FORM_NUMBER;
 		if (zerofill)
 			mine->read = MY_READ_NUMBER;
-	} else if (strcasecmp(type, "float") == 0 || strcasecmp(type, "double") == 0) {
+	} else if (!strcasecmp(type, "float") || !strcasecmp(type, "double")) {
 		col->form = DB_FORM_NUMBER;
-		if (strcasecmp(type, "float") == 0 || strchr(col->type, '(') || zerofill)
+		if (!strcasecmp(type, "float") || strchr(col->type, '(') || zerofill)
 			mine->read = MY_READ_DOUBLE;
-	} else if (strcasecmp(type, "json") == 0 && !c->mariadb) {
+	} else if (!strcasecmp(type, "json") && !c->mariadb) {
 		col->form = DB_FORM_JSON;
 		mine->doubt = MY_DOUBT_TYPED;
 	} else if (my_type_is(type, texts)) {
-		bool member = strcasecmp(type, "enum") == 0 || strcasecmp(type, "set") == 0;
+		bool member = !strcasecmp(type, "enum") || !strcasecmp(type, "set");
 
 		col->form = DB_FORM_TEXT;
-		mine->is_enum = strcasecmp(type, "enum") == 0;
+		mine->is_enum = !strcasecmp(type, "enum");
 		if (member && my_has_empty_member(col->type))
 			mine->empty_member = xstrdup(type);
 		if (mine->charset && !member && strncasecmp(mine->charset, "utf8", 4) != 0)
-			mine->doubt =
-			    strcasecmp(mine->charset, "ascii") == 0 || strcasecmp(mine->charset, "latin1") == 0
-				? MY_DOUBT_MARK
-				: MY_DOUBT_ALWAYS;
+			mine->doubt = !strcasecmp(mine->charset, "ascii") || !strcasecmp(mine->charset, "latin1")
+					  ? MY_DOUBT_MARK
+					  : MY_DOUBT_ALWAYS;
 	} else if (my_type_is(type, bytes)) {
 		col->form = DB_FORM_BINARY;
-		mine->is_bit = strcasecmp(type, "bit") == 0;
+		mine->is_bit = !strcasecmp(type, "bit");
 	} else {
 		return false;
 	}
@@ -277,7 +213,7 @@ static int my_read_columns(struct my_conn *c, const char *database, struct my_wo
 		struct db_column *col = &t->columns[t->n_columns++];
 		*mine = (struct my_column){.name = xstrdup(row[1]), .charset = xstrdup(row[5])};
 		*col = (struct db_column){.name = xstrdup(row[1]), .type = xstrdup(row[4])};
-		col->nullable = strcasecmp(row[2], "YES") == 0;
+		col->nullable = !strcasecmp(row[2], "YES");
 		/* DEFAULT_GENERATED is an expression default, an ordinary column. */
 		col->generated = mine->generated = strcasestr(extra, "VIRTUAL GENERATED") ||
 						   strcasestr(extra, "STORED GENERATED") ||
@@ -316,7 +252,7 @@ static int my_mark_json(struct my_conn *c, const char *database, struct my_work 
 			_cleanup_strbuf_ struct strbuf clause = {0};
 
 			my_sql(&clause, "json_valid(%i)", t->columns[i].name);
-			if (t->columns[i].form == DB_FORM_TEXT && strcasecmp(strbuf_str(&clause), row[1]) == 0)
+			if (t->columns[i].form == DB_FORM_TEXT && !strcasecmp(strbuf_str(&clause), row[1]))
 				t->columns[i].form = DB_FORM_JSON_TEXT;
 		}
 	}
@@ -351,7 +287,7 @@ static void my_choose_key(struct my_table *mt, struct db_table *t, const struct 
 		}
 		offered[n_offered++] = (struct db_index){
 		    .name = found[i].index.name,
-		    .primary = strcmp(found[i].index.name, "PRIMARY") == 0,
+		    .primary = !strcmp(found[i].index.name, "PRIMARY"),
 		    .unique = found[i].unique,
 		    .columns = found[i].index.columns,
 		    .n_columns = found[i].index.n_columns,
@@ -390,17 +326,15 @@ static int my_read_indexes(struct my_conn *c, const char *database, struct my_wo
 			continue;
 		size_t ti = (size_t)(mt - w->cat->tables);
 		for (size_t i = 0; i < n_found[ti] && !f; i++)
-			if (strcmp(found[ti][i].index.name, row[1]) == 0)
+			if (!strcmp(found[ti][i].index.name, row[1]))
 				f = &found[ti][i];
-		bool descending = row[4] && strcmp(row[4], "D") == 0;
+		bool descending = row[4] && !strcmp(row[4], "D");
 		if (!f) {
 			found[ti] = xrealloc(found[ti], (n_found[ti] + 1) * sizeof **found);
 			f = &found[ti][n_found[ti]++];
 			*f = (struct my_found_index){
-			    .index = {.name = xstrdup(row[1]),
-				      .visible = strcmp(row[7], "YES") == 0,
-				      .ascending = true},
-			    .unique = strcmp(row[2], "0") == 0,
+			    .index = {.name = xstrdup(row[1]), .visible = !strcmp(row[7], "YES"), .ascending = true},
+			    .unique = !strcmp(row[2], "0"),
 			    .usable = true,
 			    .first_descending = descending,
 			};
@@ -493,23 +427,5 @@ int my_describe(struct my_conn *c, const char *database, struct my_catalog *cat,
 	if ((r = my_read_app_version(c, database, s, e)) < 0)
 		return r;
 	*ret = TAKE_PTR(s);
-	return 0;
-}
-
-int my_read_auto_increment(struct my_conn *c, const char *database, struct db_schema *s, struct err *e)
-{
-	_cleanup_result_ MYSQL_RES *res = NULL;
-	int r = my_select(c, &res, e,
-			  "SELECT TABLE_NAME, AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND "
-			  "AUTO_INCREMENT IS NOT NULL",
-			  database);
-
-	if (r < 0)
-		return r;
-	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
-		for (size_t i = 0; i < s->n_tables; i++)
-			if (s->tables[i].has_auto_increment && strcmp(s->tables[i].name, row[0]) == 0)
-				s->tables[i].auto_increment = strtoull(row[1], NULL, 10);
-	}
 	return 0;
 }

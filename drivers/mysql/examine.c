@@ -6,7 +6,7 @@
  * on whole databases count: a table that the account has no right on is not even listed to it, so rights table by table
  * would make a snapshot that lacks tables in silence. No state, no locks.
  */
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -203,9 +203,9 @@ static int my_examine_rights(struct my_conn *c, struct db_examination *x, bool l
 	_cleanup_free_ char *side = xasprintf("%s__metasnap_new", c->database);
 	struct my_rights rights = {.database = c->database, .side = side, .literal = literal};
 	int r = my_select_one(c, &x->account, e, "SELECT CURRENT_USER()");
-	if (r == 0)
-		r = my_read_grants(c, &rights, e);
 	if (r < 0)
+		return r;
+	if ((r = my_read_grants(c, &rights, e)) < 0)
 		return r;
 	_cleanup_free_ char *account = my_account_text(x->account ? x->account : "");
 	my_lack(c, x, false, MY_RIGHT_READING & ~rights.here, account);
@@ -274,18 +274,17 @@ static int my_measure(struct my_conn *c, const struct db_table *t, struct db_exa
 static int my_examine_rows(struct my_conn *c, const struct db_schema *s, const char *measured, struct db_examination *x,
 			   struct err *e)
 {
-	int r = 0;
 	x->rows = xcalloc(s->n_tables + 1, sizeof *x->rows);
-	for (size_t i = 0; r == 0 && i < s->n_tables; i++) {
+	for (size_t i = 0; i < s->n_tables; i++) {
 		_cleanup_free_ char *n = NULL;
-		r = my_select_one(c, &n, e, "SELECT COUNT(*) FROM %i", s->tables[i].name);
+		int r = my_select_one(c, &n, e, "SELECT COUNT(*) FROM %i", s->tables[i].name);
 		x->rows[i] = n ? strtoull(n, NULL, 10) : 0;
 		if (r == 0 && !strcmp(s->tables[i].name, measured))
 			r = my_measure(c, &s->tables[i], x, e);
 		if (r < 0)
 			return err_prefix(e, "table %s", s->tables[i].name);
 	}
-	return r;
+	return 0;
 }
 
 int my_examine(struct db_conn *dc, const struct db_schema *s, const char *measured, struct db_examination *ret,
@@ -296,7 +295,9 @@ int my_examine(struct db_conn *dc, const struct db_schema *s, const char *measur
 
 	*ret = (struct db_examination){0};
 	int r = my_examine_settings(c, ret, &literal, e);
-	if (r == 0)
-		r = my_examine_rights(c, ret, literal, e);
-	return r == 0 && s ? my_examine_rows(c, s, measured, ret, e) : r;
+	if (r < 0)
+		return r;
+	if ((r = my_examine_rights(c, ret, literal, e)) < 0)
+		return r;
+	return s ? my_examine_rows(c, s, measured, ret, e) : 0;
 }

@@ -1,10 +1,21 @@
 /*
  * drivers/mysql/internal.h - what the files of the MySQL/MariaDB driver share; nobody else includes it.
  *
- * connection.c owns the connection and the transaction, query.c the errors and the SQL text, describe.c the
- * description, examine.c settings, rights and counts, scan.c reading, ddl.c definitions out and
- * apart, load.c row changes, sql.c text for the client program, rebuild.c the swap of a whole schema,
- * pool.c its loads on several connections.
+ * Bottom first; no file calls a function of a later one:
+ *   query           SQL text, errors, results              pool            loads of a rebuild on several threads
+ *   connect         reaching a server                      load            rows into a table
+ *   connection      open, session settings, cancel         foreign         orphans of foreign keys
+ *   lock            between restores, and of tables        auto_increment  read after the rows, set after the commit
+ *   catalog         tables and columns by name             change          changes of rows in tables that stay
+ *   describe        tables, columns, keys                  shadow          the two databases beside one
+ *   examine         settings, rights, counts               journal         the record of a rebuild
+ *   script          definitions as text, and apart         settle          a rebuild to one end or the other
+ *   ddl             definitions from the server            build           new tables in the shadow database
+ *   statement       a definition is run                    swap            the RENAME
+ *   sum             what the rows of a table add up to     rebuild         a whole schema replaced
+ *   doubt           values that text cannot carry          sql             text for the client program
+ *   scan            rows of one table                      driver          begin, commit, the table of functions
+ *   target, batch   rows as INSERTs or LOAD DATA
  */
 #pragma once
 
@@ -23,23 +34,17 @@ typedef my_bool my_client_bool;
 typedef bool my_client_bool;
 #endif
 
-/* Server error numbers that decide something here (mysqld_error.h differs between the two client libraries). */
+/* Error numbers that decide something here: the server's (mysqld_error.h differs between the two client libraries), the
+ * client library's. */
 enum {
-	MY_ER_OUT_OF_SORT_MEMORY = 1038,
-	MY_ER_DBACCESS_DENIED = 1044,
 	MY_ER_ACCESS_DENIED = 1045,
-	MY_ER_BAD_DB = 1049,
-	MY_ER_TABLE_EXISTS = 1050,
-	MY_ER_BAD_FIELD = 1054,
-	MY_ER_TABLEACCESS_DENIED = 1142,
 	MY_ER_NO_SUCH_TABLE = 1146,
-	MY_ER_UNKNOWN_VARIABLE = 1193,
-	MY_ER_LOCK_WAIT_TIMEOUT = 1205,
-	MY_ER_LOCK_DEADLOCK = 1213,
 	MY_ER_SPECIFIC_ACCESS_DENIED = 1227,
-	MY_ER_VIEW_INVALID = 1356,
-	MY_ER_TABLE_DEF_CHANGED = 1412,
+	MY_ER_QUERY_INTERRUPTED = 1317,
 	MY_ER_NO_SUCH_USER = 1449,
+
+	MY_CR_SERVER_GONE = 2006,
+	MY_CR_SERVER_LOST = 2013,
 };
 
 enum my_read {
@@ -48,7 +53,7 @@ enum my_read {
 	MY_READ_DOUBLE, /* FLOAT and DOUBLE(m,d): col * 1e0 gives every digit and keeps -0 */
 };
 
-/* Which values of a column may not come back the same from their text; see my_doubt() in scan.c. */
+/* Which values of a column may not come back the same from their text; see doubt.c. */
 enum my_doubt {
 	MY_DOUBT_NEVER,
 	MY_DOUBT_TYPED,  /* MySQL's JSON: a string that may be the text of a DATE, TIME or BLOB */
@@ -75,21 +80,46 @@ struct my_index {
 	size_t n_columns;
 };
 
+/* Of the rows of a table, whatever their order. */
+struct my_sum {
+	uint64_t n_rows, a, b;
+};
+
 struct my_table {
 	char *name;
 	struct my_column *columns;
 	size_t n_columns;
 	struct my_index *indexes;
 	size_t n_indexes;
-	bool scanned;    /* in DB_WRITE: once to its end */
-	uint64_t sum[2]; /* of the rows as the scan gave them, whatever their order */
-	uint64_t n_rows;
+	bool scanned;      /* in DB_WRITE: once to its end */
+	struct my_sum sum; /* of the rows as the scan gave them */
 };
 
 /* The private side of a description: of the database, or of the shadow database while rebuilding. */
 struct my_catalog {
 	struct my_table *tables; /* ascending by name, bytewise */
 	size_t n_tables;
+};
+
+struct my_names {
+	char **names;
+	size_t n;
+};
+
+enum my_object { MY_TABLE, MY_FUNCTION, MY_PROCEDURE, MY_VIEW, MY_TRIGGER, MY_EVENT, MY_N_OBJECTS };
+
+struct my_statement {
+	enum my_object kind;
+	char *name;
+	char *settings; /* "SET ..." to run first; NULL: none */
+	char *sql;
+	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
+	bool same;     /* rebuild: is in the database already, word for word */
+};
+
+struct my_script {
+	struct my_statement *statements;
+	size_t n;
 };
 
 struct my_table_auto {
@@ -115,14 +145,19 @@ struct my_batch {
 	struct strbuf file; /* empty: INSERTs */
 };
 
-struct my_load {
-	const struct db_table *table; /* NULL: no load is open */
+/* How the rows of one table are written. */
+struct my_target {
+	const struct db_table *table; /* NULL: none */
 	struct my_table *details;
 	size_t *columns; /* of details, for each value in turn */
 	size_t *sources; /* of table, likewise; in the same memory */
 	size_t n_columns;
 	struct strbuf insert; /* INSERT INTO ... VALUES */
 	struct strbuf infile; /* LOAD DATA LOCAL ...; empty: not here */
+};
+
+struct my_load {
+	struct my_target to; /* its table NULL: no load is open */
 	struct my_batch batch;
 };
 
@@ -135,7 +170,7 @@ struct my_scan {
 	size_t n_summed;    /* the columns of the row; generated ones of the key follow */
 	size_t *columns;    /* of details, for each value in turn */
 	size_t *key;        /* values that are the key, in key order; in the same memory */
-	bool doubtful;      /* some column needs my_doubt() */
+	bool doubtful;      /* some column may hold values in doubt */
 	uint64_t n_doubts;  /* rows that the server must be asked about at the end */
 	struct strbuf asks; /* their keys as an SQL list, while it is short */
 };
@@ -164,8 +199,7 @@ struct my_conn {
 	struct my_table_auto *autos; /* AUTO_INCREMENT values to set after the commit */
 	size_t n_autos;
 
-	/* rebuild: see rebuild.c. Builder and loaders stay until close, so that cancel may look at them at any
-	 * time. */
+	/* rebuild: see rebuild.c. Builder and loaders stay until close, so that cancel may look at them any time. */
 	_Atomic(struct my_conn *) builder;
 	_Atomic(struct my_conn *) loaders[MY_POOL_THREADS];
 	struct my_pool *pool;       /* of the builder */
@@ -176,6 +210,9 @@ struct my_conn {
 	char *old; /* database where the old tables go */
 };
 
+/* Seconds that a statement waits for a lock. */
+#define MY_LOCK_WAIT_S "10"
+
 /* Tables that are named in one statement or one round trip. */
 #define MY_BATCH_TABLES ((size_t)64)
 
@@ -184,14 +221,17 @@ struct my_conn {
 
 /* Takes what a table can hold (zero dates, id 0), refuses what the server would have to change. */
 #define MY_WRITE_MODE "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
+/* For definitions, and for ENUM's error value (index 0, text ''), which no strict mode accepts. */
+#define MY_LAX_MODE "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 
 /* ---- query.c ---- */
 
 /* Appends with %i identifier (backticks), %q string literal, %s verbatim, %u unsigned, %l uint64_t, %z size_t. */
 void my_sql(struct strbuf *sb, const char *fmt, ...);
 void my_sql_quote(struct strbuf *sb, const char *s, size_t len);
-void my_hex(struct strbuf *sb, const char *s, size_t len);
 void my_sql_hex(struct strbuf *sb, const char *s, size_t len);
+/* The column in a SELECT, so that its text has every digit. */
+void my_sql_read(struct strbuf *sb, const struct my_column *col);
 /* A literal that the column's index can be searched with. */
 void my_sql_key(struct strbuf *sb, const struct db_column *col, const struct my_column *mine, const struct db_value *v);
 /* The connection's last error as *e, with "words: " in front. Returns -errno. */
@@ -215,75 +255,89 @@ static inline void my_result_free(MYSQL_RES *r)
 DEFINE_CLEANUP(cleanup_my_result, MYSQL_RES, my_result_free);
 #define _cleanup_result_ _cleanup_(cleanup_my_result)
 
+/* ---- connect.c ---- */
+
+/* loader: the connection that may offer a file later; NULL: none. */
+int my_connect(MYSQL **ret, const struct db_params *p, const char *database, unsigned timeout_ms,
+	       struct my_conn *loader, struct err *e);
+int my_socket_of(MYSQL *my);
+
 /* ---- connection.c ---- */
 
 struct my_conn *my_conn_of(struct db_conn *c);
-/* One more connection with the same parameters and session settings (database NULL: the same one). */
-int my_open_like(struct my_conn **ret, const struct my_conn *c, const char *database, struct err *e);
-void my_conn_free(struct my_conn *c);
-/* A connection that may send files, but only what its `offer` says. */
+/* loader: a connection that may send files, but only what its `offer` says. A failure leaves nothing open. */
+int my_open_database(struct my_conn **ret, const struct db_driver *driver, const struct db_params *p,
+		     const char *database, bool loader, struct err *e);
+/* One more connection of the same driver with the same parameters and session settings. */
+int my_open_like(struct my_conn **ret, const struct my_conn *c, struct err *e);
 int my_open_loader(struct my_conn **ret, const struct my_conn *c, struct err *e);
-int my_lock_advisory(struct my_conn *c, const char *database, const char *what, unsigned wait_s, struct err *e);
+/* Ends the connection and frees *c; what other files keep in it is gone already. NULL is allowed. */
+void my_disconnect(struct my_conn *c);
+/* sql_mode and checks: as the connection was opened (also after a cancel), for rows, for definitions. */
+void my_set_reading(struct my_conn *c);
+int my_set_writing(struct my_conn *c, struct err *e);
+int my_set_building(struct my_conn *c, struct err *e);
+int my_use(struct my_conn *c, const char *database, struct err *e);
 void my_cancel(struct db_conn *c);
-void my_unlock_advisory(struct my_conn *c);
-DEFINE_CLEANUP(cleanup_my_conn, struct my_conn, my_conn_free);
 /* The connection that scans and loads use now. */
 static inline struct my_conn *my_active(struct my_conn *c)
 {
 	return c->mode == MY_MODE_REBUILD && atomic_load(&c->builder) ? atomic_load(&c->builder) : c;
 }
 
-/* ---- describe.c ---- */
+/* ---- lock.c ---- */
+
+/* Two restores of one database at once would each undo the other. Builder and loaders have locks of their own: after a
+ * crash their last statements may still be running when the first connection is gone already. */
+enum my_lock { MY_LOCK_RESTORE, MY_LOCK_BUILD, MY_LOCK_LOAD, MY_N_LOCKS = MY_LOCK_LOAD + MY_POOL_THREADS };
+#define MY_ADVISORY_WAIT_S 15
+/* EBUSY: another session holds it. */
+int my_lock_advisory(struct my_conn *c, const char *database, enum my_lock lock, unsigned wait_s, struct err *e);
+/* All that c holds. */
+void my_unlock_advisory(struct my_conn *c);
+/* So that no definition can change (DB_READ) and no row (DB_WRITE) until the end of the transaction. */
+int my_pin(struct my_conn *c, const struct my_names *names, enum db_access access, struct err *e);
+
+/* ---- catalog.c ---- */
 
 void my_catalog_done(struct my_catalog *cat);
+#define _cleanup_catalog_ _cleanup_(my_catalog_done)
 struct my_table *my_catalog_find(const struct my_catalog *cat, const char *table);
 struct my_column *my_table_column(struct my_table *t, const char *name, size_t *ret_index);
-struct my_names {
-	char **names;
-	size_t n;
-};
 void my_names_done(struct my_names *n);
 #define _cleanup_names_ _cleanup_(my_names_done)
+
+/* ---- describe.c ---- */
+
 /* Tables of a database that are not excluded, ascending bytewise. ENOTSUP names those that cannot be kept. */
 int my_list_tables(struct my_conn *c, const char *database, struct my_names *ret, struct err *e);
 /* Whether '' is a member of the type enum('a','','b') or set(...). */
 bool my_has_empty_member(const char *column_type);
 /* *ret may be NULL when only the catalog is wanted. */
 int my_describe(struct my_conn *c, const char *database, struct my_catalog *cat, struct db_schema **ret, struct err *e);
-int my_read_auto_increment(struct my_conn *c, const char *database, struct db_schema *s, struct err *e);
 
 /* ---- examine.c ---- */
 
 int my_examine(struct db_conn *c, const struct db_schema *s, const char *measured, struct db_examination *ret,
 	       struct err *e);
 
-/* ---- scan.c ---- */
+/* ---- script.c ---- */
 
-int my_scan_open(struct db_conn *c, const struct db_table *t, enum db_scan how, struct err *e);
-int my_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e);
-int my_scan_close(struct db_conn *c, struct err *e);
-/* Reads a table of any database to its end on c and sums it as a scan does. */
-int my_sum_table(struct my_conn *c, const char *database, struct my_table *mt, struct err *e);
-
-/* ---- ddl.c ---- */
-
-enum my_object { MY_TABLE, MY_FUNCTION, MY_PROCEDURE, MY_VIEW, MY_TRIGGER, MY_EVENT, MY_N_OBJECTS };
-
-struct my_statement {
-	enum my_object kind;
-	char *name;
-	char *settings; /* "SET ..." to run first; NULL: none */
-	char *sql;
-	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
-	bool same;     /* rebuild: is in the database already, word for word */
-};
-struct my_script {
-	struct my_statement *statements;
-	size_t n;
-};
+extern const char *const my_object_words[MY_N_OBJECTS];
+/* MY_N_OBJECTS: no such word. */
+enum my_object my_object_of(const char *word);
+/* The lines before all statements. */
+extern const char my_script_head[];
 void my_script_done(struct my_script *s);
 #define _cleanup_script_ _cleanup_(my_script_done)
-extern const char *const my_object_words[MY_N_OBJECTS];
+/* Takes the texts over. */
+void my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings, char *sql);
+/* One statement, as my_schema_sql has it. */
+void my_script_print(struct strbuf *out, const struct my_statement *s);
+/* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
+int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
+
+/* ---- ddl.c ---- */
 
 /* First field of each row: the name. Triggers: then their table. */
 int my_list_objects(struct my_conn *c, const char *database, enum my_object kind, MYSQL_RES **ret, struct err *e);
@@ -292,33 +346,61 @@ int my_show_create(struct my_conn *c, const char *database, enum my_object kind,
 /* Tables, many in one round trip, into an empty script. */
 int my_show_tables(struct my_conn *c, const char *database, char *const *names, size_t n, struct my_script *ret,
 		   struct err *e);
-int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
-/* One statement, and the lines before them all, as my_schema_sql has them. */
-void my_script_print(struct strbuf *out, const struct my_statement *s);
-extern const char my_ddl_head[];
-/* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
-int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
-/* Definitions of one kind in a database, not excluded ones left out. tables: only triggers of these (NULL: all). */
+/* Definitions of one kind in a database, not excluded ones left out. */
 int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e);
+int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *out, struct err *e);
 
-/* ---- load.c ---- */
+/* ---- statement.c ---- */
 
-int my_change_check(struct db_conn *c, const struct db_schema *s, struct err *e);
-int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
-int my_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e);
-int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+/* With the settings of the session that made it. EACCES also where the server refuses the DEFINER. */
+int my_statement_run(struct my_conn *c, const struct my_statement *s, struct err *e);
+/* Runs the statement; where the server refuses its DEFINER, without it, and *s is changed to that. */
+int my_statement_run_definer(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
+/* An event's DEFINER on a procedure, for an event might run: *s loses it where the server refuses it. */
+int my_event_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
+int my_object_drop(struct my_conn *c, const char *database, const char *word, const char *name, struct err *e);
+
+/* ---- sum.c ---- */
+
+void my_sum_row(struct my_sum *sum, const struct db_value *v, size_t n);
+/* Reads a table of any database to its end on c and sums it as a scan does. */
+int my_sum_table(struct my_conn *c, const char *database, const struct my_table *mt, struct my_sum *ret, struct err *e);
+bool my_sum_same(const struct my_sum *x, const struct my_sum *y);
+#define MY_SUM_TEXT 80
+void my_sum_text(const struct my_sum *sum, char out[MY_SUM_TEXT]);
+
+/* ---- doubt.c ---- */
+
+/* Notes the row that the scan is at when some value of it may not come back the same from its text. */
+void my_doubt_row(struct my_scan *s);
+/* At the scan's end: asks the server about what was noted. ENOTSUP: a row cannot be kept. */
+int my_doubt_ask(struct my_conn *c, const struct my_scan *s, struct err *e);
+
+/* ---- scan.c ---- */
+
+int my_scan_open(struct db_conn *c, const struct db_table *t, enum db_scan how, struct err *e);
+int my_scan_next(struct db_conn *c, const struct db_value **ret, struct err *e);
+int my_scan_close(struct db_conn *c, struct err *e);
+void my_scan_done(struct my_scan *s);
+
+/* ---- target.c ---- */
+
+void my_target_done(struct my_target *to);
+/* Of rows for table t, mt in `database`. */
+int my_target_init(struct my_target *to, const char *database, const struct db_table *t, struct my_table *mt,
 		   struct err *e);
-int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
-int my_load_begin(struct db_conn *c, const struct db_table *t, struct err *e);
-int my_load_row(struct db_conn *c, const struct db_value *values, struct err *e);
-int my_load_end(struct db_conn *c, bool ok, struct err *e);
-int my_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e);
-void my_load_done(struct my_load *l);
-/* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the
- * constraint. */
-int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
-int my_set_writing(struct my_conn *c, struct err *e);
+/* Makes to->infile, where LOAD DATA can take this table's rows. */
+void my_target_infile(struct my_target *to, const char *database);
 
+/* ---- batch.c ---- */
+
+void my_batch_done(struct my_batch *b);
+/* A new statement; its rows follow: lines of the file, or tuples of an INSERT. */
+struct my_insert *my_batch_begin(struct my_batch *b, const struct my_target *to, bool infile);
+void my_batch_add_line(struct my_batch *b, const struct my_target *to, const struct db_value *values);
+void my_batch_add_tuple(struct my_batch *b, const struct my_target *to, bool first, const struct db_value *values);
+/* No more rows: it can be run. */
+void my_batch_end(struct my_batch *b, const struct my_target *to);
 /* Runs its statements; a warning that is not expected, or a row too few, is an error. */
 int my_batch_run(struct my_conn *c, const struct my_batch *b, const char *table, struct err *e);
 
@@ -334,11 +416,105 @@ int my_pool_table_end(struct my_pool *p, const char *table, struct err *e);
 int my_pool_finish(struct my_pool *p, struct err *e);
 /* Gives up what is not done; NULL is allowed. */
 void my_pool_free(struct my_pool *p);
-void my_batch_done(struct my_batch *b);
+
+/* ---- load.c ---- */
+
+void my_load_done(struct my_load *l);
+int my_load_begin(struct db_conn *c, const struct db_table *t, struct err *e);
+int my_load_row(struct db_conn *c, const struct db_value *values, struct err *e);
+int my_load_end(struct db_conn *c, bool ok, struct err *e);
+
+/* ---- foreign.c ---- */
+
+/* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the
+ * constraint. */
+int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
+
+/* ---- auto_increment.c ---- */
+
+int my_read_auto_increment(struct my_conn *c, const char *database, struct db_schema *s, struct err *e);
+int my_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e);
+/* After the commit, which ALTER TABLE would be: what my_set_sequences() noted. */
+int my_commit_auto_increment(struct my_conn *c, struct err *e);
+void my_forget_auto_increment(struct my_conn *c);
+
+/* ---- change.c ---- */
+
+int my_change_check(struct db_conn *c, const struct db_schema *s, struct err *e);
+int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
+int my_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e);
+int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+		   struct err *e);
+int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
+
+/* ---- shadow.c ---- */
+
+char *my_old_name(const char *database);
+char *my_shadow_name(const char *database);
+/* Rows of information_schema where what `which` ends in is `schema`. */
+int my_count(struct my_conn *c, uint64_t *ret, struct err *e, const char *which, const char *schema);
+int my_database_exists(struct my_conn *c, const char *name, bool *ret, struct err *e);
+int my_count_tables(struct my_conn *c, const char *database, uint64_t *ret, struct err *e);
+int my_sides_drop(struct my_conn *w, const char *old, const char *shadow, struct err *e);
+
+/* ---- journal.c ---- */
+
+#define MY_JOURNAL "__metasnap_journal"
+enum my_phase { MY_PHASE_STATE, MY_PHASE_UNDO, MY_PHASE_DROP, MY_PHASE_REDO, MY_PHASE_SUM, MY_PHASE_TABLES };
+enum my_state { MY_STATE_BUILDING, MY_STATE_SWAP, MY_STATE_KEPT, MY_N_STATES };
+
+/* Valid as long as the result it is from. */
+struct my_entry {
+	bool redo; /* its phase is MY_PHASE_REDO */
+	char *kind;
+	char *name;
+	char *settings; /* NULL: none */
+	char *body;
+};
+
+/* Makes both databases and the journal in the old one. */
+int my_sides_make(struct my_conn *w, const char *old, const char *shadow, struct err *e);
+int my_journal_add(struct my_conn *w, const char *old, enum my_phase phase, const char *kind, const char *name,
+		   const char *settings, const char *body, struct err *e);
+int my_journal_add_statement(struct my_conn *w, const char *old, enum my_phase phase, const struct my_statement *s,
+			     struct err *e);
+int my_journal_exists(struct my_conn *w, const char *old, bool *ret, struct err *e);
+int my_journal_set_state(struct my_conn *w, const char *old, enum my_state state, struct err *e);
+/* *ret_tables: whether the new schema has tables. */
+int my_journal_state(struct my_conn *w, const char *old, enum my_state *ret, bool *ret_tables, struct err *e);
+/* Entries of one or two phases: those of the phase whose word is the first by name, then the others. */
+int my_journal_read(struct my_conn *w, const char *old, enum my_phase one, enum my_phase two, MYSQL_RES **ret,
+		    struct err *e);
+bool my_journal_next(MYSQL_RES *res, struct my_entry *ret);
+
+/* ---- settle.c ---- */
+
+/* After the RENAME: what is not a table. Can be run again after a crash. */
+int my_settle_forward(struct my_conn *w, const char *database, const char *old, const char *shadow, struct err *e);
+/* Brings what a restore left behind to one end or the other. The advisory locks are held. */
+int my_settle_locked(struct my_conn *w, const char *database, struct err *e);
+int my_settle(struct db_conn *c, struct err *e);
+
+/* ---- build.c ---- */
+
+/* A table outside that refers to one of ours would follow it to the old database. */
+int my_check_inbound(struct my_conn *c, struct err *e);
+/* What is there already stays: it need not be dropped and made again, perhaps without its DEFINER. */
+int my_mark_same(struct my_conn *c, struct my_script *script, struct err *e);
+int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e);
+/* Another minor version may write the same thing in other words; says so rather than hide it. */
+int my_compare_tables(struct my_conn *w, const struct my_script *script, struct strbuf *warnings, struct err *e);
+/* Makes everything but events once in the shadow database, where it can do no harm: afterwards nothing can fail that
+ * could be known before. Events are not made: they might run. */
+int my_try_objects(struct my_conn *w, struct my_script *script, struct strbuf *warnings, struct err *e);
+
+/* ---- swap.c ---- */
+
+/* 0: the new tables are in place and the old ones in c->old. Else they are not, or, with ECONNRESET, nobody knows.
+ * c may hold its tables by LOCK TABLES afterwards. */
+int my_swap(struct my_conn *c, struct my_conn *w, struct err *e);
 
 /* ---- rebuild.c ---- */
-
-int my_set_building(struct my_conn *c, struct err *e);
 
 int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
 		     struct err *e);
@@ -346,4 +522,3 @@ int my_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct err *e);
 int my_rebuild_commit(struct my_conn *c, struct err *e);
 void my_rebuild_rollback(struct my_conn *c);
 void my_rebuild_done(struct my_conn *c);
-int my_settle(struct db_conn *c, struct err *e);

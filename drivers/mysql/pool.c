@@ -4,16 +4,18 @@
  * Only the shadow database is written to, which nobody sees before the RENAME: that each batch is a transaction of its
  * own, and in what order they arrive, cannot be seen in the end. The connection's thread makes jobs and gives them to
  * the threads of the pool; each of these owns one connection and takes the first job that may run. Indexes of a table
- * wait for its rows. The first failure ends everything: later jobs are dropped, and every call from then on fails with
- * it.
+ * wait for its rows. The first failure ends everything (base/workers.h): later jobs are dropped, and every call from
+ * then on fails with it.
  *
- * One mutex guards the queue, the tables' counts and the failure. It is never held during a call to the server.
+ * One mutex guards the queue and the tables' counts. It is never held during a call to the server; that of the workers
+ * may be taken under it, never the other way round.
  */
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/workers.h"
 #include "drivers/mysql/internal.h"
 
 #define MY_POOL_QUEUE 3     /* batches that wait; with those under way this bounds the memory */
@@ -39,25 +41,14 @@ struct my_pool {
 	struct my_job *first, **last;
 	size_t n_waiting, n_running;
 	bool ending;
-	int failed;
-	struct err why;
+	struct workers workers;
 	struct my_pool_table *tables;
 	size_t n_tables;
 	struct my_pool_thread {
 		struct my_pool *pool;
 		struct my_conn *conn;
-		pthread_t thread;
 	} threads[MY_POOL_THREADS];
-	size_t n_threads;
 };
-
-void my_batch_done(struct my_batch *b)
-{
-	strbuf_done(&b->sql);
-	strbuf_done(&b->file);
-	free(b->inserts);
-	*b = (struct my_batch){0};
-}
 
 static void my_job_free(struct my_job *j)
 {
@@ -82,13 +73,10 @@ static int my_run_indexes(struct my_conn *w, const struct my_job *j, struct err 
 /* A transaction, so that a deadlock leaves nothing of it. */
 static int my_run_rows(struct my_conn *w, const struct my_job *j, struct err *e)
 {
-	int r = my_exec(w, e, "START TRANSACTION");
+	int r;
 
-	if (r == 0)
-		r = my_batch_run(w, &j->batch, j->table->name, e);
-	if (r == 0)
-		r = my_exec(w, e, "COMMIT");
-	if (r < 0)
+	if ((r = my_exec(w, e, "START TRANSACTION")) < 0 || (r = my_batch_run(w, &j->batch, j->table->name, e)) < 0 ||
+	    (r = my_exec(w, e, "COMMIT")) < 0)
 		(void)mysql_query(w->my, "ROLLBACK");
 	return r;
 }
@@ -123,17 +111,15 @@ static struct my_job *my_pool_take(struct my_pool *p)
 	return NULL;
 }
 
-static void *my_pool_main(void *arg)
+static int my_pool_main(void *arg, struct err *e)
 {
 	struct my_pool_thread *t = arg;
 	struct my_pool *p = t->pool;
 
 	(void)mysql_thread_init();
 	(void)pthread_mutex_lock(&p->mutex);
-	for (;;) {
+	while (!workers_failed(&p->workers)) {
 		struct my_job *j = my_pool_take(p);
-		struct err why = ERR_INIT;
-		int r = p->failed;
 
 		if (!j && p->ending)
 			break;
@@ -142,13 +128,11 @@ static void *my_pool_main(void *arg)
 			continue;
 		}
 		(void)pthread_mutex_unlock(&p->mutex);
-		if (r == 0)
-			r = my_job_run(t->conn, j, &why);
+		int r = my_job_run(t->conn, j, e);
+		/* Before the job counts as done: who waits for the last one must see its failure. */
+		if (r < 0)
+			(void)workers_fail(&p->workers, r, e);
 		(void)pthread_mutex_lock(&p->mutex);
-		if (r < 0 && !p->failed) {
-			p->failed = r;
-			p->why = why;
-		}
 		j->table->n_open--;
 		p->n_running--;
 		my_job_free(j);
@@ -158,16 +142,18 @@ static void *my_pool_main(void *arg)
 	}
 	(void)pthread_mutex_unlock(&p->mutex);
 	mysql_thread_end();
-	return NULL;
+	return 0;
 }
 
 /* ---- the connection's thread ---- */
 
-static int my_pool_failure(const struct my_pool *p, struct err *e)
+static void my_pool_wake(void *arg)
 {
-	if (p->failed < 0 && e)
-		*e = p->why;
-	return p->failed;
+	struct my_pool *p = arg;
+	MUTEX_GUARD(&p->mutex);
+
+	(void)pthread_cond_broadcast(&p->more);
+	(void)pthread_cond_broadcast(&p->less);
 }
 
 int my_pool_start(struct my_pool **ret, struct my_conn *const *conns, const struct my_script *script, struct err *e)
@@ -177,6 +163,7 @@ int my_pool_start(struct my_pool **ret, struct my_conn *const *conns, const stru
 	(void)pthread_mutex_init(&p->mutex, NULL);
 	(void)pthread_cond_init(&p->more, NULL);
 	(void)pthread_cond_init(&p->less, NULL);
+	workers_init(&p->workers, my_pool_wake, p);
 	p->last = &p->first;
 	p->tables = xcalloc(script->n + 1, sizeof *p->tables);
 	for (size_t i = 0; i < script->n; i++)
@@ -189,10 +176,9 @@ int my_pool_start(struct my_pool **ret, struct my_conn *const *conns, const stru
 		struct my_pool_thread *t = &p->threads[i];
 
 		*t = (struct my_pool_thread){.pool = p, .conn = conns[i]};
-		int r = pthread_create(&t->thread, NULL, my_pool_main, t);
-		if (r != 0)
-			return err_set(e, r, "no thread for a load");
-		p->n_threads++;
+		int r = workers_start(&p->workers, my_pool_main, t, e);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -200,7 +186,7 @@ int my_pool_start(struct my_pool **ret, struct my_conn *const *conns, const stru
 static struct my_pool_table *my_pool_find(const struct my_pool *p, const char *table)
 {
 	for (size_t i = 0; i < p->n_tables; i++)
-		if (strcmp(p->tables[i].name, table) == 0)
+		if (!strcmp(p->tables[i].name, table))
 			return &p->tables[i];
 	return NULL;
 }
@@ -223,10 +209,11 @@ int my_pool_rows(struct my_pool *p, const char *table, struct my_batch *batch, s
 	if (!t)
 		return err_set(e, EINVAL, "table %s is not in the definitions", table);
 	MUTEX_GUARD(&p->mutex);
-	while (p->n_waiting >= MY_POOL_QUEUE && !p->failed)
+	while (p->n_waiting >= MY_POOL_QUEUE && !workers_failed(&p->workers))
 		(void)pthread_cond_wait(&p->less, &p->mutex);
-	if (p->failed)
-		return my_pool_failure(p, e);
+	int r = workers_failure(&p->workers, e);
+	if (r < 0)
+		return r;
 	struct my_job *j = xcalloc(1, sizeof *j);
 	j->batch = *batch;
 	*batch = (struct my_batch){0};
@@ -249,34 +236,37 @@ int my_pool_table_end(struct my_pool *p, const char *table, struct err *e)
 	struct my_pool_table *t = my_pool_find(p, table);
 
 	MUTEX_GUARD(&p->mutex);
-	if (t && !p->failed)
+	if (t)
 		my_pool_add_indexes(p, t);
-	return my_pool_failure(p, e);
+	return workers_failure(&p->workers, e);
 }
 
 int my_pool_finish(struct my_pool *p, struct err *e)
 {
 	MUTEX_GUARD(&p->mutex);
 	/* Tables that nothing was loaded into. */
-	for (size_t i = 0; i < p->n_tables && !p->failed; i++)
+	for (size_t i = 0; i < p->n_tables; i++)
 		my_pool_add_indexes(p, &p->tables[i]);
-	while (p->first || p->n_running)
+	while ((p->first || p->n_running) && !workers_failed(&p->workers))
 		(void)pthread_cond_wait(&p->less, &p->mutex);
-	return my_pool_failure(p, e);
+	return workers_failure(&p->workers, e);
 }
 
 void my_pool_free(struct my_pool *p)
 {
 	if (!p)
 		return;
+	struct err given_up = ERR_INIT;
 	(void)pthread_mutex_lock(&p->mutex);
-	if (p->first || p->n_running)
-		p->failed = p->failed ? p->failed : -EINTR;
+	bool open = p->first || p->n_running;
 	p->ending = true;
-	(void)pthread_cond_broadcast(&p->more);
 	(void)pthread_mutex_unlock(&p->mutex);
-	for (size_t i = 0; i < p->n_threads; i++)
-		(void)pthread_join(p->threads[i].thread, NULL);
+	if (open)
+		(void)workers_fail(&p->workers, err_set(&given_up, EINTR, "cancelled"), &given_up);
+	else
+		my_pool_wake(p);
+	workers_join(&p->workers);
+	workers_done(&p->workers);
 	while (p->first) {
 		struct my_job *j = p->first;
 		p->first = j->next;

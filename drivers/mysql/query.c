@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "drivers/mysql/internal.h"
 
 void my_sql_quote(struct strbuf *sb, const char *s, size_t len)
@@ -28,24 +29,10 @@ void my_sql_quote(struct strbuf *sb, const char *s, size_t len)
 	strbuf_addch(sb, '\'');
 }
 
-void my_hex(struct strbuf *sb, const char *s, size_t len)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	strbuf_reserve(sb, 2 * len + 1);
-	char *out = sb->data + sb->len;
-	for (size_t i = 0; i < len; i++) {
-		*out++ = digits[(unsigned char)s[i] >> 4];
-		*out++ = digits[(unsigned char)s[i] & 15];
-	}
-	*out = '\0';
-	sb->len += 2 * len;
-}
-
 void my_sql_hex(struct strbuf *sb, const char *s, size_t len)
 {
 	strbuf_adds(sb, "x'");
-	my_hex(sb, s, len);
+	hex_add(sb, s, len);
 	strbuf_addch(sb, '\'');
 }
 
@@ -100,6 +87,22 @@ void my_sql(struct strbuf *sb, const char *fmt, ...)
 	va_end(ap);
 }
 
+void my_sql_read(struct strbuf *sb, const struct my_column *col)
+{
+	switch (col->read) {
+	case MY_READ_NUMBER:
+		my_sql(sb, "%i+0", col->name);
+		break;
+	case MY_READ_DOUBLE:
+		/* FLOAT as text has six digits; "* 1e0", unlike "+ 0e0", keeps -0. */
+		my_sql(sb, "%i*1e0", col->name);
+		break;
+	case MY_READ_PLAIN:
+		my_sql(sb, "%i", col->name);
+		break;
+	}
+}
+
 static bool my_is_number(const struct db_value *v)
 {
 	for (size_t i = 0; i < v->len; i++)
@@ -149,7 +152,7 @@ int my_errno_of(unsigned server_errno, const char *sqlstate)
 		if (map[i].server == server_errno)
 			return map[i].ours;
 	/* A trigger's or a check's own SIGNAL has no number of its own. */
-	return sqlstate && strncmp(sqlstate, "23", 2) == 0 ? EEXIST : EIO;
+	return sqlstate && !strncmp(sqlstate, "23", 2) ? EEXIST : EIO;
 }
 
 unsigned my_last_errno(struct my_conn *c)

@@ -2,8 +2,9 @@
  * drivers/mysql/scan.c - reading the rows of one table as one unbuffered result.
  *
  * After begin(DB_WRITE) the rows are locked, so plain reads give what is there and what this session has changed.
- * The rows' sums are kept then: rebuild.c proves with them that nothing slipped in before the swap.
+ * The rows' sums are kept then: swap.c proves with them that nothing slipped in before the swap.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,140 +13,6 @@
 
 /* Rows that are read to the end of an abandoned result before the server is told to stop. */
 #define MY_DRAIN_ROWS 2000
-
-static void my_add_expression(struct strbuf *sb, const struct my_column *col)
-{
-	switch (col->read) {
-	case MY_READ_NUMBER:
-		my_sql(sb, "%i+0", col->name);
-		break;
-	case MY_READ_DOUBLE:
-		/* FLOAT as text has six digits; "* 1e0", unlike "+ 0e0", keeps -0. */
-		my_sql(sb, "%i*1e0", col->name);
-		break;
-	case MY_READ_PLAIN:
-		my_sql(sb, "%i", col->name);
-		break;
-	}
-}
-
-/* ---- what text cannot carry ---- */
-
-/*
- * A string as MySQL prints a DATE ("2024-01-31"), a TIME or DATETIME (digits, then always six decimals) or another
- * opaque value ("base64:type252:...") inside of a JSON document. As text each is a mere string. Most such strings are
- * strings; only the server can tell, see my_ask().
- */
-static bool my_doubt_typed(const char *s, size_t len)
-{
-	static const char opaque[] = "base64:type";
-	const char *end = s + len;
-
-	for (const char *p = s; p < end && (p = memchr(p, '"', (size_t)(end - p))); p++) {
-		const char *q = p + 1;
-		bool marked = false;
-
-		if ((size_t)(end - q) > sizeof opaque && *q == 'b' && memcmp(q, opaque, sizeof opaque - 1) == 0)
-			return true;
-		for (; q < end && ((*q >= '0' && *q <= '9') || *q == ':' || *q == '-' || *q == '.' || *q == ' '); q++)
-			marked |= *q == ':' || *q == '-';
-		if (marked && q < end && *q == '"' && q - p > 8)
-			return true;
-	}
-	return false;
-}
-
-static bool my_doubt(enum my_doubt kind, const struct db_value *v)
-{
-	switch (kind) {
-	case MY_DOUBT_NEVER:
-		break;
-	case MY_DOUBT_TYPED:
-		return v->data && my_doubt_typed(v->data, v->len);
-	case MY_DOUBT_MARK:
-		return v->data && memchr(v->data, '?', v->len);
-	case MY_DOUBT_ALWAYS:
-		return v->len > 0;
-	}
-	return false;
-}
-
-/* Rows whose keys are remembered, as bytes of SQL; beyond it the whole table is asked about. */
-#define MY_ASK_BYTES ((size_t)256 << 10)
-
-static void my_doubt_row(struct my_scan *s)
-{
-	bool any = false;
-
-	for (size_t i = 0; i < s->n_values && !any; i++)
-		any = my_doubt(s->details->columns[s->columns[i]].doubt, &s->values[i]);
-	if (!any)
-		return;
-	s->n_doubts++;
-	if (s->table->key_kind != DB_KEY_UNIQUE || s->asks.len > MY_ASK_BYTES)
-		return;
-	strbuf_adds(&s->asks, s->asks.len ? ",(" : "(");
-	for (size_t k = 0; k < s->table->n_key; k++) {
-		if (k)
-			strbuf_addch(&s->asks, ',');
-		my_sql_key(&s->asks, &s->table->columns[s->table->key[k]], &s->details->columns[s->columns[s->key[k]]],
-			   &s->values[s->key[k]]);
-	}
-	strbuf_addch(&s->asks, ')');
-}
-
-/*
- * In the same transaction, hence about the same rows: is there one whose text is not the same after the way to utf8mb4
- * and back, or whose document is another one when it is made of its text? (A DECIMAL inside equals the DOUBLE it comes
- * back as; where its digits differ, the verification of a restore finds it.) To ask so of every row takes MySQL 9.7
- * more than all the rest of a scan: 2.1 of 3.2 s for 120 MB of documents.
- */
-static int my_ask(struct my_conn *c, const struct my_scan *s, struct err *e)
-{
-	_cleanup_strbuf_ struct strbuf check = {0}, keys = {0};
-	_cleanup_free_ char *found = NULL;
-	int r;
-
-	for (size_t i = 0; i < s->n_values; i++) {
-		const struct my_column *col = &s->details->columns[s->columns[i]];
-
-		if (col->doubt == MY_DOUBT_NEVER)
-			continue;
-		strbuf_adds(&check, check.len ? " OR " : "");
-		if (col->doubt == MY_DOUBT_TYPED)
-			my_sql(&check, "%i<>CAST(CAST(%i AS CHAR) AS JSON)", col->name, col->name);
-		else
-			my_sql(&check,
-			       "CAST(CONVERT(CONVERT(%i USING utf8mb4) USING %s) AS BINARY)<>CAST(%i AS BINARY)",
-			       col->name, col->charset, col->name);
-	}
-	if (s->asks.len > 0 && s->asks.len <= MY_ASK_BYTES) {
-		_cleanup_result_ MYSQL_RES *res = NULL;
-
-		for (size_t k = 0; k < s->table->n_key; k++)
-			my_sql(&keys, "%s%i", k ? "," : "", s->table->columns[s->table->key[k]].name);
-		if ((r = my_select(c, &res, e, "SELECT COUNT(*), SUM(%s) FROM %i.%i WHERE (%s) IN (%s)",
-				   strbuf_str(&check), c->database, s->table->name, strbuf_str(&keys),
-				   strbuf_str(&s->asks))) < 0)
-			return err_prefix(e, "table %s", s->table->name);
-		MYSQL_ROW row = mysql_fetch_row(res);
-		/* A key that its own text does not find (FLOAT): all rows, then. */
-		if (row && row[0] && strtoull(row[0], NULL, 10) == s->n_doubts && (!row[1] || strcmp(row[1], "0") == 0))
-			return 0;
-	}
-	r = my_select_one(c, &found, e, "SELECT 1 FROM %i.%i WHERE %s LIMIT 1", c->database, s->table->name,
-			  strbuf_str(&check));
-	if (r < 0)
-		return err_prefix(e, "table %s", s->table->name);
-	if (found)
-		return err_set(e, ENOTSUP,
-			       "table %s: a row cannot be kept exactly: a text with bytes that its character set does "
-			       "not have, or a JSON document with a DATE, TIME or binary value inside",
-			       s->table->name);
-	return 0;
-}
-
-/* ---- the scan ---- */
 
 /* The index whose parts are exactly the table's key; NULL: none gives its order. */
 static const struct my_index *my_key_index(const struct my_table *mt, const struct db_table *t)
@@ -157,8 +24,8 @@ static const struct my_index *my_key_index(const struct my_table *mt, const stru
 		bool same = x->visible && x->ascending && x->n_columns == t->n_key && t->n_key > 0;
 
 		for (size_t k = 0; same && k < t->n_key; k++)
-			same = strcmp(mt->columns[x->columns[k]].name, t->columns[t->key[k]].name) == 0;
-		if (same && (!found || strcmp(x->name, "PRIMARY") == 0))
+			same = !strcmp(mt->columns[x->columns[k]].name, t->columns[t->key[k]].name);
+		if (same && (!found || !strcmp(x->name, "PRIMARY")))
 			found = x;
 	}
 	return found;
@@ -172,7 +39,7 @@ static int my_check_members(struct my_conn *c, const struct my_table *mt, struct
 
 		if (!col->empty_member || col->generated)
 			continue;
-		if (strcmp(col->empty_member, "set") == 0)
+		if (!strcmp(col->empty_member, "set"))
 			return err_set(e, ENOTSUP,
 				       "table %s, column %s: a SET with the member '' cannot be kept exactly", mt->name,
 				       col->name);
@@ -207,6 +74,25 @@ static int my_check_plan(struct my_conn *c, const char *sql, bool *ret_sorts, st
 	return 0;
 }
 
+static int my_order_by_key(struct my_conn *c, const struct my_table *mt, const struct db_table *t, struct strbuf *sql,
+			   struct err *e)
+{
+	const struct my_index *x = my_key_index(mt, t);
+	bool sorts = false;
+
+	if (!x)
+		return err_set(e, EOPNOTSUPP, "table %s: no index gives the key's order", t->name);
+	my_sql(sql, " FORCE INDEX (%i) ORDER BY ", x->name);
+	for (size_t k = 0; k < t->n_key; k++)
+		my_sql(sql, "%s%i", k ? "," : "", t->columns[t->key[k]].name);
+	if (strcmp(x->name, "PRIMARY") != 0 && my_check_plan(c, strbuf_str(sql), &sorts, e) < 0)
+		return err_prefix(e, "table %s", t->name);
+	if (sorts)
+		return err_set(e, EOPNOTSUPP, "table %s: the server would sort instead of using index %s", t->name,
+			       x->name);
+	return 0;
+}
+
 int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how, struct err *e)
 {
 	struct my_conn *c = my_active(my_conn_of(dc));
@@ -217,8 +103,7 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how,
 	bool doubtful = false;
 	int r;
 
-	if (!c->in_transaction || c->scan.table || c->load.table)
-		return err_set(e, EINVAL, "a scan needs a transaction, and nothing else under way");
+	assert(c->in_transaction && !c->scan.table && !c->load.to.table);
 	if (!mt)
 		return err_set(e, EINVAL, "table %s is not in the database", t->name);
 	if (how == DB_SCAN_KEYS)
@@ -243,26 +128,13 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how,
 	for (size_t i = 0; i < n; i++) {
 		if (i)
 			strbuf_addch(&sql, ',');
-		my_add_expression(&sql, &mt->columns[columns[i]]);
+		my_sql_read(&sql, &mt->columns[columns[i]]);
 	}
 	if (n == 0)
 		strbuf_addch(&sql, '1'); /* generated columns only */
 	my_sql(&sql, " FROM %i.%i", c->database, t->name);
-	if (how == DB_SCAN_ORDERED) {
-		const struct my_index *x = my_key_index(mt, t);
-		bool sorts = false;
-
-		if (!x)
-			return err_set(e, EOPNOTSUPP, "table %s: no index gives the key's order", t->name);
-		my_sql(&sql, " FORCE INDEX (%i) ORDER BY ", x->name);
-		for (size_t k = 0; k < t->n_key; k++)
-			my_sql(&sql, "%s%i", k ? "," : "", t->columns[t->key[k]].name);
-		if (strcmp(x->name, "PRIMARY") != 0 && (r = my_check_plan(c, strbuf_str(&sql), &sorts, e)) < 0)
-			return err_prefix(e, "table %s", t->name);
-		if (sorts)
-			return err_set(e, EOPNOTSUPP, "table %s: the server would sort instead of using index %s",
-				       t->name, x->name);
-	}
+	if (how == DB_SCAN_ORDERED && (r = my_order_by_key(c, mt, t, &sql, e)) < 0)
+		return r;
 	if ((r = my_check_members(c, mt, e)) < 0)
 		return r;
 	if (atomic_load(&c->cancelled))
@@ -283,38 +155,8 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how,
 	c->scan.details = mt;
 	c->scan.table = t;
 	mt->scanned = false;
-	mt->n_rows = mt->sum[0] = mt->sum[1] = 0;
+	mt->sum = (struct my_sum){0};
 	return 0;
-}
-
-static uint64_t my_mix(uint64_t h, const char *s, size_t len, uint64_t k)
-{
-	uint64_t word;
-
-	for (; len >= 8; s += 8, len -= 8) {
-		memcpy(&word, s, 8);
-		h = (h ^ word) * k;
-		h ^= h >> 29;
-	}
-	word = 0;
-	memcpy(&word, s, len);
-	h = (h ^ word ^ (uint64_t)len << 56) * k;
-	return h ^ h >> 32;
-}
-
-static void my_sum_row(struct my_table *mt, const struct db_value *v, size_t n)
-{
-	uint64_t a = 0x9e3779b97f4a7c15u, b = 0xc2b2ae3d27d4eb4fu;
-
-	for (size_t i = 0; i < n; i++) {
-		uint64_t len = v[i].data ? v[i].len : UINT64_MAX;
-
-		a = my_mix(a ^ len, v[i].data ? v[i].data : "", v[i].data ? v[i].len : 0, 0x9fb21c651e98df25u);
-		b = my_mix(b + len, v[i].data ? v[i].data : "", v[i].data ? v[i].len : 0, 0xd6e8feb86659fd93u);
-	}
-	mt->sum[0] += a;
-	mt->sum[1] += b;
-	mt->n_rows++;
 }
 
 int my_scan_next(struct db_conn *dc, const struct db_value **ret, struct err *e)
@@ -322,8 +164,7 @@ int my_scan_next(struct db_conn *dc, const struct db_value **ret, struct err *e)
 	struct my_conn *c = my_active(my_conn_of(dc));
 	struct my_scan *s = &c->scan;
 
-	if (!s->table)
-		return err_set(e, EINVAL, "no scan is open");
+	assert(s->table);
 	if (atomic_load_explicit(&c->cancelled, memory_order_relaxed))
 		return err_set(e, EINTR, "cancelled");
 	if (!s->result)
@@ -336,7 +177,7 @@ int my_scan_next(struct db_conn *dc, const struct db_value **ret, struct err *e)
 			return err_prefix(e, "table %s", s->table->name), r;
 		}
 		mysql_free_result(TAKE_PTR(s->result));
-		int r = s->n_doubts ? my_ask(c, s, e) : 0;
+		int r = s->n_doubts ? my_doubt_ask(c, s, e) : 0;
 		s->details->scanned = r == 0;
 		return r;
 	}
@@ -346,42 +187,9 @@ int my_scan_next(struct db_conn *dc, const struct db_value **ret, struct err *e)
 	if (s->doubtful)
 		my_doubt_row(s);
 	if (c->access == DB_WRITE)
-		my_sum_row(s->details, s->values, s->n_summed);
+		my_sum_row(&s->details->sum, s->values, s->n_summed);
 	*ret = s->values;
 	return 1;
-}
-
-int my_sum_table(struct my_conn *c, const char *database, struct my_table *mt, struct err *e)
-{
-	_cleanup_strbuf_ struct strbuf sql = {0};
-	_cleanup_free_ struct db_value *v = xcalloc(mt->n_columns + 1, sizeof *v);
-	size_t n = 0;
-
-	strbuf_adds(&sql, "SELECT ");
-	for (size_t i = 0; i < mt->n_columns; i++) {
-		if (mt->columns[i].generated)
-			continue;
-		if (n++)
-			strbuf_addch(&sql, ',');
-		my_add_expression(&sql, &mt->columns[i]);
-	}
-	if (n == 0)
-		strbuf_addch(&sql, '1');
-	my_sql(&sql, " FROM %i.%i", database, mt->name);
-	if (mysql_real_query(c->my, sql.data, sql.len) != 0)
-		return my_fail(c, e, mt->name);
-	_cleanup_result_ MYSQL_RES *res = mysql_use_result(c->my);
-	if (!res)
-		return my_fail(c, e, mt->name);
-	mt->n_rows = mt->sum[0] = mt->sum[1] = 0;
-	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
-		const unsigned long *len = mysql_fetch_lengths(res);
-
-		for (size_t i = 0; i < n; i++)
-			v[i] = (struct db_value){.data = row[i], .len = row[i] ? len[i] : 0};
-		my_sum_row(mt, v, n);
-	}
-	return mysql_errno(c->my) ? my_fail(c, e, mt->name) : 0;
 }
 
 /* The rest of a large result would have to be read before the connection can be used: stop the statement instead. */
@@ -389,9 +197,10 @@ static void my_stop_statement(struct my_conn *c)
 {
 	struct my_conn *other = NULL;
 
-	if (my_open_like(&other, c, NULL, ERR_DROP) == 0)
-		(void)my_exec(other, ERR_DROP, "KILL QUERY %l", (uint64_t)c->thread_id);
-	my_conn_free(other);
+	if (my_open_like(&other, c, ERR_DROP) < 0)
+		return;
+	(void)my_exec(other, ERR_DROP, "KILL QUERY %l", (uint64_t)c->thread_id);
+	db_close((struct db_conn *)other);
 }
 
 int my_scan_close(struct db_conn *dc, struct err *e)
@@ -418,7 +227,15 @@ int my_scan_close(struct db_conn *dc, struct err *e)
 	s->table = NULL;
 	s->details = NULL;
 	unsigned number = mysql_errno(c->my);
-	if (number == 2006 || number == 2013)
+	if (number == MY_CR_SERVER_GONE || number == MY_CR_SERVER_LOST)
 		return my_fail(c, e, "connection");
 	return 0;
+}
+
+void my_scan_done(struct my_scan *s)
+{
+	free(s->values);
+	free(s->columns);
+	strbuf_done(&s->asks);
+	*s = (struct my_scan){0};
 }

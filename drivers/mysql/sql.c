@@ -7,15 +7,12 @@
  */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 #include <strings.h>
 
 #include "drivers/mysql/internal.h"
 #include "drivers/sql_text.h"
 
 #define MY_TEXT_STATEMENT_BYTES ((size_t)256 << 10)
-/* ENUM's error value (index 0, text '') is accepted by no strict mode. */
-#define MY_LAX_MODE "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 
 static const char my_text_head[] =
     "-- metasnap: a MySQL or MariaDB database with its rows. Into an empty one: mysql --binary-mode DATABASE < FILE\n"
@@ -78,7 +75,7 @@ static int my_text_begin(struct sql_text **ret, const struct db_schema *s, const
 	if (r < 0)
 		return r;
 	strbuf_adds(out, my_text_head);
-	strbuf_adds(out, my_ddl_head);
+	strbuf_adds(out, my_script_head);
 	my_add_kind(t, true, out);
 	strbuf_adds(out, my_text_rows);
 	*ret = TAKE_PTR(text);
@@ -138,7 +135,7 @@ static void my_add_text(struct strbuf *out, const struct db_value *v)
 
 static bool my_is_error_member(const struct db_column *c, const struct db_value *v)
 {
-	return v->data && v->len == 0 && strncasecmp(c->type, "enum(", 5) == 0 && !my_has_empty_member(c->type);
+	return v->data && v->len == 0 && !strncasecmp(c->type, "enum(", 5) && !my_has_empty_member(c->type);
 }
 
 static void my_add_row(struct my_text *t, const struct db_value *v, struct strbuf *out)

@@ -4,7 +4,8 @@
 #
 # The sourcing script sets NAME and defines server_prepare (fills the arrays server, client and dump), server_init
 # (makes an empty data directory) and server_options (array options). Everything a server owns is below DIR: data/,
-# log, pid, port, password, client.cnf, socket. A second `start` of a stopped DIR keeps data, port and password.
+# tmp/ (a server that starts deletes all temporary tables in it), log, pid, port, password, client.cnf, socket. A second
+# `start` of a stopped DIR keeps data, port and password.
 
 set -euo pipefail
 # Filled here and by the sourcing script; shellcheck sees one file at a time.
@@ -98,7 +99,8 @@ start() {
 		print_variables "$(cat "$dir/port")"
 		return
 	fi
-	[ "$(id -u)" != 0 ] || chown "$owner" "$dir"
+	mkdir -p "$dir/tmp"
+	[ "$(id -u)" != 0 ] || chown "$owner" "$dir" "$dir/tmp"
 	if [ ! -d "$dir/data" ]; then
 		rm -rf "$dir/data.new"
 		if ! server_init "$dir/data.new" >"$dir/init.log" 2>&1; then
@@ -114,7 +116,7 @@ start() {
 		rm -f "$dir/pid" "$dir/socket" "$dir/socket.lock"
 		server_options
 		setsid "${server[@]}" --no-defaults "--datadir=$dir/data" "--socket=$dir/socket" "--pid-file=$dir/pid" \
-			"--port=$port" --bind-address=127.0.0.1 "--init-file=$dir/init.sql" --character-set-server=utf8mb4 \
+			"--tmpdir=$dir/tmp" "--port=$port" --bind-address=127.0.0.1 "--init-file=$dir/init.sql" --character-set-server=utf8mb4 \
 			--innodb-flush-log-at-trx-commit=2 --skip-log-bin --skip-name-resolve \
 			"${options[@]}" "${@}" </dev/null >"$dir/log" 2>&1 &
 		pid=$!

@@ -1,0 +1,145 @@
+/*
+ * drivers/mysql/script.c - definitions as one text, and that text taken apart again. No connection, no locks.
+ *
+ * Each statement follows a line "-- metasnap: KIND BYTES NAME"; BYTES is the length of the statement itself, so that a
+ * body which holds such a line, or a delimiter, cannot mislead the reader. The mysql and mariadb clients load the same
+ * text.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "drivers/mysql/internal.h"
+
+const char *const my_object_words[MY_N_OBJECTS] = {"table", "function", "procedure", "view", "trigger", "event"};
+
+const char my_script_head[] = "-- metasnap: definitions of a MySQL or MariaDB database\n"
+			      "SET NAMES utf8mb4;\n"
+			      "SET FOREIGN_KEY_CHECKS = 0;\n"
+			      "SET SQL_MODE = 'NO_AUTO_VALUE_ON_ZERO';\n"
+			      "SET TIME_ZONE = '+00:00';\n";
+
+enum my_object my_object_of(const char *word)
+{
+	for (int k = 0; k < MY_N_OBJECTS; k++)
+		if (!strcmp(word, my_object_words[k]))
+			return (enum my_object)k;
+	return MY_N_OBJECTS;
+}
+
+void my_script_done(struct my_script *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		free(s->statements[i].name);
+		free(s->statements[i].settings);
+		free(s->statements[i].sql);
+		free(s->statements[i].indexes);
+	}
+	free(s->statements);
+	*s = (struct my_script){0};
+}
+
+void my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings, char *sql)
+{
+	if (s->n % 16 == 0)
+		s->statements = xrealloc(s->statements, (s->n + 16) * sizeof *s->statements);
+	s->statements[s->n] = (struct my_statement){.kind = kind, .name = name, .settings = settings, .sql = sql};
+	s->n++;
+}
+
+static void my_add_name(struct strbuf *out, const char *name)
+{
+	for (const char *p = name; *p; p++) {
+		if ((unsigned char)*p < 0x20 || *p == '%' || (unsigned char)*p == 0x7f)
+			percent_add(out, (unsigned char)*p);
+		else
+			strbuf_addch(out, *p);
+	}
+}
+
+void my_script_print(struct strbuf *out, const struct my_statement *s)
+{
+	bool body = s->kind != MY_TABLE && s->kind != MY_VIEW;
+
+	strbuf_addf(out, "\n-- metasnap: %s %zu ", my_object_words[s->kind], strlen(s->sql));
+	my_add_name(out, s->name);
+	strbuf_addch(out, '\n');
+	if (s->settings)
+		strbuf_addf(out, "%s;\n", s->settings);
+	if (body)
+		strbuf_adds(out, "DELIMITER ;;\n");
+	strbuf_addf(out, "%s%s\n", s->sql, body ? ";;\nDELIMITER ;" : ";");
+}
+
+static char *my_parse_name(const char *s, size_t len)
+{
+	struct strbuf sb = {0};
+
+	for (size_t i = 0; i < len; i++) {
+		int byte = s[i] == '%' ? percent_byte(s + i, s + len) : -1;
+
+		strbuf_addch(&sb, byte < 0 ? s[i] : (char)byte);
+		i += byte < 0 ? 0 : 2;
+	}
+	return strbuf_detach(&sb);
+}
+
+int my_script_parse(struct my_script *ret, const char *sql, struct err *e)
+{
+	static const char mark[] = "-- metasnap: ", delimiter[] = "DELIMITER ;;\n";
+	size_t left = strlen(sql);
+	const char *p = sql, *end = sql + left;
+
+	if (strncmp(sql, my_script_head, strlen(my_script_head)) != 0)
+		return err_set(e, EINVAL, "the definitions are not those of a MySQL or MariaDB snapshot");
+	p += strlen(my_script_head);
+	while (p < end) {
+		char word[16];
+		size_t bytes = 0;
+		int used = 0;
+
+		if (*p == '\n') {
+			p++;
+			continue;
+		}
+		if (strncmp(p, mark, strlen(mark)) != 0 ||
+		    sscanf(p + strlen(mark), "%15s %zu%n", word, &bytes, &used) != 2 ||
+		    p[strlen(mark) + (size_t)used] != ' ')
+			break;
+		enum my_object kind = my_object_of(word);
+		const char *name = p + strlen(mark) + used + 1;
+		const char *line = strchr(name, '\n');
+		if (kind == MY_N_OBJECTS || !line)
+			break;
+		char *settings = NULL;
+		p = line + 1;
+		if (!strncmp(p, "SET ", 4) && kind != MY_TABLE) {
+			const char *eol = strchr(p, '\n');
+			if (!eol)
+				break;
+			settings = xmemdup0(p, (size_t)(eol - p) - (eol[-1] == ';'));
+			p = eol + 1;
+		}
+		if (!strncmp(p, delimiter, strlen(delimiter)))
+			p += strlen(delimiter);
+		if ((size_t)(end - p) < bytes + 1) {
+			free(settings);
+			break;
+		}
+		my_script_add(ret, kind, my_parse_name(name, (size_t)(line - name)), settings, xmemdup0(p, bytes));
+		p += bytes;
+		if (!strncmp(p, ";;\nDELIMITER ;\n", 15))
+			p += 15;
+		else if (!strncmp(p, ";\n", 2))
+			p += 2;
+		else
+			break;
+	}
+	if (p < end) {
+		my_script_done(ret);
+		return err_set(e, EINVAL, "the definitions are damaged at byte %zu", (size_t)(p - sql));
+	}
+	return 0;
+}

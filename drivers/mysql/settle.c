@@ -1,0 +1,190 @@
+/*
+ * drivers/mysql/settle.c - brings a rebuild to one end or the other by its journal: forward when the tables are
+ * swapped, back when they are not. The commit and the rollback of a rebuild go through here, and so does what a crash
+ * left behind. Each step can be run again. On the thread of the connection given, which holds the advisory lock.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drivers/mysql/internal.h"
+
+/* MariaDB: nothing may have been written to the old tables between the release of the lock and the RENAME. */
+static int my_verify_old(struct my_conn *w, const char *old, struct err *e)
+{
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	_cleanup_catalog_ struct my_catalog cat = {0};
+	struct my_entry sum;
+	int r = my_journal_read(w, old, MY_PHASE_SUM, MY_PHASE_SUM, &res, e);
+
+	if (r < 0)
+		return r;
+	if ((r = my_describe(w, old, &cat, NULL, e)) < 0)
+		return r;
+	while (my_journal_next(res, &sum)) {
+		const struct my_table *mt = my_catalog_find(&cat, sum.name);
+		struct my_sum found;
+		char text[MY_SUM_TEXT];
+
+		if (!mt)
+			return err_set(e, EIO, "table %s is not in %s", sum.name, old);
+		if ((r = my_sum_table(w, old, mt, &found, e)) < 0)
+			return r;
+		my_sum_text(&found, text);
+		if (strcmp(text, sum.body) != 0) {
+			(void)my_journal_set_state(w, old, MY_STATE_KEPT, ERR_DROP);
+			return err_set(e, EIO,
+				       "the new tables are in place, but another session wrote to table %s while they "
+				       "were put there: its rows are in database %s, which is kept",
+				       sum.name, old);
+		}
+	}
+	return 0;
+}
+
+/* What is not a table: away, and, where the snapshot has it, there. */
+static int my_replace(struct my_conn *w, const char *database, const struct my_entry *entry, struct err *e)
+{
+	struct my_statement s = {.kind = my_object_of(entry->kind), .name = entry->name, .settings = entry->settings};
+
+	if (s.kind == MY_N_OBJECTS)
+		return err_set(e, EIO, "the journal of the restore names a %s", entry->kind);
+	int r = my_object_drop(w, database, entry->kind, entry->name, e);
+	if (r < 0 || !entry->redo)
+		return r;
+	s.sql = xstrdup(entry->body);
+	r = my_statement_run_definer(w, &s, NULL, e);
+	free(s.sql);
+	return r;
+}
+
+int my_settle_forward(struct my_conn *w, const char *database, const char *old, const char *shadow, struct err *e)
+{
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	struct err kept = ERR_INIT;
+	struct my_entry entry;
+	int r = my_use(w, database, e);
+
+	if (r < 0)
+		return r;
+	if ((r = my_set_building(w, e)) < 0)
+		return r;
+	int verified = w->mariadb ? my_verify_old(w, old, &kept) : 0;
+	if ((r = my_journal_read(w, old, MY_PHASE_DROP, MY_PHASE_REDO, &res, e)) < 0)
+		return r;
+	while (my_journal_next(res, &entry))
+		if ((r = my_replace(w, database, &entry, e)) < 0)
+			return err_prefix(
+			    e, "the tables are replaced, the rest is not (it is tried again at the next start)");
+	if (verified < 0) {
+		(void)my_exec(w, ERR_DROP, "DROP DATABASE IF EXISTS %i", shadow);
+		*e = kept;
+		return verified;
+	}
+	return my_sides_drop(w, old, shadow, e);
+}
+
+/* Before the RENAME: the triggers and views that had to go for it come back. */
+static int my_settle_back(struct my_conn *w, const char *database, const char *old, const char *shadow, struct err *e)
+{
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	struct my_entry entry;
+	uint64_t n = 0;
+	int r = my_count_tables(w, old, &n, e);
+
+	if (r < 0)
+		return r;
+	if (n != 1)
+		return err_set(e, EIO, "database %s holds tables, though no swap took place: look at it", old);
+	if ((r = my_use(w, database, e)) < 0)
+		return r;
+	if ((r = my_set_building(w, e)) < 0)
+		return r;
+	if ((r = my_journal_read(w, old, MY_PHASE_UNDO, MY_PHASE_UNDO, &res, e)) < 0)
+		return r;
+	while (my_journal_next(res, &entry)) {
+		_cleanup_free_ char *there = NULL;
+		bool view = !strcmp(entry.kind, "view");
+		struct my_statement s = {.kind = view ? MY_VIEW : MY_TRIGGER,
+					 .name = entry.name,
+					 .settings = entry.settings,
+					 .sql = entry.body};
+
+		r = my_select_one(w, &there, e, "SELECT 1 FROM information_schema.%s WHERE %s=%q AND %s=%q",
+				  view ? "VIEWS" : "TRIGGERS", view ? "TABLE_SCHEMA" : "TRIGGER_SCHEMA", database,
+				  view ? "TABLE_NAME" : "TRIGGER_NAME", entry.name);
+		if (r < 0)
+			return r;
+		if (!there && (r = my_statement_run(w, &s, e)) < 0)
+			return r;
+	}
+	return my_sides_drop(w, old, shadow, e);
+}
+
+int my_settle_locked(struct my_conn *w, const char *database, struct err *e)
+{
+	_cleanup_free_ char *old = my_old_name(database), *shadow = my_shadow_name(database);
+	enum my_state state = MY_STATE_BUILDING;
+	uint64_t n = 0, n_shadow = 0;
+	bool there = false, new_tables = false;
+	int r = my_database_exists(w, old, &there, e);
+
+	if (r < 0 || !there)
+		return r;
+	if ((r = my_journal_exists(w, old, &there, e)) < 0)
+		return r;
+	if (!there) {
+		/* Made, and then the crash; or somebody else's. */
+		if ((r = my_count_tables(w, old, &n, e)) < 0 || n > 0)
+			return r;
+		return my_exec(w, e, "DROP DATABASE %i", old);
+	}
+	if ((r = my_exec(w, e, "SET SESSION foreign_key_checks=0")) < 0)
+		return r;
+	if ((r = my_journal_state(w, old, &state, &new_tables, e)) < 0)
+		return r;
+	if ((r = my_count_tables(w, shadow, &n_shadow, e)) < 0)
+		return r;
+	if ((r = my_count_tables(w, old, &n, e)) < 0)
+		return r;
+	switch (state) {
+	case MY_STATE_KEPT:
+		return 0;
+	case MY_STATE_SWAP:
+		/* All the new tables left the shadow database in the one statement that took the old ones away. */
+		if (new_tables ? n_shadow == 0 : n > 1)
+			return my_settle_forward(w, database, old, shadow, e);
+		break;
+	default:
+		break;
+	}
+	return my_settle_back(w, database, old, shadow, e);
+}
+
+static int my_settle_all(struct my_conn *c, const char *database, struct err *e)
+{
+	/* What a dead restore's sessions were doing goes on for a while. */
+	for (int lock = 0; lock < MY_N_LOCKS; lock++) {
+		int r = my_lock_advisory(c, database, (enum my_lock)lock, MY_ADVISORY_WAIT_S, e);
+		if (r < 0)
+			return r;
+	}
+	return my_settle_locked(c, database, e);
+}
+
+int my_settle(struct db_conn *dc, struct err *e)
+{
+	struct my_conn *c = my_conn_of(dc);
+	_cleanup_free_ char *old = my_old_name(c->database), *database = xstrdup(c->database);
+	bool there = false;
+
+	assert(!c->in_transaction);
+	int r = my_database_exists(c, old, &there, e);
+	if (r < 0 || !there)
+		return r;
+	r = my_settle_all(c, database, e);
+	my_unlock_advisory(c);
+	my_set_reading(c);
+	return r;
+}

@@ -1,0 +1,100 @@
+/*
+ * drivers/mysql/statement.c - runs a definition: with the settings of the session that made it, and, where the server
+ * refuses its DEFINER, without that. On the connection's thread; no locks.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "drivers/mysql/internal.h"
+
+static void my_drop_definer(struct my_statement *s)
+{
+	const char *start = strstr(s->sql, " DEFINER="), *p = start ? start + 9 : NULL;
+
+	/* `user`@`host`, or `role` */
+	while (p && *p == '`') {
+		do {
+			p = strchr(p + 1, '`');
+			if (p)
+				p++;
+		} while (p && *p == '`');
+		if (!p || *p != '@')
+			break;
+		p++;
+	}
+	if (!p)
+		return;
+	char *sql = xasprintf("%.*s%s", (int)(start - s->sql), s->sql, p);
+	free(s->sql);
+	s->sql = sql;
+}
+
+/* *ret_refused: the server refuses the DEFINER; with EACCES, whatever the number. */
+static int my_run(struct my_conn *c, const struct my_statement *s, bool *ret_refused, struct err *e)
+{
+	int r = s->settings ? my_exec(c, e, "%s", s->settings) : 0;
+
+	*ret_refused = false;
+	if (r == 0)
+		r = my_exec_len(c, e, s->sql, strlen(s->sql));
+	unsigned number = r < 0 ? my_last_errno(c) : 0;
+	if (s->settings && (mysql_query(c->my, "SET NAMES utf8mb4") != 0 || my_set_building(c, ERR_DROP) < 0) && r == 0)
+		return my_fail(c, e, NULL);
+	if (r == 0)
+		return 0;
+	*ret_refused = r != -EINTR && (number == MY_ER_SPECIFIC_ACCESS_DENIED || number == MY_ER_NO_SUCH_USER);
+	if (*ret_refused)
+		e->code = EACCES;
+	return err_prefix(e, "%s %s", my_object_words[s->kind], s->name);
+}
+
+int my_statement_run(struct my_conn *c, const struct my_statement *s, struct err *e)
+{
+	bool refused;
+
+	return my_run(c, s, &refused, e);
+}
+
+int my_statement_run_definer(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e)
+{
+	bool refused;
+	int r = my_run(c, s, &refused, e);
+
+	if (!refused || !strstr(s->sql, " DEFINER="))
+		return r;
+	my_drop_definer(s);
+	if (warnings)
+		strbuf_addf(warnings,
+			    "%s %s: the server refused its DEFINER; it now belongs to the user of the restore\n",
+			    my_object_words[s->kind], s->name);
+	return my_run(c, s, &refused, e);
+}
+
+int my_object_drop(struct my_conn *c, const char *database, const char *word, const char *name, struct err *e)
+{
+	return my_exec(c, e, "DROP %s IF EXISTS %i.%i", word, database, name);
+}
+
+int my_event_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e)
+{
+	struct my_statement probe = {.kind = MY_EVENT, .name = s->name};
+	const char *definer = strstr(s->sql, " DEFINER="), *end = definer ? strstr(definer, " EVENT ") : NULL;
+
+	if (!end)
+		return 0;
+	_cleanup_free_ char *sql =
+	    xasprintf("CREATE%.*s PROCEDURE __metasnap_probe() BEGIN END", (int)(end - definer), definer);
+	probe.sql = sql;
+	bool refused;
+	int r = my_run(c, &probe, &refused, e);
+	if (refused) {
+		my_drop_definer(s);
+		strbuf_addf(warnings,
+			    "event %s: the server refused its DEFINER; it now belongs to the user of the restore\n",
+			    s->name);
+	} else if (r < 0) {
+		return r;
+	}
+	return my_object_drop(c, c->database, "procedure", "__metasnap_probe", e);
+}
