@@ -9,7 +9,12 @@
 #include "fs/notify.h"
 #include "fs/restore/edit.h"
 #include "fs/restore/sets.h"
-#include "fs/restore/staging.h"
+#include "fs/staging/commit.h"
+#include "fs/staging/content.h"
+#include "fs/staging/handle.h"
+#include "fs/staging/nodes.h"
+#include "fs/staging/sets.h"
+#include "fs/staging/xattr.h"
 #include "fs/slow.h"
 #include "fs/tree/tree.h"
 

@@ -16,6 +16,9 @@
 
 #include "base/log.h"
 #include "fs/restore/sql_file.h"
+#include "fs/staging/commit.h"
+#include "fs/staging/content.h"
+#include "fs/staging/sets.h"
 #include "snapshot/openmetadata/entity.h"
 #include "snapshot/openmetadata/names.h"
 #include "snapshot/row/manifest.h"

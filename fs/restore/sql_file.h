@@ -10,7 +10,7 @@
  */
 #pragma once
 
-#include "fs/restore/staging.h"
+#include "fs/staging/nodes.h"
 #include "snapshot/sqlfile/read.h"
 
 /* The process of a thread that opens a file; 0: it cannot be known (another pid namespace). */

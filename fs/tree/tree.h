@@ -10,7 +10,8 @@
 
 #include <sys/stat.h>
 
-#include "fs/restore/staging.h"
+#include "fs/staging/nodes.h"
+#include "fs/staging/xattr.h"
 #include "fs/tree/ino.h"
 #include "snapshot/service/service.h"
 
