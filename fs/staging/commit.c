@@ -1,5 +1,6 @@
 /*
- * fs/staging/commit.c - commits: at a close, every tenth of a second, and when much is in memory; and what a full disk needs.
+ * fs/staging/commit.c - commits: at a close, every tenth of a second, when much is in memory; and what a full disk
+ * needs.
  *
  * Threads: any; the committer. Lock: staging.mutex, held by the caller of what internal.h declares.
  */

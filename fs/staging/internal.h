@@ -100,8 +100,7 @@ struct staging {
 	struct staging_set_entry *sets;
 	bool bytes_only; /* the transaction holds nothing but chunks that are in memory, too */
 	bool full; /* a commit failed for want of space: the file gives back what it can at the next one that works */
-	int lost;  /* errno of a transaction that SQLite rolled back: what was written in it is gone, see staging_failed
-		    */
+	int lost;  /* errno of a transaction that SQLite rolled back (staging_failed): what was written in it is gone */
 };
 
 static inline int64_t staging_now_ns(void)

@@ -1,6 +1,6 @@
 /*
- * fs/staging/sets.c - see sets.h. `top` of a node is the set it counts for: a name that does not count makes everything below
- * it inert.
+ * fs/staging/sets.c - see sets.h. `top` of a node is the set it counts for: a name that does not count makes everything
+ * below it inert.
  *
  * Any thread. Lock: staging.mutex, held by the caller of what internal.h declares.
  */

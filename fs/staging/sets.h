@@ -1,5 +1,6 @@
 /*
- * fs/staging/sets.h - what is known of each directory and each .sql file directly in restore/ without looking at it. Any thread.
+ * fs/staging/sets.h - what is known of each directory and each .sql file directly in restore/ without looking into it.
+ * Any thread.
  */
 #pragma once
 

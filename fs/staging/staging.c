@@ -1,5 +1,6 @@
 /*
- * fs/staging/staging.c - see staging.h. Opens and closes CATALOG-staging: one connection, one mutex, and a thread that commits.
+ * fs/staging/staging.c - see staging.h. Opens and closes CATALOG-staging: one connection, one mutex, and a thread that
+ * commits.
  *
  * Threads: FUSE workers, slow-path threads, the committer (commit.c). Lock: staging.mutex.
  */

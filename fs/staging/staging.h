@@ -9,7 +9,8 @@
  * committed at every close of a written file (staging_commit), every tenth of a second and at 8 MiB. Functions return 0
  * or -errno; what SQLite says goes to the log.
  *
- * Here: opening, and what a node is. nodes.h: the tree. content.h: bytes. handle.h: what is open. xattr.h. commit.h. sets.h.
+ * Here: opening, and what a node is. In nodes.h: the tree; content.h: bytes; handle.h: what is open; and xattr.h,
+ * commit.h, sets.h.
  */
 #pragma once
 
