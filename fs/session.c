@@ -20,6 +20,9 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "fs/internal.h"
+#include "fs/ops.h"
+#include "fs/staging/commit.h"
 
 #define SESSION_TYPE "fuse.metasnapfs"
 #define SESSION_THREADS 16
@@ -262,7 +265,7 @@ static int session_open(struct fs *fs, const struct config *config, struct err *
 		return r;
 	fs->slow = slow_new();
 	fs->now = edits_new(fs->service, fs->tree);
-	fs->restores = restores_new(fs->service, fs->tree, fs->staging);
+	fs->restores = restores_new(fs->service, fs->staging);
 	return 0;
 }
 
