@@ -11,6 +11,9 @@
 #include "fs/restore/link.h"
 #include "fs/restore/sets.h"
 #include "fs/slow.h"
+#include "fs/tree/dir.h"
+#include "fs/tree/file.h"
+#include "fs/tree/staged.h"
 #include "fs/tree/tree.h"
 
 struct call;

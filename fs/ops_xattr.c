@@ -6,6 +6,7 @@
 
 #include "fs/internal.h"
 #include "fs/staging/xattr.h"
+#include "fs/tree/xattr.h"
 
 static void ops_reply_xattr(struct call *c, int r, const struct strbuf *out, size_t size, const struct err *e)
 {

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "fs/tree/tables.h"
+
 #define NOW_FILES 1024
 #define NOW_FILE_MAX (64u << 20)
 

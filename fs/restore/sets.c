@@ -12,8 +12,8 @@
 #include "fs/restore/sets.h"
 
 #include <errno.h>
-#include <sys/stat.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
 #include "fs/restore/internal.h"

@@ -1,9 +1,9 @@
 /*
  * fs/tree/entities.c - entities/SNAPSHOT/TYPE/PART/.../NAME.json: symbolic links to the row files, by name.
  *
- * Everything comes from the snapshot's index of names (snapshot/openmetadata/names.h), whose entries are in the order of their
- * paths: a folder is a run of entries with one beginning, and is known by the first of them and how many parts that is.
- * Any thread; a listing belongs to one at a time. No locks.
+ * Everything comes from the snapshot's index of names (snapshot/openmetadata/names.h), whose entries are in the order
+ * of their paths: a folder is a run of entries with one beginning, and is known by the first of them and how many parts
+ * that is. Any thread; a listing belongs to one at a time. No locks.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -105,6 +105,8 @@ static int entities_getattr(struct tree *t, uint64_t number, const struct ino *i
 	_cleanup_(cleanup_names_cursor) struct names_cursor *nc = NULL;
 	struct names_entry n;
 	int64_t index;
+	if (i->kind == INO_ENTITIES_OF)
+		return tree_snapshot_dir(t, number, i, 1, w, ret, e); /* 1: nobody counted */
 	int r = entities_index(t, (int64_t)i->id, w, &ref.snap, &index, e);
 	if (r)
 		return r;

@@ -168,7 +168,8 @@ static void history_folder_done(struct history_folder *f)
 
 static const char history_json[] = ".json", history_json_coded[] = "%2Ejson";
 
-/* Appends what a file's last part is called as a folder: snapshot/openmetadata/names_path.c keeps folders from ending in ".json". */
+/* Appends what a file's last part is called as a folder: snapshot/openmetadata/names_path.c keeps folders from ending
+ * in ".json". */
 static void history_folder_name(const char *file, size_t len, struct strbuf *out)
 {
 	len -= sizeof history_json - 1;
@@ -418,6 +419,8 @@ static int history_getattr(struct tree *t, uint64_t number, const struct ino *i,
 			   struct tree_node *ret, struct err *e)
 {
 	_cleanup_history_ struct history_ref ref = {.tree = t};
+	if (i->kind == INO_HISTORY)
+		return tree_source_dir(t, number, i, 1, NULL, ret, e); /* 1: nobody counted */
 	int r = history_set_of(t, i, w, &ref.set, e);
 	if (r == 0)
 		history_fill_folder(t, ref.set, number, ret);
