@@ -3,8 +3,8 @@
  */
 #include <errno.h>
 #include <linux/falloc.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "fs/internal.h"
 #include "fs/restore/sql_file.h"
@@ -128,6 +128,11 @@ void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 
 /* ---- attributes ---- */
 
+static int64_t ops_ns(const struct timespec *t)
+{
+	return (int64_t)t->tv_sec * 1000000000 + t->tv_nsec;
+}
+
 static void ops_setattr_staged(struct call *c, int64_t node, const struct stat *attr, int to_set)
 {
 	struct staged_node set = {.mode = attr->st_mode,
@@ -136,14 +141,11 @@ static void ops_setattr_staged(struct call *c, int64_t node, const struct stat *
 				  .size = (uint64_t)attr->st_size},
 			   got;
 	struct handle *h = ops_handle(&c->fi);
-	struct timespec now;
+	int64_t now = clock_ns();
 	unsigned which = 0;
 
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	struct timespec at = to_set & FUSE_SET_ATTR_ATIME_NOW ? now : attr->st_atim,
-			mt = to_set & FUSE_SET_ATTR_MTIME_NOW ? now : attr->st_mtim;
-	set.atime_ns = (int64_t)at.tv_sec * 1000000000 + at.tv_nsec;
-	set.mtime_ns = (int64_t)mt.tv_sec * 1000000000 + mt.tv_nsec;
+	set.atime_ns = to_set & FUSE_SET_ATTR_ATIME_NOW ? now : ops_ns(&attr->st_atim);
+	set.mtime_ns = to_set & FUSE_SET_ATTR_MTIME_NOW ? now : ops_ns(&attr->st_mtim);
 	which |= to_set & FUSE_SET_ATTR_MODE ? STAGING_MODE : 0;
 	which |= to_set & FUSE_SET_ATTR_UID ? STAGING_UID : 0;
 	which |= to_set & FUSE_SET_ATTR_GID ? STAGING_GID : 0;

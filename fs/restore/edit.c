@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "base/clock.h"
 #include "fs/tree/tables.h"
 
 #define NOW_FILES 1024
@@ -178,14 +179,12 @@ static int edits_add(struct edits *n, struct edit *p, struct err *e)
 static struct edit *edits_make(size_t source, const char *table, const char *name)
 {
 	struct edit *p = xcalloc(1, sizeof *p);
-	struct timespec t;
-	(void)clock_gettime(CLOCK_REALTIME, &t);
 	(void)pthread_mutex_init(&p->mutex, NULL);
 	p->source = source;
 	p->table = xstrdup(table);
 	p->name = xstrdup(name);
 	p->mode = 0600;
-	p->mtime_ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+	p->mtime_ns = clock_ns();
 	return p;
 }
 

@@ -118,19 +118,13 @@ void *staging_committer(void *arg)
 			s->committer_idle = false;
 			continue;
 		}
-		struct timespec until = s->begun, now;
-		until.tv_nsec += STAGING_COMMIT_MS * 1000000L;
-		if (until.tv_nsec >= 1000000000) {
-			until.tv_nsec -= 1000000000;
-			until.tv_sec++;
-		}
-		(void)clock_gettime(CLOCK_MONOTONIC, &now);
+		struct timespec until = s->due, now = clock_after(CLOCK_MONOTONIC, 0);
 		if (now.tv_sec < until.tv_sec || (now.tv_sec == until.tv_sec && now.tv_nsec < until.tv_nsec)) {
 			(void)pthread_cond_timedwait(&s->wake, &s->mutex, &until);
 			continue;
 		}
 		if (staging_commit_locked(s) < 0)
-			(void)clock_gettime(CLOCK_MONOTONIC, &s->begun); /* again at the next change */
+			s->due = clock_after(CLOCK_MONOTONIC, STAGING_COMMIT_MS); /* again at the next change */
 	}
 	return NULL;
 }

@@ -225,6 +225,6 @@ int staging_write(struct staging *s, int64_t id, uint64_t offset, const void *bu
 	sqlite3_stmt *st = staging_stmt(s, ST_WRITTEN);
 	(void)sqlite3_bind_int64(st, 1, id);
 	(void)sqlite3_bind_int64(st, 2, (int64_t)node.size);
-	(void)sqlite3_bind_int64(st, 3, staging_now_ns());
+	(void)sqlite3_bind_int64(st, 3, clock_ns());
 	return staging_run(s, st);
 }

@@ -153,7 +153,7 @@ int staging_begin(struct staging *s)
 	if (r < 0)
 		return r;
 	s->in_transaction = true;
-	(void)clock_gettime(CLOCK_MONOTONIC, &s->begun);
+	s->due = clock_after(CLOCK_MONOTONIC, STAGING_COMMIT_MS);
 	if (s->committer_idle)
 		(void)pthread_cond_signal(&s->wake);
 	return 0;

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "fs/staging/sets.h"
 #include "fs/staging/staging.h"
 
@@ -91,7 +92,7 @@ struct staging {
 	char *path;
 	sqlite3_stmt *stmt[ST_N];
 	bool in_transaction;
-	struct timespec begun;
+	struct timespec due; /* for its commit, by CLOCK_MONOTONIC */
 	struct staging_chunk *chunks[STAGING_BUCKETS];
 	struct staging_chunk *all; /* them, for commits: few against the buckets */
 	size_t chunk_bytes;
@@ -102,13 +103,6 @@ struct staging {
 	bool full; /* a commit failed for want of space: the file gives back what it can at the next one that works */
 	int lost;  /* errno of a transaction that SQLite rolled back (staging_failed): what was written in it is gone */
 };
-
-static inline int64_t staging_now_ns(void)
-{
-	struct timespec t;
-	(void)clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
 
 static inline int64_t staging_chunk_key(int64_t node, uint64_t number)
 {

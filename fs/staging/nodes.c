@@ -154,7 +154,7 @@ int staging_make(struct staging *s, int64_t parent, const char *name, mode_t mod
 {
 	MUTEX_GUARD(&s->mutex);
 	struct staged_node dir, old;
-	int64_t id, now = staging_now_ns();
+	int64_t id, now = clock_ns();
 
 	int r = staging_name_check(name);
 	if (r < 0)
@@ -225,7 +225,7 @@ int staging_unlink(struct staging *s, int64_t parent, const char *name)
 	if (r == 0)
 		r = staging_drop(s, &n, true);
 	if (r == 0 && !n.generated)
-		r = staging_touch_dir(s, parent, 0, staging_now_ns());
+		r = staging_touch_dir(s, parent, 0, clock_ns());
 	if (r == 0 && s->full)
 		(void)staging_commit_locked(s); /* what was waiting for space may have it now */
 	return r;
@@ -254,7 +254,7 @@ int staging_rmdir(struct staging *s, int64_t parent, const char *name)
 		r = staging_begin(s);
 	if (r == 0)
 		r = staging_drop(s, &n, true);
-	return r < 0 ? r : staging_touch_dir(s, parent, -1, staging_now_ns());
+	return r < 0 ? r : staging_touch_dir(s, parent, -1, clock_ns());
 }
 
 /* ---- moving ---- */
@@ -323,7 +323,7 @@ int staging_rename(struct staging *s, int64_t parent, const char *name, int64_t 
 {
 	MUTEX_GUARD(&s->mutex);
 	struct staged_node dir, new_dir, n, old;
-	int64_t now = staging_now_ns();
+	int64_t now = clock_ns();
 
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return -EINVAL;
@@ -428,7 +428,7 @@ int staging_setattr(struct staging *s, int64_t id, const struct staged_node *att
 	r = staging_begin(s);
 	if (r < 0)
 		return r;
-	n.ctime_ns = staging_now_ns();
+	n.ctime_ns = clock_ns();
 	if (set & STAGING_MODE)
 		n.mode = (n.mode & S_IFMT) | (attr->mode & 07777);
 	if (set & STAGING_UID)
@@ -466,7 +466,7 @@ int staging_write_text(struct staging *s, int64_t dir, const char *name, const c
 {
 	MUTEX_GUARD(&s->mutex);
 	struct staged_node parent, old, node;
-	int64_t id = 0, now = staging_now_ns();
+	int64_t id = 0, now = clock_ns();
 
 	int r = staging_dir(s, dir, &parent);
 	if (r < 0)
