@@ -192,7 +192,7 @@ uint64_t tree_row_ino(bool now, uint64_t source_id, const struct row_ref *ref);
 /* Appends at most n bytes at offset. */
 void tree_slice(const char *data, size_t len, uint64_t offset, size_t n, struct strbuf *out);
 
-/* ---- source.c ---- */
+/* ---- summary.c ---- */
 
 int64_t tree_source_id(const struct tree *t, size_t source);
 int tree_source_index(const struct tree *t, uint64_t id); /* of a source's id; -ENOENT */
