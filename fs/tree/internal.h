@@ -271,9 +271,44 @@ int tree_row_xattr(struct tree *t, const struct ino *i, const char *name, struct
 int tree_table_xattr(struct tree *t, const struct ino *i, const char *name, struct strbuf *out, struct err *e);
 int tree_table_xattrs(struct tree *t, const struct ino *i, struct strbuf *out);
 
-/* ---- history.c ---- */
+/* ---- history_set.c ---- */
 
+struct history_snapshot {
+	int64_t id;
+	int64_t taken_ms;
+	char *name;
+	int64_t index;
+};
+
+struct history_set {
+	int64_t source_id;
+	int64_t version;            /* of the catalog */
+	int refs;                   /* under tree.mutex */
+	struct history_snapshot *v; /* the oldest moment first */
+	size_t n;
+	size_t *change; /* those whose index is another than that of the one before */
+	size_t n_changes;
+};
+
+int history_get(struct tree *t, size_t source, const struct tree_wait *w, struct history_set **ret, struct err *e);
+void history_set_unref(struct tree *t, struct history_set *s);
 void tree_history_close(struct tree *t); /* when nothing is open any more */
+
+/* The index that came with a change. */
+static inline int64_t history_change_index(const struct history_set *s, size_t change)
+{
+	return s->v[s->change[change]].index;
+}
+
+struct history_ref {
+	struct tree *tree;
+	struct history_set *set;
+};
+static inline void cleanup_history_ref(struct history_ref *r)
+{
+	history_set_unref(r->tree, r->set);
+}
+#define _cleanup_history_ _cleanup_(cleanup_history_ref)
 
 /* ---- counted.c ---- */
 
