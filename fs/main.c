@@ -79,9 +79,9 @@ static bool main_is_fstab_word(const char *arg)
 	static const char *const words[] = {"auto",  "noauto", "user",   "users",   "nouser",
 					    "owner", "group",  "nofail", "_netdev", "defaults"};
 	for (size_t k = 0; k < sizeof words / sizeof *words; k++)
-		if (strcmp(arg, words[k]) == 0)
+		if (!strcmp(arg, words[k]))
 			return true;
-	return strncmp(arg, "x-", 2) == 0 || strncmp(arg, "comment=", 8) == 0;
+	return !strncmp(arg, "x-", 2) || !strncmp(arg, "comment=", 8);
 }
 
 static int main_opt(void *data, const char *arg, int key, struct fuse_args *out)
@@ -154,8 +154,7 @@ static int main_load(struct config *config, const struct main_options *o, struct
 		struct source_config *s = &config->sources[k];
 		main_make_absolute(&s->password_file, cwd);
 		/* the databases that are files: sqlite, and fake of test builds */
-		if (s->params.engine &&
-		    (strcmp(s->params.engine, "sqlite") == 0 || strcmp(s->params.engine, "fake") == 0))
+		if (s->params.engine && (!strcmp(s->params.engine, "sqlite") || !strcmp(s->params.engine, "fake")))
 			main_make_absolute(&s->params.database, cwd);
 	}
 	return 0;

@@ -30,7 +30,7 @@ void ops_getxattr(fuse_req_t req, fuse_ino_t ino, const char *name, size_t size)
 	/* Tools ask for security.selinux and system.posix_acl_access of every file until they hear that there are none
 	 * here: coreutils remember EOPNOTSUPP for a device, but not ENODATA. ENOSYS, which the kernel would remember,
 	 * would take our own away, too. */
-	int r = strncmp(name, "user.", 5) == 0 ? tree_getxattr(c.fs->tree, ino, name, &out, &e) : -EOPNOTSUPP;
+	int r = !strncmp(name, "user.", 5) ? tree_getxattr(c.fs->tree, ino, name, &out, &e) : -EOPNOTSUPP;
 	ops_reply_xattr(&c, r, &out, size, &e);
 }
 
@@ -50,7 +50,7 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 	int r;
 	if (!node)
 		r = tree_is_readonly(ino) ? -EROFS : -EOPNOTSUPP;
-	else if (strncmp(name, "user.", 5) != 0)
+	else if (strncmp(name, "user.", 5))
 		r = -EOPNOTSUPP;
 	else
 		r = staging_setxattr(c.fs->staging, node, name, value, size, flags);

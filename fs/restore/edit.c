@@ -53,7 +53,7 @@ static void edit_free(struct edit *p)
 static bool edits_is_row_name(const char *name)
 {
 	size_t len = strlen(name);
-	return len >= 5 && strcmp(name + len - 5, ".json") == 0 && (*name != '.' || len == 5);
+	return len >= 5 && !strcmp(name + len - 5, ".json") && (*name != '.' || len == 5);
 }
 
 static void edits_fill(struct edit *p, struct tree_node *ret)
@@ -81,7 +81,7 @@ static struct edit *edits_by_id(struct edits *n, uint64_t id)
 static struct edit *edits_by_name(struct edits *n, uint64_t dir, const char *name)
 {
 	struct edit *p = n->edits;
-	while (p && (p->row || p->dir != dir || strcmp(p->name, name) != 0))
+	while (p && (p->row || p->dir != dir || strcmp(p->name, name)))
 		p = p->next;
 	return p;
 }

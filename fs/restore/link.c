@@ -15,7 +15,7 @@ static bool restores_parse_link(const char *target, char **ret_snapshot, const c
 	static const char *const folders[] = {"../snapshots/", "../archives/", "../entities/"};
 	for (size_t k = 0; k < 3; k++) {
 		size_t len = strlen(folders[k]);
-		if (strncmp(target, folders[k], len) != 0)
+		if (strncmp(target, folders[k], len))
 			continue;
 		const char *name = target + len, *rest = name + strcspn(name, "/");
 		bool entity = k == 2;
@@ -33,10 +33,10 @@ static int restores_snapshot(struct restores *r, size_t source, const char *name
 	int64_t source_id = service_source_id(r->service, source);
 	struct snapshot_info info;
 	char pending[256];
-	if (service_pending(r->service, source, ret, pending) == 0 && strcmp(pending, name) == 0)
+	if (service_pending(r->service, source, ret, pending) == 0 && !strcmp(pending, name))
 		return service_wait(r->service, *ret, w, e);
-	int k = strcmp(name, "latest") == 0 ? catalog_latest(service_catalog(r->service), source_id, &info, e)
-					    : catalog_find(service_catalog(r->service), source_id, name, &info, e);
+	int k = !strcmp(name, "latest") ? catalog_latest(service_catalog(r->service), source_id, &info, e)
+					: catalog_find(service_catalog(r->service), source_id, name, &info, e);
 	if (k < 0)
 		return k;
 	*ret = info.id;

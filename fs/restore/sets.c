@@ -78,7 +78,7 @@ void restores_free(struct restores *r)
 
 static bool restores_is_manifest(const char *name)
 {
-	return strcmp(name, "MANIFEST.json") == 0 || strcmp(name, ".table.json") == 0;
+	return !strcmp(name, "MANIFEST.json") || !strcmp(name, ".table.json");
 }
 
 static struct restores_track *restores_track_of(struct restores *r, int64_t top)
@@ -106,7 +106,7 @@ static int restores_load_manifest(struct restores *r, int64_t top, struct manife
 static const struct manifest_table *restores_find_table(const struct manifest *m, const char *table)
 {
 	for (size_t k = 0; k < m->n_tables; k++)
-		if (strcmp(m->tables[k].name, table) == 0)
+		if (!strcmp(m->tables[k].name, table))
 			return &m->tables[k];
 	return NULL;
 }
@@ -164,7 +164,7 @@ int64_t restores_due(struct restores *r, const struct staged_node *n, const char
 		return n->size && set.dirty == 0 ? n->top : 0;
 	/* A shell closes its own descriptor of `> x.json` before the command has written: an empty file is no row. */
 	size_t len = strlen(name);
-	if (S_ISREG(n->mode) && n->size == 0 && len > 5 && strcmp(name + len - 5, ".json") == 0)
+	if (S_ISREG(n->mode) && n->size == 0 && len > 5 && !strcmp(name + len - 5, ".json"))
 		return 0;
 	bool filled = S_ISREG(n->mode) && !manifest && restores_filled(r, n);
 	if (manifest || (filled && set.dirty == 0) || S_ISDIR(n->mode))
@@ -211,7 +211,7 @@ int64_t restores_applied_by(struct restores *r, int64_t dir, const char *name)
 		return !strcmp(name, RESTORES_APPLY_NAME) && staging_get(r->staging, dir, &n) == 0 && n.top == dir ? dir
 														   : 0;
 	size_t len = strlen(name), tail = sizeof ending - 1;
-	if (len <= tail || len > STAGING_NAME_MAX || strcmp(name + len - tail, ending) != 0)
+	if (len <= tail || len > STAGING_NAME_MAX || strcmp(name + len - tail, ending))
 		return 0;
 	_cleanup_free_ char *file = xmemdup0(name, len - tail);
 	return staging_lookup(r->staging, dir, file, &n) == 0 && S_ISREG(n.mode) && n.top == n.id ? n.id : 0;

@@ -53,7 +53,7 @@ static int staged_find(struct staged_tree *t, const char *path, struct staged_no
 {
 	const char *slash = strrchr(path, '/');
 	size_t len = slash ? (size_t)(slash - path) : 0;
-	if (!t->dir_path || strlen(t->dir_path) != len || memcmp(t->dir_path, path, len) != 0) {
+	if (!t->dir_path || strlen(t->dir_path) != len || memcmp(t->dir_path, path, len)) {
 		int64_t dir;
 		int r = staged_walk(t, path, len, &dir);
 		if (r < 0)
@@ -92,8 +92,7 @@ static int staged_list(struct backup_tree *tree, const char *path,
 			return err_sys(e, -r, "%s", path);
 		for (size_t k = 0; k < n; k++) {
 			after = batch[k].node.id;
-			if (batch[k].node.generated ||
-			    (dir == t->top && strcmp(batch[k].name, RESTORES_APPLY_NAME) == 0))
+			if (batch[k].node.generated || (dir == t->top && !strcmp(batch[k].name, RESTORES_APPLY_NAME)))
 				continue;
 			if (!S_ISDIR(batch[k].node.mode) && !S_ISREG(batch[k].node.mode))
 				continue;

@@ -146,7 +146,7 @@ static int staging_name_check(const char *name)
 	size_t len = strlen(name);
 	if (len > STAGING_NAME_MAX)
 		return -ENAMETOOLONG;
-	return len == 0 || strcmp(name, ".") == 0 || strcmp(name, "..") == 0 ? -EINVAL : 0;
+	return len == 0 || !strcmp(name, ".") || !strcmp(name, "..") ? -EINVAL : 0;
 }
 
 int staging_make(struct staging *s, int64_t parent, const char *name, mode_t mode, uid_t uid, gid_t gid,

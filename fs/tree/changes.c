@@ -209,7 +209,7 @@ static int changes_lookup_pair(struct tree *t, const struct ino *dir, const char
 static int changes_lookup_top(const struct ino *dir, const char *name, struct tree_node *ret, struct err *e)
 {
 	size_t k = 0;
-	while (k < CHANGES_NAMES && strcmp(changes_names[k], name) != 0)
+	while (k < CHANGES_NAMES && strcmp(changes_names[k], name))
 		k++;
 	if (k == CHANGES_NAMES)
 		return tree_none(ret, TREE_KEEP_LONG);
@@ -262,7 +262,7 @@ static int changes_side(const char *name, size_t *ret_len)
 	size_t len = strlen(name);
 	for (int k = 0; k < 2; k++) {
 		size_t tail = strlen(changes_sides[k]);
-		if (len > tail && strcmp(name + len - tail, changes_sides[k]) == 0) {
+		if (len > tail && !strcmp(name + len - tail, changes_sides[k])) {
 			*ret_len = len - tail;
 			return k;
 		}

@@ -167,7 +167,7 @@ static int entities_lookup(struct tree *t, uint64_t number, const struct ino *di
 		r = names_cursor_seek(&nc, t->catalog, index, path.data, path.len, e);
 		if (r == 0)
 			r = names_cursor_next(nc, &n, e);
-		if (r == 0 || (r == 1 && (n.path_len < path.len || memcmp(n.path, path.data, path.len) != 0)))
+		if (r == 0 || (r == 1 && (n.path_len < path.len || memcmp(n.path, path.data, path.len))))
 			return tree_none(ret, TREE_KEEP_LONG);
 	}
 	if (r < 0)
@@ -273,7 +273,7 @@ static int entities_dir_peek(void *state, int64_t cookie, bool names_only, struc
 	if (r <= 0)
 		return r;
 	const struct names_entry *n = &d->entry;
-	if (n->path_len < d->path.len || (d->path.len && memcmp(n->path, d->path.data, d->path.len) != 0))
+	if (n->path_len < d->path.len || (d->path.len && memcmp(n->path, d->path.data, d->path.len)))
 		return 0;
 	const char *rest = n->path + d->path.len;
 	const char *slash = memchr(rest, '/', n->path_len - d->path.len);

@@ -7,7 +7,7 @@
 
 enum ino_kind fixed_find(const struct tree_fixed *list, const char *name)
 {
-	while (list->name && strcmp(list->name, name) != 0)
+	while (list->name && strcmp(list->name, name))
 		list++;
 	return list->kind;
 }

@@ -36,7 +36,7 @@ static int snapshots_lookup(struct tree *t, uint64_t number, const struct ino *d
 	enum ino_kind fixed = fixed_find(k->names, name);
 	if (fixed != INO_BAD)
 		return tree_ask(ret, fixed, ino_of(fixed, dir->id));
-	if (service_pending(t->service, (size_t)source, &id, pending) < 0 || strcmp(pending, name) != 0) {
+	if (service_pending(t->service, (size_t)source, &id, pending) < 0 || strcmp(pending, name)) {
 		int r = catalog_find(t->catalog, (int64_t)dir->id, name, &info, e);
 		if (r < 0)
 			return r == -ENOENT ? tree_none(ret, TREE_KEEP_NO) : r;

@@ -56,7 +56,7 @@ static int tables_lookup(struct tree *t, uint64_t number, const struct ino *dir,
 	if (r)
 		return r;
 	if (kind == INO_ARCHIVE_TABLE) {
-		if (len < 6 || strcmp(name + len - 6, ".jsonl") != 0)
+		if (len < 6 || strcmp(name + len - 6, ".jsonl"))
 			return tree_none(ret, TREE_KEEP_LONG);
 		len -= 6;
 	}
@@ -180,7 +180,7 @@ static int table_lookup(struct tree *t, uint64_t number, const struct ino *dir, 
 
 	if (k->now && t->overlay.lookup && t->overlay.lookup(t->overlay.arg, number, name, ret))
 		return 0;
-	if (strcmp(name, ".table.json") == 0)
+	if (!strcmp(name, ".table.json"))
 		return tree_ask(ret, k->child, ino_of_sub(k->child, dir->id, dir->sub));
 	int r = table_of(t, dir, w, &ref.snap, &v, e);
 	if (r)

@@ -61,18 +61,18 @@ int tree_row_xattr(struct tree *t, const struct ino *i, const char *name, struct
 	int r = catalog_row_by_ref(t->catalog, (struct row_ref){.pack = (int64_t)i->id, .index = i->sub}, &row, e);
 	if (r < 0)
 		return r;
-	if (strcmp(what, "sha256") == 0) {
+	if (!strcmp(what, "sha256")) {
 		_cleanup_strbuf_ struct strbuf text = {0};
 		_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
 		uint8_t sha[ROW_SHA_LEN];
 		row_pretty(row.line, row.line_len, &text);
 		hasher_sha256(h, text.data, text.len, sha);
 		hex_add(out, sha, sizeof sha);
-	} else if (strcmp(what, "key") == 0) {
+	} else if (!strcmp(what, "key")) {
 		r = xattr_key(&row, out, e);
-	} else if (strcmp(what, "table") == 0) {
+	} else if (!strcmp(what, "table")) {
 		strbuf_adds(out, row_codec_table(row.codec)->name);
-	} else if (strcmp(what, "first_seen") == 0) {
+	} else if (!strcmp(what, "first_seen")) {
 		xattr_add_ms(row.first_seen_ms, out);
 	} else {
 		r = -ENODATA;
@@ -93,11 +93,11 @@ int tree_table_xattr(struct tree *t, const struct ino *i, const char *name, stru
 	const struct version_info *v = snap_table(ref.snap, i->sub);
 	if (!v)
 		return -ENOENT;
-	if (strcmp(what, "table") == 0) {
+	if (!strcmp(what, "table")) {
 		strbuf_adds(out, v->name);
-	} else if (strcmp(what, "rows") == 0) {
+	} else if (!strcmp(what, "rows")) {
 		strbuf_addf(out, "%llu", (unsigned long long)v->rows);
-	} else if (strcmp(what, "digest") == 0) {
+	} else if (!strcmp(what, "digest")) {
 		/* as MANIFEST.json has it: most significant byte first */
 		uint8_t sum[ROW_SHA_LEN];
 		for (size_t k = 0; k < sizeof sum; k++)
