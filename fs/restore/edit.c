@@ -193,17 +193,19 @@ int edits_create(struct edits *n, uint64_t dir, const char *name, mode_t mode, s
 	_cleanup_strbuf_ struct strbuf table = {0};
 	int source = tree_source_of(n->tree, dir);
 	int r = edits_allowed(n, source, e);
-	if (r == 0)
-		r = tree_now_table(n->tree, dir, &table, e);
+	if (r < 0)
+		return r;
+	r = tree_now_table(n->tree, dir, &table, e);
 	if (r < 0)
 		return r;
 	struct edit *p = edits_make((size_t)source, strbuf_str(&table), name);
 	p->dir = dir;
 	p->mode = mode & 0777;
 	r = edits_add(n, p, e);
-	if (r == 0)
-		*ret = p;
-	return r;
+	if (r < 0)
+		return r;
+	*ret = p;
+	return 0;
 }
 
 int edits_open(struct edits *n, uint64_t ino, bool truncate, struct edit **ret, struct err *e)
@@ -230,8 +232,9 @@ int edits_open(struct edits *n, uint64_t ino, bool truncate, struct edit **ret, 
 	_cleanup_strbuf_ struct strbuf table = {0}, name = {0}, text = {0};
 	int source = tree_source_of(n->tree, ino);
 	int r = edits_allowed(n, source, e);
-	if (r == 0)
-		r = tree_row_text(n->tree, ino, &table, &name, truncate ? NULL : &text, e);
+	if (r < 0)
+		return r;
+	r = tree_row_text(n->tree, ino, &table, &name, truncate ? NULL : &text, e);
 	if (r < 0)
 		return r;
 	struct edit *p = edits_make((size_t)source, strbuf_str(&table), strbuf_str(&name));
@@ -239,9 +242,10 @@ int edits_open(struct edits *n, uint64_t ino, bool truncate, struct edit **ret, 
 	p->data = text;
 	text = (struct strbuf){0};
 	r = edits_add(n, p, e);
-	if (r == 0)
-		*ret = p;
-	return r;
+	if (r < 0)
+		return r;
+	*ret = p;
+	return 0;
 }
 
 void edits_release(struct edits *n, struct edit *p)
@@ -399,9 +403,10 @@ int edits_setattr(struct edits *n, uint64_t ino, bool set_size, uint64_t size, s
 	if (!p)
 		return -ENOENT;
 	int r = set_size ? edit_truncate(p, size) : 0;
-	if (r == 0)
-		edits_fill(p, ret);
-	return r;
+	if (r < 0)
+		return r;
+	edits_fill(p, ret);
+	return 0;
 }
 
 bool edits_row_is_open(struct edits *n, uint64_t ino)

@@ -470,8 +470,9 @@ int restores_run(struct restores *r, int64_t top, enum restores_why why, const s
 
 	for (;;) {
 		int k = staging_get(r->staging, top, &n);
-		if (k == 0)
-			k = staging_name(r->staging, top, name);
+		if (k < 0)
+			return k;
+		k = staging_name(r->staging, top, name);
 		if (k < 0)
 			return k;
 		if (n.top != top || n.parent >= 0)

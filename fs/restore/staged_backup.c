@@ -138,9 +138,10 @@ static int staged_size(struct backup_tree *tree, const char *path, uint64_t *ret
 {
 	struct staged_node node;
 	int r = staged_file((struct staged_tree *)tree, path, &node, e);
-	if (r == 0)
-		*ret = node.size;
-	return r;
+	if (r < 0)
+		return r;
+	*ret = node.size;
+	return 0;
 }
 
 static void staged_close(struct backup_tree *tree)

@@ -64,9 +64,10 @@ static int staging_write_chunks(struct staging *s)
 static int staging_end_transaction(struct staging *s)
 {
 	int r = staging_exec(s, ST_COMMIT);
-	if (r == 0)
-		s->in_transaction = false;
-	return r;
+	if (r < 0)
+		return r;
+	s->in_transaction = false;
+	return 0;
 }
 
 /* Chunks stay in memory until they are safe. Where they are many, names and attributes are committed first: then a full

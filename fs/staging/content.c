@@ -209,17 +209,20 @@ int staging_write(struct staging *s, int64_t id, uint64_t offset, const void *bu
 		return -EFBIG;
 	/* on a full disk memory must not take what the file cannot */
 	int r = s->chunk_bytes >= STAGING_COMMIT_BYTES ? staging_commit_locked(s) : 0;
-	if (r == 0)
-		r = staging_get_locked(s, id, &node);
+	if (r < 0)
+		return r;
+	r = staging_get_locked(s, id, &node);
 	if (r < 0)
 		return r;
 	if (!S_ISREG(node.mode))
 		return -EISDIR;
 	r = staging_begin(s);
-	if (r == 0)
-		r = staging_changed(s, node.top, 0, false);
-	if (r == 0)
-		r = staging_write_locked(s, &node, offset, buf, n);
+	if (r < 0)
+		return r;
+	r = staging_changed(s, node.top, 0, false);
+	if (r < 0)
+		return r;
+	r = staging_write_locked(s, &node, offset, buf, n);
 	if (r < 0)
 		return r;
 	sqlite3_stmt *st = staging_stmt(s, ST_WRITTEN);

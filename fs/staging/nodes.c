@@ -168,13 +168,15 @@ int staging_make(struct staging *s, int64_t parent, const char *name, mode_t mod
 	if (r != -ENOENT)
 		return r < 0 ? r : -EEXIST;
 	r = staging_begin(s);
-	if (r == 0)
-		r = staging_insert(s, &dir, name, mode, uid, gid, target, false, now, &id);
-	if (r == 0)
-		r = staging_touch_dir(s, parent, S_ISDIR(mode) ? 1 : 0, now);
-	if (r == 0)
-		r = staging_get_locked(s, id, ret);
-	return r;
+	if (r < 0)
+		return r;
+	r = staging_insert(s, &dir, name, mode, uid, gid, target, false, now, &id);
+	if (r < 0)
+		return r;
+	r = staging_touch_dir(s, parent, S_ISDIR(mode) ? 1 : 0, now);
+	if (r < 0)
+		return r;
+	return staging_get_locked(s, id, ret);
 }
 
 /* ---- removing ---- */
@@ -193,22 +195,25 @@ int staging_drop(struct staging *s, const struct staged_node *n, bool again)
 		(void)sqlite3_bind_int64(st, 1, n->id);
 		return staging_run(s, st);
 	}
-	if (S_ISREG(n->mode))
+	if (S_ISREG(n->mode)) {
 		r = staging_drop_from(s, n->id, 0, n->size);
-	if (r < 0)
-		return r;
+		if (r < 0)
+			return r;
+	}
 	static const enum staging_stmt both[] = {ST_XATTR_DELETE_ALL, ST_DELETE};
-	for (size_t k = 0; k < 2 && r == 0; k++) {
+	for (size_t k = 0; k < 2; k++) {
 		sqlite3_stmt *st = staging_stmt(s, both[k]);
 		(void)sqlite3_bind_int64(st, 1, n->id);
 		r = staging_run(s, st);
+		if (r < 0)
+			return r;
 	}
-	if (r == 0 && n->top == n->id) {
-		sqlite3_stmt *st = staging_stmt(s, ST_SET_DELETE);
-		(void)sqlite3_bind_int64(st, 1, n->id);
-		r = staging_run(s, st);
-		staging_forget_set(s, n->id);
-	}
+	if (n->top != n->id)
+		return 0;
+	sqlite3_stmt *st = staging_stmt(s, ST_SET_DELETE);
+	(void)sqlite3_bind_int64(st, 1, n->id);
+	r = staging_run(s, st);
+	staging_forget_set(s, n->id);
 	return r;
 }
 
@@ -222,13 +227,19 @@ int staging_unlink(struct staging *s, int64_t parent, const char *name)
 	if (S_ISDIR(n.mode))
 		return -EISDIR;
 	r = staging_begin(s);
-	if (r == 0)
-		r = staging_drop(s, &n, true);
-	if (r == 0 && !n.generated)
+	if (r < 0)
+		return r;
+	r = staging_drop(s, &n, true);
+	if (r < 0)
+		return r;
+	if (!n.generated) {
 		r = staging_touch_dir(s, parent, 0, clock_ns());
-	if (r == 0 && s->full)
+		if (r < 0)
+			return r;
+	}
+	if (s->full)
 		(void)staging_commit_locked(s); /* what was waiting for space may have it now */
-	return r;
+	return 0;
 }
 
 static int staging_empty(struct staging *s, int64_t dir)
@@ -250,10 +261,12 @@ int staging_rmdir(struct staging *s, int64_t parent, const char *name)
 	if (!S_ISDIR(n.mode))
 		return -ENOTDIR;
 	r = staging_empty(s, n.id);
-	if (r == 0)
-		r = staging_begin(s);
-	if (r == 0)
-		r = staging_drop(s, &n, true);
+	if (r < 0)
+		return r;
+	r = staging_begin(s);
+	if (r < 0)
+		return r;
+	r = staging_drop(s, &n, true);
 	return r < 0 ? r : staging_touch_dir(s, parent, -1, clock_ns());
 }
 
@@ -278,8 +291,9 @@ static int staging_move(struct staging *s, const struct staged_node *n, const st
 	if (top == n->id && n->top == n->id)
 		return 0;
 	r = staging_changed(s, n->top, S_ISREG(n->mode) ? -1 : 0, true);
-	if (r == 0)
-		r = staging_changed(s, top, S_ISREG(n->mode) ? 1 : 0, S_ISDIR(n->mode));
+	if (r < 0)
+		return r;
+	r = staging_changed(s, top, S_ISREG(n->mode) ? 1 : 0, S_ISDIR(n->mode));
 	if (r < 0 || top == n->top)
 		return r;
 	if (!S_ISDIR(n->mode)) {
@@ -318,6 +332,23 @@ static int staging_move(struct staging *s, const struct staged_node *n, const st
 	return r;
 }
 
+/* n of dir and old of old_dir take each other's place. */
+static int staging_exchange(struct staging *s, const struct staged_node *n, const struct staged_node *dir,
+			    const char *name, struct staged_node *old, const struct staged_node *old_dir,
+			    const char *old_name, int64_t now)
+{
+	static const char aside[] = "\1exchange"; /* parent 0: not in the tree */
+	const struct staged_node nowhere = {.id = 0};
+	int r = staging_move(s, old, &nowhere, aside, now);
+	if (r < 0)
+		return r;
+	r = staging_move(s, n, old_dir, old_name, now);
+	if (r < 0)
+		return r;
+	r = staging_get_locked(s, old->id, old);
+	return r < 0 ? r : staging_move(s, old, dir, name, now);
+}
+
 int staging_rename(struct staging *s, int64_t parent, const char *name, int64_t new_parent, const char *new_name,
 		   unsigned flags)
 {
@@ -328,12 +359,15 @@ int staging_rename(struct staging *s, int64_t parent, const char *name, int64_t 
 	if (flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return -EINVAL;
 	int r = staging_name_check(new_name);
-	if (r == 0)
-		r = staging_dir(s, parent, &dir);
-	if (r == 0)
-		r = staging_dir(s, new_parent, &new_dir);
-	if (r == 0)
-		r = staging_lookup_locked(s, parent, name, &n);
+	if (r < 0)
+		return r;
+	r = staging_dir(s, parent, &dir);
+	if (r < 0)
+		return r;
+	r = staging_dir(s, new_parent, &new_dir);
+	if (r < 0)
+		return r;
+	r = staging_lookup_locked(s, parent, name, &n);
 	if (r < 0)
 		return r;
 	r = staging_lookup_locked(s, new_parent, new_name, &old);
@@ -373,29 +407,22 @@ int staging_rename(struct staging *s, int64_t parent, const char *name, int64_t 
 	if (r < 0)
 		return r;
 	if (flags & RENAME_EXCHANGE) {
-		static const char aside[] = "\1exchange"; /* parent 0: not in the tree */
-		const struct staged_node nowhere = {.id = 0};
-		r = staging_move(s, &old, &nowhere, aside, now);
-		if (r == 0)
-			r = staging_move(s, &n, &new_dir, new_name, now);
-		if (r == 0)
-			r = staging_get_locked(s, old.id, &old);
-		if (r == 0)
-			r = staging_move(s, &old, &dir, name, now);
+		r = staging_exchange(s, &n, &dir, name, &old, &new_dir, new_name, now);
 	} else {
 		if (over)
 			r = staging_drop(s, &old, false); /* its name stays */
 		if (r == 0)
 			r = staging_move(s, &n, &new_dir, new_name, now);
 	}
+	if (r < 0)
+		return r;
 	int from = S_ISDIR(n.mode) ? -1 : 0, to = S_ISDIR(n.mode) ? 1 : 0;
 	if (over) {
 		to -= S_ISDIR(old.mode) ? 1 : 0;
 		if (flags & RENAME_EXCHANGE)
 			from += S_ISDIR(old.mode) ? 1 : 0;
 	}
-	if (r == 0)
-		r = staging_touch_dir(s, parent, from, now);
+	r = staging_touch_dir(s, parent, from, now);
 	return r < 0 ? r : staging_touch_dir(s, new_parent, to, now);
 }
 
@@ -442,8 +469,9 @@ int staging_setattr(struct staging *s, int64_t id, const struct staged_node *att
 			return -EFBIG;
 		if (attr->size != n.size) {
 			r = staging_changed(s, n.top, 0, false);
-			if (r == 0)
-				r = staging_truncate(s, id, n.size, attr->size);
+			if (r < 0)
+				return r;
+			r = staging_truncate(s, id, n.size, attr->size);
 			if (r < 0)
 				return r;
 		}

@@ -63,10 +63,12 @@ static int staging_setup(struct staging *s, struct err *e)
 		return err_set(e, ENOTSUP, "%s: made by a newer metasnap (format %d)", s->path, version);
 	if (version == 0) {
 		r = staging_pragma(s, "BEGIN IMMEDIATE", e);
-		if (r == 0)
-			r = staging_pragma(s, staging_schema, e);
-		if (r == 0)
-			r = staging_pragma(s, "PRAGMA user_version=1; COMMIT", e);
+		if (r < 0)
+			return r;
+		r = staging_pragma(s, staging_schema, e);
+		if (r < 0)
+			return r;
+		r = staging_pragma(s, "PRAGMA user_version=1; COMMIT", e);
 		if (r < 0)
 			return r;
 	}

@@ -137,11 +137,13 @@ static int changes_getattr(struct tree *t, uint64_t number, const struct ino *i,
 		return 0;
 	}
 	r = counted_get(t, p.before->id, p.after->id, w, &c, e);
-	if (r == 0)
-		r = counted_whole(c.counted, e);
-	if (r == 0)
-		tree_fill(t, ret, number, TREE_FILE, 1, c.counted->text.len, pair_ms(&p));
-	return r;
+	if (r)
+		return r;
+	r = counted_whole(c.counted, e);
+	if (r)
+		return r;
+	tree_fill(t, ret, number, TREE_FILE, 1, c.counted->text.len, pair_ms(&p));
+	return 0;
 }
 
 static int changes_text_of(struct tree *t, const struct ino *i, const struct tree_wait *w, struct strbuf *out,
@@ -152,13 +154,16 @@ static int changes_text_of(struct tree *t, const struct ino *i, const struct tre
 	if (i->kind != INO_CHANGE || i->sub != INO_CHANGE_SUMMARY)
 		return -EISDIR;
 	int r = pair_get(t, i, w, &p, e);
-	if (r == 0)
-		r = counted_get(t, p.before->id, p.after->id, w, &c, e);
-	if (r == 0)
-		r = counted_whole(c.counted, e);
-	if (r == 0)
-		strbuf_add(out, c.counted->text.data, c.counted->text.len);
-	return r;
+	if (r)
+		return r;
+	r = counted_get(t, p.before->id, p.after->id, w, &c, e);
+	if (r)
+		return r;
+	r = counted_whole(c.counted, e);
+	if (r)
+		return r;
+	strbuf_add(out, c.counted->text.data, c.counted->text.len);
+	return 0;
 }
 
 /* ---- lookup ---- */
@@ -240,8 +245,9 @@ static int changes_lookup_table(struct tree *t, const struct ino *dir, const cha
 	_cleanup_counted_ struct counted_ref c = {0};
 	enum change kind = (enum change)(dir->sub - INO_CHANGE_FOLDERS);
 	int r = pair_get(t, dir, w, &p, e);
-	if (r == 0)
-		r = counted_get(t, p.before->id, p.after->id, w, &c, e);
+	if (r)
+		return r;
+	r = counted_get(t, p.before->id, p.after->id, w, &c, e);
 	if (r)
 		return r;
 	const struct changes_table *table = changes_table_by_file(&c.counted->changes, name);
@@ -299,8 +305,9 @@ static int changes_lookup_row(struct tree *t, const struct ino *dir, const char 
 		return tree_none(ret, TREE_KEEP_LONG);
 	_cleanup_free_ char *file = xmemdup0(name, len);
 	int r = pair_get(t, dir, w, &p, e);
-	if (r == 0)
-		r = pair_table(&p, dir, &tables);
+	if (r)
+		return r;
+	r = pair_table(&p, dir, &tables);
 	if (r)
 		return r;
 	r = changes_lookup(t->catalog, &tables, kind, side, file, &row, e);

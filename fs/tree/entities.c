@@ -44,8 +44,9 @@ static int entities_folder(struct tree *t, const struct ino *i, int64_t index, s
 	if (i->kind == INO_ENTITIES_OF)
 		return 0;
 	int r = names_cursor_open(&nc, t->catalog, index, i->other, e);
-	if (r == 0)
-		r = names_cursor_next(nc, &n, e);
+	if (r < 0)
+		return r;
+	r = names_cursor_next(nc, &n, e);
 	if (r <= 0)
 		return r < 0 ? r : -ENOENT;
 	size_t len = entities_prefix(n.path, n.path_len, i->sub);
@@ -152,8 +153,9 @@ static int entities_lookup(struct tree *t, uint64_t number, const struct ino *di
 	if (dir->kind == INO_ENTITY_LINK)
 		return -ENOTDIR;
 	int r = entities_index(t, (int64_t)dir->id, w, &ref.snap, &index, e);
-	if (r == 0)
-		r = entities_folder(t, dir, index, &path, e);
+	if (r)
+		return r;
+	r = entities_folder(t, dir, index, &path, e);
 	if (r)
 		return r;
 	strbuf_adds(&path, name);
@@ -255,8 +257,9 @@ static int entities_dir_leave(struct entities_dir *d, const char *name, size_t l
 	strbuf_add(&path, name, len);
 	strbuf_addch(&path, '/' + 1);
 	int r = names_cursor_seek(&nc, d->tree->catalog, d->index, path.data, path.len, e);
-	if (r == 0)
-		r = names_cursor_next(nc, &n, e);
+	if (r < 0)
+		return r;
+	r = names_cursor_next(nc, &n, e);
 	if (r < 0)
 		return r;
 	*ret = r ? n.number : ENTITIES_END;

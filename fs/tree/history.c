@@ -80,8 +80,9 @@ static int history_folder_of(struct tree *t, const struct ino *i, const struct h
 	if (k == s->n)
 		return -ENOENT;
 	int r = names_cursor_open(&nc, t->catalog, s->v[k].index, i->other, e);
-	if (r == 0)
-		r = names_cursor_next(nc, &n, e);
+	if (r < 0)
+		return r;
+	r = names_cursor_next(nc, &n, e);
 	if (r <= 0)
 		return r < 0 ? r : -ENOENT;
 	const char *start = n.path, *end = n.path + n.path_len, *stop = NULL;
@@ -282,9 +283,10 @@ static int history_getattr(struct tree *t, uint64_t number, const struct ino *i,
 	if (i->kind == INO_HISTORY)
 		return tree_source_dir(t, number, i, 1, NULL, ret, e); /* 1: nobody counted */
 	int r = history_set_of(t, i, w, &ref.set, e);
-	if (r == 0)
-		history_fill_folder(t, ref.set, number, ret);
-	return r;
+	if (r)
+		return r;
+	history_fill_folder(t, ref.set, number, ret);
+	return 0;
 }
 
 /* NAME/SNAPSHOT.json */
@@ -312,8 +314,9 @@ static int history_lookup(struct tree *t, uint64_t number, const struct ino *dir
 	uint64_t ino;
 	(void)number;
 	int r = history_set_of(t, dir, w, &ref.set, e);
-	if (r == 0)
-		r = history_folder_of(t, dir, ref.set, &f, e);
+	if (r)
+		return r;
+	r = history_folder_of(t, dir, ref.set, &f, e);
 	if (r)
 		return r;
 	if (len > tail && !strcmp(name + len - tail, history_json))
@@ -504,9 +507,10 @@ static int history_dir_folder(struct history_dir *d, struct err *e)
 		else if (r == 0) {
 			uint64_t ino;
 			r = history_folder_ino(d->tree, d->set, &f, &ino, e);
-			if (r == 0)
-				history_fill_folder(d->tree, d->set, ino, &d->node);
-			return r < 0 ? r : 1;
+			if (r < 0)
+				return r;
+			history_fill_folder(d->tree, d->set, ino, &d->node);
+			return 1;
 		}
 	}
 	return r;

@@ -141,9 +141,10 @@ int snap_names(struct tree *t, struct snap *s, const struct tree_wait *w, int64_
 {
 	*ret = atomic_load(&s->names);
 	int r = *ret ? 0 : tree_names(t, s->id, w, ret, e);
-	if (r == 0)
-		atomic_store(&s->names, *ret);
-	return r;
+	if (r)
+		return r;
+	atomic_store(&s->names, *ret);
+	return 0;
 }
 
 const struct version_info *snap_table(const struct snap *s, uint32_t ordinal)

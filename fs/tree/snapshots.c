@@ -16,9 +16,10 @@ static int snapshots_getattr(struct tree *t, uint64_t number, const struct ino *
 	size_t n;
 	/* snapshots/ is where mkdir, rmdir and mv happen: default_permissions asks for the right to write */
 	int r = tree_source_dir(t, number, i, 2, &n, ret, e);
-	if (r == 0)
-		ret->nlink += (uint32_t)n;
-	return r;
+	if (r)
+		return r;
+	ret->nlink += (uint32_t)n;
+	return 0;
 }
 
 /* An unfinished one has its name already. */
@@ -171,9 +172,10 @@ static int latest_readlink(struct tree *t, const struct ino *i, struct strbuf *o
 	int64_t ms;
 	char latest[256];
 	int r = latest_name(t, i, &ms, latest, e);
-	if (r == 0)
-		strbuf_adds(out, latest);
-	return r;
+	if (r)
+		return r;
+	strbuf_adds(out, latest);
+	return 0;
 }
 
 const struct tree_part tree_part_latest = {.getattr = latest_getattr, .readlink = latest_readlink};
