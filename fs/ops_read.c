@@ -151,7 +151,7 @@ static void ops_run_open(struct call *c)
 		return;
 	}
 	struct handle *h = NULL;
-	if (r == 0 && file) {
+	if (r == 0) {
 		h = handle_new(HANDLE_TREE);
 		h->file = file;
 	}
