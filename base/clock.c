@@ -15,6 +15,13 @@ int64_t clock_ms(void)
 	return clock_read(CLOCK_REALTIME);
 }
 
+int64_t clock_ns(void)
+{
+	struct timespec ts;
+	(void)clock_gettime(CLOCK_REALTIME, &ts);
+	return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
 int64_t clock_mono_ms(void)
 {
 	return clock_read(CLOCK_MONOTONIC);

@@ -8,6 +8,8 @@
 
 /* Milliseconds since 1970, UTC. */
 int64_t clock_ms(void);
+/* The same to the nanosecond: what files have as their times. */
+int64_t clock_ns(void);
 /* Milliseconds of a clock that nobody sets (CLOCK_MONOTONIC): for durations and deadlines. */
 int64_t clock_mono_ms(void);
 uint64_t clock_mono_ns(void);

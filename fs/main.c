@@ -79,9 +79,9 @@ static bool main_is_fstab_word(const char *arg)
 	static const char *const words[] = {"auto",  "noauto", "user",   "users",   "nouser",
 					    "owner", "group",  "nofail", "_netdev", "defaults"};
 	for (size_t k = 0; k < sizeof words / sizeof *words; k++)
-		if (strcmp(arg, words[k]) == 0)
+		if (!strcmp(arg, words[k]))
 			return true;
-	return strncmp(arg, "x-", 2) == 0 || strncmp(arg, "comment=", 8) == 0;
+	return !strncmp(arg, "x-", 2) || !strncmp(arg, "comment=", 8);
 }
 
 static int main_opt(void *data, const char *arg, int key, struct fuse_args *out)
@@ -154,8 +154,7 @@ static int main_load(struct config *config, const struct main_options *o, struct
 		struct source_config *s = &config->sources[k];
 		main_make_absolute(&s->password_file, cwd);
 		/* the databases that are files: sqlite, and fake of test builds */
-		if (s->params.engine &&
-		    (strcmp(s->params.engine, "sqlite") == 0 || strcmp(s->params.engine, "fake") == 0))
+		if (s->params.engine && (!strcmp(s->params.engine, "sqlite") || !strcmp(s->params.engine, "fake")))
 			main_make_absolute(&s->params.database, cwd);
 	}
 	return 0;
@@ -267,27 +266,17 @@ static int main_detach(const struct main_options *o, const struct config *config
 static int main_mount(const struct main_options *o, struct fuse_args *args)
 {
 	struct err e = ERR_INIT;
-	struct config config = {0};
+	_cleanup_(config_done) struct config config = {0};
 	_cleanup_free_ char *mountpoint = NULL;
-	int code;
 
-	int r = main_load(&config, o, &e);
-	if (r == 0)
-		r = session_mountpoint(o->mountpoint, &mountpoint, &e);
-	if (r == 0)
-		r = session_check_overlap(mountpoint, &config, &e);
-	if (r == 0)
-		r = config_make_default_folder(&config, &e);
-	if (r < 0) {
-		code = main_fail(&e);
-	} else if (o->foreground || o->debug) {
+	if (main_load(&config, o, &e) < 0 || session_mountpoint(o->mountpoint, &mountpoint, &e) < 0 ||
+	    session_check_overlap(mountpoint, &config, &e) < 0 || config_make_default_folder(&config, &e) < 0)
+		return main_fail(&e);
+	if (o->foreground || o->debug) {
 		struct main_daemon none = {.pipe = -1};
-		code = main_run(o, &config, mountpoint, args, &none);
-	} else {
-		code = main_detach(o, &config, mountpoint, args);
+		return main_run(o, &config, mountpoint, args, &none);
 	}
-	config_done(&config);
-	return code;
+	return main_detach(o, &config, mountpoint, args);
 }
 
 int main(int argc, char **argv)

@@ -5,8 +5,8 @@
 
 #include <fuse_lowlevel.h>
 #include <stdbool.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/strbuf.h"
 
 #define NOTIFY_QUEUE 4096
@@ -112,16 +112,8 @@ bool notify_stop(struct notify *n, unsigned timeout_ms)
 		n->stopping = true;
 		(void)pthread_cond_broadcast(&n->wake);
 	}
-	struct timespec until;
-	(void)clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000L;
-	if (until.tv_nsec >= 1000000000L) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000L;
-	}
-	/* It can hang in the kernel, behind an inode lock whose holder waits for a request that nobody reads any more.
-	 */
+	struct timespec until = clock_after(CLOCK_REALTIME, timeout_ms);
+	/* It can hang in the kernel, behind an inode lock whose holder waits for a request that nobody reads. */
 	if (pthread_timedjoin_np(n->thread, NULL, &until) != 0)
 		return false;
 	n->started = false;

@@ -4,37 +4,11 @@
  */
 #pragma once
 
-#include <stdatomic.h>
-
-#include "fs/notify.h"
-#include "fs/restore/edit.h"
-#include "fs/restore/sets.h"
-#include "fs/restore/staging.h"
-#include "fs/slow.h"
-#include "fs/tree/tree.h"
+#include "snapshot/service/service.h"
 
 struct fuse_lowlevel_ops;
-struct call;
-
-/* The mounted file system; main.c makes it, it is the session's userdata. */
-struct fs {
-	struct service *service;
-	struct tree *tree;
-	struct staging *staging;
-	struct slow *slow;
-	struct edits *now;
-	struct restores *restores;
-	struct notify *notify;
-	void (*ready)(void *arg); /* once, when the kernel has said hello */
-	void *ready_arg;
-	pthread_mutex_t mutex;
-	struct call *calls; /* requests that slow-path threads have; under mutex */
-	bool stopping;      /* under mutex: no request waits for a job any more */
-};
 
 extern const struct fuse_lowlevel_ops fs_ops;
 
-/* Every request that waits for something gets EINTR, later ones too. */
-void fs_interrupt_all(struct fs *fs);
 /* service_on_change's function; arg is the struct fs. */
 void fs_changed(void *arg, enum service_event ev, size_t source, int64_t snapshot_id, const char *name);

@@ -20,6 +20,9 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "fs/internal.h"
+#include "fs/ops.h"
+#include "fs/staging/commit.h"
 
 #define SESSION_TYPE "fuse.metasnapfs"
 #define SESSION_THREADS 16
@@ -58,7 +61,7 @@ static bool session_mounted_type(const char *path, char type[64])
 		if (!dash || sscanf(line, "%*s %*s %*s %*s %4095s", at) != 1 || sscanf(dash + 3, "%63s", what) != 1)
 			continue;
 		session_unescape(at);
-		if (strcmp(at, path) == 0) {
+		if (!strcmp(at, path)) {
 			(void)snprintf(type, 64, "%s", what);
 			found = true;
 		}
@@ -92,8 +95,8 @@ static char *session_resolve(const char *path)
 	for (;;) {
 		_cleanup_free_ char *real = realpath(*head ? head : ".", NULL);
 		if (real)
-			return xasprintf("%s%s%s", strcmp(real, "/") == 0 ? "" : real,
-					 *tail || strcmp(real, "/") == 0 ? "/" : "", tail);
+			return xasprintf("%s%s%s", !strcmp(real, "/") ? "" : real,
+					 *tail || !strcmp(real, "/") ? "/" : "", tail);
 		char *slash = strrchr(head, '/');
 		const char *name = slash ? slash + 1 : head;
 		char *longer = *tail ? xasprintf("%s/%s", name, tail) : xstrdup(name);
@@ -122,7 +125,7 @@ int session_mountpoint(const char *path, char **ret, struct err *e)
 	if (!real || stat(real, &st) < 0 || statvfs(real, &v) < 0) {
 		free(real);
 		real = session_resolve(path);
-		if (!session_mounted_type(real, type) || strcmp(type, SESSION_TYPE) != 0)
+		if (!session_mounted_type(real, type) || strcmp(type, SESSION_TYPE))
 			return err_set(e, ENOTCONN, "%s: a dead mount of another program is there (umount it)", path);
 		int r = session_detach(real);
 		if (r < 0)
@@ -133,7 +136,7 @@ int session_mountpoint(const char *path, char **ret, struct err *e)
 	}
 	if (!S_ISDIR(st.st_mode))
 		return err_sys(e, ENOTDIR, "%s", path);
-	if (session_mounted_type(real, type) && strcmp(type, SESSION_TYPE) == 0)
+	if (session_mounted_type(real, type) && !strcmp(type, SESSION_TYPE))
 		return err_set(e, EBUSY, "%s: a metasnapfs is mounted there (fusermount3 -u %s)", path, real);
 	*ret = TAKE_PTR(real);
 	return 0;
@@ -142,9 +145,9 @@ int session_mountpoint(const char *path, char **ret, struct err *e)
 static bool session_is_inside(const char *inner, const char *outer)
 {
 	size_t len = strlen(outer);
-	if (strcmp(outer, "/") == 0)
+	if (!strcmp(outer, "/"))
 		return true;
-	return strncmp(inner, outer, len) == 0 && (inner[len] == '/' || inner[len] == '\0');
+	return !strncmp(inner, outer, len) && (inner[len] == '/' || inner[len] == '\0');
 }
 
 int session_check_overlap(const char *mountpoint, const struct config *config, struct err *e)
@@ -160,7 +163,7 @@ int session_check_overlap(const char *mountpoint, const struct config *config, s
 		    mountpoint, catalog);
 	for (size_t k = 0; k < config->n_sources; k++) {
 		const struct db_params *p = &config->sources[k].params;
-		if (!p->engine || strcmp(p->engine, "sqlite") != 0 || !p->database)
+		if (!p->engine || strcmp(p->engine, "sqlite") || !p->database)
 			continue;
 		_cleanup_free_ char *db = session_resolve(p->database);
 		if (session_is_inside(db, mountpoint))
@@ -262,7 +265,7 @@ static int session_open(struct fs *fs, const struct config *config, struct err *
 		return r;
 	fs->slow = slow_new();
 	fs->now = edits_new(fs->service, fs->tree);
-	fs->restores = restores_new(fs->service, fs->tree, fs->staging);
+	fs->restores = restores_new(fs->service, fs->staging);
 	return 0;
 }
 

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "fs/ops.h"
+#include "base/err.h"
 #include "snapshot/config/config.h"
 
 struct fuse_args;

@@ -4,12 +4,12 @@
 #include "fs/slow.h"
 
 #include <errno.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/strbuf.h"
 
-#define SLOW_IDLE_S 10
+#define SLOW_IDLE_MS 10000
 #define SLOW_STACK (512u << 10)
 
 struct slow_work {
@@ -53,9 +53,7 @@ static void *slow_thread(void *arg)
 		if (!s->first) {
 			if (s->stopping)
 				break;
-			struct timespec until;
-			(void)clock_gettime(CLOCK_MONOTONIC, &until);
-			until.tv_sec += SLOW_IDLE_S;
+			struct timespec until = clock_after(CLOCK_MONOTONIC, SLOW_IDLE_MS);
 			s->idle++;
 			int r = pthread_cond_timedwait(&s->work_came, &s->mutex, &until);
 			s->idle--;
@@ -112,14 +110,7 @@ void slow_run(struct slow *s, void (*run)(void *arg), void *arg)
 
 bool slow_drain(struct slow *s, unsigned timeout_ms)
 {
-	struct timespec until;
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
+	struct timespec until = clock_after(CLOCK_MONOTONIC, timeout_ms);
 	MUTEX_GUARD(&s->mutex);
 	s->stopping = true;
 	(void)pthread_cond_broadcast(&s->work_came);

@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <stdatomic.h>
 
+#include "base/clock.h"
+#include "fs/tree/tables.h"
+
 #define NOW_FILES 1024
 #define NOW_FILE_MAX (64u << 20)
 
@@ -50,7 +53,7 @@ static void edit_free(struct edit *p)
 static bool edits_is_row_name(const char *name)
 {
 	size_t len = strlen(name);
-	return len >= 5 && strcmp(name + len - 5, ".json") == 0 && (*name != '.' || len == 5);
+	return len >= 5 && !strcmp(name + len - 5, ".json") && (*name != '.' || len == 5);
 }
 
 static void edits_fill(struct edit *p, struct tree_node *ret)
@@ -78,7 +81,7 @@ static struct edit *edits_by_id(struct edits *n, uint64_t id)
 static struct edit *edits_by_name(struct edits *n, uint64_t dir, const char *name)
 {
 	struct edit *p = n->edits;
-	while (p && (p->row || p->dir != dir || strcmp(p->name, name) != 0))
+	while (p && (p->row || p->dir != dir || strcmp(p->name, name)))
 		p = p->next;
 	return p;
 }
@@ -176,14 +179,12 @@ static int edits_add(struct edits *n, struct edit *p, struct err *e)
 static struct edit *edits_make(size_t source, const char *table, const char *name)
 {
 	struct edit *p = xcalloc(1, sizeof *p);
-	struct timespec t;
-	(void)clock_gettime(CLOCK_REALTIME, &t);
 	(void)pthread_mutex_init(&p->mutex, NULL);
 	p->source = source;
 	p->table = xstrdup(table);
 	p->name = xstrdup(name);
 	p->mode = 0600;
-	p->mtime_ns = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+	p->mtime_ns = clock_ns();
 	return p;
 }
 
@@ -192,17 +193,19 @@ int edits_create(struct edits *n, uint64_t dir, const char *name, mode_t mode, s
 	_cleanup_strbuf_ struct strbuf table = {0};
 	int source = tree_source_of(n->tree, dir);
 	int r = edits_allowed(n, source, e);
-	if (r == 0)
-		r = tree_now_table(n->tree, dir, &table, e);
+	if (r < 0)
+		return r;
+	r = tree_now_table(n->tree, dir, &table, e);
 	if (r < 0)
 		return r;
 	struct edit *p = edits_make((size_t)source, strbuf_str(&table), name);
 	p->dir = dir;
 	p->mode = mode & 0777;
 	r = edits_add(n, p, e);
-	if (r == 0)
-		*ret = p;
-	return r;
+	if (r < 0)
+		return r;
+	*ret = p;
+	return 0;
 }
 
 int edits_open(struct edits *n, uint64_t ino, bool truncate, struct edit **ret, struct err *e)
@@ -229,8 +232,9 @@ int edits_open(struct edits *n, uint64_t ino, bool truncate, struct edit **ret, 
 	_cleanup_strbuf_ struct strbuf table = {0}, name = {0}, text = {0};
 	int source = tree_source_of(n->tree, ino);
 	int r = edits_allowed(n, source, e);
-	if (r == 0)
-		r = tree_row_text(n->tree, ino, &table, &name, truncate ? NULL : &text, e);
+	if (r < 0)
+		return r;
+	r = tree_row_text(n->tree, ino, &table, &name, truncate ? NULL : &text, e);
 	if (r < 0)
 		return r;
 	struct edit *p = edits_make((size_t)source, strbuf_str(&table), strbuf_str(&name));
@@ -238,9 +242,10 @@ int edits_open(struct edits *n, uint64_t ino, bool truncate, struct edit **ret, 
 	p->data = text;
 	text = (struct strbuf){0};
 	r = edits_add(n, p, e);
-	if (r == 0)
-		*ret = p;
-	return r;
+	if (r < 0)
+		return r;
+	*ret = p;
+	return 0;
 }
 
 void edits_release(struct edits *n, struct edit *p)
@@ -398,9 +403,10 @@ int edits_setattr(struct edits *n, uint64_t ino, bool set_size, uint64_t size, s
 	if (!p)
 		return -ENOENT;
 	int r = set_size ? edit_truncate(p, size) : 0;
-	if (r == 0)
-		edits_fill(p, ret);
-	return r;
+	if (r < 0)
+		return r;
+	edits_fill(p, ret);
+	return 0;
 }
 
 bool edits_row_is_open(struct edits *n, uint64_t ino)

@@ -1,5 +1,6 @@
 /*
- * fs/restore/edit.h - single rows written into now/tables/T/: kept in memory while the file is open, upserted when it is closed.
+ * fs/restore/edit.h - single rows written into now/tables/T/: kept in memory while the file is open, upserted when it
+ * is closed.
  *
  * A file that is written under another name first (rsync's ".x.json.Ab12Cd") is kept until it is renamed to a row's
  * name, which upserts it, or removed. The upsert's result is that of close() or rename(); a later close() of the same

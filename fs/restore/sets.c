@@ -13,11 +13,16 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 #include "base/log.h"
+#include "fs/restore/internal.h"
 #include "fs/restore/sql_file.h"
-#include "snapshot/openmetadata/entity.h"
-#include "snapshot/openmetadata/names.h"
+#include "fs/restore/staged_backup.h"
+#include "fs/staging/commit.h"
+#include "fs/staging/content.h"
+#include "fs/staging/nodes.h"
+#include "fs/staging/sets.h"
 #include "snapshot/row/manifest.h"
 
 #define RESTORES_REPORT_MAX (1u << 20)
@@ -36,19 +41,10 @@ struct restores_track {
 	uint64_t at_least; /* arrivals since, and what was there before */
 };
 
-struct restores {
-	struct service *service;
-	struct tree *tree;
-	struct staging *staging;
-	pthread_mutex_t mutex;
-	struct restores_track *tracks;
-};
-
-struct restores *restores_new(struct service *svc, struct tree *t, struct staging *s)
+struct restores *restores_new(struct service *svc, struct staging *s)
 {
 	struct restores *r = xcalloc(1, sizeof *r);
 	r->service = svc;
-	r->tree = t;
 	r->staging = s;
 	(void)pthread_mutex_init(&r->mutex, NULL);
 	return r;
@@ -78,167 +74,11 @@ void restores_free(struct restores *r)
 	free(r);
 }
 
-/* ---- a set as a backup_tree ---- */
-
-struct staged_tree {
-	struct backup_tree tree;
-	struct staging *staging;
-	int64_t top;
-	char *dir_path; /* the directory that was resolved last */
-	int64_t dir;
-};
-
-static int staged_walk(struct staged_tree *t, const char *path, size_t len, int64_t *ret)
-{
-	struct staged_node n;
-	int64_t at = t->top;
-	while (len) {
-		const char *slash = memchr(path, '/', len);
-		size_t part = slash ? (size_t)(slash - path) : len;
-		if (part > STAGING_NAME_MAX)
-			return -ENAMETOOLONG;
-		if (part) {
-			char name[STAGING_NAME_MAX + 1];
-			memcpy(name, path, part);
-			name[part] = '\0';
-			int r = staging_lookup(t->staging, at, name, &n);
-			if (r < 0)
-				return r;
-			if (!S_ISDIR(n.mode))
-				return -ENOTDIR;
-			at = n.id;
-		}
-		len -= part;
-		path += part;
-		if (slash) {
-			path++;
-			len--;
-		}
-	}
-	*ret = at;
-	return 0;
-}
-
-static int staged_find(struct staged_tree *t, const char *path, struct staged_node *ret)
-{
-	const char *slash = strrchr(path, '/');
-	size_t len = slash ? (size_t)(slash - path) : 0;
-	if (!t->dir_path || strlen(t->dir_path) != len || memcmp(t->dir_path, path, len) != 0) {
-		int64_t dir;
-		int r = staged_walk(t, path, len, &dir);
-		if (r < 0)
-			return r;
-		free(t->dir_path);
-		t->dir_path = xmemdup0(path, len);
-		t->dir = dir;
-	}
-	return staging_lookup(t->staging, t->dir, slash ? slash + 1 : path, ret);
-}
-
-static int staged_file(struct staged_tree *t, const char *path, struct staged_node *ret, struct err *e)
-{
-	int r = staged_find(t, path, ret);
-	if (r == 0 && S_ISDIR(ret->mode))
-		r = -EISDIR;
-	else if (r == 0 && (!S_ISREG(ret->mode) || ret->generated))
-		r = -ENOENT;
-	return r < 0 ? err_sys(e, -r, "%s", path) : 0;
-}
-
-static int staged_list(struct backup_tree *tree, const char *path,
-		       int (*each)(void *arg, const char *name, bool is_dir), void *arg, struct err *e)
-{
-	struct staged_tree *t = (struct staged_tree *)tree;
-	int64_t dir, after = 0;
-	size_t n, cap = 256;
-
-	int r = staged_walk(t, path, strlen(path), &dir);
-	if (r < 0)
-		return err_sys(e, -r, "%s", path);
-	_cleanup_free_ struct staged_entry *batch = xcalloc(cap, sizeof *batch);
-	do {
-		r = staging_list(t->staging, dir, after, batch, cap, &n);
-		if (r < 0)
-			return err_sys(e, -r, "%s", path);
-		for (size_t k = 0; k < n; k++) {
-			after = batch[k].node.id;
-			if (batch[k].node.generated ||
-			    (dir == t->top && strcmp(batch[k].name, RESTORES_APPLY_NAME) == 0))
-				continue;
-			if (!S_ISDIR(batch[k].node.mode) && !S_ISREG(batch[k].node.mode))
-				continue;
-			r = each(arg, batch[k].name, S_ISDIR(batch[k].node.mode));
-			if (r)
-				return r;
-		}
-	} while (n == cap);
-	return 0;
-}
-
-static int staged_read(struct backup_tree *tree, const char *path, uint64_t offset, void *buf, size_t n, size_t *ret_n,
-		       struct err *e)
-{
-	struct staged_tree *t = (struct staged_tree *)tree;
-	struct staged_node node;
-	int r = staged_file(t, path, &node, e);
-	if (r < 0)
-		return r;
-	r = staging_read(t->staging, node.id, offset, buf, n, ret_n);
-	return r < 0 ? err_sys(e, -r, "%s", path) : 0;
-}
-
-static int staged_slurp(struct backup_tree *tree, const char *path, struct strbuf *out, struct err *e)
-{
-	struct staged_tree *t = (struct staged_tree *)tree;
-	struct staged_node node;
-	strbuf_clear(out);
-	int r = staged_file(t, path, &node, e);
-	for (size_t n = 1; r == 0 && n && out->len < node.size;) {
-		size_t want = node.size - out->len < STAGING_CHUNK ? (size_t)(node.size - out->len) : STAGING_CHUNK;
-		strbuf_reserve(out, want);
-		r = staging_read(t->staging, node.id, out->len, out->data + out->len, want, &n);
-		if (r < 0)
-			return err_sys(e, -r, "%s", path);
-		out->len += n;
-		out->data[out->len] = '\0';
-	}
-	return r;
-}
-
-static int staged_size(struct backup_tree *tree, const char *path, uint64_t *ret, struct err *e)
-{
-	struct staged_node node;
-	int r = staged_file((struct staged_tree *)tree, path, &node, e);
-	if (r == 0)
-		*ret = node.size;
-	return r;
-}
-
-static void staged_close(struct backup_tree *tree)
-{
-	struct staged_tree *t = (struct staged_tree *)tree;
-	free(t->dir_path);
-	free(t);
-}
-
-static struct backup_tree *staged_open(struct restores *r, int64_t top)
-{
-	struct staged_tree *t = xcalloc(1, sizeof *t);
-	t->tree = (struct backup_tree){.list = staged_list,
-				       .slurp = staged_slurp,
-				       .read = staged_read,
-				       .size = staged_size,
-				       .close = staged_close};
-	t->staging = r->staging;
-	t->top = top;
-	return &t->tree;
-}
-
 /* ---- the cheap questions ---- */
 
 static bool restores_is_manifest(const char *name)
 {
-	return strcmp(name, "MANIFEST.json") == 0 || strcmp(name, ".table.json") == 0;
+	return !strcmp(name, "MANIFEST.json") || !strcmp(name, ".table.json");
 }
 
 static struct restores_track *restores_track_of(struct restores *r, int64_t top)
@@ -257,7 +97,7 @@ static struct restores_track *restores_track_of(struct restores *r, int64_t top)
 
 static int restores_load_manifest(struct restores *r, int64_t top, struct manifest *ret)
 {
-	_cleanup_(cleanup_backup) struct backup_tree *t = staged_open(r, top);
+	_cleanup_(cleanup_backup) struct backup_tree *t = staged_backup_open(r->staging, top);
 	_cleanup_strbuf_ struct strbuf text = {0};
 	int k = t->slurp(t, "MANIFEST.json", &text, ERR_DROP);
 	return k < 0 ? k : manifest_parse(ret, strbuf_str(&text), text.len, ERR_DROP);
@@ -266,7 +106,7 @@ static int restores_load_manifest(struct restores *r, int64_t top, struct manife
 static const struct manifest_table *restores_find_table(const struct manifest *m, const char *table)
 {
 	for (size_t k = 0; k < m->n_tables; k++)
-		if (strcmp(m->tables[k].name, table) == 0)
+		if (!strcmp(m->tables[k].name, table))
 			return &m->tables[k];
 	return NULL;
 }
@@ -324,7 +164,7 @@ int64_t restores_due(struct restores *r, const struct staged_node *n, const char
 		return n->size && set.dirty == 0 ? n->top : 0;
 	/* A shell closes its own descriptor of `> x.json` before the command has written: an empty file is no row. */
 	size_t len = strlen(name);
-	if (S_ISREG(n->mode) && n->size == 0 && len > 5 && strcmp(name + len - 5, ".json") == 0)
+	if (S_ISREG(n->mode) && n->size == 0 && len > 5 && !strcmp(name + len - 5, ".json"))
 		return 0;
 	bool filled = S_ISREG(n->mode) && !manifest && restores_filled(r, n);
 	if (manifest || (filled && set.dirty == 0) || S_ISDIR(n->mode))
@@ -371,7 +211,7 @@ int64_t restores_applied_by(struct restores *r, int64_t dir, const char *name)
 		return !strcmp(name, RESTORES_APPLY_NAME) && staging_get(r->staging, dir, &n) == 0 && n.top == dir ? dir
 														   : 0;
 	size_t len = strlen(name), tail = sizeof ending - 1;
-	if (len <= tail || len > STAGING_NAME_MAX || strcmp(name + len - tail, ending) != 0)
+	if (len <= tail || len > STAGING_NAME_MAX || strcmp(name + len - tail, ending))
 		return 0;
 	_cleanup_free_ char *file = xmemdup0(name, len - tail);
 	return staging_lookup(r->staging, dir, file, &n) == 0 && S_ISREG(n.mode) && n.top == n.id ? n.id : 0;
@@ -431,7 +271,7 @@ static int restores_apply(struct restores *r, int64_t top, size_t source, const 
 			  const struct requester *who, struct waiter *w, struct err *e)
 {
 	bool is_sql = restores_is_sql(r, top);
-	_cleanup_(cleanup_backup) struct backup_tree *tree = is_sql ? NULL : staged_open(r, top);
+	_cleanup_(cleanup_backup) struct backup_tree *tree = is_sql ? NULL : staged_backup_open(r->staging, top);
 	struct restore_sql file = {r->staging, top};
 	_cleanup_strbuf_ struct strbuf report = {0};
 	const struct source_config *c = service_source(r->service, source);
@@ -469,8 +309,7 @@ static int restores_apply(struct restores *r, int64_t top, size_t source, const 
 /* All tables have rows here (those that have any at all), so the copier has been everywhere; at least one is short. */
 static bool restores_all_begun(struct restores *r, int64_t top)
 {
-	_cleanup_(cleanup_backup) struct backup_tree *tree = staged_open(r, top);
-	struct staged_tree *t = (struct staged_tree *)tree;
+	_cleanup_(cleanup_backup) struct backup_tree *tree = staged_backup_open(r->staging, top);
 	struct manifest m;
 	struct staged_node n;
 	uint64_t files;
@@ -479,7 +318,7 @@ static bool restores_all_begun(struct restores *r, int64_t top)
 
 	if (!all || restores_load_manifest(r, top, &m) < 0)
 		return false;
-	all = staged_walk(t, "tables", 6, &tables) == 0;
+	all = staged_backup_dir(tree, "tables", &tables) == 0;
 	for (size_t k = m.n_tables; all && k-- > 0;) { /* the last ones come last */
 		_cleanup_strbuf_ struct strbuf name = {0};
 		table_file_name(m.tables[k].name, &name);
@@ -572,7 +411,7 @@ static int restores_look(struct restores *r, int64_t top, size_t source, const c
 		return restores_look_sql(r, top, source, label, why, set, who, w, e);
 	int k;
 	{
-		_cleanup_(cleanup_backup) struct backup_tree *tree = staged_open(r, top);
+		_cleanup_(cleanup_backup) struct backup_tree *tree = staged_backup_open(r->staging, top);
 		k = backup_look(tree, &state, e);
 	}
 	if (k < 0) {
@@ -631,8 +470,9 @@ int restores_run(struct restores *r, int64_t top, enum restores_why why, const s
 
 	for (;;) {
 		int k = staging_get(r->staging, top, &n);
-		if (k == 0)
-			k = staging_name(r->staging, top, name);
+		if (k < 0)
+			return k;
+		k = staging_name(r->staging, top, name);
 		if (k < 0)
 			return k;
 		if (n.top != top || n.parent >= 0)
@@ -660,93 +500,4 @@ int restores_run(struct restores *r, int64_t top, enum restores_why why, const s
 			return 0;
 		why = RESTORES_FILE;
 	}
-}
-
-/* ---- links ---- */
-
-/* What a link points to: a snapshot, and the path of one entity in its index of names (NULL: all of it). */
-static bool restores_parse_link(const char *target, char **ret_snapshot, const char **ret_entity)
-{
-	static const char *const folders[] = {"../snapshots/", "../archives/", "../entities/"};
-	for (size_t k = 0; k < 3; k++) {
-		size_t len = strlen(folders[k]);
-		if (strncmp(target, folders[k], len) != 0)
-			continue;
-		const char *name = target + len, *rest = name + strcspn(name, "/");
-		bool entity = k == 2;
-		*ret_snapshot = xmemdup0(name, (size_t)(rest - name));
-		*ret_entity = entity ? rest + 1 : NULL;
-		return rest != name && (entity ? rest[0] && rest[1] : !rest[0] || !rest[1]);
-	}
-	return false;
-}
-
-/* The snapshot called `name`, waited for when it is being taken. */
-static int restores_snapshot(struct restores *r, size_t source, const char *name, struct waiter *w, int64_t *ret,
-			     struct err *e)
-{
-	int64_t source_id = service_source_id(r->service, source);
-	struct snapshot_info info;
-	char pending[256];
-	if (service_pending(r->service, source, ret, pending) == 0 && strcmp(pending, name) == 0)
-		return service_wait(r->service, *ret, w, e);
-	int k = strcmp(name, "latest") == 0 ? catalog_latest(service_catalog(r->service), source_id, &info, e)
-					    : catalog_find(service_catalog(r->service), source_id, name, &info, e);
-	if (k < 0)
-		return k;
-	*ret = info.id;
-	snapshot_info_done(&info);
-	return 0;
-}
-
-/* The entity's row, and its name behind the label. */
-static int restores_entity(struct restores *r, int64_t snapshot_id, const char *path, struct strbuf *ret_row,
-			   struct strbuf *label, struct err *e)
-{
-	struct catalog *c = service_catalog(r->service);
-	_cleanup_strbuf_ struct strbuf table = {0}, row = {0};
-	int k = names_find_path(c, snapshot_id, path, &table, &row, e);
-	if (k < 0)
-		return k;
-	strbuf_addf(ret_row, "%s/%s", strbuf_str(&table), strbuf_str(&row));
-	strbuf_addf(label, ", entity %.*s ", (int)strcspn(path, "/"), path);
-	return entity_name(c, snapshot_id, strbuf_str(&table), strbuf_str(&row), label, e);
-}
-
-int restores_link(struct restores *r, size_t source, const char *target, const char *label, const struct requester *who,
-		  struct waiter *w, struct err *e)
-{
-	const struct source_config *c = service_source(r->service, source);
-	_cleanup_free_ char *name = NULL;
-	_cleanup_strbuf_ struct strbuf report = {0}, entity = {0}, full = {0};
-	const char *path = NULL;
-	int64_t id;
-
-	if (!restores_parse_link(target, &name, &path))
-		return err_set(e, EINVAL,
-			       "restore/%s: only a link to ../snapshots/NAME, ../archives/NAME or "
-			       "../entities/NAME/TYPE/... .json restores",
-			       label);
-	if (c->restore_confirm)
-		return err_set(e, EPERM,
-			       "restore/%s: restore_confirm is set: copy the snapshot in, read PLAN.txt, touch APPLY",
-			       label);
-	int k = restores_snapshot(r, source, name, w, &id, e);
-	if (k < 0)
-		return k;
-	strbuf_addf(&full, "restore/%s (snapshots/%s", label, name);
-	if (path)
-		k = restores_entity(r, id, path, &entity, &full, e);
-	if (k < 0)
-		return k;
-	strbuf_addch(&full, ')');
-	struct restore_plan plan = {0};
-	struct restore_request rq = {.snapshot_id = id,
-				     .entity = path ? strbuf_str(&entity) : NULL,
-				     .label = strbuf_str(&full),
-				     .force = c->restore_force,
-				     .policy = c->restore};
-	k = service_restore(r->service, source, &rq, who, w, &plan, &report, e);
-	restore_plan_done(&plan);
-	return k;
 }

@@ -8,11 +8,12 @@
  */
 #pragma once
 
-#include "fs/tree/tree.h"
+#include "fs/staging/staging.h"
+#include "snapshot/service/service.h"
 
 struct restores;
 
-struct restores *restores_new(struct service *svc, struct tree *t, struct staging *s);
+struct restores *restores_new(struct service *svc, struct staging *s);
 void restores_free(struct restores *r);
 
 enum restores_why {
@@ -29,9 +30,6 @@ int64_t restores_ended(struct restores *r, const struct staged_node *n, pid_t pi
  * complete. */
 int restores_run(struct restores *r, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w,
 		 struct err *e);
-/* ln -s ../snapshots/NAME restore/LABEL, ln -s ../entities/NAME/TYPE/.../NAME.json restore/LABEL (one entity). */
-int restores_link(struct restores *r, size_t source, const char *target, const char *label, const struct requester *who,
-		  struct waiter *w, struct err *e);
 
 /* Names directly in a set that are ours; of a set that is a file, beside it: x.sql.APPLY. */
 #define RESTORES_APPLY_NAME "APPLY"

@@ -7,6 +7,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 
+#include "fs/staging/content.h"
+
 #define PROC_EXITING 0x4 /* of the flags in /proc/PID/stat: the kernel is taking the process down */
 
 /* A file of /proc/THREAD; false: there is none. */

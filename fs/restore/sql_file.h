@@ -1,16 +1,16 @@
 /*
- * fs/restore/sql_file.h - `.sql` files of OpenMetadata's former command line, copied into restore/: who has written one, and
- * its bytes for the service.
+ * fs/restore/sql_file.h - `.sql` files of OpenMetadata's former command line, copied into restore/: who has written
+ * one, and its bytes for the service.
  *
- * Such a file is a set of its own (staging.h). It has no end mark, so that its end has to be told by who wrote it: a
- * copier closes what it has written to the end, and hears the restore's result from that close(). A close() of another
- * kind says nothing: a program that ends without closing (killed in the middle, for example) has its files closed by
- * the kernel, and a shell's `(cat a; cat b) > x.sql` is closed by each cat. rsync --partial gives also what it has not
- * finished its name, and then no time (or 1970). Any thread; no locks.
+ * Such a file is a set of its own (fs/staging/sets.h). It has no end mark, so that its end has to be told by who wrote
+ * it: a copier closes what it has written to the end, and hears the restore's result from that close(). A close() of
+ * another kind says nothing: a program that ends without closing (killed in the middle, for example) has its files
+ * closed by the kernel, and a shell's `(cat a; cat b) > x.sql` is closed by each cat. rsync --partial gives also what
+ * it has not finished its name, and then no time (or 1970). Any thread; no locks.
  */
 #pragma once
 
-#include "fs/restore/staging.h"
+#include "fs/staging/staging.h"
 #include "snapshot/sqlfile/read.h"
 
 /* The process of a thread that opens a file; 0: it cannot be known (another pid namespace). */

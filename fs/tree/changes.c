@@ -3,206 +3,17 @@
  *
  * changes/ lists each snapshot with the next newer one; any two names make a folder, in either order. In it:
  * summary.txt and added/, removed/, changed/, in which tables have folders. Nothing is kept of rows: a listing is a
- * cursor over the difference (snapshot/stream/changes.h), a name is looked up in both versions. What is counted is kept, for
- * the pairs used last: it tells which folders there are, and the summary. Counting reads what changed, so it is done
- * only where waiting is allowed, once for all who ask. Any thread; a listing belongs to one at a time. Lock:
- * counted_cache.mutex, never held while counting.
+ * cursor over the difference (snapshot/stream/changes.h), a name is looked up in both versions. Which folders there
+ * are, and the summary, is told by what was counted (counted.c). Any thread; a listing belongs to one at a time. No
+ * locks.
  */
 #include <errno.h>
-#include <stdio.h>
-#include <time.h>
 
 #include "fs/tree/internal.h"
-#include "snapshot/stream/changes.h"
-
-#define COUNTED_PAIRS 16
-#define COUNTED_POLL_NS 50000000 /* how soon an interrupted request that waits for another's counting notices */
-
-/* ---- what was counted ---- */
-
-/* Of one pair; immutable but for `refs` and `used`. */
-struct counted {
-	int64_t before, after;
-	struct changes changes;
-	struct strbuf text; /* the summary, */
-	struct err damage;  /* or why there is none */
-	int refs;           /* under the mutex */
-	uint64_t used;      /* under the mutex */
-};
-
-/* A pair that somebody counts now; lives on the counter's stack. */
-struct counting {
-	int64_t before, after;
-	struct counting *next;
-};
-
-struct counted_cache {
-	pthread_mutex_t mutex;
-	pthread_cond_t done;
-	struct counted *v[COUNTED_PAIRS];
-	struct counting *busy;
-	uint64_t clock;
-};
-
-struct counted_cache *counted_cache_new(void)
-{
-	struct counted_cache *cc = xcalloc(1, sizeof *cc);
-	pthread_condattr_t attr;
-	(void)pthread_condattr_init(&attr);
-	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	(void)pthread_mutex_init(&cc->mutex, NULL);
-	(void)pthread_cond_init(&cc->done, &attr);
-	(void)pthread_condattr_destroy(&attr);
-	return cc;
-}
-
-static void counted_free(struct counted *c)
-{
-	if (!c)
-		return;
-	changes_done(&c->changes);
-	strbuf_done(&c->text);
-	free(c);
-}
-
-void counted_cache_free(struct counted_cache *cc)
-{
-	if (!cc)
-		return;
-	for (size_t k = 0; k < COUNTED_PAIRS; k++)
-		counted_free(cc->v[k]);
-	(void)pthread_cond_destroy(&cc->done);
-	(void)pthread_mutex_destroy(&cc->mutex);
-	free(cc);
-}
-
-/* The three with the mutex held. */
-
-static struct counted *counted_find(struct counted_cache *cc, int64_t before, int64_t after)
-{
-	for (size_t k = 0; k < COUNTED_PAIRS; k++) {
-		struct counted *c = cc->v[k];
-		if (c && c->before == before && c->after == after) {
-			c->refs++;
-			c->used = ++cc->clock;
-			return c;
-		}
-	}
-	return NULL;
-}
-
-static bool counted_is_busy(const struct counted_cache *cc, int64_t before, int64_t after)
-{
-	const struct counting *b = cc->busy;
-	while (b && (b->before != before || b->after != after))
-		b = b->next;
-	return b;
-}
-
-/* What it takes the place of, if nobody uses that. */
-static struct counted *counted_keep(struct counted_cache *cc, struct counted *c)
-{
-	size_t at = 0;
-	for (size_t k = 0; k < COUNTED_PAIRS && cc->v[at]; k++)
-		if (!cc->v[k] || cc->v[k]->used < cc->v[at]->used)
-			at = k;
-	struct counted *out = cc->v[at];
-	cc->v[at] = c;
-	c->refs = 2;
-	c->used = ++cc->clock;
-	return out && --out->refs == 0 ? out : NULL;
-}
-
-struct counted_ref {
-	struct counted_cache *cache;
-	struct counted *counted;
-};
-
-static void counted_unref(struct counted_ref *r)
-{
-	bool last = false;
-	if (r->counted) {
-		MUTEX_GUARD(&r->cache->mutex);
-		last = --r->counted->refs == 0;
-	}
-	if (last)
-		counted_free(r->counted);
-	r->counted = NULL;
-}
-
-#define _cleanup_counted_ _cleanup_(counted_unref)
-
-/* What has damage is not kept for the next one who asks: it may have been a disk that answers again. */
-static int counted_make(struct tree *t, struct counting *busy, const atomic_bool *stop, struct counted **ret,
-			struct err *e)
-{
-	struct counted_cache *cc = t->counted;
-	struct counted *c = xcalloc(1, sizeof *c), *out = NULL;
-	c->before = busy->before;
-	c->after = busy->after;
-	c->refs = 1;
-	int r = changes_count(t->catalog, c->before, c->after, stop, &c->changes, &c->damage);
-	if (r == 0)
-		changes_text(&c->changes, &c->text);
-	{
-		MUTEX_GUARD(&cc->mutex);
-		struct counting **at = &cc->busy;
-		while (*at != busy)
-			at = &(*at)->next;
-		*at = busy->next;
-		if (r == 0)
-			out = counted_keep(cc, c);
-		(void)pthread_cond_broadcast(&cc->done);
-	}
-	counted_free(out);
-	if (r == 0 || c->changes.n) {
-		*ret = c;
-		return 0;
-	}
-	(void)err_set(e, -r, "%s", c->damage.msg);
-	counted_free(c);
-	return r;
-}
 
 static int counted_whole(const struct counted *c, struct err *e)
 {
 	return c->damage.code ? err_set(e, c->damage.code, "%s", c->damage.msg) : 0;
-}
-
-static void counted_pause(struct counted_cache *cc)
-{
-	struct timespec until;
-	(void)clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += COUNTED_POLL_NS;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_nsec -= 1000000000;
-		until.tv_sec++;
-	}
-	(void)pthread_cond_timedwait(&cc->done, &cc->mutex, &until);
-}
-
-static int counted_get(struct tree *t, int64_t before, int64_t after, const struct tree_wait *w,
-		       struct counted_ref *ret, struct err *e)
-{
-	struct counted_cache *cc = ret->cache = t->counted;
-	struct counting busy = {.before = before, .after = after};
-	{
-		MUTEX_GUARD(&cc->mutex);
-		while (!(ret->counted = counted_find(cc, before, after))) {
-			if (!w)
-				return TREE_MUST_WAIT;
-			if (atomic_load(&w->waiter->interrupted))
-				return err_set(e, EINTR, "interrupted");
-			if (!counted_is_busy(cc, before, after))
-				break;
-			counted_pause(cc);
-		}
-		if (ret->counted)
-			return 0;
-		busy.next = cc->busy;
-		cc->busy = &busy;
-	}
-	return counted_make(t, &busy, &w->waiter->interrupted, &ret->counted, e);
 }
 
 /* ---- pairs ---- */
@@ -293,15 +104,11 @@ static uint64_t table_ino(const struct ino *dir, enum change kind, const struct 
 static int changes_getattr_source(struct tree *t, uint64_t number, const struct ino *i, struct tree_node *ret,
 				  struct err *e)
 {
-	int source = tree_source_index(t, i->id);
 	size_t n;
-	int64_t ms;
-	int r = source < 0 ? source : tree_summary(t, (size_t)source, &n, &ms, NULL, e);
-	if (r < 0)
-		return r;
-	tree_fill(t, ret, number, TREE_DIR, n ? (uint32_t)(2 + n - 1) : 2, TREE_DIR_SIZE, ms);
-	ret->keep_attr = TREE_KEEP_SHORT;
-	return 0;
+	int r = tree_source_dir(t, number, i, 2, &n, ret, e);
+	if (r == 0 && n)
+		ret->nlink += (uint32_t)(n - 1);
+	return r;
 }
 
 static void changes_fill_dir(const struct pair *p, uint64_t number, struct tree_node *ret)
@@ -330,11 +137,13 @@ static int changes_getattr(struct tree *t, uint64_t number, const struct ino *i,
 		return 0;
 	}
 	r = counted_get(t, p.before->id, p.after->id, w, &c, e);
-	if (r == 0)
-		r = counted_whole(c.counted, e);
-	if (r == 0)
-		tree_fill(t, ret, number, TREE_FILE, 1, c.counted->text.len, pair_ms(&p));
-	return r;
+	if (r)
+		return r;
+	r = counted_whole(c.counted, e);
+	if (r)
+		return r;
+	tree_fill(t, ret, number, TREE_FILE, 1, c.counted->text.len, pair_ms(&p));
+	return 0;
 }
 
 static int changes_text_of(struct tree *t, const struct ino *i, const struct tree_wait *w, struct strbuf *out,
@@ -345,19 +154,30 @@ static int changes_text_of(struct tree *t, const struct ino *i, const struct tre
 	if (i->kind != INO_CHANGE || i->sub != INO_CHANGE_SUMMARY)
 		return -EISDIR;
 	int r = pair_get(t, i, w, &p, e);
-	if (r == 0)
-		r = counted_get(t, p.before->id, p.after->id, w, &c, e);
-	if (r == 0)
-		r = counted_whole(c.counted, e);
-	if (r == 0)
-		strbuf_add(out, c.counted->text.data, c.counted->text.len);
-	return r;
+	if (r)
+		return r;
+	r = counted_get(t, p.before->id, p.after->id, w, &c, e);
+	if (r)
+		return r;
+	r = counted_whole(c.counted, e);
+	if (r)
+		return r;
+	strbuf_add(out, c.counted->text.data, c.counted->text.len);
+	return 0;
 }
 
 /* ---- lookup ---- */
 
 static const char *const changes_names[] = {"summary.txt", "added", "removed", "changed"};
 #define CHANGES_NAMES (sizeof changes_names / sizeof *changes_names)
+
+/* Its first one is a file; the size of that is not known before somebody has counted. */
+static int changes_ask_top(struct tree_node *ret, size_t k, uint64_t ino)
+{
+	int r = tree_ask(ret, INO_CHANGE, ino);
+	ret->mode = k == 0 ? TREE_FILE : TREE_DIR;
+	return r;
+}
 
 static int changes_snapshot(struct tree *t, uint64_t source_id, const char *name, int64_t *ret, struct err *e)
 {
@@ -386,29 +206,20 @@ static int changes_lookup_pair(struct tree *t, const struct ino *dir, const char
 		if (r < 0)
 			return r;
 		uint64_t ino = pair_ino(INO_CHANGE, (uint64_t)before, (uint64_t)after, INO_CHANGE_TOP, e);
-		r = ino ? tree_getattr(t, ino, NULL, ret, e) : -EOVERFLOW;
-		return r == -ENOENT ? tree_none(ret, TREE_KEEP_NO) : r;
+		return ino ? tree_ask(ret, INO_CHANGE, ino) : -EOVERFLOW;
 	}
 	return tree_none(ret, TREE_KEEP_NO);
 }
 
-static int changes_lookup_top(struct tree *t, const struct ino *dir, const char *name, struct tree_node *ret,
-			      struct err *e)
+static int changes_lookup_top(const struct ino *dir, const char *name, struct tree_node *ret, struct err *e)
 {
 	size_t k = 0;
-	while (k < CHANGES_NAMES && strcmp(changes_names[k], name) != 0)
+	while (k < CHANGES_NAMES && strcmp(changes_names[k], name))
 		k++;
 	if (k == CHANGES_NAMES)
 		return tree_none(ret, TREE_KEEP_LONG);
 	uint64_t ino = pair_ino(INO_CHANGE, dir->id, dir->other, INO_CHANGE_SUMMARY + k, e);
-	int r = ino ? tree_getattr(t, ino, NULL, ret, e) : -EOVERFLOW;
-	if (r != TREE_MUST_WAIT)
-		return r;
-	/* Counting is not waited for here, while the kernel holds the folder: stat and open ask again, and wait, each
-	 * for itself. */
-	tree_fill(t, ret, ino, TREE_FILE, 1, 0, t->created_ms);
-	ret->keep_entry = ret->keep_attr = TREE_KEEP_NO;
-	return 0;
+	return ino ? changes_ask_top(ret, k, ino) : -EOVERFLOW;
 }
 
 static const struct changes_table *changes_table_by_file(const struct changes *ch, const char *file)
@@ -434,8 +245,9 @@ static int changes_lookup_table(struct tree *t, const struct ino *dir, const cha
 	_cleanup_counted_ struct counted_ref c = {0};
 	enum change kind = (enum change)(dir->sub - INO_CHANGE_FOLDERS);
 	int r = pair_get(t, dir, w, &p, e);
-	if (r == 0)
-		r = counted_get(t, p.before->id, p.after->id, w, &c, e);
+	if (r)
+		return r;
+	r = counted_get(t, p.before->id, p.after->id, w, &c, e);
 	if (r)
 		return r;
 	const struct changes_table *table = changes_table_by_file(&c.counted->changes, name);
@@ -456,7 +268,7 @@ static int changes_side(const char *name, size_t *ret_len)
 	size_t len = strlen(name);
 	for (int k = 0; k < 2; k++) {
 		size_t tail = strlen(changes_sides[k]);
-		if (len > tail && strcmp(name + len - tail, changes_sides[k]) == 0) {
+		if (len > tail && !strcmp(name + len - tail, changes_sides[k])) {
 			*ret_len = len - tail;
 			return k;
 		}
@@ -493,8 +305,9 @@ static int changes_lookup_row(struct tree *t, const struct ino *dir, const char 
 		return tree_none(ret, TREE_KEEP_LONG);
 	_cleanup_free_ char *file = xmemdup0(name, len);
 	int r = pair_get(t, dir, w, &p, e);
-	if (r == 0)
-		r = pair_table(&p, dir, &tables);
+	if (r)
+		return r;
+	r = pair_table(&p, dir, &tables);
 	if (r)
 		return r;
 	r = changes_lookup(t->catalog, &tables, kind, side, file, &row, e);
@@ -514,7 +327,7 @@ static int changes_find_name(struct tree *t, uint64_t number, const struct ino *
 	if (is_table_kind(dir->kind))
 		return changes_lookup_row(t, dir, name, w, ret, e);
 	if (dir->sub == INO_CHANGE_TOP)
-		return changes_lookup_top(t, dir, name, ret, e);
+		return changes_lookup_top(dir, name, ret, e);
 	return dir->sub == INO_CHANGE_SUMMARY ? -ENOTDIR : changes_lookup_table(t, dir, name, w, ret, e);
 }
 
@@ -628,23 +441,20 @@ static int changes_peek_pairs(struct changes_dir *d, int64_t cookie, bool names_
 		if (r < 0)
 			return r;
 	}
-	size_t at;
-	while ((at = changes_dir_pair_at(d, cookie)) > 0) {
-		const struct snapshot_info *a = &d->list.v[at - 1], *b = &d->list.v[at];
-		uint64_t ino = pair_ino(INO_CHANGE, (uint64_t)a->id, (uint64_t)b->id, INO_CHANGE_TOP, e);
-		if (!ino)
-			return -EOVERFLOW;
-		strbuf_clear(&d->name);
-		strbuf_addf(&d->name, "%s..%s", a->name, b->name);
-		ret->name = d->name.data;
-		ret->next = cookie = b->id + 3;
-		ret->bare = names_only;
-		ret->node = (struct tree_node){.ino = ino, .mode = TREE_DIR};
-		int r = names_only ? 0 : tree_getattr(d->tree, ino, NULL, &ret->node, e);
-		if (r != -ENOENT) /* removed meanwhile */
-			return r < 0 ? r : 1;
-	}
-	return 0;
+	size_t at = changes_dir_pair_at(d, cookie);
+	if (!at)
+		return 0;
+	const struct snapshot_info *a = &d->list.v[at - 1], *b = &d->list.v[at];
+	uint64_t ino = pair_ino(INO_CHANGE, (uint64_t)a->id, (uint64_t)b->id, INO_CHANGE_TOP, e);
+	if (!ino)
+		return -EOVERFLOW;
+	strbuf_clear(&d->name);
+	strbuf_addf(&d->name, "%s..%s", a->name, b->name);
+	ret->name = d->name.data;
+	ret->next = b->id + 3;
+	ret->bare = names_only;
+	int r = tree_ask(&ret->node, INO_CHANGE, ino);
+	return names_only ? 1 : r;
 }
 
 static int changes_peek_top(struct changes_dir *d, int64_t cookie, struct tree_entry *ret, struct err *e)
@@ -656,12 +466,7 @@ static int changes_peek_top(struct changes_dir *d, int64_t cookie, struct tree_e
 	if (!ino)
 		return -EOVERFLOW;
 	ret->name = changes_names[k];
-	int r = tree_getattr(d->tree, ino, NULL, &ret->node, e);
-	if (r == TREE_MUST_WAIT) {
-		ret->bare = true;
-		ret->node = (struct tree_node){.ino = ino, .mode = TREE_FILE};
-	}
-	return r < 0 ? r : 1;
+	return changes_ask_top(&ret->node, k, ino);
 }
 
 static int changes_peek_tables(struct changes_dir *d, int64_t cookie, struct tree_entry *ret, struct err *e)

@@ -1,9 +1,9 @@
 /*
  * fs/tree/entities.c - entities/SNAPSHOT/TYPE/PART/.../NAME.json: symbolic links to the row files, by name.
  *
- * Everything comes from the snapshot's index of names (snapshot/openmetadata/names.h), whose entries are in the order of their
- * paths: a folder is a run of entries with one beginning, and is known by the first of them and how many parts that is.
- * Any thread; a listing belongs to one at a time. No locks.
+ * Everything comes from the snapshot's index of names (snapshot/openmetadata/names.h), whose entries are in the order
+ * of their paths: a folder is a run of entries with one beginning, and is known by the first of them and how many parts
+ * that is. Any thread; a listing belongs to one at a time. No locks.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -44,8 +44,9 @@ static int entities_folder(struct tree *t, const struct ino *i, int64_t index, s
 	if (i->kind == INO_ENTITIES_OF)
 		return 0;
 	int r = names_cursor_open(&nc, t->catalog, index, i->other, e);
-	if (r == 0)
-		r = names_cursor_next(nc, &n, e);
+	if (r < 0)
+		return r;
+	r = names_cursor_next(nc, &n, e);
 	if (r <= 0)
 		return r < 0 ? r : -ENOENT;
 	size_t len = entities_prefix(n.path, n.path_len, i->sub);
@@ -105,6 +106,8 @@ static int entities_getattr(struct tree *t, uint64_t number, const struct ino *i
 	_cleanup_(cleanup_names_cursor) struct names_cursor *nc = NULL;
 	struct names_entry n;
 	int64_t index;
+	if (i->kind == INO_ENTITIES_OF)
+		return tree_snapshot_dir(t, number, i, 1, w, ret, e); /* 1: nobody counted */
 	int r = entities_index(t, (int64_t)i->id, w, &ref.snap, &index, e);
 	if (r)
 		return r;
@@ -150,8 +153,9 @@ static int entities_lookup(struct tree *t, uint64_t number, const struct ino *di
 	if (dir->kind == INO_ENTITY_LINK)
 		return -ENOTDIR;
 	int r = entities_index(t, (int64_t)dir->id, w, &ref.snap, &index, e);
-	if (r == 0)
-		r = entities_folder(t, dir, index, &path, e);
+	if (r)
+		return r;
+	r = entities_folder(t, dir, index, &path, e);
 	if (r)
 		return r;
 	strbuf_adds(&path, name);
@@ -165,7 +169,7 @@ static int entities_lookup(struct tree *t, uint64_t number, const struct ino *di
 		r = names_cursor_seek(&nc, t->catalog, index, path.data, path.len, e);
 		if (r == 0)
 			r = names_cursor_next(nc, &n, e);
-		if (r == 0 || (r == 1 && (n.path_len < path.len || memcmp(n.path, path.data, path.len) != 0)))
+		if (r == 0 || (r == 1 && (n.path_len < path.len || memcmp(n.path, path.data, path.len))))
 			return tree_none(ret, TREE_KEEP_LONG);
 	}
 	if (r < 0)
@@ -253,8 +257,9 @@ static int entities_dir_leave(struct entities_dir *d, const char *name, size_t l
 	strbuf_add(&path, name, len);
 	strbuf_addch(&path, '/' + 1);
 	int r = names_cursor_seek(&nc, d->tree->catalog, d->index, path.data, path.len, e);
-	if (r == 0)
-		r = names_cursor_next(nc, &n, e);
+	if (r < 0)
+		return r;
+	r = names_cursor_next(nc, &n, e);
 	if (r < 0)
 		return r;
 	*ret = r ? n.number : ENTITIES_END;
@@ -271,7 +276,7 @@ static int entities_dir_peek(void *state, int64_t cookie, bool names_only, struc
 	if (r <= 0)
 		return r;
 	const struct names_entry *n = &d->entry;
-	if (n->path_len < d->path.len || (d->path.len && memcmp(n->path, d->path.data, d->path.len) != 0))
+	if (n->path_len < d->path.len || (d->path.len && memcmp(n->path, d->path.data, d->path.len)))
 		return 0;
 	const char *rest = n->path + d->path.len;
 	const char *slash = memchr(rest, '/', n->path_len - d->path.len);

@@ -5,151 +5,12 @@
  * the first snapshot that held it; it has the row's own inode. A folder is known by the oldest snapshot that has it, an
  * entry of its index and how many parts of that entry's path it is. Entities that share a name have one history here,
  * that of the first of them.
- *
- * What it keeps: for each source the list of snapshots with their indexes, checked against the catalog's data version.
- * Any thread; a listing belongs to one at a time. Lock: tree.mutex, for that list only.
+ * Any thread; a listing belongs to one at a time. No locks.
  */
 #include <errno.h>
 #include <stdio.h>
 
 #include "fs/tree/internal.h"
-
-/* ---- the snapshots of a source ---- */
-
-struct history_snapshot {
-	int64_t id;
-	int64_t taken_ms;
-	char *name;
-	int64_t index;
-};
-
-struct history_set {
-	int64_t source_id;
-	int64_t version;            /* of the catalog */
-	int refs;                   /* under tree.mutex */
-	struct history_snapshot *v; /* the oldest moment first */
-	size_t n;
-	size_t *change; /* those whose index is another than that of the one before */
-	size_t n_changes;
-};
-
-static void history_set_free(struct history_set *s)
-{
-	for (size_t k = 0; k < s->n; k++)
-		free(s->v[k].name);
-	free(s->v);
-	free(s->change);
-	free(s);
-}
-
-static void history_set_unref(struct tree *t, struct history_set *s)
-{
-	bool last;
-	if (!s)
-		return;
-	{
-		MUTEX_GUARD(&t->mutex);
-		last = --s->refs == 0;
-	}
-	if (last)
-		history_set_free(s);
-}
-
-struct history_ref {
-	struct tree *tree;
-	struct history_set *set;
-};
-
-static void cleanup_history_ref(struct history_ref *r)
-{
-	history_set_unref(r->tree, r->set);
-}
-
-#define _cleanup_history_ _cleanup_(cleanup_history_ref)
-
-void tree_history_close(struct tree *t)
-{
-	for (size_t k = 0; t->history && k < t->n_sources; k++)
-		history_set_unref(t, t->history[k]);
-	free(t->history);
-}
-
-static int history_by_moment(const void *a, const void *b)
-{
-	const struct history_snapshot *x = a, *y = b;
-	if (x->taken_ms != y->taken_ms)
-		return x->taken_ms < y->taken_ms ? -1 : 1;
-	return x->id < y->id ? -1 : x->id > y->id;
-}
-
-static int history_load(struct tree *t, struct history_set *s, const struct tree_wait *w, struct err *e)
-{
-	struct snapshot_list list = {0};
-	int r = catalog_list(t->catalog, s->source_id, &list, e);
-	if (r < 0)
-		return r;
-	s->v = xcalloc(list.n + 1, sizeof *s->v);
-	s->change = xcalloc(list.n + 1, sizeof *s->change);
-	for (size_t k = 0; k < list.n && r == 0; k++) {
-		struct history_snapshot *h = &s->v[s->n];
-		*h = (struct history_snapshot){.id = list.v[k].id, .taken_ms = list.v[k].taken_ms};
-		r = tree_names(t, h->id, w, &h->index, e);
-		if (r == -ENOENT) { /* removed meanwhile */
-			r = 0;
-			continue;
-		}
-		h->name = xstrdup(list.v[k].name);
-		s->n++;
-	}
-	snapshot_list_done(&list);
-	if (r)
-		return r;
-	qsort(s->v, s->n, sizeof *s->v, history_by_moment);
-	for (size_t k = 0; k < s->n; k++)
-		if (k == 0 || s->v[k].index != s->v[k - 1].index)
-			s->change[s->n_changes++] = k;
-	return 0;
-}
-
-static int history_get(struct tree *t, size_t source, const struct tree_wait *w, struct history_set **ret,
-		       struct err *e)
-{
-	int64_t version = catalog_data_version(t->catalog);
-	{
-		MUTEX_GUARD(&t->mutex);
-		struct history_set *have = t->history ? t->history[source] : NULL;
-		if (have && have->version == version) {
-			have->refs++;
-			*ret = have;
-			return 0;
-		}
-	}
-	struct history_set *s = xcalloc(1, sizeof *s);
-	s->source_id = tree_source_id(t, source);
-	s->version = version;
-	s->refs = 2;
-	int r = history_load(t, s, w, e);
-	if (r) {
-		history_set_free(s);
-		return r;
-	}
-	struct history_set *old;
-	{
-		MUTEX_GUARD(&t->mutex);
-		if (!t->history)
-			t->history = xcalloc(t->n_sources, sizeof *t->history);
-		old = t->history[source];
-		t->history[source] = s;
-	}
-	history_set_unref(t, old);
-	*ret = s;
-	return 0;
-}
-
-static int64_t history_change_index(const struct history_set *s, size_t change)
-{
-	return s->v[s->change[change]].index;
-}
 
 /* ---- folders ---- */
 
@@ -168,7 +29,8 @@ static void history_folder_done(struct history_folder *f)
 
 static const char history_json[] = ".json", history_json_coded[] = "%2Ejson";
 
-/* Appends what a file's last part is called as a folder: snapshot/openmetadata/names_path.c keeps folders from ending in ".json". */
+/* Appends what a file's last part is called as a folder: snapshot/openmetadata/names_path.c keeps folders from ending
+ * in ".json". */
 static void history_folder_name(const char *file, size_t len, struct strbuf *out)
 {
 	len -= sizeof history_json - 1;
@@ -218,8 +80,9 @@ static int history_folder_of(struct tree *t, const struct ino *i, const struct h
 	if (k == s->n)
 		return -ENOENT;
 	int r = names_cursor_open(&nc, t->catalog, s->v[k].index, i->other, e);
-	if (r == 0)
-		r = names_cursor_next(nc, &n, e);
+	if (r < 0)
+		return r;
+	r = names_cursor_next(nc, &n, e);
 	if (r <= 0)
 		return r < 0 ? r : -ENOENT;
 	const char *start = n.path, *end = n.path + n.path_len, *stop = NULL;
@@ -264,8 +127,7 @@ static int history_folder_ino(struct tree *t, const struct history_set *s, const
 			r = names_cursor_seek(&nc, t->catalog, index, f->dir.data, f->dir.len, e);
 			if (r == 0)
 				r = names_cursor_next(nc, &n, e);
-			if (r == 0 ||
-			    (r == 1 && (n.path_len < f->dir.len || memcmp(n.path, f->dir.data, f->dir.len) != 0)))
+			if (r == 0 || (r == 1 && (n.path_len < f->dir.len || memcmp(n.path, f->dir.data, f->dir.len))))
 				continue;
 		}
 		if (r < 0)
@@ -418,10 +280,13 @@ static int history_getattr(struct tree *t, uint64_t number, const struct ino *i,
 			   struct tree_node *ret, struct err *e)
 {
 	_cleanup_history_ struct history_ref ref = {.tree = t};
+	if (i->kind == INO_HISTORY)
+		return tree_source_dir(t, number, i, 1, NULL, ret, e); /* 1: nobody counted */
 	int r = history_set_of(t, i, w, &ref.set, e);
-	if (r == 0)
-		history_fill_folder(t, ref.set, number, ret);
-	return r;
+	if (r)
+		return r;
+	history_fill_folder(t, ref.set, number, ret);
+	return 0;
 }
 
 /* NAME/SNAPSHOT.json */
@@ -449,8 +314,9 @@ static int history_lookup(struct tree *t, uint64_t number, const struct ino *dir
 	uint64_t ino;
 	(void)number;
 	int r = history_set_of(t, dir, w, &ref.set, e);
-	if (r == 0)
-		r = history_folder_of(t, dir, ref.set, &f, e);
+	if (r)
+		return r;
+	r = history_folder_of(t, dir, ref.set, &f, e);
 	if (r)
 		return r;
 	if (len > tail && !strcmp(name + len - tail, history_json))
@@ -599,7 +465,7 @@ static int history_children_pop(struct history_dir *d, struct strbuf *key, struc
 	strbuf_add(key, least->key.data, least->key.len);
 	for (size_t k = 0; k < d->set->n_changes; k++) {
 		const struct history_child *child = &d->children[k];
-		if (child->end || strcmp(child->key.data, key->data) != 0)
+		if (child->end || strcmp(child->key.data, key->data))
 			continue;
 		int r = history_child_next(d, k, e);
 		if (r < 0)
@@ -641,9 +507,10 @@ static int history_dir_folder(struct history_dir *d, struct err *e)
 		else if (r == 0) {
 			uint64_t ino;
 			r = history_folder_ino(d->tree, d->set, &f, &ino, e);
-			if (r == 0)
-				history_fill_folder(d->tree, d->set, ino, &d->node);
-			return r < 0 ? r : 1;
+			if (r < 0)
+				return r;
+			history_fill_folder(d->tree, d->set, ino, &d->node);
+			return 1;
 		}
 	}
 	return r;

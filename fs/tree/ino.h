@@ -1,10 +1,11 @@
 /*
- * fs/tree/ino.h - inode numbers: 64-bit ids that are pure functions of catalog ids, so that nothing has to be remembered.
+ * fs/tree/ino.h - inode numbers: 64-bit ids that are pure functions of catalog ids, so that nothing has to be
+ * remembered.
  *
- * Bits 57-62 hold the kind, bits 0-56 the payload; below 2^63 (old tools read them as signed). A row's number is
- * that of its pack and place there: the same row in several snapshots has one inode. Rows seen through now/ have
- * numbers of their own (bits 61 and 62 set, then 10 bits source, 35 bits pack, 16 bits index): only they can be
- * written. Any thread; no locks.
+ * Bits 57-62 hold the kind, bits 0-56 the payload; below 2^63 (old tools read them as signed). A row's number is that
+ * of its pack and place there: the same row in several snapshots has one inode. Rows seen through now/ have numbers of
+ * their own (bits 61 and 62 set, then 10 bits source, 35 bits pack, 16 bits index): only they can be written. Any
+ * thread; no locks.
  */
 #pragma once
 

@@ -2,7 +2,7 @@
  * snapshot/capture/backup.h - a backup outside of the catalog, as files: the shape of snapshots/NAME or archives/NAME.
  *
  * A struct backup_tree is how import and restore read one, wherever it lies: a directory (backup_dir_open) or the
- * staging area of the file system (fs/restore/staging.h). Used by one thread at a time.
+ * staging area of the file system (fs/staging/staging.h). Used by one thread at a time.
  */
 #pragma once
 

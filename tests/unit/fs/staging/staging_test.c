@@ -1,5 +1,5 @@
 /*
- * tests/unit/fs/restore/staging_test.c - fs/staging: content equals that of a plain buffer under any order of writes, cuts and
+ * tests/unit/fs/staging/staging_test.c - fs/staging: content equals that of a plain buffer under any order of writes, cuts and
  * restarts; names, renames and the counters of sets.
  */
 #include <setjmp.h>
@@ -15,7 +15,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "fs/restore/staging.h"
+#include "fs/staging/commit.h"
+#include "fs/staging/content.h"
+#include "fs/staging/handle.h"
+#include "fs/staging/nodes.h"
+#include "fs/staging/sets.h"
+#include "fs/staging/xattr.h"
 
 #define ROOT staging_root(7)
 
