@@ -530,7 +530,6 @@ int my_change_end(struct db_conn *dc, struct strbuf *orphans, struct err *e)
 int my_set_sequences(struct db_conn *dc, const struct db_schema *s, struct err *e)
 {
 	struct my_conn *c = my_active(my_conn_of(dc));
-	_cleanup_result_ MYSQL_RES *res = NULL;
 	int r;
 
 	if (c->mode == MY_MODE_NONE)
