@@ -11,7 +11,7 @@
 static atomic_bool log_syslog;
 static atomic_bool log_debugging;
 
-static void log_line(int priority, const char *fmt, va_list ap)
+__attribute__((format(printf, 2, 0))) static void log_line(int priority, const char *fmt, va_list ap)
 {
 	if (atomic_load(&log_syslog)) {
 		vsyslog(priority, fmt, ap);

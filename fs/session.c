@@ -313,7 +313,7 @@ static int session_serve(struct fs *fs, struct fuse_session *se, const char *mou
 int session_run(const struct session_options *o, struct err *e)
 {
 	struct fs fs = {.ready = o->ready, .ready_arg = o->ready_arg};
-	_cleanup_free_ char *name = NULL, *options = NULL;
+	_cleanup_free_ char *options = NULL;
 
 	(void)pthread_mutex_init(&fs.mutex, NULL);
 	int r = session_open(&fs, o->config, e);

@@ -96,8 +96,8 @@ static int my_set_session(struct my_conn *c, struct err *e)
 	static const char *const mariadb_only[] = {
 	    "max_statement_time=0",
 	    "explicit_defaults_for_timestamp=1",
-	    "idle_transaction_timeout=0, idle_write_transaction_timeout=0, "
-	    "idle_readonly_transaction_timeout=0",
+	    ("idle_transaction_timeout=0, idle_write_transaction_timeout=0, "
+	     "idle_readonly_transaction_timeout=0"),
 	    /* A locking read must give what is committed, whenever the transaction began (default on since 11.6). */
 	    "innodb_snapshot_isolation=0",
 	    /* SHOW CREATE TABLE must not hide what it cannot be made from again. */

@@ -270,8 +270,8 @@ static int sqlite_set_sequence(struct sqlite_conn *c, const struct db_table *t, 
 	static const char *const statements[] = {
 	    "DELETE FROM sqlite_sequence WHERE name = ?1 AND ?2 IS NULL",
 	    "UPDATE sqlite_sequence SET seq = ?2 WHERE name = ?1",
-	    "INSERT INTO sqlite_sequence (name, seq) SELECT ?1, ?2 WHERE ?2 IS NOT NULL"
-	    " AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)",
+	    ("INSERT INTO sqlite_sequence (name, seq) SELECT ?1, ?2 WHERE ?2 IS NOT NULL"
+	     " AND NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = ?1)"),
 	};
 	int r = 0;
 	for (size_t i = 0; r >= 0 && i < sizeof statements / sizeof statements[0]; i++) {

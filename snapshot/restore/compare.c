@@ -220,8 +220,8 @@ static int check_snapshot(void *arg, sqlite3_stmt *st)
 
 int service_check(struct service *svc, struct strbuf *report, struct err *e)
 {
-	struct check k = {.catalog = service_catalog(svc), .report = report};
-	_cleanup_(cleanup_hasher) struct hasher *h = k.hasher = hasher_new();
+	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+	struct check k = {.catalog = service_catalog(svc), .report = report, .hasher = h};
 	int r = check_each(k.catalog, "PRAGMA integrity_check", check_integrity, &k, e);
 	if (r == 0)
 		r = check_each(k.catalog, "SELECT id FROM pack ORDER BY id", check_pack, &k, e);

@@ -503,7 +503,7 @@ static int run_locked(struct sql_job *j, struct err *e)
 	int r = find_tables(j, e);
 	if (r < 0)
 		return r;
-	_cleanup_free_ struct db_table *tables = part_of(j, &part);
+	_cleanup_free_ struct db_table *tables __attribute__((unused)) = part_of(j, &part);
 	r = check_policy(j, &part, e);
 	if (r == 0)
 		r = j->rs->dry_run ? dry_run(j, &part, e) : apply(j, &part, e);

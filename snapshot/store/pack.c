@@ -471,7 +471,7 @@ int pack_load_whole(struct catalog *c, int64_t id, struct hasher *h, struct pack
 
 int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e)
 {
-	struct pack *p;
+	struct pack *p = NULL;
 	uint8_t sha[ROW_SHA_LEN];
 	int r = pack_load_whole(c, id, h, &p, sha, NULL, e);
 	if (r == 0)

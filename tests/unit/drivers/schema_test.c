@@ -22,7 +22,8 @@ static void derive(enum db_form form, const char *expression, const char *docume
 	db_column_derive(&c, expression);
 	if ((c.document == NULL) != (document == NULL) || (document && strcmp(c.document, document) != 0) ||
 	    (c.member == NULL) != (member == NULL) || (member && strcmp(c.member, member) != 0))
-		fail_msg("%s: derived %s . %s", expression, c.document ? c.document : "-", c.member ? c.member : "-");
+		fail_msg("%s: derived %s . %s", expression ? expression : "nothing", c.document ? c.document : "-",
+			 c.member ? c.member : "-");
 	free(c.document);
 	free(c.member);
 }

@@ -154,7 +154,7 @@ static void test_values(void **state)
 	for (int i = 0; i < 256; i++)
 		bytes[i] = (char)i;
 	struct db_value all = {bytes, sizeof bytes, DB_KIND_COLUMN};
-	_cleanup_strbuf_ struct strbuf line = {0}, again = {0};
+	_cleanup_strbuf_ struct strbuf line = {0};
 	static const enum db_form forms[] = {DB_FORM_TEXT, DB_FORM_BINARY, DB_FORM_NUMBER, DB_FORM_JSON_TEXT};
 	for (size_t i = 0; i < 4; i++) {
 		struct row_codec *c = codec_of_one(forms[i], false, false);
@@ -690,7 +690,7 @@ static void test_long_names(void **state)
 						   {"b", DB_FORM_TEXT, false, NULL, NULL},
 						   {"n", DB_FORM_NUMBER, true, NULL, NULL}};
 	struct row_codec *c = codec_of(specs, 3, DB_KEY_UNIQUE, first_key, 3, false);
-	_cleanup_strbuf_ struct strbuf key = {0}, name = {0}, prefix = {0}, again = {0};
+	_cleanup_strbuf_ struct strbuf key = {0}, name = {0}, prefix = {0};
 	char a[400], b[400];
 	unsigned cut_names = 0;
 	for (size_t n = 0; n < 250; n++)
