@@ -11,7 +11,7 @@
 
 #include "drivers/sql_text.h"
 #include "snapshot/export/out_file.h"
-#include "snapshot/restore/restore.h"
+#include "snapshot/restore/target.h"
 
 struct sql_export {
 	struct catalog *c;

@@ -15,7 +15,10 @@
 #include "snapshot/capture/capture.h"
 #include "snapshot/capture/import.h"
 #include "snapshot/openmetadata/preflight.h"
+#include "snapshot/restore/compare.h"
+#include "snapshot/restore/policy.h"
 #include "snapshot/restore/restore.h"
+#include "snapshot/restore/upsert_row.h"
 #include "snapshot/sqlfile/restore.h"
 #include "snapshot/store/prune.h"
 
@@ -1034,10 +1037,10 @@ int service_restore(struct service *svc, size_t source, const struct restore_req
 	struct err why = ERR_INIT;
 	struct job *j = NULL;
 	*ret_plan = (struct restore_plan){0};
-	if (rq->policy == RESTORE_OFF)
-		return err_set(e, EPERM,
-			       "restore = off for this source (set restore = empty or replace in its configuration)");
-	int r = job_begin(svc, source, rq->dry_run ? "plan" : "restore", rq->label ? rq->label : "", who, w, &j, e);
+	int r = restore_may(rq->policy, rq->sql ? RESTORE_ACT_FILE : RESTORE_ACT_DATABASE, false, e);
+	if (r < 0)
+		return r;
+	r = job_begin(svc, source, rq->dry_run ? "plan" : "restore", rq->label ? rq->label : "", who, w, &j, e);
 	if (r < 0)
 		return r;
 	int64_t target = rq->snapshot_id, imported = 0;
@@ -1109,10 +1112,11 @@ int service_upsert_row(struct service *svc, size_t source, const char *table, co
 {
 	struct err why = ERR_INIT;
 	struct job *j = NULL;
-	if (svc->source[source].config->restore != RESTORE_REPLACE)
-		return err_set(e, EPERM, "writing a row needs restore = replace for this source");
+	int r = restore_may(svc->source[source].config->restore, RESTORE_ACT_ROW, false, e);
+	if (r < 0)
+		return r;
 	_cleanup_free_ char *subject = xasprintf("%s/%s", table, file_name);
-	int r = job_begin(svc, source, "put", subject, who, w, &j, e);
+	r = job_begin(svc, source, "put", subject, who, w, &j, e);
 	if (r < 0)
 		return r;
 	r = job_connect(j, &why);

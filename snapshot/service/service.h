@@ -10,6 +10,7 @@
 #include "snapshot/capture/backup.h"
 #include "snapshot/config/config.h"
 #include "snapshot/job.h"
+#include "snapshot/restore/restore.h"
 #include "snapshot/sqlfile/read.h"
 #include "snapshot/store/catalog.h"
 
@@ -65,32 +66,6 @@ int service_prune(struct service *svc, size_t source, const struct keep_rules *r
 int service_compact(struct service *svc, struct err *e);
 
 /* ---- restore ---- */
-struct table_plan {
-	char *table;
-	uint64_t inserts, updates, deletes;
-};
-struct restore_plan {
-	struct table_plan *v;
-	size_t n;
-	bool rebuild;           /* the schema is made anew */
-	char safety[64];        /* the snapshot of what was there before; "": none */
-	struct strbuf counters; /* a line for each sequence and AUTO_INCREMENT that is set to another value */
-};
-void restore_plan_done(struct restore_plan *p);
-void restore_plan_text(const struct restore_plan *p, struct strbuf *out);
-
-struct restore_request {
-	/* One of the three: */
-	int64_t snapshot_id;        /* of this catalog */
-	struct backup_tree *backup; /* imported first, verified against its manifest (EBADMSG) */
-	const struct sql_file *sql; /* of the former command line; `tables` and `force` mean nothing then */
-	const char *label;          /* for status and journal: "snapshots/x", "restore/x" */
-	char **tables;              /* NULL: all; else NULL-terminated names */
-	const char *entity; /* "TABLE/ROW", the row's file: only this entity; NULL: all. Not with backup or tables */
-	bool dry_run;       /* only the plan */
-	bool force;         /* other engine or application version */
-	enum restore_policy policy; /* what may be done to the target */
-};
 /* Safety snapshot, difference, one transaction, verified, committed: returns the result. EPERM, ENOTEMPTY, EXDEV,
  * EBADMSG, ... *report (may be NULL) gets warnings and, on EBADMSG, where the backup differs, a line each. */
 int service_restore(struct service *svc, size_t source, const struct restore_request *rq, const struct requester *who,
@@ -118,17 +93,7 @@ int service_preflight(struct service *svc, size_t source, struct waiter *w, stru
 
 void service_progress(struct service *svc, size_t source, struct progress *ret);
 
-/* ---- compare ---- */
-struct diff_sink {
-	void *arg;
-	/* kind: 'A' added, 'R' removed, 'C' changed (before and after given). Returns 0 to go on. */
-	int (*row)(void *arg, const char *table, char kind, const struct stored_row *before,
-		   const struct stored_row *after);
-	/* A table that only one side has: kind 'A' or 'R'; its rows follow by `row`. May be NULL. */
-	int (*table)(void *arg, const char *table, char kind);
-};
-int service_diff(struct service *svc, int64_t snapshot_a, int64_t snapshot_b, const struct diff_sink *sink,
-		 struct err *e);
+/* ---- verify ---- */
 /* Every row of the snapshot is read, hashed and compared with its digests; the journal notes what came of it. *report:
  * a line for each damaged table. */
 int service_verify(struct service *svc, int64_t snapshot_id, struct strbuf *report, struct err *e);
