@@ -1,5 +1,5 @@
 /*
- * snapshot/capture/capture.c - capture: live tables merged with their newest versions, new rows stored, the snapshot committed.
+ * snapshot/capture/capture.c - capture: live tables merged with their newest versions, the snapshot committed.
  *
  * Runs on the job's thread; owns nothing beyond its calls.
  */

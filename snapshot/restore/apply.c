@@ -1,5 +1,5 @@
 /*
- * snapshot/restore/apply.c - rows into a table of the database: the merge of two versions as deletes by key, then loads.
+ * snapshot/restore/apply.c - rows into a table of the database: the merge of two versions as deletes by key and loads.
  *
  * A struct apply belongs to the thread that uses its connection: the job's, or one of a rebuild's (aside.c). No locks.
  */

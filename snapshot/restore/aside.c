@@ -1,5 +1,6 @@
 /*
- * snapshot/restore/aside.c - a rebuild's large tables, made beside the schema (the driver's aside_*) on several connections.
+ * snapshot/restore/aside.c - a rebuild's large tables, made beside the schema (the driver's aside_*) on several
+ * connections.
  *
  * Runs on the job's thread, the leader, and on some more with a connection each, gone before the rebuild goes on.
  * struct aside says what its mutex guards; it is never held over a driver's call but cancel.

@@ -1,5 +1,5 @@
 /*
- * snapshot/restore/compare.c - see compare.h. Runs on the job's thread, in a transaction of its own that is rolled back.
+ * snapshot/restore/compare.c - see compare.h. In a transaction of its own, which is rolled back.
  */
 #include "snapshot/restore/compare.h"
 

@@ -1,5 +1,5 @@
 /*
- * snapshot/restore/plan.c - the plan: what of the tables is to be changed, by the merge of what is there and the target.
+ * snapshot/restore/plan.c - the plan: what of the tables is to be changed, by the merge of them and the target.
  *
  * Both sides come from the catalog, or the live one from the tables themselves when nothing may be stored. Runs on the
  * job's thread, or any other for the texts; no locks.

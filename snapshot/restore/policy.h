@@ -13,7 +13,7 @@ enum restore_act {
 	RESTORE_ACT_ROW,      /* one row, by its file */
 };
 
-/* EPERM; ENOTEMPTY when there are rows that must not be written over. has_rows: false also where that is not known yet. */
+/* EPERM; ENOTEMPTY when there are rows that must not be written over. has_rows: false also where nobody knows yet. */
 int restore_may(enum restore_policy policy, enum restore_act act, bool has_rows, struct err *e);
 /* The same, looking for rows in the tables of `live` where it matters. In a transaction of conn. */
 int restore_may_over(enum restore_policy policy, enum restore_act act, struct db_conn *conn,

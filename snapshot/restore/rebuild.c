@@ -1,5 +1,7 @@
 /*
- * snapshot/restore/rebuild.c - the whole schema made anew and all rows loaded, each table read back. Runs on the job's thread.
+ * snapshot/restore/rebuild.c - the whole schema made anew and all rows loaded, each table read back.
+ *
+ * Runs on the job's thread.
  */
 #include "snapshot/restore/internal.h"
 

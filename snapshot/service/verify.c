@@ -1,14 +1,15 @@
 /*
- * snapshot/service/verify.c - snapshots against their own digests, the whole catalog, a live database against a snapshot.
+ * snapshot/service/verify.c - snapshots against their digests, the whole catalog, a live database against a snapshot.
  *
  * Any thread; nothing is written, but that a snapshot was verified, and that a damaged index of entities is dropped.
  */
-#include "snapshot/service/service.h"
+#include "snapshot/service/verify.h"
 
 #include <errno.h>
 #include <inttypes.h>
 
-#include "snapshot/stream/stream.h"
+#include "snapshot/restore/compare.h"
+#include "snapshot/service/internal.h"
 
 static int verify_version(struct catalog *c, const struct version_info *v, struct hasher *h, struct err *e)
 {
@@ -112,7 +113,25 @@ int service_verify(struct service *svc, int64_t snapshot_id, struct strbuf *repo
 	return r;
 }
 
-/* ---- check ---- */
+int service_verify_live(struct service *svc, size_t source, int64_t snapshot_id, struct waiter *w,
+			struct restore_plan *ret, struct err *e)
+{
+	struct err why = ERR_INIT;
+	struct requester who;
+	struct job *j = NULL;
+	requester_self(&who);
+	*ret = (struct restore_plan){0};
+	int r = job_begin(svc, source, "verify", "live", &who, w, &j, e);
+	if (r < 0)
+		return r;
+	r = job_connect(j, &why);
+	if (r == 0)
+		r = restore_compare_live(svc->catalog, j->conn, snapshot_id, NULL, &j->ctl, ret, &why);
+	if (r < 0 && e)
+		*e = why;
+	job_end(j, r < 0 ? r : 0, r > 0 ? "different" : "done", NULL, &why);
+	return r > 0 ? 1 : r;
+}
 
 /* One statement over the catalog; each(arg, statement) for each row. */
 static int check_each(struct catalog *c, const char *sql, int (*each)(void *arg, sqlite3_stmt *st), void *arg,
