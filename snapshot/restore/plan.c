@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "snapshot/capture/capture.h"
 #include "snapshot/restore/internal.h"
 
 void restore_plan_done(struct restore_plan *p)
@@ -158,7 +157,7 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 {
 	const struct row_codec *codec = NULL;
 	_cleanup_(cleanup_row_codec) struct row_codec *mine = NULL;
-	struct db_table plain = table_without_derived_key(t);
+	struct db_table plain = db_table_without_key(t);
 	int r = target ? catalog_codec(c, target->codec_id, &codec, e) : 0;
 	if (r < 0)
 		return r;

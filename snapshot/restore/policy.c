@@ -5,14 +5,12 @@
 
 #include <errno.h>
 
-#include "snapshot/capture/capture.h"
-
 /* 1: some table has a row. */
 static int has_rows(struct db_conn *conn, const struct db_schema *live, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(conn);
 	for (size_t i = 0; i < live->n_tables; i++) {
-		struct db_table plain = table_without_derived_key(&live->tables[i]);
+		struct db_table plain = db_table_without_key(&live->tables[i]);
 		const struct db_value *v;
 		int r = d->scan_open(conn, &plain, DB_SCAN_UNORDERED, e);
 		if (r < 0)

@@ -7,7 +7,6 @@
 
 #include <errno.h>
 
-#include "snapshot/capture/capture.h"
 #include "snapshot/restore/internal.h"
 
 void target_done(struct target *t)
@@ -83,8 +82,8 @@ bool restore_same_table(const struct db_table *a, const struct db_table *b)
 	/* A table whose derived key had to be given up (see capture) is the same table. */
 	struct db_table u = *a, v = *b;
 	if (a->key_kind != b->key_kind && (a->key_kind == DB_KEY_NONE || b->key_kind == DB_KEY_NONE)) {
-		u = table_without_derived_key(a);
-		v = table_without_derived_key(b);
+		u = db_table_without_key(a);
+		v = db_table_without_key(b);
 	}
 	table_json_render(&u, NULL, &x);
 	table_json_render(&v, NULL, &y);

@@ -119,7 +119,7 @@ static struct db_table *part_of(const struct sql_job *j, struct db_schema *ret)
 /* What a dry run says a table holds. */
 static int count_rows(struct sql_job *j, struct sql_table *t, struct err *e)
 {
-	struct db_table plain = table_without_derived_key(t->table);
+	struct db_table plain = db_table_without_key(t->table);
 	const struct db_value *values;
 	int r = j->driver->scan_open(j->rs->conn, &plain, DB_SCAN_UNORDERED, e);
 	if (r < 0)
