@@ -29,8 +29,9 @@ static int has_rows(struct db_conn *conn, const struct db_schema *live, struct e
 
 int restore_may(enum restore_policy policy, enum restore_act act, bool has_rows, struct err *e)
 {
-	if (act == RESTORE_ACT_ROW && policy != RESTORE_REPLACE)
-		return err_set(e, EPERM, "writing a row needs restore = replace for this source");
+	if (act == RESTORE_ACT_ROW && !restore_may_write_rows(policy))
+		return err_set(e, EPERM, "rows can be written with restore = replace only (it is %s)",
+			       restore_policy_name(policy));
 	if (policy == RESTORE_OFF)
 		return err_set(e, EPERM,
 			       "restore = off for this source (set restore = empty or replace in its configuration)");

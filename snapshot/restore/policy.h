@@ -18,3 +18,8 @@ int restore_may(enum restore_policy policy, enum restore_act act, bool has_rows,
 /* The same, looking for rows in the tables of `live` where it matters. In a transaction of conn. */
 int restore_may_over(enum restore_policy policy, enum restore_act act, struct db_conn *conn,
 		     const struct db_schema *live, struct err *e);
+/* Whether a row would not be refused, without the words. */
+static inline bool restore_may_write_rows(enum restore_policy policy)
+{
+	return policy == RESTORE_REPLACE;
+}
