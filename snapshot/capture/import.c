@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "snapshot/capture/backup_look.h"
 #include "snapshot/capture/capture.h"
 
 #define IMPORT_CHUNK (1U << 20)

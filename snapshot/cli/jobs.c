@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "snapshot/capture/backup_dir.h"
+#include "snapshot/capture/backup_look.h"
 #include "snapshot/export/export.h"
 #include "snapshot/export/sql_export.h"
 #include "snapshot/restore/policy.h"
