@@ -1,6 +1,7 @@
 /*
- * snapshot/capture/backup_look.c - see backup_look.h. Looking reads names and sizes, MANIFEST.json or .table.json, never
- * a row.
+ * snapshot/capture/backup_look.c - see backup_look.h.
+ *
+ * Looking reads names and sizes, MANIFEST.json or .table.json, never a row. No state.
  */
 #include "snapshot/capture/backup_look.h"
 
