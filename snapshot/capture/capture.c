@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/workers.h"
 #include "snapshot/capture/internal.h"
 #include "snapshot/capture/merge.h"
 
@@ -99,54 +100,52 @@ struct capture_work {
 	struct mark *marks; /* one for each table of the schema */
 	size_t *order;      /* tables, the largest first: the last ones to end are then small */
 	atomic_size_t next; /* in order */
-	atomic_bool failed;
-	pthread_mutex_t mutex; /* of error and of cp's results */
-	struct err error;
+	struct workers workers;
+	pthread_mutex_t mutex; /* of cp's results and stopped */
+	bool stopped;
 };
 
 struct capture_worker {
 	struct capture_work *work;
 	struct db_conn *conn;
-	pthread_t thread;
 };
 
-/* Nobody else's result is of use any more. */
-static void capture_fail(struct capture_work *w, const struct db_conn *mine, const struct err *why)
+/* Nobody else's result is of use any more. Noted before the others are made to fail. With work.mutex held. */
+static void capture_stop(struct capture_work *w, const struct db_conn *mine, int r, const struct err *why)
 {
-	MUTEX_GUARD(&w->mutex);
-	if (atomic_exchange(&w->failed, true))
-		return;
-	w->error = *why;
-	for (size_t i = 0; i <= w->cp->n_more; i++) {
+	(void)workers_fail(&w->workers, r, why);
+	for (size_t i = 0; i <= w->cp->n_more && !w->stopped; i++) {
 		struct db_conn *c = i < w->cp->n_more ? w->cp->more[i] : w->cp->conn;
 		if (c != mine)
 			db_driver_of(c)->cancel(c);
 	}
+	w->stopped = true;
 }
 
-static void *capture_worker(void *arg)
+static int capture_worker(void *arg, struct err *e)
 {
 	struct capture_worker *me = arg;
 	struct capture_work *w = me->work;
 	struct capture mine = *w->cp;
 	const struct db_schema *s = mine.schema;
+	int r = 0;
 	mine.conn = me->conn;
-	for (size_t i; !atomic_load(&w->failed) && (i = atomic_fetch_add(&w->next, 1)) < s->n_tables;) {
+	for (size_t i; r == 0 && !workers_failed(&w->workers) && (i = atomic_fetch_add(&w->next, 1)) < s->n_tables;) {
 		const struct db_table *t = &s->tables[w->order[i]];
 		const struct version_info *base = NULL;
 		for (size_t k = 0; k < w->base->n; k++)
 			if (!strcmp(w->base->v[k].name, t->name))
 				base = &w->base->v[k];
 		job_ctl_say(mine.job, "snapshot %s: %s", mine.name ? mine.name : "for restore", t->name);
-		struct err why = ERR_INIT;
-		if (capture_table(&mine, t, base, &w->marks[w->order[i]], &why) < 0)
-			capture_fail(w, me->conn, &why);
+		r = capture_table(&mine, t, base, &w->marks[w->order[i]], e);
 	}
 	MUTEX_GUARD(&w->mutex);
+	if (r < 0)
+		capture_stop(w, me->conn, r, e);
 	w->cp->wasted = w->cp->wasted || mine.wasted;
 	if (mine.damage.code)
 		w->cp->damage = mine.damage;
-	return NULL;
+	return r;
 }
 
 static int capture_larger_first(const void *a, const void *b, void *arg)
@@ -164,22 +163,20 @@ static int capture_tables(struct capture *cp, const struct version_list *base, s
 	for (size_t i = 0; i < cp->schema->n_tables; i++)
 		order[i] = i;
 	qsort_r(order, cp->schema->n_tables, sizeof *order, capture_larger_first, cp->schema);
+	workers_init(&w.workers, NULL, NULL);
 	_cleanup_free_ struct capture_worker *more = xcalloc(cp->n_more, sizeof *more);
-	size_t n = 0;
-	for (; n < cp->n_more; n++) {
-		more[n] = (struct capture_worker){.work = &w, .conn = cp->more[n]};
-		if (pthread_create(&more[n].thread, NULL, capture_worker, &more[n]) != 0)
+	for (size_t i = 0; i < cp->n_more; i++) {
+		more[i] = (struct capture_worker){.work = &w, .conn = cp->more[i]};
+		if (workers_start(&w.workers, capture_worker, &more[i], ERR_DROP) < 0)
 			break; /* the others do its work */
 	}
 	struct capture_worker first = {.work = &w, .conn = cp->conn};
-	(void)capture_worker(&first);
-	for (size_t i = 0; i < n; i++)
-		(void)pthread_join(more[i].thread, NULL);
+	(void)capture_worker(&first, ERR_DROP); /* its failure is among the others' */
+	workers_join(&w.workers);
+	int r = workers_failure(&w.workers, e);
+	workers_done(&w.workers);
 	(void)pthread_mutex_destroy(&w.mutex);
-	if (!atomic_load(&w.failed))
-		return 0;
-	*e = w.error;
-	return -w.error.code;
+	return r;
 }
 
 int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e)

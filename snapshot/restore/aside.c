@@ -3,10 +3,12 @@
  * connections.
  *
  * Runs on the job's thread, the leader, and on some more with a connection each, gone before the rebuild goes on.
- * struct aside says what its mutex guards; it is never held over a driver's call but cancel.
+ * struct aside says what its mutex guards; it is never held over a driver's call.
  */
 #include <errno.h>
 
+#include "base/clock.h"
+#include "base/workers.h"
 #include "snapshot/restore/internal.h"
 
 #define RESTORE_WORKERS_MAX 4
@@ -18,30 +20,26 @@ enum aside_job { ASIDE_INDEX, ASIDE_LOAD, ASIDE_READ }; /* in the order of urgen
 struct aside {
 	struct restore *rs;
 	const struct target *target;
-	pthread_mutex_t mutex; /* of all below */
+	pthread_mutex_t mutex; /* of table and running */
 	pthread_cond_t changed;
 	struct aside_table {
 		enum aside_state state;
 		bool due[ASIDE_READ + 1]; /* jobs that nobody has taken */
 	} * table;                        /* as the target's versions */
+	size_t running;                   /* workers that have not ended */
+	struct workers workers;           /* private locks of its own */
 	struct aside_worker {
 		struct aside *aside;
 		struct db_conn *conn; /* used by the worker's thread; cancel from the leader's */
-		pthread_t thread;
-		bool done;
 	} worker[RESTORE_WORKERS_MAX];
-	size_t n_workers;
-	int failed; /* the first failure, and its words */
-	struct err why;
+	size_t n_workers; /* the leader's */
 };
 
-static void aside_fail(struct aside *st, int r, const struct err *why)
+/* workers.wake */
+static void aside_wake(void *arg)
 {
+	struct aside *st = arg;
 	MUTEX_GUARD(&st->mutex);
-	if (!st->failed) {
-		st->failed = r;
-		st->why = *why;
-	}
 	(void)pthread_cond_broadcast(&st->changed);
 }
 
@@ -50,7 +48,7 @@ static bool aside_take(struct aside *st, size_t *ret, enum aside_job *ret_job)
 {
 	const struct version_list *l = &st->target->versions;
 	MUTEX_GUARD(&st->mutex);
-	while (!st->failed) {
+	while (!workers_failed(&st->workers)) {
 		bool found = false, coming = false;
 		for (int job = ASIDE_INDEX; job <= ASIDE_READ && !found; job++)
 			for (size_t i = 0; i < l->n; i++)
@@ -111,46 +109,37 @@ static int aside_do(struct aside_worker *w, size_t i, enum aside_job job, struct
 	return r;
 }
 
-static void *aside_work(void *arg)
+static int aside_work(void *arg, struct err *e)
 {
 	struct aside_worker *w = arg;
 	struct aside *st = w->aside;
-	struct err why = ERR_INIT;
 	enum aside_job job = ASIDE_LOAD;
 	size_t i = 0;
 	int r = 0;
 	while (r == 0 && aside_take(st, &i, &job)) {
-		r = aside_do(w, i, job, &why);
+		r = aside_do(w, i, job, e);
 		if (r < 0)
-			err_prefix(&why, "table %s", st->target->versions.v[i].name);
+			err_prefix(e, "table %s", st->target->versions.v[i].name);
 	}
-	if (r < 0)
-		aside_fail(st, r, &why);
 	MUTEX_GUARD(&st->mutex);
-	w->done = true;
+	st->running--;
 	(void)pthread_cond_broadcast(&st->changed);
-	return NULL;
+	return r;
 }
 
 /* Whether a worker still runs; *ret is a table that one waits to have held (the number of tables: none). */
 static bool aside_wait(struct aside *st, size_t *ret)
 {
-	struct timespec until;
-	(void)clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_nsec += 100000000;
-	until.tv_sec += until.tv_nsec / 1000000000;
-	until.tv_nsec %= 1000000000;
+	struct timespec until = clock_after(CLOCK_REALTIME, 100);
 	MUTEX_GUARD(&st->mutex);
 	for (bool waited = false;; waited = true) {
-		bool running = false;
-		for (size_t k = 0; k < st->n_workers; k++)
-			running |= !st->worker[k].done;
+		bool failed = workers_failed(&st->workers);
 		size_t i = 0;
-		while (i < st->target->versions.n && (st->failed || st->table[i].state != ASIDE_LOADED))
+		while (i < st->target->versions.n && (failed || st->table[i].state != ASIDE_LOADED))
 			i++;
 		*ret = i;
-		if (!running || i < st->target->versions.n || waited)
-			return running;
+		if (!st->running || i < st->target->versions.n || waited)
+			return st->running > 0;
 		/* Not for ever: a cancelled job sets a flag and wakes nobody here. */
 		(void)pthread_cond_timedwait(&st->changed, &st->mutex, &until);
 	}
@@ -171,73 +160,101 @@ static void aside_lead(struct aside *st)
 			r = d->aside_hold(rs->conn, &st->target->schema->tables[i], st->target->versions.v[i].rows,
 					  &why);
 		if (r < 0)
-			aside_fail(st, r, &why);
+			(void)workers_fail(&st->workers, r, &why);
 		else if (i < st->target->versions.n)
 			aside_set(st, i, ASIDE_HELD);
-		MUTEX_GUARD(&st->mutex);
-		for (size_t k = 0; st->failed && !stopped && k < st->n_workers; k++)
+		if (stopped || !workers_failed(&st->workers))
+			continue;
+		for (size_t k = 0; k < st->n_workers; k++)
 			d->cancel(st->worker[k].conn);
-		stopped = st->failed != 0;
+		stopped = true;
 	}
+}
+
+/* More than the server has processors would only keep the largest table, which ends last, from its own. How many it has
+ * is not known: as many as here, it is assumed. */
+static size_t aside_workers_max(void)
+{
+	long processors = sysconf(_SC_NPROCESSORS_ONLN);
+	return processors <= 2 ? 2 : processors >= RESTORE_WORKERS_MAX ? RESTORE_WORKERS_MAX : (size_t)processors;
+}
+
+/* Starts at most so many workers. That not all of them can be had is no failure: one is enough to do it. */
+static int aside_start(struct aside *st, size_t want, struct err *e)
+{
+	struct restore *rs = st->rs;
+	while (st->n_workers < want) {
+		struct aside_worker *w = &st->worker[st->n_workers];
+		struct err why = ERR_INIT;
+		w->aside = st;
+		{
+			MUTEX_GUARD(&st->mutex);
+			st->running++;
+		}
+		int r = db_driver_of(rs->conn)->aside_open(&w->conn, rs->conn, &why);
+		if (r == 0)
+			r = workers_start(&st->workers, aside_work, w, &why);
+		if (r == 0) {
+			st->n_workers++;
+			continue;
+		}
+		db_close(TAKE_PTR(w->conn));
+		{
+			MUTEX_GUARD(&st->mutex);
+			st->running--;
+		}
+		if (st->n_workers)
+			return 0;
+		*e = why;
+		return r;
+	}
+	return 0;
+}
+
+/* Which tables are worth it and fit for it: their number, or -errno. */
+static int aside_choose(struct restore *rs, const struct target *t, bool *set_aside, struct err *e)
+{
+	const struct db_driver *d = db_driver_of(rs->conn);
+	int n = 0;
+	for (size_t i = 0; d->aside_begin && i < t->versions.n; i++)
+		n += set_aside[i] = t->versions.v[i].line_bytes >= RESTORE_ASIDE_BYTES;
+	int r = n > 1 ? d->aside_begin(rs->conn, t->schema, strbuf_str(&t->sql), set_aside, e) : 0;
+	if (n <= 1 || r < 0) {
+		memset(set_aside, 0, t->versions.n * sizeof *set_aside);
+		return r;
+	}
+	n = 0;
+	for (size_t i = 0; i < t->versions.n; i++)
+		n += set_aside[i];
+	return n;
 }
 
 /* Makes the tables that are worth it and fit for it; which, is between the driver's aside_begin and rebuild_begin.
  * set_aside[i]: table i of the target is loaded and has been read back. */
 int apply_aside(struct restore *rs, const struct target *t, bool *set_aside, struct err *e)
 {
-	const struct db_driver *d = db_driver_of(rs->conn);
-	size_t n = 0;
-	for (size_t i = 0; d->aside_begin && i < t->versions.n; i++)
-		n += set_aside[i] = t->versions.v[i].line_bytes >= RESTORE_ASIDE_BYTES;
-	int r = n > 1 ? d->aside_begin(rs->conn, t->schema, strbuf_str(&t->sql), set_aside, e) : 0;
+	int n = aside_choose(rs, t, set_aside, e);
+	if (n <= 0)
+		return n;
 	struct aside st = {.rs = rs,
 			   .target = t,
 			   .mutex = PTHREAD_MUTEX_INITIALIZER,
 			   .changed = PTHREAD_COND_INITIALIZER,
 			   .table = xcalloc(t->versions.n, sizeof *st.table)};
-	/* More than the server has processors would only keep the largest table, which ends last, from its own. How
-	 * many it has is not known: as many as here, it is assumed. */
-	long processors = sysconf(_SC_NPROCESSORS_ONLN);
-	size_t most = processors <= 2                     ? 2
-		      : processors >= RESTORE_WORKERS_MAX ? RESTORE_WORKERS_MAX
-							  : (size_t)processors;
-	size_t wanted_workers = 0;
+	workers_init(&st.workers, aside_wake, &st);
 	for (size_t i = 0; i < t->versions.n; i++) {
-		set_aside[i] = set_aside[i] && n > 1 && r == 0;
 		st.table[i].state = set_aside[i] ? ASIDE_WAITING : ASIDE_NONE;
 		st.table[i].due[ASIDE_LOAD] = set_aside[i];
-		wanted_workers += set_aside[i];
 	}
-	for (size_t k = 0; r == 0 && k < wanted_workers && k < most; k++) {
-		struct aside_worker *w = &st.worker[k];
-		struct err why = ERR_INIT;
-		w->aside = &st;
-		r = d->aside_open(&w->conn, rs->conn, &why);
-		int q = r == 0 ? pthread_create(&w->thread, NULL, aside_work, w) : 0;
-		if (q)
-			r = err_sys(&why, q, "cannot start a thread");
-		if (r == 0) {
-			MUTEX_GUARD(&st.mutex);
-			st.n_workers++;
-			continue;
-		}
-		db_close(TAKE_PTR(w->conn));
-		/* One is enough to do it. */
-		if (k > 0) {
-			r = 0;
-			break;
-		}
-		*e = why;
-	}
+	size_t most = aside_workers_max();
+	int r = aside_start(&st, (size_t)n < most ? (size_t)n : most, e);
 	aside_lead(&st);
-	for (size_t k = 0; k < st.n_workers; k++) {
-		(void)pthread_join(st.worker[k].thread, NULL);
+	workers_join(&st.workers);
+	for (size_t k = 0; k < st.n_workers; k++)
 		db_close(st.worker[k].conn);
-	}
+	if (r == 0)
+		r = workers_failure(&st.workers, e);
+	workers_done(&st.workers);
 	free(st.table);
-	if (r == 0 && st.failed) {
-		r = st.failed;
-		*e = st.why;
-	}
 	return r;
 }

@@ -1,6 +1,6 @@
 /*
- * snapshot/restore/restore.c - restore: the plan is the diff of the safety snapshot and the target, both in the catalog;
- * what is applied is read back and compared with the target's digests before COMMIT.
+ * snapshot/restore/restore.c - see restore.h. The plan is the diff of the safety snapshot and the target, both in the
+ * catalog; what is applied is read back and compared with the target's digests before COMMIT.
  *
  * Runs on the job's thread with one server connection, on which everything is committed at once. The tables are locked
  * against other writers from the safety snapshot on, so the difference is exact until the end. Where the driver can
