@@ -11,7 +11,7 @@
 
 #include "base/err.h"
 #include "base/strbuf.h"
-#include "snapshot/store/catalog.h"
+#include "snapshot/store/store.h"
 
 struct backup_tree {
 	/* Calls each(arg, name, is_dir) for the entries of directory `path` ("" is the top), any order, "." and ".."

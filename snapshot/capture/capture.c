@@ -8,6 +8,8 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/varint.h"
+#include "snapshot/openmetadata/names_write.h"
 #include "snapshot/stream/splice.h"
 
 #define GONE_BYTES_MAX (16U << 20) /* encoded keys of deleted rows; with more of them the whole table is read */
@@ -83,6 +85,8 @@ static int capture_whole(struct capture *cp, const struct db_table *t, const str
 {
 	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
 	int r = snapshot_writer_table(cp->writer, t, &v, e);
+	if (r == 0)
+		r = names_update_watch(cp->names, v, e);
 	if (r < 0)
 		return r;
 	/* Another description means another row form: the rows of the two cannot be merged. */
@@ -184,6 +188,8 @@ static int capture_splice(struct capture *cp, const struct db_table *t, const st
 	uint64_t unchanged = 0, n_gone = 0;
 	bool hashed = t->key_kind != DB_KEY_UNIQUE;
 	int r = snapshot_writer_table(cp->writer, t, &v, e);
+	if (r == 0)
+		r = names_update_watch(cp->names, v, e);
 	if (r == 0)
 		r = splice_new(&s, cp->catalog, base, v, e);
 	if (r == 0)
@@ -417,7 +423,8 @@ int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e
 {
 	const struct db_driver *driver = db_driver_of(cp->conn);
 	struct version_list base = {0};
-	snapshot_writer_set_base(cp->writer, cp->base_id);
+	_cleanup_(cleanup_names_update) struct names_update *names = cp->names =
+	    names_update_new(cp->catalog, cp->writer);
 	struct mark_list old = {0}, marks = {.n = cp->schema->n_tables};
 	int r = cp->base_id ? catalog_tables(cp->catalog, cp->base_id, &base, e) : 0;
 	if (r == 0 && cp->base_id && !cp->whole)
@@ -465,7 +472,9 @@ int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e
 			m.schema_since_ms = before.schema_since_ms;
 		manifest_done(&before);
 	}
-	r = snapshot_writer_commit(cp->writer, cp->name, &m, strbuf_str(&sql), sql.len, e);
+	r = names_update_write(names, cp->base_id, e);
+	if (r == 0)
+		r = snapshot_writer_commit(cp->writer, cp->name, &m, strbuf_str(&sql), sql.len, e);
 	manifest_done(&m);
 	if (r == 0 && ret_schema_sql)
 		strbuf_add(ret_schema_sql, sql.data, sql.len);

@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "snapshot/capture/capture.h"
+#include "snapshot/openmetadata/names_write.h"
 
 #define IMPORT_CHUNK (1U << 20)
 #define IMPORT_LINE_MAX (1U << 30) /* as version_writer_new_row */
@@ -20,6 +21,7 @@ struct import {
 	struct catalog *catalog;
 	struct backup_tree *tree;
 	struct snapshot_writer *writer;
+	struct names_update *names;
 	struct job_ctl *job;
 	struct strbuf *report;
 	int64_t source_id;
@@ -315,6 +317,8 @@ static int import_table(struct import *im, const struct db_table *t, const struc
 {
 	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
 	int r = snapshot_writer_table(im->writer, t, &v, e);
+	if (r == 0)
+		r = names_update_watch(im->names, v, e);
 	if (r < 0)
 		return r;
 	_cleanup_(table_import_done) struct table_import ti = {
@@ -476,9 +480,11 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 	if (st.kind == BACKUP_NONE)
 		return err_set(e, EINVAL, "not a backup: no MANIFEST.json and no .table.json in it");
 	_cleanup_(cleanup_hasher) struct hasher *hasher = hasher_new();
+	_cleanup_(cleanup_names_update) struct names_update *names = names_update_new(c, w);
 	struct import im = {.catalog = c,
 			    .tree = b,
 			    .writer = w,
+			    .names = names,
 			    .job = job,
 			    .report = report,
 			    .source_id = source_id,
@@ -487,7 +493,6 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 	struct version_list base = {0};
 	struct manifest m = {0};
 	_cleanup_strbuf_ struct strbuf manifest = {0}, schema = {0};
-	snapshot_writer_set_base(w, base_id);
 	r = base_id ? catalog_tables(c, base_id, &base, e) : 0;
 	if (r == 0 && st.kind == BACKUP_TABLE)
 		r = import_one_table(&im, &base, &m, e);
@@ -526,6 +531,8 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 		free(m.tables[i].table);
 		m.tables[i].table = NULL;
 	}
+	if (r == 0)
+		r = names_update_write(names, base_id, e);
 	if (r == 0)
 		r = snapshot_writer_commit(w, name, &m, strbuf_str(&schema), schema.len, e);
 	manifest_done(&m);

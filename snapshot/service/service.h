@@ -11,7 +11,7 @@
 #include "snapshot/config/config.h"
 #include "snapshot/job.h"
 #include "snapshot/sqlfile/read.h"
-#include "snapshot/store/catalog.h"
+#include "snapshot/store/store.h"
 
 struct service;
 

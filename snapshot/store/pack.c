@@ -1,5 +1,5 @@
 /*
- * snapshot/store/pack.c - packs: raw form, compression, dictionaries, and the cache of unpacked ones.
+ * snapshot/store/pack.c - packs: their raw form, their rows and keys, and the cache of unpacked ones.
  *
  * Any thread. The cache has one mutex, held for list work only: reading and unpacking run outside of it, so two threads
  * may unpack the same pack at once; the second result is dropped. A pack's keys are made at most once, under the same
@@ -9,13 +9,8 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <zdict.h>
 
 #define PACK_HASH_SIZE 4096U
-#define PACK_LEVEL 1 /* measured: level 3 costs 40 % more time for 4 % less space on dictionary-coded rows */
-#define PACK_DICT_MAX (112U << 10)
-#define DICT_SLICE 1024U /* about a row, so that what rows have in common is seen */
-
 #define PACK_CTX_POOL 16U
 
 struct pack_cache {
@@ -27,32 +22,6 @@ struct pack_cache {
 	struct pack *hash[PACK_HASH_SIZE];
 	struct pack *newest, *oldest;
 };
-
-void varint_add(struct strbuf *sb, uint64_t v)
-{
-	char b[10];
-	size_t n = 0;
-	while (v >= 0x80) {
-		b[n++] = (char)(v | 0x80);
-		v >>= 7;
-	}
-	b[n++] = (char)v;
-	strbuf_add(sb, b, n);
-}
-
-bool varint_get(const uint8_t **p, const uint8_t *end, uint64_t *ret)
-{
-	uint64_t v = 0;
-	for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
-		uint8_t b = *(*p)++;
-		v |= (uint64_t)(b & 0x7f) << shift;
-		if (!(b & 0x80)) {
-			*ret = v;
-			return true;
-		}
-	}
-	return false;
-}
 
 /* ---- cache ---- */
 
@@ -477,79 +446,4 @@ int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e)
 	if (r == 0)
 		pack_free(p);
 	return r;
-}
-
-/* ---- compressing ---- */
-
-struct compressor {
-	ZSTD_CCtx *ctx;
-	struct strbuf out;
-};
-
-struct compressor *compressor_new(void)
-{
-	struct compressor *p = xcalloc(1, sizeof *p);
-	p->ctx = ZSTD_createCCtx();
-	if (!p->ctx)
-		abort();
-	(void)ZSTD_CCtx_setParameter(p->ctx, ZSTD_c_compressionLevel, PACK_LEVEL);
-	(void)ZSTD_CCtx_setParameter(p->ctx, ZSTD_c_checksumFlag, 1);
-	return p;
-}
-
-void compressor_free(struct compressor *p)
-{
-	if (!p)
-		return;
-	(void)ZSTD_freeCCtx(p->ctx);
-	strbuf_done(&p->out);
-	free(p);
-}
-
-ZSTD_CDict *compressor_dict(const void *data, size_t len)
-{
-	ZSTD_CDict *d = ZSTD_createCDict(data, len, PACK_LEVEL);
-	if (!d)
-		abort();
-	return d;
-}
-
-int compressor_compress(struct compressor *p, const ZSTD_CDict *dict, const void *raw, size_t len,
-			const void **ret_data, size_t *ret_len, struct err *e)
-{
-	size_t bound = ZSTD_compressBound(len);
-	strbuf_clear(&p->out);
-	strbuf_reserve(&p->out, bound);
-	(void)ZSTD_CCtx_refCDict(p->ctx, dict);
-	size_t n = ZSTD_compress2(p->ctx, p->out.data, bound, raw, len);
-	if (ZSTD_isError(n))
-		return err_set(e, EIO, "compressing a pack: %s", ZSTD_getErrorName(n));
-	*ret_data = p->out.data;
-	*ret_len = n;
-	return 0;
-}
-
-/* A sixteenth of the samples, taken evenly, is the content; the library adds entropy tables made of all of them.
- * Measured on 206 MB of rows: a tenth of the time of ZDICT_trainFromBuffer, 1 % more space. */
-void packer_train(const void *samples, size_t len, struct strbuf *out)
-{
-	const char *from = samples;
-	size_t n = (len < (size_t)PACK_DICT_MAX * 16 ? len / 16 : PACK_DICT_MAX) / DICT_SLICE;
-	if (n < 4)
-		return;
-	_cleanup_free_ char *content = xmalloc(n * DICT_SLICE);
-	for (size_t i = 0; i < n; i++)
-		memcpy(content + i * DICT_SLICE, from + len / n * i, DICT_SLICE);
-	size_t n_samples = (len + DICT_SLICE - 1) / DICT_SLICE;
-	_cleanup_free_ size_t *sizes = xmalloc(n_samples * sizeof *sizes);
-	for (size_t i = 0; i < n_samples; i++)
-		sizes[i] = i + 1 < n_samples ? DICT_SLICE : len - i * DICT_SLICE;
-	ZDICT_params_t params = {.compressionLevel = PACK_LEVEL};
-	size_t cap = n * DICT_SLICE + 1024;
-	strbuf_reserve(out, cap);
-	size_t got = ZDICT_finalizeDictionary(out->data, cap, content, n * DICT_SLICE, samples, sizes,
-					      (unsigned)n_samples, params);
-	/* Samples too alike or too few: packs are compressed without a dictionary, which is only larger. */
-	if (!ZDICT_isError(got))
-		out->len = got;
 }

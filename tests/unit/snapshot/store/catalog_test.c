@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "snapshot/capture/capture.h"
+#include "snapshot/store/internal.h"
 #include "snapshot/stream/splice.h"
 
 #define MAX_ROWS 6000
