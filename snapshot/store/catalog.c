@@ -76,6 +76,7 @@ int catalog_open(struct catalog **ret, const char *path, enum catalog_mode mode,
 	(void)pthread_mutex_init(&c->codec_mutex, NULL);
 	(void)pthread_mutex_init(&c->watch_mutex, NULL);
 	(void)pthread_mutex_init(&c->index_mutex, NULL);
+	c->decompressors = decompressors_new();
 	c->packs = pack_cache_new(CATALOG_CACHE_DEFAULT / 8 * 7);
 	c->blobs = blob_cache_new(CATALOG_CACHE_DEFAULT / 8);
 	struct store_db *db = store_open(c, false, mode == CATALOG_READ, e);
@@ -107,8 +108,9 @@ void catalog_close(struct catalog *c)
 {
 	if (!c)
 		return;
-	pack_cache_free(c->packs);
-	blob_cache_free(c->blobs);
+	lru_free(c->packs);
+	lru_free(c->blobs);
+	decompressors_free(c->decompressors);
 	store_codecs_free(c);
 	while (c->free_readers) {
 		struct store_db *next = c->free_readers->next;
@@ -137,8 +139,8 @@ const char *catalog_uuid(const struct catalog *c)
 
 int catalog_set_cache_bytes(struct catalog *c, size_t bytes)
 {
-	pack_cache_limit(c->packs, bytes / 8 * 7);
-	blob_cache_limit(c->blobs, bytes / 8);
+	lru_set_limit(c->packs, bytes / 8 * 7);
+	lru_set_limit(c->blobs, bytes / 8);
 	return 0;
 }
 

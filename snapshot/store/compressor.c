@@ -1,7 +1,8 @@
 /*
- * snapshot/store/compressor.c - compressing packs, and making the dictionaries they are compressed with.
+ * snapshot/store/compressor.c - compressing packs and back, and making the dictionaries they are compressed with.
  *
- * A compressor is a thread's own; a dictionary is any number of threads'.
+ * A compressor is a thread's own; dictionaries and decompressors are any number of threads'. Lock: decompressors.mutex, for
+ * taking a context and giving it back only.
  */
 #include "snapshot/store/internal.h"
 
@@ -62,7 +63,7 @@ int compressor_compress(struct compressor *p, const ZSTD_CDict *dict, const void
 
 /* A sixteenth of the samples, taken evenly, is the content; the library adds entropy tables made of all of them.
  * Measured on 206 MB of rows: a tenth of the time of ZDICT_trainFromBuffer, 1 % more space. */
-void packer_train(const void *samples, size_t len, struct strbuf *out)
+void compressor_train(const void *samples, size_t len, struct strbuf *out)
 {
 	const char *from = samples;
 	size_t n = (len < (size_t)PACK_DICT_MAX * 16 ? len / 16 : PACK_DICT_MAX) / DICT_SLICE;
@@ -83,4 +84,65 @@ void packer_train(const void *samples, size_t len, struct strbuf *out)
 	/* Samples too alike or too few: packs are compressed without a dictionary, which is only larger. */
 	if (!ZDICT_isError(got))
 		out->len = got;
+}
+
+/* ---- and back ---- */
+
+#define IDLE_MAX 16U
+
+struct decompressors {
+	pthread_mutex_t mutex;
+	ZSTD_DCtx *idle[IDLE_MAX];
+	unsigned n;
+};
+
+struct decompressors *decompressors_new(void)
+{
+	struct decompressors *d = xcalloc(1, sizeof *d);
+	(void)pthread_mutex_init(&d->mutex, NULL);
+	return d;
+}
+
+void decompressors_free(struct decompressors *d)
+{
+	if (!d)
+		return;
+	while (d->n)
+		(void)ZSTD_freeDCtx(d->idle[--d->n]);
+	(void)pthread_mutex_destroy(&d->mutex);
+	free(d);
+}
+
+static ZSTD_DCtx *decompressor_take(struct decompressors *d)
+{
+	{
+		MUTEX_GUARD(&d->mutex);
+		if (d->n)
+			return d->idle[--d->n];
+	}
+	ZSTD_DCtx *ctx = ZSTD_createDCtx();
+	if (!ctx)
+		abort();
+	return ctx;
+}
+
+static void decompressor_give(struct decompressors *d, ZSTD_DCtx *ctx)
+{
+	{
+		MUTEX_GUARD(&d->mutex);
+		if (d->n < IDLE_MAX) {
+			d->idle[d->n++] = ctx;
+			return;
+		}
+	}
+	(void)ZSTD_freeDCtx(ctx);
+}
+
+size_t decompress(struct decompressors *d, void *out, size_t cap, const void *data, size_t len, const ZSTD_DDict *dict)
+{
+	ZSTD_DCtx *ctx = decompressor_take(d);
+	size_t got = dict ? ZSTD_decompress_usingDDict(ctx, out, cap, data, len, dict)
+			  : ZSTD_decompressDCtx(ctx, out, cap, data, len);
+	decompressor_give(d, ctx);
+	return got;
 }

@@ -2,7 +2,7 @@
  * snapshot/store/internal.h - the catalog's inside: connections, packs, pages and what is written of them.
  *
  * Lock order: catalog.index_mutex, catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex,
- * pack_cache.mutex, blob_cache.mutex; none of the last four is held while another is taken, nor over a SQLite call that
+ * decompressors.mutex, the mutexes of the two caches; none of these last ones is held while another is taken, nor over a SQLite call that
  * can wait.
  */
 #pragma once
@@ -11,6 +11,7 @@
 #include <sqlite3.h>
 #include <zstd.h>
 
+#include "base/lru.h"
 #include "base/varint.h"
 #include "snapshot/store/store.h"
 
@@ -81,9 +82,6 @@ struct store_db {
  * durable commit at the latest. */
 enum store_sync { STORE_LAZY, STORE_DURABLE };
 
-struct pack_cache;
-struct blob_cache;
-
 struct catalog {
 	char *path;
 	char uuid[33];
@@ -97,8 +95,9 @@ struct catalog {
 	pthread_mutex_t codec_mutex;
 	struct codec_entry *codecs;
 	struct dict_entry *dicts;
-	struct pack_cache *packs;
-	struct blob_cache *blobs;    /* page.c's */
+	struct decompressors *decompressors;
+	struct lru *packs;           /* pack.c's */
+	struct lru *blobs;           /* page.c's */
 	pthread_mutex_t index_mutex; /* held while a missing index is made (index.h) */
 	pthread_mutex_t watch_mutex;
 	struct store_db *watch;
@@ -151,14 +150,19 @@ int compressor_compress(struct compressor *p, const ZSTD_CDict *dict, const void
 /* A dictionary as compressors use it; any number of threads. */
 ZSTD_CDict *compressor_dict(const void *data, size_t len);
 /* Makes a dictionary of raw packs laid end to end; *out stays empty when there is too little to learn from. */
-void packer_train(const void *samples, size_t len, struct strbuf *out);
+void compressor_train(const void *samples, size_t len, struct strbuf *out);
 DEFINE_CLEANUP(cleanup_compressor, struct compressor, compressor_free);
+
+/* Contexts to decompress with that wait to be used again; any thread. */
+struct decompressors;
+struct decompressors *decompressors_new(void);
+void decompressors_free(struct decompressors *d);
+/* dict NULL: none. What ZSTD_decompressDCtx returns. */
+size_t decompress(struct decompressors *d, void *out, size_t cap, const void *data, size_t len, const ZSTD_DDict *dict);
 
 /* ---- pack.c ---- */
 
-struct pack_cache *pack_cache_new(size_t bytes);
-void pack_cache_free(struct pack_cache *pc);
-void pack_cache_limit(struct pack_cache *pc, size_t bytes);
+struct lru *pack_cache_new(size_t bytes); /* of packs by number */
 
 /* For who rewrites packs, outside of the cache; pack_free is for these only. A stored one that is what its SHA-256
  * says: */
@@ -197,11 +201,8 @@ uint64_t pack_writer_bytes(struct pack_writer *p); /* compressed so far; any thr
 
 /* A version's list of pages or a page, read and checked. Neither ever changes, nor is its number used again. */
 struct blob {
-	enum blob_kind { BLOB_VERSION, BLOB_PAGE } kind;
-	int64_t id;
-	unsigned refs; /* under the cache's mutex, as are the links */
-	struct blob *newer, *older, *next;
-	struct blob_cache *cache;
+	struct lru_entry entry; /* by number and enum blob_kind */
+	struct lru *cache;
 	/* of a version */
 	int64_t codec_id;
 	uint64_t rows, line_bytes, file_bytes;
@@ -214,9 +215,7 @@ void blob_unref(struct blob *b);
 DEFINE_CLEANUP(cleanup_blob, struct blob, blob_unref);
 
 /* Versions' page lists and pages that were read last. */
-struct blob_cache *blob_cache_new(size_t bytes);
-void blob_cache_free(struct blob_cache *bc);
-void blob_cache_limit(struct blob_cache *bc, size_t bytes);
+struct lru *blob_cache_new(size_t bytes);
 
 int version_load(struct catalog *c, int64_t version_id, struct blob **ret, struct err *e);
 /* A damaged page can look like one of other rows: it is believed only with its SHA-256, packs bring a checksum of their
@@ -272,7 +271,7 @@ int version_one(struct catalog *c, enum stmt which, int64_t snapshot_id, const c
 int journal_done(struct store_db *db, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid,
 		 const char *program, const char *detail, struct err *e);
 
-/* ---- version_write.c and snapshot_write.c ---- */
+/* ---- version_write.c ---- */
 
 struct written_page {
 	struct strbuf data;
@@ -290,19 +289,6 @@ struct written_table {
 	bool whole; /* there was no base: every row came as a new one */
 };
 void written_table_done(struct written_table *t);
-
-struct snapshot_writer {
-	struct catalog *catalog;
-	int64_t id, source_id, taken_ms;
-	int lock_fd;
-	struct pack_writer *writer;
-	pthread_mutex_t mutex; /* of the tables, while threads write them */
-	struct written_table *table;
-	size_t n_tables, cap_tables;
-	struct mark_list marks;
-	bool has_marks;
-	struct written_table index; /* no name: none */
-};
 
 struct version_writer {
 	struct snapshot_writer *w;
@@ -326,6 +312,21 @@ struct version_writer {
 	struct row_watch watch;
 	struct written_table out, *into; /* into: NULL, or the place that is not among the tables */
 	uint64_t rows, new_rows, line_bytes, file_bytes;
+};
+
+/* ---- snapshot_write.c ---- */
+
+struct snapshot_writer {
+	struct catalog *catalog;
+	int64_t id, source_id, taken_ms;
+	int lock_fd;
+	struct pack_writer *writer;
+	pthread_mutex_t mutex; /* of the tables, while threads write them */
+	struct written_table *table;
+	size_t n_tables, cap_tables;
+	struct mark_list marks;
+	bool has_marks;
+	struct written_table index; /* no name: none */
 };
 
 /* ---- sweep.c ---- */

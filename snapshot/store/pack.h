@@ -3,6 +3,9 @@
  */
 #pragma once
 
+#include <stdatomic.h>
+
+#include "base/lru.h"
 #include "base/strbuf.h"
 #include "snapshot/row/row.h"
 #include "snapshot/store/catalog.h"
@@ -19,6 +22,7 @@
  * their places. No row's line is empty by itself.
  */
 struct pack {
+	struct lru_entry entry; /* in the cache, by number */
 	int64_t id;
 	int64_t codec_id;
 	int64_t first_seen_ms;
@@ -29,13 +33,10 @@ struct pack {
 	uint32_t *line_at;   /* rows + 1 offsets into raw; a line's newline is not part of it */
 	uint64_t *file_size; /* rows */
 	uint64_t *number;    /* rows; NULL when keys are not hashed */
-	/* Keys, made when first asked for (pack_keys), under the cache's mutex. */
-	uint32_t *key_at; /* rows + 1 offsets into keys; NULL before */
-	struct strbuf keys;
-	size_t memory;
-	unsigned refs;
-	struct pack *lru_prev, *lru_next, *hash_next;
-	struct pack_cache *cache;
+	/* Keys, made when first asked for (pack_keys): rows + 1 offsets, then what they are offsets into. NULL before. */
+	_Atomic(uint32_t *) key_at;
+	size_t memory; /* without keys */
+	struct lru *cache;
 };
 
 /* Returns the pack with a reference; pack_unref gives it back. EIO with the pack's id when damaged, ENOENT when not
@@ -57,8 +58,9 @@ static inline bool pack_is_dropped(const struct pack *p, uint32_t i)
 }
 static inline const void *pack_key(const struct pack *p, uint32_t i, size_t *len)
 {
-	*len = p->key_at[i + 1] - p->key_at[i];
-	return p->keys.data + p->key_at[i];
+	const uint32_t *at = atomic_load_explicit(&((struct pack *)(uintptr_t)p)->key_at, memory_order_relaxed);
+	*len = at[i + 1] - at[i];
+	return (const char *)(at + p->rows + 1) + at[i];
 }
 /* Appends the key of one row, made from its line: for who needs a few of a pack's keys only. */
 int pack_key_of(const struct pack *p, uint32_t i, struct strbuf *out, struct err *e);

@@ -15,121 +15,42 @@
 #define PAGE_LEVEL 3 /* measured on an OpenMetadata-shaped database: half the bytes; one page takes microseconds */
 #define PAGE_BYTES_MAX (256ULL << 20)
 
-#define BLOB_HASH_SIZE 1024U
+enum blob_kind { BLOB_VERSION, BLOB_PAGE };
 
-/* What is here is referenced by the cache, too. */
-struct blob_cache {
-	pthread_mutex_t mutex;
-	size_t limit, used;
-	struct blob *hash[BLOB_HASH_SIZE];
-	struct blob *newest, *oldest;
-};
-
-struct blob_cache *blob_cache_new(size_t bytes)
+static void blob_free_entry(struct lru_entry *x)
 {
-	struct blob_cache *bc = xcalloc(1, sizeof *bc);
-	(void)pthread_mutex_init(&bc->mutex, NULL);
-	bc->limit = bytes;
-	return bc;
+	free(x);
 }
 
-static struct blob **blob_slot(struct blob_cache *bc, enum blob_kind kind, int64_t id)
+struct lru *blob_cache_new(size_t bytes)
 {
-	struct blob **slot = &bc->hash[((uint64_t)id * 2 + kind) % BLOB_HASH_SIZE];
-	while (*slot && ((*slot)->id != id || (*slot)->kind != kind))
-		slot = &(*slot)->next;
-	return slot;
+	return lru_new(bytes, blob_free_entry);
 }
 
-static void blob_unlink(struct blob_cache *bc, struct blob *b)
-{
-	*(b->newer ? &b->newer->older : &bc->newest) = b->older;
-	*(b->older ? &b->older->newer : &bc->oldest) = b->newer;
-}
-
-static void blob_link(struct blob_cache *bc, struct blob *b)
-{
-	b->newer = NULL;
-	b->older = bc->newest;
-	*(bc->newest ? &bc->newest->newer : &bc->oldest) = b;
-	bc->newest = b;
-}
-
-static void blob_cache_trim(struct blob_cache *bc)
-{
-	while (bc->oldest && bc->used > bc->limit) {
-		struct blob *b = bc->oldest;
-		blob_unlink(bc, b);
-		*blob_slot(bc, b->kind, b->id) = b->next;
-		bc->used -= sizeof *b + b->len;
-		if (--b->refs == 0)
-			free(b);
-	}
-}
-
-void blob_cache_limit(struct blob_cache *bc, size_t bytes)
-{
-	MUTEX_GUARD(&bc->mutex);
-	bc->limit = bytes;
-	blob_cache_trim(bc);
-}
-
-void blob_cache_free(struct blob_cache *bc)
-{
-	if (!bc)
-		return;
-	blob_cache_limit(bc, 0);
-	(void)pthread_mutex_destroy(&bc->mutex);
-	free(bc);
-}
-
-static struct blob *blob_new(enum blob_kind kind, int64_t id, const void *data, size_t len)
+static struct blob *blob_new(struct lru *cache, const void *data, size_t len)
 {
 	struct blob *b = xmalloc(sizeof *b + len);
-	*b = (struct blob){.kind = kind, .id = id, .refs = 1, .len = len};
+	*b = (struct blob){.cache = cache, .len = len};
 	if (len)
 		memcpy(b->data, data, len);
 	return b;
 }
 
-static struct blob *blob_get(struct blob_cache *bc, enum blob_kind kind, int64_t id)
+static struct blob *blob_get(struct lru *cache, enum blob_kind kind, int64_t id)
 {
-	MUTEX_GUARD(&bc->mutex);
-	struct blob *b = *blob_slot(bc, kind, id);
-	if (!b)
-		return NULL;
-	b->refs++;
-	blob_unlink(bc, b);
-	blob_link(bc, b);
-	return b;
+	return (struct blob *)lru_get(cache, (uint64_t)id, kind);
 }
 
-/* The caller keeps its reference. */
-static void blob_add(struct blob_cache *bc, struct blob *b)
+/* Keeps b, or what another thread put there meanwhile. */
+static struct blob *blob_add(struct blob *b, enum blob_kind kind, int64_t id)
 {
-	MUTEX_GUARD(&bc->mutex);
-	b->cache = bc;
-	struct blob **slot = blob_slot(bc, b->kind, b->id);
-	if (*slot) /* another thread was first */
-		return;
-	*slot = b;
-	b->refs++;
-	blob_link(bc, b);
-	bc->used += sizeof *b + b->len;
-	blob_cache_trim(bc);
+	return (struct blob *)lru_add(b->cache, &b->entry, (uint64_t)id, kind, sizeof *b + b->len);
 }
 
 void blob_unref(struct blob *b)
 {
-	if (!b)
-		return;
-	bool last;
-	{
-		MUTEX_GUARD(&b->cache->mutex);
-		last = --b->refs == 0;
-	}
-	if (last)
-		free(b);
+	if (b)
+		lru_unref(b->cache, &b->entry);
 }
 
 int version_load(struct catalog *c, int64_t version_id, struct blob **ret, struct err *e)
@@ -149,7 +70,7 @@ int version_load(struct catalog *c, int64_t version_id, struct blob **ret, struc
 		int step = sqlite3_step(st);
 		if (step == SQLITE_ROW && sqlite3_column_bytes(st, 4) == ROW_SHA_LEN) {
 			const void *pages = sqlite3_column_blob(st, 5);
-			vb = blob_new(BLOB_VERSION, version_id, pages, (size_t)sqlite3_column_bytes(st, 5));
+			vb = blob_new(c->blobs, pages, (size_t)sqlite3_column_bytes(st, 5));
 			vb->codec_id = sqlite3_column_int64(st, 0);
 			vb->rows = (uint64_t)sqlite3_column_int64(st, 1);
 			vb->line_bytes = (uint64_t)sqlite3_column_int64(st, 2);
@@ -166,9 +87,7 @@ int version_load(struct catalog *c, int64_t version_id, struct blob **ret, struc
 		(void)sqlite3_reset(st);
 	}
 	store_read_end(c, db);
-	if (vb)
-		blob_add(c->blobs, vb);
-	*ret = vb;
+	*ret = vb ? blob_add(vb, BLOB_VERSION, version_id) : NULL;
 	return r;
 }
 
@@ -228,14 +147,13 @@ int page_load(struct catalog *c, uint64_t page_id, struct blob **ret, struct err
 				      sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1), &whole))
 			r = err_set(e, EIO, "catalog: page %" PRIu64 " is damaged", page_id);
 		else
-			page = blob_new(BLOB_PAGE, (int64_t)page_id, whole.data, whole.len);
+			page = blob_new(c->blobs, whole.data, whole.len);
 		(void)sqlite3_reset(st);
 	}
 	store_read_end(c, db);
 	if (page) {
-		blob_add(c->blobs, page);
 		blob_unref(*ret);
-		*ret = page;
+		*ret = blob_add(page, BLOB_PAGE, (int64_t)page_id);
 	}
 	return r;
 }

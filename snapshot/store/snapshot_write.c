@@ -73,17 +73,6 @@ uint64_t snapshot_writer_bytes(struct snapshot_writer *w)
 	return pack_writer_bytes(w->writer);
 }
 
-void written_table_done(struct written_table *t)
-{
-	free(t->m.name);
-	for (size_t i = 0; i < t->n_pages; i++) {
-		strbuf_done(&t->page[i].data);
-		strbuf_done(&t->page[i].sep);
-	}
-	free(t->page);
-	*t = (struct written_table){0};
-}
-
 void snapshot_writer_free(struct snapshot_writer *w)
 {
 	if (!w)

@@ -15,6 +15,17 @@
 #define PAGE_MIN 16U
 #define PAGE_MAX 1024U
 
+void written_table_done(struct written_table *t)
+{
+	free(t->m.name);
+	for (size_t i = 0; i < t->n_pages; i++) {
+		strbuf_done(&t->page[i].data);
+		strbuf_done(&t->page[i].sep);
+	}
+	free(t->page);
+	*t = (struct written_table){0};
+}
+
 /* ---- packs ---- */
 
 static int writer_close_pack(struct version_writer *v, struct err *e)
