@@ -20,7 +20,7 @@ struct lru_entry {
 };
 
 struct lru *lru_new(size_t limit, void (*free_entry)(struct lru_entry *x));
-/* Nothing is in use any more. NULL is allowed. */
+/* Frees what is in it, also what somebody still has: nobody may use or give back anything any more. NULL is allowed. */
 void lru_free(struct lru *l);
 void lru_set_limit(struct lru *l, size_t limit);
 

@@ -11,12 +11,15 @@
 #include "base/workers.h"
 #include "snapshot/capture/internal.h"
 #include "snapshot/capture/merge.h"
+#include "snapshot/openmetadata/names_write.h"
 
 static int capture_whole(struct capture *cp, const struct db_table *t, const struct version_info *base, bool ordered,
 			 struct err *e)
 {
 	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
 	int r = snapshot_writer_table(cp->writer, t, &v, e);
+	if (r == 0)
+		r = names_update_watch(cp->names, v, e);
 	if (r < 0)
 		return r;
 	/* Another description means another row form: the rows of the two cannot be merged. */
@@ -183,7 +186,8 @@ int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e
 {
 	const struct db_driver *driver = db_driver_of(cp->conn);
 	struct version_list base = {0};
-	snapshot_writer_set_base(cp->writer, cp->base_id);
+	_cleanup_(cleanup_names_update) struct names_update *names = cp->names =
+	    names_update_new(cp->catalog, cp->writer);
 	struct mark_list old = {0}, marks = {.n = cp->schema->n_tables};
 	int r = cp->base_id ? catalog_tables(cp->catalog, cp->base_id, &base, e) : 0;
 	if (r == 0 && cp->base_id && !cp->whole)
@@ -231,7 +235,9 @@ int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e
 			m.schema_since_ms = before.schema_since_ms;
 		manifest_done(&before);
 	}
-	r = snapshot_writer_commit(cp->writer, cp->name, &m, strbuf_str(&sql), sql.len, e);
+	r = names_update_write(names, cp->base_id, e);
+	if (r == 0)
+		r = snapshot_writer_commit(cp->writer, cp->name, &m, strbuf_str(&sql), sql.len, e);
 	manifest_done(&m);
 	if (r == 0 && ret_schema_sql)
 		strbuf_add(ret_schema_sql, sql.data, sql.len);

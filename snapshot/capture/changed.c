@@ -7,7 +7,9 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/varint.h"
 #include "snapshot/capture/internal.h"
+#include "snapshot/openmetadata/names_write.h"
 #include "snapshot/stream/splice.h"
 
 #define GONE_BYTES_MAX (16U << 20) /* encoded keys of deleted rows; with more of them the whole table is read */
@@ -101,6 +103,8 @@ static int capture_splice(struct capture *cp, const struct db_table *t, const st
 	uint64_t unchanged = 0, n_gone = 0;
 	bool hashed = t->key_kind != DB_KEY_UNIQUE;
 	int r = snapshot_writer_table(cp->writer, t, &v, e);
+	if (r == 0)
+		r = names_update_watch(cp->names, v, e);
 	if (r == 0)
 		r = splice_new(&s, cp->catalog, base, v, e);
 	if (r == 0)

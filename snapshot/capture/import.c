@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "snapshot/capture/backup_look.h"
 #include "snapshot/capture/internal.h"
+#include "snapshot/openmetadata/names_write.h"
 
 static int import_manifest(struct backup_tree *b, struct strbuf *text, struct manifest *ret, struct err *e)
 {
@@ -129,9 +130,11 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 	if (st.kind == BACKUP_NONE)
 		return err_set(e, EINVAL, "not a backup: no MANIFEST.json and no .table.json in it");
 	_cleanup_(cleanup_hasher) struct hasher *hasher = hasher_new();
+	_cleanup_(cleanup_names_update) struct names_update *names = names_update_new(c, w);
 	struct import im = {.catalog = c,
 			    .tree = b,
 			    .writer = w,
+			    .names = names,
 			    .job = job,
 			    .report = report,
 			    .source_id = source_id,
@@ -140,7 +143,6 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 	struct version_list base = {0};
 	struct manifest m = {0};
 	_cleanup_strbuf_ struct strbuf manifest = {0}, schema = {0};
-	snapshot_writer_set_base(w, base_id);
 	r = base_id ? catalog_tables(c, base_id, &base, e) : 0;
 	if (r == 0 && st.kind == BACKUP_TABLE)
 		r = import_one_table(&im, &base, &m, e);
@@ -179,6 +181,8 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 		free(m.tables[i].table);
 		m.tables[i].table = NULL;
 	}
+	if (r == 0)
+		r = names_update_write(names, base_id, e);
 	if (r == 0)
 		r = snapshot_writer_commit(w, name, &m, strbuf_str(&schema), schema.len, e);
 	manifest_done(&m);

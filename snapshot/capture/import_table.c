@@ -9,6 +9,7 @@
 
 #include "snapshot/capture/internal.h"
 #include "snapshot/capture/merge.h"
+#include "snapshot/openmetadata/names_write.h"
 
 struct table_import {
 	struct import *im;
@@ -196,6 +197,8 @@ int import_table(struct import *im, const struct db_table *t, const struct manif
 {
 	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
 	int r = snapshot_writer_table(im->writer, t, &v, e);
+	if (r == 0)
+		r = names_update_watch(im->names, v, e);
 	if (r < 0)
 		return r;
 	_cleanup_(table_import_done) struct table_import ti = {

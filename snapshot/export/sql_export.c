@@ -12,6 +12,7 @@
 #include "drivers/sql_text.h"
 #include "snapshot/export/out_file.h"
 #include "snapshot/restore/target.h"
+#include "snapshot/store/store.h"
 
 struct sql_export {
 	struct catalog *c;

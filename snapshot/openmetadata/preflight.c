@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "snapshot/store/internal.h"
+#include "snapshot/store/store.h"
 
 #define NEED_SORT_BYTES (UINT64_C(20) << 20) /* what OpenMetadata's guide asks for, and no less */
 #define MAX_SORT_BYTES (UINT64_C(512) << 20) /* what we advise at most: each sort of each session may take it */

@@ -10,7 +10,7 @@
 
 #include "snapshot/config/config.h"
 #include "snapshot/job.h"
-#include "snapshot/store/catalog.h"
+#include "snapshot/store/store.h"
 
 /* "1.4.0": up to four numbers. */
 struct preflight_version {

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "snapshot/openmetadata/names.h"
 #include "snapshot/restore/compare.h"
 #include "snapshot/service/internal.h"
 
@@ -133,25 +134,6 @@ int service_verify_live(struct service *svc, size_t source, int64_t snapshot_id,
 	return r > 0 ? 1 : r;
 }
 
-/* One statement over the catalog; each(arg, statement) for each row. */
-static int check_each(struct catalog *c, const char *sql, int (*each)(void *arg, sqlite3_stmt *st), void *arg,
-		      struct err *e)
-{
-	struct store_db *db = store_read_begin(c, e);
-	if (!db)
-		return err_code(e);
-	sqlite3_stmt *st = NULL;
-	int r = 0, step = SQLITE_ERROR;
-	if (sqlite3_prepare_v2(db->h, sql, -1, &st, NULL) == SQLITE_OK)
-		while ((step = sqlite3_step(st)) == SQLITE_ROW && r == 0)
-			r = each(arg, st);
-	if (r == 0 && step != SQLITE_DONE)
-		r = store_error(db, "checking", e);
-	sqlite3_finalize(st);
-	store_read_end(c, db);
-	return r;
-}
-
 struct check {
 	struct catalog *catalog;
 	struct strbuf *report;
@@ -159,10 +141,9 @@ struct check {
 	unsigned bad;
 };
 
-static int check_integrity(void *arg, sqlite3_stmt *st)
+static int check_integrity(void *arg, int64_t id, const char *text)
 {
 	struct check *k = arg;
-	const char *text = (const char *)sqlite3_column_text(st, 0);
 	if (text && strcmp(text, "ok")) {
 		k->bad++;
 		strbuf_addf(k->report, "SQLite: %s\n", text);
@@ -170,11 +151,11 @@ static int check_integrity(void *arg, sqlite3_stmt *st)
 	return 0;
 }
 
-static int check_pack(void *arg, sqlite3_stmt *st)
+static int check_pack(void *arg, int64_t id, const char *words)
 {
 	struct check *k = arg;
 	struct err why = ERR_INIT;
-	int r = pack_verify(k->catalog, sqlite3_column_int64(st, 0), k->hasher, &why);
+	int r = pack_verify(k->catalog, id, k->hasher, &why);
 	/* -ENOENT: freed since it was listed; one that is missing is missed by the snapshots that need it. */
 	if (r < 0 && r != -ENOENT) {
 		k->bad++;
@@ -183,14 +164,12 @@ static int check_pack(void *arg, sqlite3_stmt *st)
 	return 0;
 }
 
-static int check_snapshot(void *arg, sqlite3_stmt *st)
+static int check_snapshot(void *arg, int64_t id, const char *name)
 {
 	struct check *k = arg;
 	struct err why = ERR_INIT;
-	const char *name = (const char *)sqlite3_column_text(st, 1);
 	_cleanup_free_ char *label = xasprintf("snapshot %s", name ? name : "(unlisted)");
 	size_t before = k->report->len;
-	int64_t id = sqlite3_column_int64(st, 0);
 	struct snapshot_info there = {0};
 	if (verify_snapshot(k->catalog, id, label, k->report, &why) == 0)
 		return 0;
@@ -210,10 +189,10 @@ int service_check(struct service *svc, struct strbuf *report, struct err *e)
 {
 	struct check k = {.catalog = service_catalog(svc), .report = report};
 	_cleanup_(cleanup_hasher) struct hasher *h = k.hasher = hasher_new();
-	int r = check_each(k.catalog, "PRAGMA integrity_check", check_integrity, &k, e);
+	int r = catalog_each(k.catalog, CATALOG_FILE, check_integrity, &k, e);
 	if (r == 0)
-		r = check_each(k.catalog, "SELECT id FROM pack ORDER BY id", check_pack, &k, e);
+		r = catalog_each(k.catalog, CATALOG_PACKS, check_pack, &k, e);
 	if (r == 0)
-		r = check_each(k.catalog, "SELECT id, name FROM snapshot ORDER BY id", check_snapshot, &k, e);
+		r = catalog_each(k.catalog, CATALOG_SNAPSHOTS, check_snapshot, &k, e);
 	return r == 0 && k.bad ? err_set(e, EIO, "%u damaged parts", k.bad) : r;
 }

@@ -1,5 +1,5 @@
 /*
- * snapshot/store/db.c - the catalog's connections: statements, transactions, errors, and the locks between processes.
+ * snapshot/store/db.c - the catalog's connections: statements, transactions, errors.
  *
  * Any thread. A read takes a connection from the pool (read_mutex is held for the list only); a write is BEGIN
  * IMMEDIATE on the one write connection under write_mutex. synchronous=FULL: what was reported as done is on the disk.
@@ -7,8 +7,6 @@
 #include "snapshot/store/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 
 #define CATALOG_BUSY_MS 20000
 
@@ -42,15 +40,15 @@ static const char *const stmt_sql[STMT_MAX] = {
     [STMT_SNAPSHOT_TABLE_AT] = "SELECT " VERSION_COLUMNS " FROM snapshot_table t JOIN version v ON v.id=t.version_id"
 			       " WHERE t.snapshot_id=?1 AND t.ordinal=?2",
     [STMT_SNAPSHOT_TABLE_INSERT] = "INSERT INTO snapshot_table VALUES(?1, ?2, ?3, ?4)",
-    [STMT_NAMES] = "SELECT " VERSION_COLUMNS " FROM (SELECT version_id, 0 AS ordinal, 'entities' AS name"
+    [STMT_INDEX] = "SELECT " VERSION_COLUMNS " FROM (SELECT version_id, 0 AS ordinal, 'entities' AS name"
 		   " FROM snapshot_names WHERE snapshot_id=?1) t JOIN version v ON v.id=t.version_id",
     /* Another process may have removed the snapshot, or have made the same one: readers hold that by its number. One
      * whose version is gone (freed by a program that did not know of indexes) is none. */
-    [STMT_NAMES_INSERT] = "INSERT OR REPLACE INTO snapshot_names SELECT id, ?2 FROM snapshot WHERE id=?1 AND NOT EXISTS"
+    [STMT_INDEX_INSERT] = "INSERT OR REPLACE INTO snapshot_names SELECT id, ?2 FROM snapshot WHERE id=?1 AND NOT EXISTS"
 			  " (SELECT 1 FROM snapshot_names n JOIN version v ON v.id=n.version_id"
 			  " WHERE n.snapshot_id=?1)",
-    [STMT_NAMES_DELETE] = "DELETE FROM snapshot_names WHERE snapshot_id=?1",
-    [STMT_NAMES_NEAREST] = "SELECT s.id FROM snapshot s JOIN snapshot_names n ON n.snapshot_id=s.id"
+    [STMT_INDEX_DELETE] = "DELETE FROM snapshot_names WHERE snapshot_id=?1",
+    [STMT_INDEX_NEAREST] = "SELECT s.id FROM snapshot s JOIN snapshot_names n ON n.snapshot_id=s.id"
 			   " JOIN version v ON v.id=n.version_id"
 			   " WHERE s.source_id=(SELECT source_id FROM snapshot WHERE id=?1)"
 			   " ORDER BY abs(s.id-?1) LIMIT 1",
@@ -286,24 +284,4 @@ int store_pragma(struct store_db *db, const char *sql, int64_t *ret, struct err 
 		*ret = sqlite3_column_int64(st, 0);
 	sqlite3_finalize(st);
 	return r;
-}
-
-int store_lock(struct catalog *c, int64_t byte, bool exclusive, struct err *e)
-{
-	_cleanup_free_ char *path = xasprintf("%s-lock", c->path);
-	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_sys(e, errno, "%s", path);
-	struct flock fl = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-	/* Open-file-description locks: they end with this descriptor and do not mix with SQLite's own POSIX locks. */
-	/* A shared lock waits: only a sweep holds that byte alone, and not for long. */
-	int q;
-	do
-		q = fcntl(fd, exclusive ? F_OFD_SETLK : F_OFD_SETLKW, &fl);
-	while (q < 0 && errno == EINTR);
-	if (q < 0)
-		return errno == EAGAIN || errno == EACCES
-			   ? err_set(e, EBUSY, "catalog %s: in use by another process or job", c->path)
-			   : err_sys(e, errno, "%s", path);
-	return TAKE_FD(fd);
 }

@@ -159,7 +159,7 @@ static int pack_writer_learn(struct pack_writer *p, struct pack_writer_table *t,
 {
 	_cleanup_strbuf_ struct strbuf dict = {0};
 	if (samples->len)
-		packer_train(samples->data, samples->len, &dict);
+		compressor_train(samples->data, samples->len, &dict);
 	if (!dict.len)
 		return 0;
 	struct store_db *db = store_write_begin(p->catalog, STORE_LAZY, e);

@@ -1,7 +1,7 @@
 /*
  * snapshot/store/prune.c - see prune.h. Any thread, under the write lock.
  */
-#include "snapshot/store/prune.h"
+#include "snapshot/store/internal.h"
 
 #include <errno.h>
 

@@ -1,5 +1,5 @@
 /*
- * snapshot/store/sweep.c - removing snapshots, and freeing what no snapshot uses any more.
+ * snapshot/store/sweep.c - freeing what no snapshot uses any more.
  *
  * Any thread, under the write lock. Mark and sweep: packs named by pages named by versions named by snapshots stay. It
  * runs only while no writer is active (WRITERS lock exclusive): what a writer has stored is not named by anything yet.
@@ -11,72 +11,6 @@
 #include <inttypes.h>
 
 #define SHRINK_PAGES 2048 /* given back in one transaction: others get their turn between two */
-
-int store_delete_snapshot(struct store_db *db, int64_t snapshot_id, bool even_held, struct err *e)
-{
-	_cleanup_free_ char *tables = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64
-						"; DELETE FROM snapshot_names WHERE snapshot_id=%" PRId64,
-						snapshot_id, snapshot_id);
-	_cleanup_free_ char *snapshot =
-	    xasprintf("DELETE FROM snapshot WHERE id=%" PRId64 "%s", snapshot_id, even_held ? "" : " AND held=0");
-	if (sqlite3_exec(db->h, snapshot, NULL, NULL, NULL) != SQLITE_OK)
-		return store_error(db, "removing a snapshot", e);
-	if (sqlite3_changes(db->h) == 0)
-		return err_set(e, EBUSY, "the snapshot was held or removed meanwhile");
-	if (sqlite3_exec(db->h, tables, NULL, NULL, NULL) != SQLITE_OK)
-		return store_error(db, "removing a snapshot", e);
-	return 0;
-}
-
-int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held, struct err *e)
-{
-	struct snapshot_info s = {0};
-	int r = catalog_get(c, snapshot_id, &s, e);
-	if (r < 0)
-		return r;
-	bool held = s.held;
-	snapshot_info_done(&s);
-	if (held && !even_held)
-		return err_set(e, EBUSY, "the snapshot is held (release it first)");
-	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
-	if (!db)
-		return err_code(e);
-	/* It may have been held since it was looked at: only what this transaction sees counts. */
-	return store_write_end(c, db, store_delete_snapshot(db, snapshot_id, even_held, e), e);
-}
-
-int catalog_remove(struct catalog *c, int64_t snapshot_id, struct err *e)
-{
-	int r = store_remove_snapshot(c, snapshot_id, false, e);
-	if (r == 0)
-		r = store_sweep(c, e);
-	if (r == 0)
-		store_shrink(c);
-	return r < 0 ? r : 0;
-}
-
-int store_remove_unlisted(struct catalog *c, struct err *e)
-{
-	/* A restore that is still to be settled is compared with its target. */
-	_cleanup_close_ int fd = store_lock(c, STORE_LOCK_WRITERS, true, ERR_DROP);
-	if (fd < 0)
-		return 0; /* a writer is active: what is unlisted may be its own */
-	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
-	if (!db)
-		return err_code(e);
-	int r =
-	    sqlite3_exec(db->h,
-			 "CREATE TEMP TABLE IF NOT EXISTS unlisted(id INTEGER PRIMARY KEY); DELETE FROM temp.unlisted;"
-			 "INSERT INTO temp.unlisted SELECT id FROM snapshot WHERE name IS NULL AND id NOT IN"
-			 " (SELECT target_id FROM journal WHERE finished_ms IS NULL AND target_id IS NOT NULL);"
-			 "DELETE FROM snapshot_table WHERE snapshot_id IN (SELECT id FROM temp.unlisted);"
-			 "DELETE FROM snapshot_names WHERE snapshot_id IN (SELECT id FROM temp.unlisted);"
-			 "DELETE FROM snapshot WHERE id IN (SELECT id FROM temp.unlisted)",
-			 NULL, NULL, NULL) == SQLITE_OK
-		? 0
-		: store_error(db, "removing what a crash left", e);
-	return store_write_end(c, db, r, e);
-}
 
 /* ---- marking ---- */
 

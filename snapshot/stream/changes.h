@@ -10,7 +10,7 @@
 
 #include <stdatomic.h>
 
-#include "snapshot/store/catalog.h"
+#include "snapshot/store/store.h"
 
 enum change { CHANGE_ADDED, CHANGE_REMOVED, CHANGE_CHANGED, CHANGE_KINDS };
 

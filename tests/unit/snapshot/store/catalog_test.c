@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "snapshot/capture/merge.h"
+#include "snapshot/store/internal.h"
 #include "snapshot/stream/splice.h"
 
 #define MAX_ROWS 6000
@@ -795,7 +796,7 @@ static void repack_follows_a_model(void **state)
 			waste(c, &dead, &all);
 			dead_before += dead;
 			/* an old reader and a new one */
-			pack_cache_limit(c->packs, round % 2 ? 0 : 32 << 20);
+			lru_set_limit(c->packs, round % 2 ? 0 : 32 << 20);
 			if (store_repack(c, &done, &e) < 0)
 				fail_msg("%s", e.msg);
 			assert_false(done.busy);
