@@ -14,8 +14,8 @@
 #include <libgen.h>
 #include <sys/stat.h>
 
+#include "base/out_file.h"
 #include "base/text.h"
-#include "snapshot/export/out_file.h"
 #include "snapshot/row/manifest.h"
 #include "snapshot/store/store.h"
 

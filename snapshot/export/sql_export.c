@@ -9,8 +9,8 @@
 
 #include <errno.h>
 
+#include "base/out_file.h"
 #include "drivers/sql_text.h"
-#include "snapshot/export/out_file.h"
 #include "snapshot/restore/target.h"
 #include "snapshot/store/store.h"
 
