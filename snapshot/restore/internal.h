@@ -71,9 +71,9 @@ int apply_init(struct apply *a, struct restore *rs, struct db_conn *conn, const 
 	       const struct part *part, struct change *change, struct err *e);
 void apply_done(struct apply *a);
 /* In a loop over rows: arg is a struct apply. Deleted keys wait until there are many of them, or for the flush. */
-int apply_delete(void *arg, const struct stream_row *l, struct err *e);
+int apply_delete(void *arg, const struct stream_row *row, struct err *e);
 int apply_flush_keys(struct apply *a, struct err *e);
-int apply_load(void *arg, const struct stream_row *r, struct err *e);
+int apply_load(void *arg, const struct stream_row *row, struct err *e);
 /* Loads what the target version has and the live one (0: none) has not. */
 int apply_loads(struct apply *a, int64_t live_version, int64_t target_version, struct err *e);
 int apply_table(struct restore *rs, const struct db_table *t, const struct version_info *live,
