@@ -54,38 +54,49 @@ static int verify_names(struct catalog *c, int64_t snapshot_id, const char *labe
 	return 1;
 }
 
+static int verify_schema(struct catalog *c, int64_t snapshot_id, struct hasher *h, bool *ret_bad, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf schema = {0};
+	_cleanup_(manifest_done) struct manifest m = {0};
+	uint8_t sha[ROW_SHA_LEN];
+	int r = store_manifest(c, snapshot_id, &m, e);
+	if (r < 0)
+		return r;
+	r = catalog_schema_sql(c, snapshot_id, &schema, e);
+	if (r < 0)
+		return r;
+	hasher_sha256(h, strbuf_str(&schema), schema.len, sha);
+	*ret_bad = memcmp(sha, m.schema_sha256, sizeof sha) != 0;
+	return 0;
+}
+
 static int verify_snapshot(struct catalog *c, int64_t snapshot_id, const char *label, struct strbuf *report,
 			   struct err *e)
 {
-	struct version_list tables = {0};
+	_cleanup_(version_list_done) struct version_list tables = {0};
 	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
-	int r = catalog_tables(c, snapshot_id, &tables, e), bad = 0;
-	for (size_t i = 0; r == 0 && i < tables.n; i++) {
+	const char *colon = *label ? ": " : "";
+	int bad = 0;
+	int r = catalog_tables(c, snapshot_id, &tables, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < tables.n; i++) {
 		struct err why = ERR_INIT;
 		if (verify_version(c, &tables.v[i], h, &why) < 0) {
 			bad++;
-			strbuf_addf(report, "%s%stable %s: %s\n", label, *label ? ": " : "", tables.v[i].name, why.msg);
+			strbuf_addf(report, "%s%stable %s: %s\n", label, colon, tables.v[i].name, why.msg);
 		}
 	}
-	version_list_done(&tables);
-	if (r == 0)
-		bad += verify_names(c, snapshot_id, label, h, report);
-	_cleanup_strbuf_ struct strbuf schema = {0};
-	struct manifest m = {0};
-	if (r == 0)
-		r = store_manifest(c, snapshot_id, &m, e);
-	if (r == 0)
-		r = catalog_schema_sql(c, snapshot_id, &schema, e);
-	if (r == 0) {
-		uint8_t sha[ROW_SHA_LEN];
-		hasher_sha256(h, strbuf_str(&schema), schema.len, sha);
-		if (memcmp(sha, m.schema_sha256, sizeof sha)) {
-			bad++;
-			strbuf_addf(report, "%s%sschema.sql: does not match its digest\n", label, *label ? ": " : "");
-		}
+	bad += verify_names(c, snapshot_id, label, h, report);
+	bool bad_schema = false;
+	r = verify_schema(c, snapshot_id, h, &bad_schema, e);
+	if (r < 0)
+		return r;
+	if (bad_schema) {
+		bad++;
+		strbuf_addf(report, "%s%sschema.sql: does not match its digest\n", label, colon);
 	}
-	manifest_done(&m);
-	return r == 0 && bad ? err_set(e, EIO, "%d of its parts are damaged", bad) : r;
+	return bad ? err_set(e, EIO, "%d of its parts are damaged", bad) : 0;
 }
 
 /* That a snapshot was found whole, or not, is worth keeping: it is what a restore stands on. A failure to write it down
@@ -109,7 +120,7 @@ int service_verify(struct service *svc, int64_t snapshot_id, struct strbuf *repo
 	struct err why = ERR_INIT;
 	int r = verify_snapshot(service_catalog(svc), snapshot_id, "", report, &why);
 	verify_journal(service_catalog(svc), snapshot_id, r, &why);
-	if (r < 0 && e)
+	if (r < 0)
 		*e = why;
 	return r;
 }
@@ -128,7 +139,7 @@ int service_verify_live(struct service *svc, size_t source, int64_t snapshot_id,
 	r = job_connect(j, &why);
 	if (r == 0)
 		r = restore_compare_live(svc->catalog, j->conn, snapshot_id, NULL, &j->ctl, ret, &why);
-	if (r < 0 && e)
+	if (r < 0)
 		*e = why;
 	job_end(j, r < 0 ? r : 0, r > 0 ? "different" : "done", NULL, &why);
 	return r > 0 ? 1 : r;
@@ -190,9 +201,13 @@ int service_check(struct service *svc, struct strbuf *report, struct err *e)
 	struct check k = {.catalog = service_catalog(svc), .report = report};
 	_cleanup_(cleanup_hasher) struct hasher *h = k.hasher = hasher_new();
 	int r = catalog_each(k.catalog, CATALOG_FILE, check_integrity, &k, e);
-	if (r == 0)
-		r = catalog_each(k.catalog, CATALOG_PACKS, check_pack, &k, e);
-	if (r == 0)
-		r = catalog_each(k.catalog, CATALOG_SNAPSHOTS, check_snapshot, &k, e);
-	return r == 0 && k.bad ? err_set(e, EIO, "%u damaged parts", k.bad) : r;
+	if (r < 0)
+		return r;
+	r = catalog_each(k.catalog, CATALOG_PACKS, check_pack, &k, e);
+	if (r < 0)
+		return r;
+	r = catalog_each(k.catalog, CATALOG_SNAPSHOTS, check_snapshot, &k, e);
+	if (r < 0)
+		return r;
+	return k.bad ? err_set(e, EIO, "%u damaged parts", k.bad) : 0;
 }
