@@ -140,7 +140,6 @@ int apply_init(struct apply *a, struct restore *rs, struct db_conn *conn, const 
 	return 0;
 }
 
-/* Makes the live table t (as the safety snapshot has it in `live`) the target version. */
 int apply_table(struct restore *rs, const struct db_table *t, const struct version_info *live,
 		const struct version_info *target, const struct part *part, struct change *change, struct err *e)
 {

@@ -5,7 +5,6 @@
  */
 #include "snapshot/restore/internal.h"
 
-/* Which of the target's tables differ from the safety snapshot's; one for each of t->versions. */
 bool *difference_tables(const struct restore *rs, const struct version_list *safety, const struct target *t,
 			const struct part *part)
 {
@@ -17,8 +16,6 @@ bool *difference_tables(const struct restore *rs, const struct version_list *saf
 	return touched;
 }
 
-/* Only the tables that will be changed are announced: what another one has (a trigger that cannot be kept still) is no
- * hindrance. */
 int difference_begin(struct restore *rs, const struct target *t, const bool *touched, struct err *e)
 {
 	struct db_schema part = *t->schema;

@@ -209,7 +209,6 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 	}
 }
 
-/* All tables of either side. live_versions NULL: from the live tables. part NULL: all of their rows. */
 int plan_tables(struct catalog *c, struct db_conn *conn, const struct db_schema *live,
 		const struct version_list *live_versions, const struct target *target, char *const *tables,
 		const struct part *part, struct job_ctl *job, struct restore_plan *plan, struct err *e)
@@ -242,7 +241,6 @@ int plan_tables(struct catalog *c, struct db_conn *conn, const struct db_schema 
 	return 0;
 }
 
-/* What of the tables is to be changed. safety NULL: nothing is stored, the tables themselves are read. */
 int plan_rows(struct restore *rs, const struct db_schema *live, const struct version_list *safety,
 	      const struct target *t, const struct part *part, struct restore_plan *plan, struct err *e)
 {
@@ -285,7 +283,6 @@ void plan_counters(const struct db_schema *live, const struct db_schema *target,
 	}
 }
 
-/* What a restore changes beside rows, when it is one of everything. */
 void plan_whole(const struct restore *rs, const struct db_schema *live, const struct strbuf *live_sql,
 		const struct target *t, struct restore_plan *plan)
 {

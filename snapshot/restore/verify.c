@@ -8,7 +8,6 @@
 
 #include "snapshot/restore/internal.h"
 
-/* The digest of the scan that is open on conn, read through the code that captures. */
 int verify_scan(struct restore *rs, struct db_conn *conn, const struct row_codec *codec, struct digest *ret,
 		struct err *e)
 {
@@ -76,7 +75,6 @@ static int verify_written(struct restore *rs, const struct db_table *t, const st
 	return r < 0 ? r : others == kept && digest_equal(&written, &change->loaded);
 }
 
-/* change, was: NULL when the table was made anew. */
 int restore_verify_table(struct restore *rs, struct db_conn *conn, const struct db_table *t,
 			 const struct change *change, const struct version_info *was, const struct version_info *target,
 			 struct err *e)
