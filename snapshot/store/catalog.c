@@ -163,11 +163,8 @@ int64_t catalog_data_version(struct catalog *c)
 	if (!c->watch)
 		c->watch = store_open(c, false, true, ERR_DROP);
 	int64_t v = 0;
-	sqlite3_stmt *st = c->watch ? store_stmt(c->watch, STMT_DATA_VERSION, ERR_DROP) : NULL;
-	if (st && sqlite3_step(st) == SQLITE_ROW)
-		v = sqlite3_column_int64(st, 0);
-	if (st)
-		(void)sqlite3_reset(st);
+	if (c->watch)
+		(void)store_query(c->watch, STMT_DATA_VERSION, NO_BINDS, row_int, &v, "watching", ERR_DROP);
 	return v;
 }
 

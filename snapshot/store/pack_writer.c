@@ -98,16 +98,11 @@ static int batch_store(const struct pack_writer *p, const struct batch *b, struc
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < b->n; i++) {
 		const struct stored_pack *s = &b->v[i];
-		sqlite3_stmt *st = store_stmt(db, STMT_PACK_INSERT, e);
-		if (!st)
-			return err_code(e);
-		sqlite3_bind_int64(st, 1, s->id);
-		sqlite3_bind_int64(st, 2, s->codec_id);
-		sqlite3_bind_int64(st, 3, p->taken_ms);
-		sqlite3_bind_int64(st, 4, s->dict_id);
-		sqlite3_bind_blob(st, 5, s->sha, sizeof s->sha, SQLITE_STATIC);
-		sqlite3_bind_blob64(st, 6, s->data, s->len, SQLITE_STATIC);
-		r = store_run(db, st, "storing rows", e);
+		r = store_exec(db, STMT_PACK_INSERT,
+			       BINDS(bind_int(s->id), bind_int(s->codec_id), bind_int(p->taken_ms),
+				     bind_int(s->dict_id), bind_blob(s->sha, sizeof s->sha),
+				     bind_blob(s->data, s->len)),
+			       "storing rows", e);
 	}
 	return r;
 }
@@ -165,14 +160,9 @@ static int pack_writer_learn(struct pack_writer *p, struct pack_writer_table *t,
 	struct store_db *db = store_write_begin(p->catalog, STORE_LAZY, e);
 	if (!db)
 		return err_code(e);
-	sqlite3_stmt *st = store_stmt(db, STMT_DICT_INSERT, e);
-	int r = st ? 0 : err_code(e);
-	if (st) {
-		sqlite3_bind_int64(st, 1, t->codec_id);
-		sqlite3_bind_blob64(st, 2, dict.data, dict.len, SQLITE_STATIC);
-		r = store_run(db, st, "storing a dictionary", e);
-		t->dict_id = sqlite3_last_insert_rowid(db->h);
-	}
+	int r = store_exec(db, STMT_DICT_INSERT, BINDS(bind_int(t->codec_id), bind_blob(dict.data, dict.len)),
+			   "storing a dictionary", e);
+	t->dict_id = sqlite3_last_insert_rowid(db->h);
 	r = store_write_end(p->catalog, db, r, e);
 	if (r < 0)
 		return r;

@@ -39,16 +39,6 @@ int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held
 	return store_write_end(c, db, store_delete_snapshot(db, snapshot_id, even_held, e), e);
 }
 
-int catalog_remove(struct catalog *c, int64_t snapshot_id, struct err *e)
-{
-	int r = store_remove_snapshot(c, snapshot_id, false, e);
-	if (r == 0)
-		r = store_sweep(c, e);
-	if (r == 0)
-		store_shrink(c);
-	return r < 0 ? r : 0;
-}
-
 int store_remove_unlisted(struct catalog *c, struct err *e)
 {
 	/* A restore that is still to be settled is compared with its target. */

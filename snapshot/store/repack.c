@@ -276,14 +276,10 @@ static int repack_store(struct repacking *k, struct err *e)
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < k->n_batch; i++) {
 		const struct rewritten *w = &k->batch[i];
-		sqlite3_stmt *st = store_stmt(db, STMT_PACK_REWRITE, e);
-		if (!st)
-			return store_write_end(k->catalog, db, err_code(e), e);
-		sqlite3_bind_int64(st, 1, w->id);
-		sqlite3_bind_blob(st, 2, w->old_sha, sizeof w->old_sha, SQLITE_STATIC);
-		sqlite3_bind_blob(st, 3, w->sha, sizeof w->sha, SQLITE_STATIC);
-		sqlite3_bind_blob64(st, 4, w->data, w->len, SQLITE_STATIC);
-		r = store_run(db, st, "storing rows", e);
+		r = store_exec(db, STMT_PACK_REWRITE,
+			       BINDS(bind_int(w->id), bind_blob(w->old_sha, sizeof w->old_sha),
+				     bind_blob(w->sha, sizeof w->sha), bind_blob(w->data, w->len)),
+			       "storing rows", e);
 		/* No longer the one that was read: freed, or rewritten by another process. */
 		if (r == 0 && sqlite3_changes(db->h)) {
 			sum.packs++;
