@@ -84,8 +84,9 @@ int names_next_new(struct catalog *c, int64_t before_id, int64_t version_id, con
 	_cleanup_strbuf_ struct strbuf key = {0};
 	row_key_text_prefix(path, len, &key);
 	int r = stream_version_from(&before, c, before_id, key.data, key.len, e);
-	if (r == 0)
-		r = stream_version_from(&after, c, version_id, key.data, key.len, e);
+	if (r < 0)
+		return r;
+	r = stream_version_from(&after, c, version_id, key.data, key.len, e);
 	if (r < 0)
 		return r;
 	struct merge m = {.left = before, .right = after, .differences = true};

@@ -108,10 +108,12 @@ static int pack_open(struct catalog *c, struct pack *p, const void *data, size_t
 {
 	const ZSTD_DDict *dict = NULL;
 	int r = dict_id ? store_ddict(c, dict_id, &dict, e) : 0;
-	if (r == 0)
-		r = catalog_codec(c, p->codec_id, &p->codec, e);
-	if (r == 0)
-		r = pack_unpack(c, p, data, len, dict, e);
+	if (r < 0)
+		return r;
+	r = catalog_codec(c, p->codec_id, &p->codec, e);
+	if (r < 0)
+		return r;
+	r = pack_unpack(c, p, data, len, dict, e);
 	return r < 0 ? r : pack_index(p, e);
 }
 

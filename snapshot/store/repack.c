@@ -137,12 +137,12 @@ static bool repack_seems_worth(struct store_db *db, int64_t id, const struct liv
 	return dead >= raw / REPACK_WORTH_SHARE && len * dead / raw >= REPACK_WORTH_BYTES;
 }
 
-/* Marks the window's live rows; then only those of packs that seem worth it are left. 1: not now. */
+/* Marks the window's live rows; then only those of packs that seem worth it are left. SWEEP_LATER: not now. */
 static int repack_look(struct repacking *k, struct err *e)
 {
 	_cleanup_close_ int fd = store_lock(k->catalog, STORE_LOCK_WRITERS, true, ERR_DROP);
 	if (fd < 0)
-		return 1;
+		return SWEEP_LATER;
 	struct store_db *db = store_write_begin(k->catalog, STORE_LAZY, e);
 	if (!db)
 		return err_code(e);
@@ -261,14 +261,14 @@ static int repack_one(struct repacking *k, int64_t id, const struct live *l, str
 	return 0;
 }
 
-/* Stores the batch. 1: not now. */
+/* Stores the batch. SWEEP_LATER: not now. */
 static int repack_store(struct repacking *k, struct err *e)
 {
 	if (!k->n_batch)
 		return 0;
 	_cleanup_close_ int fd = store_lock(k->catalog, STORE_LOCK_WRITERS, true, ERR_DROP);
 	if (fd < 0)
-		return 1;
+		return SWEEP_LATER;
 	struct store_db *db = store_write_begin(k->catalog, STORE_LAZY, e);
 	if (!db)
 		return err_code(e);
@@ -334,7 +334,7 @@ int store_repack(struct catalog *c, struct repack *ret, struct err *e)
 						     .live = xcalloc(REPACK_WINDOW, sizeof(struct live *))};
 	for (k.first = first; r == 0 && k.first <= last; k.first += REPACK_WINDOW)
 		r = repack_window(&k, e);
-	if (r == 1) {
+	if (r == SWEEP_LATER) {
 		ret->busy = true;
 		r = 0;
 	}

@@ -105,8 +105,9 @@ int catalog_check_format(struct catalog *c, struct store_db *db, struct err *e)
 {
 	int64_t app = 0, version = 0;
 	int r = store_pragma(db, "PRAGMA application_id", &app, e);
-	if (r == 0)
-		r = store_pragma(db, "PRAGMA user_version", &version, e);
+	if (r < 0)
+		return r;
+	r = store_pragma(db, "PRAGMA user_version", &version, e);
 	if (r < 0)
 		return r;
 	if (app != CATALOG_APPLICATION_ID)

@@ -159,7 +159,7 @@ int store_sweep(struct catalog *c, struct err *e)
 	/* Writers hold the lock shared while what they store is not yet named by a snapshot. */
 	_cleanup_close_ int fd = store_lock(c, STORE_LOCK_WRITERS, true, ERR_DROP);
 	if (fd < 0)
-		return 1;
+		return SWEEP_LATER;
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);

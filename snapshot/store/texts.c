@@ -188,8 +188,9 @@ int catalog_sums(struct catalog *c, int64_t snapshot_id, struct strbuf *out, str
 		return 0;
 	}
 	r = catalog_manifest(c, snapshot_id, &manifest, e);
-	if (r == 0)
-		r = catalog_schema_sql(c, snapshot_id, &schema, e);
+	if (r < 0)
+		return r;
+	r = catalog_schema_sql(c, snapshot_id, &schema, e);
 	if (r < 0)
 		return r;
 	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();

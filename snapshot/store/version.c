@@ -160,8 +160,9 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 				   : r;
 	}
 	r = stored_row_fill(rc->pack, rc->place.extent.first + rc->at, rc->place.row + rc->at, ret, e);
-	if (r == 0)
-		r = cursor_key(rc, ret, e);
+	if (r < 0)
+		return r;
+	r = cursor_key(rc, ret, e);
 	if (r < 0)
 		return r;
 	rc->at++;
@@ -246,8 +247,9 @@ int row_cursor_seek(struct row_cursor **ret, struct catalog *c, int64_t version_
 	_cleanup_(cleanup_row_cursor) struct row_cursor *rc = NULL;
 	struct stored_row row;
 	int r = cursor_open(&rc, c, version_id, SEEK_KEY, 0, key, key_len, e);
-	if (r == 0)
-		r = cursor_lower_bound(rc, key, key_len, &row, e);
+	if (r < 0)
+		return r;
+	r = cursor_lower_bound(rc, key, key_len, &row, e);
 	if (r < 0)
 		return r;
 	if (r == 1)

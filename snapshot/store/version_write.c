@@ -210,8 +210,9 @@ int version_writer_keep_rows(struct version_writer *v, const struct pack *p, uin
 		part.file_bytes += p->file_size[i];
 	_cleanup_strbuf_ struct strbuf low = {0}, high = {0};
 	int r = pack_key_of(p, first, &low, e);
-	if (r == 0)
-		r = pack_key_of(p, first + count - 1, &high, e);
+	if (r < 0)
+		return r;
+	r = pack_key_of(p, first + count - 1, &high, e);
 	return r < 0 ? r : writer_append(v, &part, low.data, low.len, high.data, high.len, e);
 }
 
@@ -274,10 +275,12 @@ int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, s
 	v->out.m.has_auto_increment = t->has_auto_increment;
 	v->out.m.auto_increment = t->auto_increment;
 	int r = store_codec_id(w->catalog, t, &v->codec_id, e);
-	if (r == 0)
-		r = catalog_codec(w->catalog, v->codec_id, &v->codec, e);
-	if (r == 0)
-		r = pack_writer_table(&v->writer, w->writer, v->codec_id, e);
+	if (r < 0)
+		return r;
+	r = catalog_codec(w->catalog, v->codec_id, &v->codec, e);
+	if (r < 0)
+		return r;
+	r = pack_writer_table(&v->writer, w->writer, v->codec_id, e);
 	if (r < 0)
 		return r;
 	v->out.codec_id = v->codec_id;
@@ -318,8 +321,9 @@ int version_writer_finish(struct version_writer *v, const struct digest *d, cons
 		return err_set(e, EIO, "table %s: %" PRIu64 " rows hashed, %" PRIu64 " written", v->out.m.name,
 			       d->count, v->rows);
 	int r = writer_close_pack(v, e);
-	if (r == 0)
-		r = pack_writer_end_table(v->writer, e);
+	if (r < 0)
+		return r;
+	r = pack_writer_end_table(v->writer, e);
 	if (r < 0)
 		return r;
 	writer_close_extent(v);
