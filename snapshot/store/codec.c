@@ -1,5 +1,6 @@
 /*
- * snapshot/store/codec.c - descriptions of tables and dictionaries of packs: found or made by content, kept once they were read.
+ * snapshot/store/codec.c - descriptions of tables and dictionaries of packs: found or made by content, kept once they
+ * were read.
  *
  * Any thread. codec_mutex is held for the two lists only; what is in them stays until the catalog is closed.
  */

@@ -228,6 +228,11 @@ int store_exec(struct store_db *db, enum stmt which, const struct bind *bind, co
 	return r;
 }
 
+int store_script(struct store_db *db, const char *sql, const char *what, struct err *e)
+{
+	return sqlite3_exec(db->h, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : store_error(db, what, e);
+}
+
 int row_int(void *arg, sqlite3_stmt *st, struct err *e)
 {
 	*(int64_t *)arg = sqlite3_column_int64(st, 0);

@@ -1,5 +1,6 @@
 /*
- * snapshot/store/index.c - see index.h. Any thread; the words of its errors are those of what the index holds, entities.
+ * snapshot/store/index.c - see index.h. Any thread; the words of its errors are those of what the index holds,
+ * entities.
  */
 #include "snapshot/store/internal.h"
 

@@ -2,8 +2,8 @@
  * snapshot/store/internal.h - the catalog's inside: connections, packs, pages and what is written of them.
  *
  * Lock order: catalog.index_mutex, catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex,
- * decompressors.mutex, the mutexes of the two caches; none of these last ones is held while another is taken, nor over a SQLite call that
- * can wait.
+ * decompressors.mutex, the mutexes of the two caches; none of these last ones is held while another is taken, nor
+ * over a SQLite call that can wait.
  */
 #pragma once
 
@@ -151,6 +151,9 @@ int store_read(struct catalog *c, enum stmt which, const struct bind *bind, row_
 	       struct err *e);
 /* Runs a statement that changes something. */
 int store_exec(struct store_db *db, enum stmt which, const struct bind *bind, const char *what, struct err *e);
+/* Runs statements that give no rows. */
+int store_script(struct store_db *db, const char *sql, const char *what, struct err *e);
+DEFINE_CLEANUP(cleanup_stmt, sqlite3_stmt, sqlite3_finalize);
 /* A row_fn: column 0 into the int64_t at arg. */
 int row_int(void *arg, sqlite3_stmt *st, struct err *e);
 /* Appends a column's bytes. */
@@ -165,7 +168,7 @@ int store_reserve(struct store_db *db, const char *counter, int64_t n, int64_t *
 
 /* ---- schema.c ---- */
 
-/* Makes the tables in an empty file; the catalog's uuid is made with them. */
+/* Makes the tables where the file is empty; the catalog's uuid is made with them. */
 int catalog_create(struct catalog *c, struct store_db *db, struct err *e);
 /* Brings a catalog of an older format up to date where it may be written, and reads its uuid. */
 int catalog_check_format(struct catalog *c, struct store_db *db, struct err *e);
@@ -293,7 +296,8 @@ void place_done(struct place *pl);
 
 enum seek { SEEK_ROW, SEEK_BYTE, SEEK_KEY };
 
-/* Finds the extent that holds row `n`, byte `n` or (the last one that can hold) the key. 1: found, 0: behind the end. */
+/* Finds the extent that holds row `n`, byte `n` or (the last one that can hold) the key. 1: found,
+ * 0: behind the end. */
 int version_seek(struct catalog *c, const struct blob *vb, enum seek how, uint64_t n, const void *key, size_t key_len,
 		 struct place *pl, struct err *e);
 /* The extent after this one. 1, or 0 at the end. */
@@ -378,8 +382,8 @@ struct snapshot_writer {
 
 /* ---- sweep.c ---- */
 
-/* In a write transaction, with the WRITERS lock held alone. Calls each() with every extent of
- * every version, those of a shared page once. A version or page that cannot be read or is not whole: -EIO. */
+/* In a write transaction, with the WRITERS lock held alone. Calls each() with every extent of every version, those of a
+ * shared page once. A version or page that cannot be read or is not whole: -EIO. */
 int sweep_each_extent(struct store_db *db, int (*each)(void *arg, const struct extent *x), void *arg, struct err *e);
 
 /* ---- remove.c ---- */

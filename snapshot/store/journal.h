@@ -1,5 +1,6 @@
 /*
- * snapshot/store/journal.h - the record of every job: who asked, what came of it, and how far a restore had got when it ended.
+ * snapshot/store/journal.h - the record of every job: who asked, what came of it, and how far a restore had got when
+ * it ended.
  */
 #pragma once
 

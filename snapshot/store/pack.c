@@ -1,8 +1,8 @@
 /*
  * snapshot/store/pack.c - packs: their raw form, their rows and keys, and the cache of unpacked ones.
  *
- * Any thread. Reading, unpacking and making keys run outside of the cache's mutex, so two threads may do the same at once;
- * the second result is dropped.
+ * Any thread. Reading, unpacking and making keys run outside of the cache's mutex, so two threads may do the same at
+ * once; the second result is dropped.
  */
 #include "snapshot/store/internal.h"
 

@@ -1,5 +1,6 @@
 /*
- * snapshot/store/pack_writer.c - raw packs in, stored packs out: dictionaries, compression and the transactions that store packs.
+ * snapshot/store/pack_writer.c - raw packs in, stored packs out: dictionaries, compression and the transactions that
+ * store packs.
  *
  * The threads here take raw packs from a bounded queue in the order they came, so that reading, compressing and storing
  * overlap. Packs are stored in transactions of STORE_BATCH bytes, so that the write-ahead log stays small and other
@@ -7,7 +8,7 @@
  * to the next sweep.
  *
  * pack_writer.mutex guards the queue, the batch and the tables' states; it is never held over compression or a SQLite
- * call. pack_writer.id_mutex is held while numbers are reserved (it comes before catalog.write_mutex).
+ * call, and workers.mutex alone is taken under it. pack_writer.id_mutex is held while numbers are reserved (it comes before catalog.write_mutex).
  */
 #include "snapshot/store/internal.h"
 

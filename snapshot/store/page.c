@@ -1,5 +1,6 @@
 /*
- * snapshot/store/page.c - a version's list of pages, and pages: as they are stored, read and checked, and those read last.
+ * snapshot/store/page.c - a version's list of pages, and pages: as they are stored, read and checked, and those read
+ * last.
  *
  * Any thread. The cache has one mutex, held for list work only. The written form, varints throughout:
  *

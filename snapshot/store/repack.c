@@ -236,19 +236,22 @@ static int repack_one(struct repacking *k, int64_t id, const struct live *l, str
 	int r = pack_load_whole(k->catalog, id, k->hasher, &old, w.old_sha, &dict_id, e);
 	if (r == -ENOENT)
 		return err_set(e, EIO, "catalog: pack %" PRId64 " is missing", id);
-	if (r == 0)
-		r = repack_raw(old, l, &raw, &w.dropped, e);
+	if (r < 0)
+		return r;
+	r = repack_raw(old, l, &raw, &w.dropped, e);
 	if (r < 0 || !w.dropped)
 		return r;
 	r = repack_dict(k, dict_id, &dict, e);
-	if (r == 0)
-		r = compressor_compress(k->compressor, dict, raw.data, raw.len, &data, &w.len, e);
-	if (r == 0)
-		r = pack_parse(k->catalog, id, old->codec_id, dict_id, data, w.len, &new, e);
-	if (r == 0 && !repack_is_same(old, new, l))
-		r = err_set(e, EIO, "pack %" PRId64 ": rewriting it would change its rows", id);
 	if (r < 0)
 		return r;
+	r = compressor_compress(k->compressor, dict, raw.data, raw.len, &data, &w.len, e);
+	if (r < 0)
+		return r;
+	r = pack_parse(k->catalog, id, old->codec_id, dict_id, data, w.len, &new, e);
+	if (r < 0)
+		return r;
+	if (!repack_is_same(old, new, l))
+		return err_set(e, EIO, "pack %" PRId64 ": rewriting it would change its rows", id);
 	pack_sum(new, k->hasher, w.sha);
 	w.data = xmalloc(w.len);
 	memcpy(w.data, data, w.len);
@@ -304,7 +307,7 @@ static int repack_window(struct repacking *k, struct err *e)
 		if (r == -EIO) {
 			repack_note_damage(k, &why);
 			r = 0;
-		} else if (r < 0 && e) {
+		} else if (r < 0) {
 			*e = why;
 		}
 		if (r == 0 && k->batch_bytes >= REPACK_BATCH)

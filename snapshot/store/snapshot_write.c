@@ -1,8 +1,8 @@
 /*
  * snapshot/store/snapshot_write.c - see snapshot_write.h: the snapshot that names what was written.
  *
- * Runs on the thread that takes the snapshot. Until the last transaction names them no reader sees packs and pages, and a
- * crash leaves them to the next sweep; the shared WRITERS lock keeps sweeps away meanwhile.
+ * Runs on the thread that takes the snapshot. Until the last transaction names them no reader sees packs and pages,
+ * and a crash leaves them to the next sweep; the shared WRITERS lock keeps sweeps away meanwhile.
  */
 #include "snapshot/store/internal.h"
 
@@ -182,9 +182,10 @@ static int commit_in(struct snapshot_writer *w, struct store_db *db, const char 
 	for (size_t i = 0; r == 0 && i < w->n_tables; i++)
 		if (!w->table[i].version_id)
 			r = commit_version(db, &w->table[i], e);
+	if (r < 0)
+		return r;
 	int64_t schema_id = 0;
-	if (r == 0)
-		r = commit_schema(db, m->schema_sha256, schema_sql, schema_len, &schema_id, e);
+	r = commit_schema(db, m->schema_sha256, schema_sql, schema_len, &schema_id, e);
 	if (r < 0)
 		return r;
 	_cleanup_strbuf_ struct strbuf text = {0};
@@ -203,17 +204,18 @@ static int commit_in(struct snapshot_writer *w, struct store_db *db, const char 
 			     bind_int((int64_t)manifest_len), bind_int(m->schema_since_ms)),
 		       "storing the snapshot", e);
 	if (r == -EEXIST)
-		r = err_set(e, EEXIST, "snapshot '%s' exists already", name ? name : "");
+		return err_set(e, EEXIST, "snapshot '%s' exists already", name ? name : "");
 	for (size_t i = 0; r == 0 && i < w->n_tables; i++)
 		r = store_exec(db, STMT_SNAPSHOT_TABLE_INSERT,
 			       BINDS(bind_int(w->id), bind_int((int64_t)i), bind_text(w->table[i].m.name),
 				     bind_int(w->table[i].version_id)),
 			       "storing the snapshot", e);
-	if (r == 0)
-		r = commit_index(w, db, w->id, e);
-	if (r == 0 && w->has_marks)
-		r = marks_commit(db, w->source_id, w->id, &w->marks, e);
-	return r;
+	if (r < 0)
+		return r;
+	r = commit_index(w, db, w->id, e);
+	if (r < 0)
+		return r;
+	return w->has_marks ? marks_commit(db, w->source_id, w->id, &w->marks, e) : 0;
 }
 
 static int written_by_name(const void *a, const void *b)

@@ -32,48 +32,47 @@ static int catalog_texts(struct catalog *c, int64_t id, struct texts_row *t, str
 int store_manifest_full(struct catalog *c, struct manifest *m, const int64_t *codec_ids, struct strbuf *out,
 			struct err *e)
 {
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < m->n_tables; i++) {
-		const struct row_codec *codec;
-		r = catalog_codec(c, codec_ids[i], &codec, e);
-		if (r == 0)
-			m->tables[i].table =
-			    (struct db_table *)(uintptr_t)row_codec_table(codec); /* borrowed for the rendering */
+	_cleanup_free_ const struct row_codec **codec = xcalloc(m->n_tables + 1, sizeof *codec);
+	for (size_t i = 0; i < m->n_tables; i++) {
+		int r = catalog_codec(c, codec_ids[i], &codec[i], e);
+		if (r < 0)
+			return r;
 	}
-	if (r == 0)
-		manifest_render(m, out);
+	for (size_t i = 0; i < m->n_tables; i++) /* borrowed for the rendering */
+		m->tables[i].table = (struct db_table *)(uintptr_t)row_codec_table(codec[i]);
+	manifest_render(m, out);
 	for (size_t i = 0; i < m->n_tables; i++)
 		m->tables[i].table = NULL;
-	return r;
+	return 0;
 }
 
 int store_manifest(struct catalog *c, int64_t snapshot_id, struct manifest *ret, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf core = {0};
 	int r = catalog_texts(c, snapshot_id, &(struct texts_row){.manifest = &core}, e);
-	if (r == 0)
-		r = manifest_parse(ret, strbuf_str(&core), core.len, e);
+	if (r < 0)
+		return r;
+	r = manifest_parse(ret, strbuf_str(&core), core.len, e);
 	return r == -EBADMSG ? err_set(e, EIO, "catalog: a manifest is damaged") : r;
 }
 
 int catalog_manifest(struct catalog *c, int64_t snapshot_id, struct strbuf *out, struct err *e)
 {
-	struct manifest m;
-	int r = store_manifest(c, snapshot_id, &m, e);
+	struct manifest stored;
+	int r = store_manifest(c, snapshot_id, &stored, e);
 	if (r < 0)
 		return r;
-	struct version_list tables = {0};
+	_cleanup_(manifest_done) struct manifest m = stored;
+	_cleanup_(version_list_done) struct version_list tables = {0};
 	r = catalog_tables(c, snapshot_id, &tables, e);
-	if (r == 0 && tables.n != m.n_tables)
-		r = err_set(e, EIO, "catalog: a manifest does not fit its snapshot");
+	if (r < 0)
+		return r;
+	if (tables.n != m.n_tables)
+		return err_set(e, EIO, "catalog: a manifest does not fit its snapshot");
 	_cleanup_free_ int64_t *ids = xcalloc(tables.n, sizeof *ids);
 	for (size_t i = 0; i < tables.n; i++)
 		ids[i] = tables.v[i].codec_id;
-	if (r == 0)
-		r = store_manifest_full(c, &m, ids, out, e);
-	version_list_done(&tables);
-	manifest_done(&m);
-	return r;
+	return store_manifest_full(c, &m, ids, out, e);
 }
 
 static int schema_from_row(void *arg, sqlite3_stmt *st, struct err *e)
@@ -106,9 +105,10 @@ int catalog_table_json(struct catalog *c, int64_t version_id, struct strbuf *out
 {
 	_cleanup_(cleanup_blob) struct blob *vb = NULL;
 	int r = version_load(c, version_id, &vb, e);
+	if (r < 0)
+		return r;
 	const struct row_codec *codec;
-	if (r == 0)
-		r = catalog_codec(c, vb->codec_id, &codec, e);
+	r = catalog_codec(c, vb->codec_id, &codec, e);
 	if (r < 0)
 		return r;
 	const struct db_table *t = row_codec_table(codec);
@@ -199,21 +199,23 @@ int catalog_sums(struct catalog *c, int64_t snapshot_id, struct strbuf *out, str
 	sums_line(&sums, sha, "MANIFEST.json");
 	hasher_sha256(h, strbuf_str(&schema), schema.len, sha);
 	sums_line(&sums, sha, "schema.sql");
-	struct version_list tables;
+	_cleanup_(version_list_done) struct version_list tables = {0};
 	r = catalog_tables(c, snapshot_id, &tables, e);
-	for (size_t i = 0; r == 0 && i < tables.n; i++) {
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < tables.n; i++) {
 		_cleanup_strbuf_ struct strbuf path = {0};
 		strbuf_adds(&path, "tables/");
 		table_file_name(tables.v[i].name, &path);
 		strbuf_adds(&path, ".jsonl");
 		r = catalog_lines_sha(c, &tables.v[i], sha, e);
-		if (r == 0)
-			sums_line(&sums, sha, strbuf_str(&path));
+		if (r < 0)
+			return r;
+		sums_line(&sums, sha, strbuf_str(&path));
 	}
-	version_list_done(&tables);
-	if (r == 0 && c->writer)
-		r = catalog_store_blob(c, STMT_SNAPSHOT_SUMS, snapshot_id, sums.data, sums.len, e);
-	if (r == 0)
-		strbuf_add(out, sums.data, sums.len);
-	return r;
+	r = c->writer ? catalog_store_blob(c, STMT_SNAPSHOT_SUMS, snapshot_id, sums.data, sums.len, e) : 0;
+	if (r < 0)
+		return r;
+	strbuf_add(out, sums.data, sums.len);
+	return 0;
 }

@@ -1,5 +1,6 @@
 /*
- * snapshot/store/version_write.c - see version_write.h: making a table's version of rows that are kept and rows that are new.
+ * snapshot/store/version_write.c - see version_write.h: making a table's version of rows that are kept and rows that
+ * are new.
  *
  * A version writer belongs to one thread; several may write tables of one snapshot. Packs go to the threads of
  * pack_writer.c.
@@ -222,11 +223,11 @@ int version_writer_new_row(struct version_writer *v, const void *key, size_t key
 	if (line_len > (1U << 30) - 4096)
 		return err_set(e, EFBIG, "table %s: a row of %zu bytes; the catalog keeps rows up to 1 GiB",
 			       v->out.m.name, line_len);
-	int r = 0;
-	if (v->pack_rows && (v->lines.len + line_len > PACK_RAW_TARGET || v->pack_rows == PACK_MAX_ROWS))
-		r = writer_close_pack(v, e);
-	if (r == 0 && v->pack_rows == 0)
-		r = pack_writer_id(v->w->writer, &v->pack_id, e);
+	bool full = v->pack_rows && (v->lines.len + line_len > PACK_RAW_TARGET || v->pack_rows == PACK_MAX_ROWS);
+	int r = full ? writer_close_pack(v, e) : 0;
+	if (r < 0)
+		return r;
+	r = v->pack_rows ? 0 : pack_writer_id(v->w->writer, &v->pack_id, e);
 	if (r < 0)
 		return r;
 	uint64_t file_size = row_pretty_size(line, line_len);
@@ -294,9 +295,10 @@ int snapshot_writer_index(struct snapshot_writer *w, const struct db_table *t, s
 			  struct err *e)
 {
 	int r = snapshot_writer_table(w, t, ret, e);
-	if (r == 0)
-		(*ret)->into = &w->index;
-	return r;
+	if (r < 0)
+		return r;
+	(*ret)->into = &w->index;
+	return 0;
 }
 
 void version_writer_set_watch(struct version_writer *v, const struct row_watch *watch)
