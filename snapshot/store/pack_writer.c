@@ -8,7 +8,8 @@
  * to the next sweep.
  *
  * pack_writer.mutex guards the queue, the batch and the tables' states; it is never held over compression or a SQLite
- * call, and workers.mutex alone is taken under it. pack_writer.id_mutex is held while numbers are reserved (it comes before catalog.write_mutex).
+ * call, and workers.mutex alone is taken under it. pack_writer.id_mutex is held while numbers are reserved (it comes
+ * before catalog.write_mutex).
  */
 #include "snapshot/store/internal.h"
 
