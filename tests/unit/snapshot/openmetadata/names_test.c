@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "snapshot/capture/capture.h"
+#include "snapshot/capture/merge.h"
 #include "snapshot/openmetadata/names.h"
 #include "snapshot/store/store.h"
 

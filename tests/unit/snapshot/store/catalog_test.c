@@ -14,7 +14,7 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
-#include "snapshot/capture/capture.h"
+#include "snapshot/capture/merge.h"
 #include "snapshot/store/internal.h"
 #include "snapshot/stream/splice.h"
 
