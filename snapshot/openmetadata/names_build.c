@@ -135,8 +135,9 @@ static int names_find_in(struct catalog *c, int64_t snapshot_id, const char *pat
 	_cleanup_(version_info_done) struct version_info index = {0};
 	struct names_entry n;
 	int r = names_index(c, snapshot_id, &index, e);
-	if (r == 0)
-		r = names_lookup(c, index.id, path, strlen(path), &nc, &n, e);
+	if (r < 0)
+		return r;
+	r = names_lookup(c, index.id, path, strlen(path), &nc, &n, e);
 	if (r < 0)
 		return r;
 	strbuf_adds(table, n.table);

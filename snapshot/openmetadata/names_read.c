@@ -55,14 +55,15 @@ int names_cursor_open(struct names_cursor **ret, struct catalog *c, int64_t vers
 {
 	_cleanup_(cleanup_names_cursor) struct names_cursor *nc = xcalloc(1, sizeof *nc);
 	struct names_entry skipped;
+	/* Whether the entry has a path of its own is told by the one before. */
 	int r = row_cursor_open(&nc->rows, c, version_id, first ? first - 1 : 0, e);
-	if (r == 0 && first) { /* whether the entry has a path of its own is told by the one before */
-		r = names_cursor_next(nc, &skipped, e);
-		r = r == 0 ? err_set(e, EIO, "catalog: the index of entities is damaged") : r < 0 ? r : 0;
-	}
-	if (r == 0)
-		*ret = TAKE_PTR(nc);
-	return r;
+	if (r < 0)
+		return r;
+	r = first ? names_cursor_next(nc, &skipped, e) : 1;
+	if (r <= 0)
+		return r < 0 ? r : err_set(e, EIO, "catalog: the index of entities is damaged");
+	*ret = TAKE_PTR(nc);
+	return 0;
 }
 
 int names_cursor_seek(struct names_cursor **ret, struct catalog *c, int64_t version_id, const char *path, size_t len,
@@ -72,9 +73,10 @@ int names_cursor_seek(struct names_cursor **ret, struct catalog *c, int64_t vers
 	_cleanup_strbuf_ struct strbuf key = {0};
 	row_key_text_prefix(path, len, &key);
 	int r = row_cursor_seek(&nc->rows, c, version_id, key.data, key.len, e);
-	if (r == 0)
-		*ret = TAKE_PTR(nc);
-	return r;
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(nc);
+	return 0;
 }
 
 int names_next_new(struct catalog *c, int64_t before_id, int64_t version_id, const char *path, size_t len,
@@ -84,8 +86,9 @@ int names_next_new(struct catalog *c, int64_t before_id, int64_t version_id, con
 	_cleanup_strbuf_ struct strbuf key = {0};
 	row_key_text_prefix(path, len, &key);
 	int r = stream_version_from(&before, c, before_id, key.data, key.len, e);
-	if (r == 0)
-		r = stream_version_from(&after, c, version_id, key.data, key.len, e);
+	if (r < 0)
+		return r;
+	r = stream_version_from(&after, c, version_id, key.data, key.len, e);
 	if (r < 0)
 		return r;
 	struct merge m = {.left = before, .right = after, .differences = true};

@@ -70,8 +70,9 @@ int names_changes_new(struct names_changes **ret, struct catalog *c, const struc
 	if (!json || !names_is_json(t, json) || !names_column(t, "id") || names_column(t, "extension"))
 		return 0;
 	int r = store_codec_id(c, names_description(), &index_id, e);
-	if (r == 0)
-		r = catalog_codec(c, index_id, &index, e);
+	if (r < 0)
+		return r;
+	r = catalog_codec(c, index_id, &index, e);
 	if (r < 0)
 		return r;
 	struct names_changes *n = xcalloc(1, sizeof *n);

@@ -1,7 +1,8 @@
 /*
  * snapshot/openmetadata/names_write.c - see names_write.h.
  *
- * Runs on the thread that commits the snapshot, but for names_update_watch. Lock: names_update.mutex, of the list of tables.
+ * Runs on the thread that commits the snapshot, but for names_update_watch. Lock: names_update.mutex, of the list of
+ * tables.
  */
 #include "snapshot/openmetadata/names_write.h"
 
@@ -147,8 +148,10 @@ static struct union_stream *union_new(void)
 static int union_add_sorter(struct union_stream *u, struct sorter **s, struct err *e)
 {
 	struct row_stream *part;
-	int r = *s ? sorter_stream(&part, TAKE_PTR(*s), e) : 1;
-	return r == 0 ? union_add(u, &part, e) : r < 0 ? r : 0;
+	if (!*s)
+		return 0;
+	int r = sorter_stream(&part, TAKE_PTR(*s), e);
+	return r < 0 ? r : union_add(u, &part, e);
 }
 
 /* ---- writing ---- */

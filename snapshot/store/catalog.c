@@ -39,20 +39,18 @@ static int catalog_check_fs(const char *path, struct err *e)
  */
 static int catalog_make_file(const char *path, struct err *e)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return err_sys(e, errno, "catalog %s", path);
+	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	struct stat sb;
-	int r = fstat(fd, &sb) < 0 ? err_sys(e, errno, "catalog %s", path) : 0;
-	if (r == 0 && !S_ISREG(sb.st_mode))
-		r = err_set(e, EINVAL, "catalog %s: not a regular file", path);
-	if (r == 0 && sb.st_nlink > 1)
-		r = err_set(e, EINVAL, "catalog %s: has several links; SQLite's journal belongs to one name", path);
-	if (r == 0 && (sb.st_mode & 077))
-		r = err_set(e, EACCES, "catalog %s: readable by others, and backups hold credentials (chmod 600)",
-			    path);
-	(void)close(fd);
-	return r;
+	if (fd < 0 || fstat(fd, &sb) < 0)
+		return err_sys(e, errno, "catalog %s", path);
+	if (!S_ISREG(sb.st_mode))
+		return err_set(e, EINVAL, "catalog %s: not a regular file", path);
+	if (sb.st_nlink > 1)
+		return err_set(e, EINVAL, "catalog %s: has several links; SQLite's journal belongs to one name", path);
+	if (sb.st_mode & 077)
+		return err_set(e, EACCES, "catalog %s: readable by others, and backups hold credentials (chmod 600)",
+			       path);
+	return 0;
 }
 
 int catalog_open(struct catalog **ret, const char *path, enum catalog_mode mode, struct err *e)
@@ -61,8 +59,9 @@ int catalog_open(struct catalog **ret, const char *path, enum catalog_mode mode,
 	if (mode == CATALOG_READ && stat(path, &sb) < 0)
 		return err_sys(e, errno, "catalog %s", path);
 	int r = catalog_check_fs(path, e);
-	if (r == 0 && mode == CATALOG_WRITE)
-		r = catalog_make_file(path, e);
+	if (r < 0)
+		return r;
+	r = mode == CATALOG_WRITE ? catalog_make_file(path, e) : 0;
 	if (r < 0)
 		return r;
 	_cleanup_(cleanup_catalog) struct catalog *c = xcalloc(1, sizeof *c);
@@ -86,18 +85,10 @@ int catalog_open(struct catalog **ret, const char *path, enum catalog_mode mode,
 		c->writer = db, c->writer_sync = STORE_DURABLE;
 	else
 		store_read_end(c, db);
-	int64_t version = 0;
-	r = store_pragma(db, "PRAGMA user_version", &version, e);
-	if (r == 0 && version == 0 && mode == CATALOG_WRITE) {
-		int64_t tables = 0;
-		r = store_pragma(db, "SELECT count(*) FROM sqlite_schema", &tables, e);
-		if (r == 0 && tables > 0)
-			r = err_set(e, EINVAL, "%s: not a metasnap catalog", c->path);
-		if (r == 0)
-			r = catalog_create(c, db, e);
-	}
-	if (r == 0)
-		r = catalog_check_format(c, db, e);
+	r = mode == CATALOG_WRITE ? catalog_create(c, db, e) : 0;
+	if (r < 0)
+		return r;
+	r = catalog_check_format(c, db, e);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(c);
@@ -163,11 +154,8 @@ int64_t catalog_data_version(struct catalog *c)
 	if (!c->watch)
 		c->watch = store_open(c, false, true, ERR_DROP);
 	int64_t v = 0;
-	sqlite3_stmt *st = c->watch ? store_stmt(c->watch, STMT_DATA_VERSION, ERR_DROP) : NULL;
-	if (st && sqlite3_step(st) == SQLITE_ROW)
-		v = sqlite3_column_int64(st, 0);
-	if (st)
-		(void)sqlite3_reset(st);
+	if (c->watch)
+		(void)store_query(c->watch, STMT_DATA_VERSION, NO_BINDS, row_int, &v, "watching", ERR_DROP);
 	return v;
 }
 

@@ -1,8 +1,8 @@
 /*
  * snapshot/store/compressor.c - compressing packs and back, and making the dictionaries they are compressed with.
  *
- * A compressor is a thread's own; dictionaries and decompressors are any number of threads'. Lock: decompressors.mutex, for
- * taking a context and giving it back only.
+ * A compressor is a thread's own; dictionaries and decompressors are any number of threads'. Lock:
+ * decompressors.mutex, for taking a context and giving it back only.
  */
 #include "snapshot/store/internal.h"
 

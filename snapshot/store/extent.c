@@ -54,9 +54,10 @@ int extent_cursor_open(struct extent_cursor **ret, struct catalog *c, int64_t ve
 	_cleanup_(cleanup_extent_cursor) struct extent_cursor *ec = xcalloc(1, sizeof *ec);
 	ec->catalog = c;
 	int r = version_load(c, version_id, &ec->version, e);
-	if (r == 0)
-		*ret = TAKE_PTR(ec);
-	return r;
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(ec);
+	return 0;
 }
 
 int extent_cursor_next(struct extent_cursor *ec, struct extent *ret, struct err *e)
@@ -70,8 +71,9 @@ int extent_cursor_next(struct extent_cursor *ec, struct extent *ret, struct err 
 				   : err_set(e, EIO, "catalog: a table version is damaged: it ends early");
 		const uint8_t *p = v->data + ec->next_page;
 		int r = page_entry_next(&p, v->data + v->len, &pe, e);
-		if (r == 0)
-			r = page_load(ec->catalog, pe.id, &ec->page, e);
+		if (r < 0)
+			return r;
+		r = page_load(ec->catalog, pe.id, &ec->page, e);
 		if (r < 0)
 			return r;
 		ec->next_page = (size_t)(p - v->data);

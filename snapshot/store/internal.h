@@ -2,8 +2,8 @@
  * snapshot/store/internal.h - the catalog's inside: connections, packs, pages and what is written of them.
  *
  * Lock order: catalog.index_mutex, catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex,
- * decompressors.mutex, the mutexes of the two caches; none of these last ones is held while another is taken, nor over a SQLite call that
- * can wait.
+ * decompressors.mutex, the mutexes of the two caches; none of these last ones is held while another is taken, nor
+ * over a SQLite call that can wait.
  */
 #pragma once
 
@@ -35,7 +35,6 @@ enum stmt {
 	STMT_VERSION_SUM,
 	STMT_SNAPSHOT_TABLES,
 	STMT_SNAPSHOT_TABLE,
-	STMT_SNAPSHOT_TABLE_AT,
 	STMT_SNAPSHOT_TABLE_INSERT,
 	STMT_INDEX,
 	STMT_INDEX_INSERT,
@@ -54,7 +53,6 @@ enum stmt {
 	STMT_SNAPSHOT_SUMS,
 	STMT_SNAPSHOT_RENAME,
 	STMT_SNAPSHOT_HOLD,
-	STMT_SNAPSHOT_DELETE,
 	STMT_SCHEMA_FIND,
 	STMT_SCHEMA_INSERT,
 	STMT_SCHEMA,
@@ -112,18 +110,65 @@ void store_read_end(struct catalog *c, struct store_db *db);
 /* The write connection with BEGIN IMMEDIATE done and write_mutex held; end commits (err 0) or rolls back. */
 struct store_db *store_write_begin(struct catalog *c, enum store_sync sync, struct err *e);
 int store_write_end(struct catalog *c, struct store_db *db, int r, struct err *e);
-/* A prepared, reset statement of the connection. */
-sqlite3_stmt *store_stmt(struct store_db *db, enum stmt which, struct err *e);
 /* errno of the connection's last failure, with words: SQLITE_FULL ENOSPC, BUSY EBUSY, CORRUPT/NOTADB EIO, ... */
 int store_error(struct store_db *db, const char *what, struct err *e);
-/* Steps a statement that gives no row, and resets it. */
-int store_run(struct store_db *db, sqlite3_stmt *st, const char *what, struct err *e);
+
+/* The value of a statement's next parameter; what it points to must last until the statement was run. */
+struct bind {
+	enum { BIND_END, BIND_NULL, BIND_INT, BIND_TEXT, BIND_BLOB } kind;
+	int64_t number;
+	const void *data;
+	size_t len;
+};
+static inline struct bind bind_int(int64_t v)
+{
+	return (struct bind){.kind = BIND_INT, .number = v};
+}
+/* 0: NULL. */
+static inline struct bind bind_id(int64_t v)
+{
+	return (struct bind){.kind = v ? BIND_INT : BIND_NULL, .number = v};
+}
+/* NULL: NULL. */
+static inline struct bind bind_text(const char *s)
+{
+	return (struct bind){.kind = s ? BIND_TEXT : BIND_NULL, .data = s};
+}
+static inline struct bind bind_blob(const void *p, size_t n)
+{
+	return (struct bind){.kind = BIND_BLOB, .data = p, .len = n};
+}
+#define BINDS(...) ((const struct bind[]){__VA_ARGS__, {.kind = BIND_END}})
+#define NO_BINDS (&(const struct bind){.kind = BIND_END})
+
+/* One row of an answer, valid until it returns: 0, or -errno, which ends the query. */
+typedef int row_fn(void *arg, sqlite3_stmt *st, struct err *e);
+/* Runs a statement that answers with rows: how many, or -errno. what: for the words of an error. */
+int store_query(struct store_db *db, enum stmt which, const struct bind *bind, row_fn *row, void *arg, const char *what,
+		struct err *e);
+/* The same on a read connection of its own. */
+int store_read(struct catalog *c, enum stmt which, const struct bind *bind, row_fn *row, void *arg, const char *what,
+	       struct err *e);
+/* Runs a statement that changes something. */
+int store_exec(struct store_db *db, enum stmt which, const struct bind *bind, const char *what, struct err *e);
+/* Runs statements that give no rows. */
+int store_script(struct store_db *db, const char *sql, const char *what, struct err *e);
+DEFINE_CLEANUP(cleanup_stmt, sqlite3_stmt, sqlite3_finalize);
+/* A row_fn: column 0 into the int64_t at arg. */
+int row_int(void *arg, sqlite3_stmt *st, struct err *e);
+/* Appends a column's bytes. */
+void column_add(sqlite3_stmt *st, int i, struct strbuf *out);
+/* A column's text; NULL: NULL. */
+char *column_dup(sqlite3_stmt *st, int i);
+/* A column that is a SHA-256 into out; false: it is none. */
+bool column_sha(sqlite3_stmt *st, int i, uint8_t out[ROW_SHA_LEN]);
+
 /* Takes `n` numbers that no one else ever gets from counter 'pack' or 'snapshot'; first one in *ret. */
 int store_reserve(struct store_db *db, const char *counter, int64_t n, int64_t *ret, struct err *e);
 
 /* ---- schema.c ---- */
 
-/* Makes the tables in an empty file; the catalog's uuid is made with them. */
+/* Makes the tables where the file is empty; the catalog's uuid is made with them. */
 int catalog_create(struct catalog *c, struct store_db *db, struct err *e);
 /* Brings a catalog of an older format up to date where it may be written, and reads its uuid. */
 int catalog_check_format(struct catalog *c, struct store_db *db, struct err *e);
@@ -251,7 +296,8 @@ void place_done(struct place *pl);
 
 enum seek { SEEK_ROW, SEEK_BYTE, SEEK_KEY };
 
-/* Finds the extent that holds row `n`, byte `n` or (the last one that can hold) the key. 1: found, 0: behind the end. */
+/* Finds the extent that holds row `n`, byte `n` or (the last one that can hold) the key. 1: found,
+ * 0: behind the end. */
 int version_seek(struct catalog *c, const struct blob *vb, enum seek how, uint64_t n, const void *key, size_t key_len,
 		 struct place *pl, struct err *e);
 /* The extent after this one. 1, or 0 at the end. */
@@ -261,8 +307,8 @@ void place_skip_page(struct place *pl, const struct page_entry *pe, const uint8_
 
 /* ---- tables.c ---- */
 
-/* What `which` selects of a snapshot: the table of this name, the one at this place, or its index. ENOENT. */
-int version_one(struct catalog *c, enum stmt which, int64_t snapshot_id, const char *table, size_t ordinal,
+/* The one version that a statement selects. ENOENT, with words that call it `table`. */
+int version_one(struct catalog *c, enum stmt which, const struct bind *bind, const char *table,
 		struct version_info *ret, struct err *e);
 
 /* ---- journal.c ---- */
@@ -270,6 +316,11 @@ int version_one(struct catalog *c, enum stmt which, int64_t snapshot_id, const c
 /* A whole entry of something that is done, in the caller's transaction. */
 int journal_done(struct store_db *db, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid,
 		 const char *program, const char *detail, struct err *e);
+
+/* ---- mark.c ---- */
+
+/* The marks of a source are its newest captured snapshot's: one set. In the caller's transaction. */
+int marks_commit(struct store_db *db, int64_t source_id, int64_t snapshot_id, const struct mark_list *m, struct err *e);
 
 /* ---- version_write.c ---- */
 
@@ -331,8 +382,8 @@ struct snapshot_writer {
 
 /* ---- sweep.c ---- */
 
-/* In a write transaction, with the WRITERS lock held alone. Calls each() with every extent of
- * every version, those of a shared page once. A version or page that cannot be read or is not whole: -EIO. */
+/* In a write transaction, with the WRITERS lock held alone. Calls each() with every extent of every version, those of a
+ * shared page once. A version or page that cannot be read or is not whole: -EIO. */
 int sweep_each_extent(struct store_db *db, int (*each)(void *arg, const struct extent *x), void *arg, struct err *e);
 
 /* ---- remove.c ---- */

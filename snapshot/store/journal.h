@@ -1,5 +1,6 @@
 /*
- * snapshot/store/journal.h - the record of every job: who asked, what came of it, and how far a restore had got when it ended.
+ * snapshot/store/journal.h - the record of every job: who asked, what came of it, and how far a restore had got when
+ * it ended.
  */
 #pragma once
 
@@ -21,12 +22,11 @@ struct journal_entry {
 	char *detail;
 	int64_t safety_id, target_id; /* snapshots; 0 none */
 };
-void journal_entry_done(struct journal_entry *j);
 int journal_add(struct catalog *c, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid,
 		const char *program, int64_t *ret_id, struct err *e);
 int journal_state(struct catalog *c, int64_t id, const char *state, const char *detail, int64_t safety_id,
 		  int64_t target_id, bool finished, struct err *e);
-/* each(arg, entry) oldest first; unfinished: only those without an end. */
+/* each(arg, entry) oldest first, returns 0 or -errno; unfinished: only those without an end. */
 int journal_each(struct catalog *c, int64_t source_id, bool unfinished,
 		 int (*each)(void *arg, const struct journal_entry *j), void *arg, struct err *e);
 

@@ -1,8 +1,8 @@
 /*
  * snapshot/store/pack.c - packs: their raw form, their rows and keys, and the cache of unpacked ones.
  *
- * Any thread. Reading, unpacking and making keys run outside of the cache's mutex, so two threads may do the same at once;
- * the second result is dropped.
+ * Any thread. Reading, unpacking and making keys run outside of the cache's mutex, so two threads may do the same at
+ * once; the second result is dropped.
  */
 #include "snapshot/store/internal.h"
 
@@ -108,10 +108,12 @@ static int pack_open(struct catalog *c, struct pack *p, const void *data, size_t
 {
 	const ZSTD_DDict *dict = NULL;
 	int r = dict_id ? store_ddict(c, dict_id, &dict, e) : 0;
-	if (r == 0)
-		r = catalog_codec(c, p->codec_id, &p->codec, e);
-	if (r == 0)
-		r = pack_unpack(c, p, data, len, dict, e);
+	if (r < 0)
+		return r;
+	r = catalog_codec(c, p->codec_id, &p->codec, e);
+	if (r < 0)
+		return r;
+	r = pack_unpack(c, p, data, len, dict, e);
 	return r < 0 ? r : pack_index(p, e);
 }
 
@@ -129,49 +131,43 @@ int pack_parse(struct catalog *c, int64_t id, int64_t codec_id, int64_t dict_id,
 	return r;
 }
 
+struct pack_row {
+	struct pack *pack;
+	uint8_t *sha;
+	int64_t dict_id;
+	struct strbuf data;
+};
+
+static int pack_from_row(void *arg, sqlite3_stmt *st, struct err *e)
+{
+	struct pack_row *row = arg;
+	row->pack->codec_id = sqlite3_column_int64(st, 0);
+	row->pack->first_seen_ms = sqlite3_column_int64(st, 1);
+	row->dict_id = sqlite3_column_int64(st, 2);
+	if (row->sha)
+		(void)column_sha(st, 3, row->sha);
+	column_add(st, 4, &row->data);
+	return 0;
+}
+
 /* Reads and unpacks without the cache. sha (may be NULL) gets the stored SHA-256 of the raw bytes. */
 static int pack_load(struct catalog *c, int64_t id, struct pack **ret, uint8_t *sha, int64_t *ret_dict_id,
 		     struct err *e)
 {
-	struct store_db *db = store_read_begin(c, e);
-	if (!db)
-		return -EIO;
-	struct pack *p = xcalloc(1, sizeof *p);
+	_cleanup_(cleanup_loose_pack) struct pack *p = xcalloc(1, sizeof *p);
+	struct pack_row row = {.pack = p, .sha = sha};
 	p->id = id;
-	_cleanup_strbuf_ struct strbuf data = {0};
-	int64_t dict_id = 0;
-	int r = 0;
-	sqlite3_stmt *st = store_stmt(db, STMT_PACK, e);
-	if (!st) {
-		r = -EIO;
-	} else {
-		sqlite3_bind_int64(st, 1, id);
-		int step = sqlite3_step(st);
-		if (step == SQLITE_ROW) {
-			p->codec_id = sqlite3_column_int64(st, 0);
-			p->first_seen_ms = sqlite3_column_int64(st, 1);
-			dict_id = sqlite3_column_int64(st, 2);
-			if (sha && sqlite3_column_bytes(st, 3) == ROW_SHA_LEN)
-				memcpy(sha, sqlite3_column_blob(st, 3), ROW_SHA_LEN);
-			const void *blob = sqlite3_column_blob(st, 4);
-			strbuf_add(&data, blob ? blob : "", (size_t)sqlite3_column_bytes(st, 4));
-		} else if (step == SQLITE_DONE) {
-			r = err_set(e, ENOENT, "pack %" PRId64 " is not in the catalog", id);
-		} else {
-			r = store_error(db, "reading a pack", e);
-		}
-		sqlite3_reset(st);
-	}
-	store_read_end(c, db);
+	int r = store_read(c, STMT_PACK, BINDS(bind_int(id)), pack_from_row, &row, "reading a pack", e);
 	if (r == 0)
-		r = pack_open(c, p, data.data, data.len, dict_id, e);
-	if (r < 0) {
-		pack_free(p);
+		r = err_set(e, ENOENT, "pack %" PRId64 " is not in the catalog", id);
+	else if (r > 0)
+		r = pack_open(c, p, row.data.data, row.data.len, row.dict_id, e);
+	strbuf_done(&row.data);
+	if (r < 0)
 		return r;
-	}
 	if (ret_dict_id)
-		*ret_dict_id = dict_id;
-	*ret = p;
+		*ret_dict_id = row.dict_id;
+	*ret = TAKE_PTR(p);
 	return 0;
 }
 

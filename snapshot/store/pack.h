@@ -1,5 +1,6 @@
 /*
- * snapshot/store/pack.h - packs: some rows of one table, compressed together, stored once and shared by all versions that have them.
+ * snapshot/store/pack.h - packs: some rows of one table, compressed together, stored once and shared by all versions
+ * that have them.
  */
 #pragma once
 
@@ -33,7 +34,7 @@ struct pack {
 	uint32_t *line_at;   /* rows + 1 offsets into raw; a line's newline is not part of it */
 	uint64_t *file_size; /* rows */
 	uint64_t *number;    /* rows; NULL when keys are not hashed */
-	/* Keys, made when first asked for (pack_keys): rows + 1 offsets, then what they are offsets into. NULL before. */
+	/* Keys, made when first asked for (pack_keys): rows + 1 offsets, then what they lead into. NULL before. */
 	_Atomic(uint32_t *) key_at;
 	size_t memory; /* without keys */
 	struct lru *cache;

@@ -1,5 +1,6 @@
 /*
- * snapshot/store/page.c - a version's list of pages, and pages: as they are stored, read and checked, and those read last.
+ * snapshot/store/page.c - a version's list of pages, and pages: as they are stored, read and checked, and those read
+ * last.
  *
  * Any thread. The cache has one mutex, held for list work only. The written form, varints throughout:
  *
@@ -53,42 +54,40 @@ void blob_unref(struct blob *b)
 		lru_unref(b->cache, &b->entry);
 }
 
+struct blob_row {
+	struct lru *cache;
+	int64_t id;
+	struct blob *blob;
+};
+
+static int version_from_row(void *arg, sqlite3_stmt *st, struct err *e)
+{
+	struct blob_row *row = arg;
+	struct digest digest = {.count = (uint64_t)sqlite3_column_int64(st, 1)};
+	if (!column_sha(st, 4, digest.sum))
+		return err_set(e, EIO, "catalog: table version %" PRId64 " is damaged", row->id);
+	const void *pages = sqlite3_column_blob(st, 5);
+	struct blob *b = row->blob = blob_new(row->cache, pages, (size_t)sqlite3_column_bytes(st, 5));
+	b->codec_id = sqlite3_column_int64(st, 0);
+	b->rows = digest.count;
+	b->line_bytes = (uint64_t)sqlite3_column_int64(st, 2);
+	b->file_bytes = (uint64_t)sqlite3_column_int64(st, 3);
+	b->digest = digest;
+	b->since_ms = sqlite3_column_int64(st, 7);
+	return 0;
+}
+
 int version_load(struct catalog *c, int64_t version_id, struct blob **ret, struct err *e)
 {
-	struct blob *vb = *ret = blob_get(c->blobs, BLOB_VERSION, version_id);
-	if (vb)
+	*ret = blob_get(c->blobs, BLOB_VERSION, version_id);
+	if (*ret)
 		return 0;
-	struct store_db *db = store_read_begin(c, e);
-	if (!db)
-		return err_code(e);
-	int r = 0;
-	sqlite3_stmt *st = store_stmt(db, STMT_VERSION, e);
-	if (!st) {
-		r = err_code(e);
-	} else {
-		sqlite3_bind_int64(st, 1, version_id);
-		int step = sqlite3_step(st);
-		if (step == SQLITE_ROW && sqlite3_column_bytes(st, 4) == ROW_SHA_LEN) {
-			const void *pages = sqlite3_column_blob(st, 5);
-			vb = blob_new(c->blobs, pages, (size_t)sqlite3_column_bytes(st, 5));
-			vb->codec_id = sqlite3_column_int64(st, 0);
-			vb->rows = (uint64_t)sqlite3_column_int64(st, 1);
-			vb->line_bytes = (uint64_t)sqlite3_column_int64(st, 2);
-			vb->file_bytes = (uint64_t)sqlite3_column_int64(st, 3);
-			memcpy(vb->digest.sum, sqlite3_column_blob(st, 4), ROW_SHA_LEN);
-			vb->digest.count = vb->rows;
-			vb->since_ms = sqlite3_column_int64(st, 7);
-		} else if (step == SQLITE_ROW) {
-			r = err_set(e, EIO, "catalog: table version %" PRId64 " is damaged", version_id);
-		} else {
-			r = step == SQLITE_DONE ? err_set(e, ENOENT, "no such table version")
-						: store_error(db, "reading a table version", e);
-		}
-		(void)sqlite3_reset(st);
-	}
-	store_read_end(c, db);
-	*ret = vb ? blob_add(vb, BLOB_VERSION, version_id) : NULL;
-	return r;
+	struct blob_row row = {.cache = c->blobs, .id = version_id};
+	int r = store_read(c, STMT_VERSION, BINDS(bind_int(version_id)), version_from_row, &row,
+			   "reading a table version", e);
+	if (row.blob)
+		*ret = blob_add(row.blob, BLOB_VERSION, version_id);
+	return r < 0 ? r : r == 0 ? err_set(e, ENOENT, "no such table version") : 0;
 }
 
 void page_pack(const struct strbuf *page, struct strbuf *out)
@@ -120,42 +119,32 @@ bool page_unpack(struct hasher *h, const void *data, size_t len, const void *sha
 	return sha_len == sizeof got && !memcmp(got, sha, sizeof got);
 }
 
+static int page_from_row(void *arg, sqlite3_stmt *st, struct err *e)
+{
+	struct blob_row *row = arg;
+	_cleanup_strbuf_ struct strbuf whole = {0};
+	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+	if (!page_unpack(h, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0), sqlite3_column_blob(st, 1),
+			 (size_t)sqlite3_column_bytes(st, 1), &whole))
+		return err_set(e, EIO, "catalog: page %" PRId64 " is damaged", row->id);
+	row->blob = blob_new(row->cache, whole.data, whole.len);
+	return 0;
+}
+
 int page_load(struct catalog *c, uint64_t page_id, struct blob **ret, struct err *e)
 {
 	struct blob *page = blob_get(c->blobs, BLOB_PAGE, (int64_t)page_id);
-	if (page) {
-		blob_unref(*ret);
-		*ret = page;
-		return 0;
+	if (!page) {
+		struct blob_row row = {.cache = c->blobs, .id = (int64_t)page_id};
+		int r = store_read(c, STMT_PAGE, BINDS(bind_int((int64_t)page_id)), page_from_row, &row,
+				   "reading a page", e);
+		if (r <= 0)
+			return r < 0 ? r : err_set(e, EIO, "catalog: page %" PRIu64 " is missing", page_id);
+		page = blob_add(row.blob, BLOB_PAGE, (int64_t)page_id);
 	}
-	struct store_db *db = store_read_begin(c, e);
-	if (!db)
-		return err_code(e);
-	int r = 0;
-	_cleanup_strbuf_ struct strbuf whole = {0};
-	sqlite3_stmt *st = store_stmt(db, STMT_PAGE, e);
-	if (!st) {
-		r = err_code(e);
-	} else {
-		sqlite3_bind_int64(st, 1, (int64_t)page_id);
-		int step = sqlite3_step(st);
-		_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
-		if (step != SQLITE_ROW)
-			r = step == SQLITE_DONE ? err_set(e, EIO, "catalog: page %" PRIu64 " is missing", page_id)
-						: store_error(db, "reading a page", e);
-		else if (!page_unpack(h, sqlite3_column_blob(st, 0), (size_t)sqlite3_column_bytes(st, 0),
-				      sqlite3_column_blob(st, 1), (size_t)sqlite3_column_bytes(st, 1), &whole))
-			r = err_set(e, EIO, "catalog: page %" PRIu64 " is damaged", page_id);
-		else
-			page = blob_new(c->blobs, whole.data, whole.len);
-		(void)sqlite3_reset(st);
-	}
-	store_read_end(c, db);
-	if (page) {
-		blob_unref(*ret);
-		*ret = blob_add(page, BLOB_PAGE, (int64_t)page_id);
-	}
-	return r;
+	blob_unref(*ret);
+	*ret = page;
+	return 0;
 }
 
 int page_entry_next(const uint8_t **p, const uint8_t *end, struct page_entry *ret, struct err *e)

@@ -13,13 +13,12 @@ int store_delete_snapshot(struct store_db *db, int64_t snapshot_id, bool even_he
 						snapshot_id, snapshot_id);
 	_cleanup_free_ char *snapshot =
 	    xasprintf("DELETE FROM snapshot WHERE id=%" PRId64 "%s", snapshot_id, even_held ? "" : " AND held=0");
-	if (sqlite3_exec(db->h, snapshot, NULL, NULL, NULL) != SQLITE_OK)
-		return store_error(db, "removing a snapshot", e);
+	int r = store_script(db, snapshot, "removing a snapshot", e);
+	if (r < 0)
+		return r;
 	if (sqlite3_changes(db->h) == 0)
 		return err_set(e, EBUSY, "the snapshot was held or removed meanwhile");
-	if (sqlite3_exec(db->h, tables, NULL, NULL, NULL) != SQLITE_OK)
-		return store_error(db, "removing a snapshot", e);
-	return 0;
+	return store_script(db, tables, "removing a snapshot", e);
 }
 
 int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held, struct err *e)
@@ -39,16 +38,6 @@ int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held
 	return store_write_end(c, db, store_delete_snapshot(db, snapshot_id, even_held, e), e);
 }
 
-int catalog_remove(struct catalog *c, int64_t snapshot_id, struct err *e)
-{
-	int r = store_remove_snapshot(c, snapshot_id, false, e);
-	if (r == 0)
-		r = store_sweep(c, e);
-	if (r == 0)
-		store_shrink(c);
-	return r < 0 ? r : 0;
-}
-
 int store_remove_unlisted(struct catalog *c, struct err *e)
 {
 	/* A restore that is still to be settled is compared with its target. */
@@ -59,15 +48,13 @@ int store_remove_unlisted(struct catalog *c, struct err *e)
 	if (!db)
 		return err_code(e);
 	int r =
-	    sqlite3_exec(db->h,
+	    store_script(db,
 			 "CREATE TEMP TABLE IF NOT EXISTS unlisted(id INTEGER PRIMARY KEY); DELETE FROM temp.unlisted;"
 			 "INSERT INTO temp.unlisted SELECT id FROM snapshot WHERE name IS NULL AND id NOT IN"
 			 " (SELECT target_id FROM journal WHERE finished_ms IS NULL AND target_id IS NOT NULL);"
 			 "DELETE FROM snapshot_table WHERE snapshot_id IN (SELECT id FROM temp.unlisted);"
 			 "DELETE FROM snapshot_names WHERE snapshot_id IN (SELECT id FROM temp.unlisted);"
 			 "DELETE FROM snapshot WHERE id IN (SELECT id FROM temp.unlisted)",
-			 NULL, NULL, NULL) == SQLITE_OK
-		? 0
-		: store_error(db, "removing what a crash left", e);
+			 "removing what a crash left", e);
 	return store_write_end(c, db, r, e);
 }

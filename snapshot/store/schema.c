@@ -55,49 +55,59 @@ static const char catalog_schema[] =
     "CREATE INDEX journal_op ON journal(source_id, op);"
     "INSERT INTO meta VALUES('pack', 1), ('snapshot', 1);";
 
-static int catalog_exec(struct store_db *db, const char *sql, struct err *e)
-{
-	return sqlite3_exec(db->h, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : store_error(db, "setting up", e);
-}
-
-int catalog_create(struct catalog *c, struct store_db *db, struct err *e)
+static int catalog_make_tables(struct catalog *c, struct store_db *db, struct err *e)
 {
 	uint8_t random[16];
 	if (RAND_bytes(random, sizeof random) != 1)
 		return err_set(e, EIO, "no random numbers");
 	hex_encode(random, sizeof random, c->uuid);
+	_cleanup_free_ char *rest = xasprintf("INSERT INTO meta VALUES('uuid','%s'),('created_ms',%" PRId64
+					      "); PRAGMA user_version=%d; PRAGMA application_id=%d",
+					      c->uuid, clock_ms(), CATALOG_FORMAT, CATALOG_APPLICATION_ID);
+	int r = store_script(db, catalog_schema, "setting up", e);
+	return r < 0 ? r : store_script(db, rest, "setting up", e);
+}
+
+int catalog_create(struct catalog *c, struct store_db *db, struct err *e)
+{
+	int64_t version = 0, tables = 0;
+	int r = store_pragma(db, "PRAGMA user_version", &version, e);
+	if (r < 0 || version)
+		return r;
+	r = store_pragma(db, "SELECT count(*) FROM sqlite_schema", &tables, e);
+	if (r < 0)
+		return r;
+	if (tables > 0)
+		return err_set(e, EINVAL, "%s: not a metasnap catalog", c->path);
 	/* Both must be set before the first table; auto_vacuum lets `remove` give space back to the file system. */
-	int r = catalog_exec(db, "PRAGMA page_size=2048; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL", e);
-	if (r == 0)
-		r = catalog_exec(db, "BEGIN IMMEDIATE", e);
-	int64_t version = 0;
-	if (r == 0)
-		r = store_pragma(db, "PRAGMA user_version", &version, e);
-	if (r == 0 && version == 0) { /* else another process made it meanwhile */
-		_cleanup_free_ char *rest = xasprintf("INSERT INTO meta VALUES('uuid','%s'),('created_ms',%" PRId64
-						      "); PRAGMA user_version=%d; PRAGMA application_id=%d",
-						      c->uuid, clock_ms(), CATALOG_FORMAT, CATALOG_APPLICATION_ID);
-		r = catalog_exec(db, catalog_schema, e);
-		if (r == 0)
-			r = catalog_exec(db, rest, e);
-	}
-	if (r == 0)
-		r = catalog_exec(db, "COMMIT", e);
-	return r;
+	r = store_script(db,
+			 "PRAGMA page_size=2048; PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
+			 "BEGIN IMMEDIATE",
+			 "setting up", e);
+	if (r < 0)
+		return r;
+	r = store_pragma(db, "PRAGMA user_version", &version, e);
+	if (r < 0)
+		return r;
+	if (!version) /* else another process made it meanwhile */
+		r = catalog_make_tables(c, db, e);
+	return r < 0 ? r : store_script(db, "COMMIT", "setting up", e);
 }
 
 /* From format 2: its snapshots get their index of names when somebody asks for it. */
 static int catalog_add_names(struct store_db *db, struct err *e)
 {
 	int64_t version = 0;
-	int r = catalog_exec(db, "BEGIN IMMEDIATE", e);
-	if (r == 0)
-		r = store_pragma(db, "PRAGMA user_version", &version, e);
+	int r = store_script(db, "BEGIN IMMEDIATE", "setting up", e);
+	if (r < 0)
+		return r;
+	r = store_pragma(db, "PRAGMA user_version", &version, e);
 	if (r == 0 && version == 2)
-		r = catalog_exec(db, CATALOG_NAMES "PRAGMA user_version=3", e);
+		r = store_script(db, CATALOG_NAMES "PRAGMA user_version=3", "setting up", e);
 	if (r == 0)
-		return catalog_exec(db, "COMMIT", e);
-	(void)sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
+		r = store_script(db, "COMMIT", "setting up", e);
+	if (r < 0)
+		(void)sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
 	return r;
 }
 
@@ -105,8 +115,9 @@ int catalog_check_format(struct catalog *c, struct store_db *db, struct err *e)
 {
 	int64_t app = 0, version = 0;
 	int r = store_pragma(db, "PRAGMA application_id", &app, e);
-	if (r == 0)
-		r = store_pragma(db, "PRAGMA user_version", &version, e);
+	if (r < 0)
+		return r;
+	r = store_pragma(db, "PRAGMA user_version", &version, e);
 	if (r < 0)
 		return r;
 	if (app != CATALOG_APPLICATION_ID)
@@ -114,22 +125,19 @@ int catalog_check_format(struct catalog *c, struct store_db *db, struct err *e)
 	if (version > CATALOG_FORMAT)
 		return err_set(e, ENOTSUP, "catalog %s: format %" PRId64 " is newer than this program knows (%d)",
 			       c->path, version, CATALOG_FORMAT);
-	/* What only reads asks for no names. */
-	if (version == 2 && c->mode == CATALOG_WRITE)
-		r = catalog_add_names(db, e);
-	if (r < 0)
-		return r;
 	if (version < 2)
 		return err_set(e, ENOTSUP,
 			       "catalog %s: format %" PRId64 " is from before the first release (export its snapshots "
 			       "with the program that made it, and import them into a new catalog)",
 			       c->path, version);
-	sqlite3_stmt *st = NULL;
-	if (sqlite3_prepare_v2(db->h, "SELECT value FROM meta WHERE key='uuid'", -1, &st, NULL) == SQLITE_OK &&
-	    sqlite3_step(st) == SQLITE_ROW)
-		(void)snprintf(c->uuid, sizeof c->uuid, "%s", (const char *)sqlite3_column_text(st, 0));
-	else
-		r = store_error(db, "reading its id", e);
-	sqlite3_finalize(st);
-	return r;
+	/* What only reads asks for no names. */
+	r = version == 2 && c->mode == CATALOG_WRITE ? catalog_add_names(db, e) : 0;
+	if (r < 0)
+		return r;
+	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
+	if (sqlite3_prepare_v2(db->h, "SELECT value FROM meta WHERE key='uuid'", -1, &st, NULL) != SQLITE_OK ||
+	    sqlite3_step(st) != SQLITE_ROW)
+		return store_error(db, "reading its id", e);
+	(void)snprintf(c->uuid, sizeof c->uuid, "%s", (const char *)sqlite3_column_text(st, 0));
+	return 0;
 }

@@ -12,7 +12,8 @@ void place_done(struct place *pl)
 	blob_unref(pl->page);
 }
 
-/* Linear over the version's page entries and one page: both are short (some 32 extents a page), and each is one blob. */
+/* Linear over the version's page entries and one page: both are short (some 32 extents a page), and each is one
+ * blob. */
 int version_seek(struct catalog *c, const struct blob *vb, enum seek how, uint64_t n, const void *key, size_t key_len,
 		 struct place *pl, struct err *e)
 {
@@ -94,8 +95,9 @@ int place_advance(struct catalog *c, const struct blob *vb, struct place *pl, st
 			return 0;
 		struct page_entry pe;
 		int r = page_entry_next(&pl->next_page, end, &pe, e);
-		if (r == 0)
-			r = page_load(c, pe.id, &pl->page, e);
+		if (r < 0)
+			return r;
+		r = page_load(c, pe.id, &pl->page, e);
 		if (r < 0)
 			return r;
 		pl->next = pl->page->data;

@@ -32,59 +32,33 @@ int snapshot_name_check(const char *name, struct err *e)
 
 /* ---- sources ---- */
 
+/* Found or added, in the caller's transaction. */
+static int source_id(struct store_db *db, const char *name, int64_t *ret_id, struct err *e)
+{
+	int r = store_query(db, STMT_SOURCE_FIND, BINDS(bind_text(name)), row_int, ret_id, "looking for a source", e);
+	if (r)
+		return r < 0 ? r : 0;
+	r = store_exec(db, STMT_SOURCE_INSERT, BINDS(bind_text(name)), "adding a source", e);
+	*ret_id = sqlite3_last_insert_rowid(db->h);
+	return r;
+}
+
 int catalog_source(struct catalog *c, const char *name, int64_t *ret_id, struct err *e)
 {
-	struct store_db *db = store_read_begin(c, e);
-	if (!db)
-		return -EIO;
-	bool found = false;
-	sqlite3_stmt *st = store_stmt(db, STMT_SOURCE_FIND, e);
-	if (st) {
-		sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
-		found = sqlite3_step(st) == SQLITE_ROW;
-		if (found)
-			*ret_id = sqlite3_column_int64(st, 0);
-		(void)sqlite3_reset(st);
-	}
-	store_read_end(c, db);
-	if (found || !st)
-		return st ? 0 : -EIO;
+	int r = store_read(c, STMT_SOURCE_FIND, BINDS(bind_text(name)), row_int, ret_id, "looking for a source", e);
+	if (r)
+		return r < 0 ? r : 0;
 	if (c->mode == CATALOG_READ)
 		return err_set(e, ENOENT, "catalog %s: no source '%s'", c->path, name);
-	db = store_write_begin(c, STORE_DURABLE, e);
-	if (!db)
-		return err_code(e);
-	int r = 0;
-	st = store_stmt(db, STMT_SOURCE_FIND, e);
-	if (!st)
-		return store_write_end(c, db, err_code(e), e);
-	sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
-	if (sqlite3_step(st) == SQLITE_ROW) {
-		*ret_id = sqlite3_column_int64(st, 0);
-		(void)sqlite3_reset(st);
-	} else {
-		(void)sqlite3_reset(st);
-		st = store_stmt(db, STMT_SOURCE_INSERT, e);
-		if (st) {
-			sqlite3_bind_text(st, 1, name, -1, SQLITE_STATIC);
-			r = store_run(db, st, "adding a source", e);
-			*ret_id = sqlite3_last_insert_rowid(db->h);
-		} else {
-			r = -EIO;
-		}
-	}
-	return store_write_end(c, db, r, e);
+	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
+	return db ? store_write_end(c, db, source_id(db, name, ret_id, e), e) : err_code(e);
 }
 
 /* ---- snapshots ---- */
 
-static char *column_dup(sqlite3_stmt *st, int i)
+static int snapshot_from_row(void *arg, sqlite3_stmt *st, struct err *e)
 {
-	return xstrdup((const char *)sqlite3_column_text(st, i));
-}
-
-static void snapshot_from_row(sqlite3_stmt *st, struct snapshot_info *s)
-{
+	struct snapshot_info *s = arg;
 	*s = (struct snapshot_info){
 	    .id = sqlite3_column_int64(st, 0),
 	    .source_id = sqlite3_column_int64(st, 1),
@@ -103,6 +77,7 @@ static void snapshot_from_row(sqlite3_stmt *st, struct snapshot_info *s)
 	    .app_version = column_dup(st, 14),
 	    .schema_since_ms = sqlite3_column_int64(st, 15),
 	};
+	return 0;
 }
 
 void snapshot_info_done(struct snapshot_info *s)
@@ -122,81 +97,60 @@ void snapshot_list_done(struct snapshot_list *l)
 	*l = (struct snapshot_list){0};
 }
 
+static int snapshot_list_add(void *arg, sqlite3_stmt *st, struct err *e)
+{
+	struct snapshot_list *l = arg;
+	if ((l->n & (l->n - 1)) == 0)
+		l->v = xrealloc(l->v, (l->n ? l->n * 2 : 1) * sizeof *l->v);
+	return snapshot_from_row(&l->v[l->n++], st, e);
+}
+
 int catalog_list(struct catalog *c, int64_t source_id, struct snapshot_list *ret, struct err *e)
 {
 	*ret = (struct snapshot_list){0};
-	struct store_db *db = store_read_begin(c, e);
-	if (!db)
-		return -EIO;
-	int r = 0;
-	sqlite3_stmt *st = store_stmt(db, STMT_SNAPSHOT_LIST, e);
-	if (!st) {
-		r = -EIO;
-	} else {
-		sqlite3_bind_int64(st, 1, source_id);
-		int step;
-		while ((step = sqlite3_step(st)) == SQLITE_ROW) {
-			if ((ret->n & (ret->n - 1)) == 0)
-				ret->v = xrealloc(ret->v, (ret->n ? ret->n * 2 : 1) * sizeof *ret->v);
-			snapshot_from_row(st, &ret->v[ret->n++]);
-		}
-		if (step != SQLITE_DONE)
-			r = store_error(db, "listing snapshots", e);
-		(void)sqlite3_reset(st);
-	}
-	store_read_end(c, db);
+	int r = store_read(c, STMT_SNAPSHOT_LIST, BINDS(bind_int(source_id)), snapshot_list_add, ret,
+			   "listing snapshots", e);
 	if (r < 0)
 		snapshot_list_done(ret);
-	return r;
+	return r < 0 ? r : 0;
 }
 
-static int catalog_one(struct catalog *c, enum stmt which, int64_t id, const char *name, int64_t ms,
+/* One row at most; ENOENT with the words of `name` (NULL: of none). */
+static int catalog_one(struct catalog *c, enum stmt which, const struct bind *bind, const char *name,
 		       struct snapshot_info *ret, struct err *e)
 {
-	struct store_db *db = store_read_begin(c, e);
-	if (!db)
-		return -EIO;
-	int r = 0;
-	sqlite3_stmt *st = store_stmt(db, which, e);
-	if (!st) {
-		r = -EIO;
-	} else {
-		sqlite3_bind_int64(st, 1, id);
-		if (name)
-			sqlite3_bind_text(st, 2, name, -1, SQLITE_STATIC);
-		else if (ms)
-			sqlite3_bind_int64(st, 2, ms);
-		int step = sqlite3_step(st);
-		if (step == SQLITE_ROW)
-			snapshot_from_row(st, ret);
-		else
-			r = step != SQLITE_DONE ? store_error(db, "reading a snapshot", e)
-			    : name              ? err_set(e, ENOENT, "no snapshot '%s'", name)
-						: err_set(e, ENOENT, "no such snapshot");
-		(void)sqlite3_reset(st);
-	}
-	store_read_end(c, db);
-	return r;
+	int r = store_read(c, which, bind, snapshot_from_row, ret, "reading a snapshot", e);
+	if (r)
+		return r < 0 ? r : 0;
+	return name ? err_set(e, ENOENT, "no snapshot '%s'", name) : err_set(e, ENOENT, "no such snapshot");
 }
 
 int catalog_find(struct catalog *c, int64_t source_id, const char *name, struct snapshot_info *ret, struct err *e)
 {
-	return catalog_one(c, STMT_SNAPSHOT_FIND, source_id, name, 0, ret, e);
+	return catalog_one(c, STMT_SNAPSHOT_FIND, BINDS(bind_int(source_id), bind_text(name)), name, ret, e);
 }
 
 int catalog_get(struct catalog *c, int64_t snapshot_id, struct snapshot_info *ret, struct err *e)
 {
-	return catalog_one(c, STMT_SNAPSHOT_GET, snapshot_id, NULL, 0, ret, e);
+	return catalog_one(c, STMT_SNAPSHOT_GET, BINDS(bind_int(snapshot_id)), NULL, ret, e);
 }
 
 int catalog_latest(struct catalog *c, int64_t source_id, struct snapshot_info *ret, struct err *e)
 {
-	return catalog_one(c, STMT_SNAPSHOT_LATEST, source_id, NULL, 0, ret, e);
+	return catalog_one(c, STMT_SNAPSHOT_LATEST, BINDS(bind_int(source_id)), NULL, ret, e);
 }
 
 int store_newest_taken(struct catalog *c, int64_t source_id, int64_t now, struct snapshot_info *ret, struct err *e)
 {
-	return catalog_one(c, STMT_SNAPSHOT_TAKEN, source_id, NULL, now, ret, e);
+	return catalog_one(c, STMT_SNAPSHOT_TAKEN, BINDS(bind_int(source_id), bind_id(now)), NULL, ret, e);
+}
+
+/* In the caller's transaction: one snapshot's row is changed. */
+static int catalog_change(struct store_db *db, enum stmt which, const struct bind *bind, const char *what,
+			  struct err *e)
+{
+	int r = store_exec(db, which, bind, what, e);
+	return r == 0 && sqlite3_changes(db->h) == 0 ? err_set(e, ENOENT, "no such snapshot") : r;
 }
 
 int catalog_rename(struct catalog *c, int64_t snapshot_id, const char *name, struct err *e)
@@ -207,18 +161,10 @@ int catalog_rename(struct catalog *c, int64_t snapshot_id, const char *name, str
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
-	sqlite3_stmt *st = store_stmt(db, STMT_SNAPSHOT_RENAME, e);
-	if (!st) {
-		r = -EIO;
-	} else {
-		sqlite3_bind_int64(st, 1, snapshot_id);
-		sqlite3_bind_text(st, 2, name, -1, SQLITE_STATIC);
-		r = store_run(db, st, "renaming a snapshot", e);
-		if (r == -EEXIST)
-			r = err_set(e, EEXIST, "snapshot '%s' exists already", name);
-		else if (r == 0 && sqlite3_changes(db->h) == 0)
-			r = err_set(e, ENOENT, "no such snapshot");
-	}
+	r = catalog_change(db, STMT_SNAPSHOT_RENAME, BINDS(bind_int(snapshot_id), bind_text(name)),
+			   "renaming a snapshot", e);
+	if (r == -EEXIST)
+		r = err_set(e, EEXIST, "snapshot '%s' exists already", name);
 	return store_write_end(c, db, r, e);
 }
 
@@ -227,16 +173,7 @@ int catalog_hold(struct catalog *c, int64_t snapshot_id, bool hold, struct err *
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
 	if (!db)
 		return err_code(e);
-	int r;
-	sqlite3_stmt *st = store_stmt(db, STMT_SNAPSHOT_HOLD, e);
-	if (!st) {
-		r = -EIO;
-	} else {
-		sqlite3_bind_int64(st, 1, snapshot_id);
-		sqlite3_bind_int(st, 2, hold);
-		r = store_run(db, st, "holding a snapshot", e);
-		if (r == 0 && sqlite3_changes(db->h) == 0)
-			r = err_set(e, ENOENT, "no such snapshot");
-	}
+	int r = catalog_change(db, STMT_SNAPSHOT_HOLD, BINDS(bind_int(snapshot_id), bind_int(hold)),
+			       "holding a snapshot", e);
 	return store_write_end(c, db, r, e);
 }

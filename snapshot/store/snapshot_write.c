@@ -1,8 +1,8 @@
 /*
  * snapshot/store/snapshot_write.c - see snapshot_write.h: the snapshot that names what was written.
  *
- * Runs on the thread that takes the snapshot. Until the last transaction names them no reader sees packs and pages, and a
- * crash leaves them to the next sweep; the shared WRITERS lock keeps sweeps away meanwhile.
+ * Runs on the thread that takes the snapshot. Until the last transaction names them no reader sees packs and pages,
+ * and a crash leaves them to the next sweep; the shared WRITERS lock keeps sweeps away meanwhile.
  */
 #include "snapshot/store/internal.h"
 
@@ -109,24 +109,15 @@ bool snapshot_writer_is_whole(const struct snapshot_writer *w, const char *table
 
 static int commit_page(struct store_db *db, const struct written_page *p, int64_t *ret, struct err *e)
 {
-	sqlite3_stmt *st = store_stmt(db, STMT_PAGE_FIND, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_blob(st, 1, p->sha, sizeof p->sha, SQLITE_STATIC);
-	bool found = sqlite3_step(st) == SQLITE_ROW;
-	if (found)
-		*ret = sqlite3_column_int64(st, 0);
-	(void)sqlite3_reset(st);
-	if (found)
-		return 0;
-	st = store_stmt(db, STMT_PAGE_INSERT, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_blob(st, 1, p->sha, sizeof p->sha, SQLITE_STATIC);
+	int r = store_query(db, STMT_PAGE_FIND, BINDS(bind_blob(p->sha, sizeof p->sha)), row_int, ret,
+			    "looking for a page", e);
+	if (r)
+		return r < 0 ? r : 0;
 	_cleanup_strbuf_ struct strbuf stored = {0};
 	page_pack(&p->data, &stored);
-	sqlite3_bind_blob64(st, 2, stored.data, stored.len, SQLITE_STATIC);
-	int r = store_run(db, st, "storing a page", e);
+	r = store_exec(db, STMT_PAGE_INSERT,
+		       BINDS(bind_blob(p->sha, sizeof p->sha), bind_blob(stored.data, stored.len)), "storing a page",
+		       e);
 	*ret = sqlite3_last_insert_rowid(db->h);
 	return r;
 }
@@ -146,17 +137,12 @@ static int commit_version(struct store_db *db, struct written_table *t, struct e
 		varint_add(&pages, t->page[i].sep.len);
 		strbuf_add(&pages, t->page[i].sep.data, t->page[i].sep.len);
 	}
-	sqlite3_stmt *st = store_stmt(db, STMT_VERSION_INSERT, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_int64(st, 1, t->codec_id);
-	sqlite3_bind_int64(st, 2, (int64_t)t->m.rows);
-	sqlite3_bind_int64(st, 3, (int64_t)t->m.line_bytes);
-	sqlite3_bind_int64(st, 4, (int64_t)t->m.file_bytes);
-	sqlite3_bind_blob(st, 5, t->m.digest, sizeof t->m.digest, SQLITE_STATIC);
-	sqlite3_bind_blob64(st, 6, strbuf_str(&pages), pages.len, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 7, t->m.since_ms);
-	int r = store_run(db, st, "storing a table version", e);
+	int r =
+	    store_exec(db, STMT_VERSION_INSERT,
+		       BINDS(bind_int(t->codec_id), bind_int((int64_t)t->m.rows), bind_int((int64_t)t->m.line_bytes),
+			     bind_int((int64_t)t->m.file_bytes), bind_blob(t->m.digest, sizeof t->m.digest),
+			     bind_blob(strbuf_str(&pages), pages.len), bind_int(t->m.since_ms)),
+		       "storing a table version", e);
 	t->version_id = sqlite3_last_insert_rowid(db->h);
 	return r;
 }
@@ -164,54 +150,19 @@ static int commit_version(struct store_db *db, struct written_table *t, struct e
 static int commit_schema(struct store_db *db, const uint8_t sha[ROW_SHA_LEN], const char *text, size_t len,
 			 int64_t *ret, struct err *e)
 {
-	sqlite3_stmt *st = store_stmt(db, STMT_SCHEMA_FIND, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_blob(st, 1, sha, ROW_SHA_LEN, SQLITE_STATIC);
-	bool found = sqlite3_step(st) == SQLITE_ROW;
-	if (found)
-		*ret = sqlite3_column_int64(st, 0);
-	(void)sqlite3_reset(st);
-	if (found)
-		return 0;
+	int r = store_query(db, STMT_SCHEMA_FIND, BINDS(bind_blob(sha, ROW_SHA_LEN)), row_int, ret,
+			    "looking for the schema", e);
+	if (r)
+		return r < 0 ? r : 0;
 	const void *z;
 	size_t z_len;
 	_cleanup_(cleanup_compressor) struct compressor *compressor = compressor_new();
-	int r = compressor_compress(compressor, NULL, text, len, &z, &z_len, e);
+	r = compressor_compress(compressor, NULL, text, len, &z, &z_len, e);
 	if (r < 0)
 		return r;
-	st = store_stmt(db, STMT_SCHEMA_INSERT, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_blob(st, 1, sha, ROW_SHA_LEN, SQLITE_STATIC);
-	sqlite3_bind_blob64(st, 2, z, z_len, SQLITE_STATIC);
-	r = store_run(db, st, "storing the schema", e);
+	r = store_exec(db, STMT_SCHEMA_INSERT, BINDS(bind_blob(sha, ROW_SHA_LEN), bind_blob(z, z_len)),
+		       "storing the schema", e);
 	*ret = sqlite3_last_insert_rowid(db->h);
-	return r;
-}
-
-/* The marks of a source are its newest captured snapshot's: one set. */
-static int commit_marks(struct snapshot_writer *w, struct store_db *db, struct err *e)
-{
-	sqlite3_stmt *st = store_stmt(db, STMT_MARKS_DELETE, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_int64(st, 1, w->source_id);
-	int r = store_run(db, st, "storing marks", e);
-	for (size_t i = 0; r == 0 && i < w->marks.n; i++) {
-		const struct mark *m = &w->marks.v[i];
-		if (!m->text)
-			continue;
-		st = store_stmt(db, STMT_MARK_INSERT, e);
-		if (!st)
-			return err_code(e);
-		sqlite3_bind_int64(st, 1, w->source_id);
-		sqlite3_bind_text(st, 2, m->table, -1, SQLITE_STATIC);
-		sqlite3_bind_int64(st, 3, w->id);
-		sqlite3_bind_int64(st, 4, m->age);
-		sqlite3_bind_text(st, 5, m->text, -1, SQLITE_STATIC);
-		r = store_run(db, st, "storing marks", e);
-	}
 	return r;
 }
 
@@ -220,12 +171,8 @@ static int commit_index(struct snapshot_writer *w, struct store_db *db, int64_t 
 	int r = w->index.m.name && !w->index.version_id ? commit_version(db, &w->index, e) : 0;
 	if (r < 0 || !w->index.m.name)
 		return r;
-	sqlite3_stmt *st = store_stmt(db, STMT_INDEX_INSERT, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_int64(st, 1, snapshot_id);
-	sqlite3_bind_int64(st, 2, w->index.version_id);
-	return store_run(db, st, "storing the index of entities", e);
+	return store_exec(db, STMT_INDEX_INSERT, BINDS(bind_int(snapshot_id), bind_int(w->index.version_id)),
+			  "storing the index of entities", e);
 }
 
 static int commit_in(struct snapshot_writer *w, struct store_db *db, const char *name, struct manifest *m,
@@ -235,9 +182,10 @@ static int commit_in(struct snapshot_writer *w, struct store_db *db, const char 
 	for (size_t i = 0; r == 0 && i < w->n_tables; i++)
 		if (!w->table[i].version_id)
 			r = commit_version(db, &w->table[i], e);
+	if (r < 0)
+		return r;
 	int64_t schema_id = 0;
-	if (r == 0)
-		r = commit_schema(db, m->schema_sha256, schema_sql, schema_len, &schema_id, e);
+	r = commit_schema(db, m->schema_sha256, schema_sql, schema_len, &schema_id, e);
 	if (r < 0)
 		return r;
 	_cleanup_strbuf_ struct strbuf text = {0};
@@ -247,43 +195,27 @@ static int commit_in(struct snapshot_writer *w, struct store_db *db, const char 
 		rows += w->table[i].m.rows;
 		bytes += w->table[i].m.line_bytes;
 	}
-	sqlite3_stmt *st = store_stmt(db, STMT_SNAPSHOT_INSERT, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_int64(st, 1, w->id);
-	sqlite3_bind_int64(st, 2, w->source_id);
-	sqlite3_bind_text(st, 3, name, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 4, w->taken_ms);
-	sqlite3_bind_text(st, 5, m->engine, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 6, m->server_version, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 7, m->app_version, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 8, schema_id);
-	sqlite3_bind_int64(st, 9, (int64_t)schema_len);
-	sqlite3_bind_int64(st, 10, (int64_t)w->n_tables);
-	sqlite3_bind_int64(st, 11, (int64_t)rows);
-	sqlite3_bind_int64(st, 12, (int64_t)bytes);
-	sqlite3_bind_int64(st, 13, (int64_t)pack_writer_bytes(w->writer));
-	sqlite3_bind_blob64(st, 14, text.data, text.len, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 15, (int64_t)manifest_len);
-	sqlite3_bind_int64(st, 16, m->schema_since_ms);
-	r = store_run(db, st, "storing the snapshot", e);
+	r = store_exec(db, STMT_SNAPSHOT_INSERT,
+		       BINDS(bind_int(w->id), bind_int(w->source_id), bind_text(name), bind_int(w->taken_ms),
+			     bind_text(m->engine), bind_text(m->server_version), bind_text(m->app_version),
+			     bind_int(schema_id), bind_int((int64_t)schema_len), bind_int((int64_t)w->n_tables),
+			     bind_int((int64_t)rows), bind_int((int64_t)bytes),
+			     bind_int((int64_t)pack_writer_bytes(w->writer)), bind_blob(text.data, text.len),
+			     bind_int((int64_t)manifest_len), bind_int(m->schema_since_ms)),
+		       "storing the snapshot", e);
 	if (r == -EEXIST)
-		r = err_set(e, EEXIST, "snapshot '%s' exists already", name ? name : "");
-	for (size_t i = 0; r == 0 && i < w->n_tables; i++) {
-		st = store_stmt(db, STMT_SNAPSHOT_TABLE_INSERT, e);
-		if (!st)
-			return err_code(e);
-		sqlite3_bind_int64(st, 1, w->id);
-		sqlite3_bind_int64(st, 2, (int64_t)i);
-		sqlite3_bind_text(st, 3, w->table[i].m.name, -1, SQLITE_STATIC);
-		sqlite3_bind_int64(st, 4, w->table[i].version_id);
-		r = store_run(db, st, "storing the snapshot", e);
-	}
-	if (r == 0)
-		r = commit_index(w, db, w->id, e);
-	if (r == 0 && w->has_marks)
-		r = commit_marks(w, db, e);
-	return r;
+		return err_set(e, EEXIST, "snapshot '%s' exists already", name ? name : "");
+	for (size_t i = 0; r == 0 && i < w->n_tables; i++)
+		r = store_exec(db, STMT_SNAPSHOT_TABLE_INSERT,
+			       BINDS(bind_int(w->id), bind_int((int64_t)i), bind_text(w->table[i].m.name),
+				     bind_int(w->table[i].version_id)),
+			       "storing the snapshot", e);
+	if (r < 0)
+		return r;
+	r = commit_index(w, db, w->id, e);
+	if (r < 0)
+		return r;
+	return w->has_marks ? marks_commit(db, w->source_id, w->id, &w->marks, e) : 0;
 }
 
 static int written_by_name(const void *a, const void *b)

@@ -1,5 +1,6 @@
 /*
- * snapshot/store/snapshot_write.h - what a capture or import makes: table versions (version_write.h), then one snapshot that names them.
+ * snapshot/store/snapshot_write.h - what a capture or import makes: table versions (version_write.h), then one
+ * snapshot that names them.
  */
 #pragma once
 

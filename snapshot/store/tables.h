@@ -26,4 +26,3 @@ struct version_list {
 void version_list_done(struct version_list *l);
 int catalog_tables(struct catalog *c, int64_t snapshot_id, struct version_list *ret, struct err *e);
 int catalog_table(struct catalog *c, int64_t snapshot_id, const char *table, struct version_info *ret, struct err *e);
-int catalog_table_at(struct catalog *c, int64_t snapshot_id, size_t ordinal, struct version_info *ret, struct err *e);

@@ -1,8 +1,8 @@
 /*
  * snapshot/store/version.c - reading table versions: from row number, key, name or reference to a row in a pack.
  *
- * Any thread; what is shared are the catalog's own parts and the caches of pages and packs. A lookup reads the version's
- * page list, one page of extents and one pack.
+ * Any thread; what is shared are the catalog's own parts and the caches of pages and packs. A lookup reads the
+ * version's page list, one page of extents and one pack.
  */
 #include "snapshot/store/internal.h"
 
@@ -31,9 +31,10 @@ int stored_row_key(struct stored_row *row, struct err *e)
 	if (row->key)
 		return 0;
 	int r = pack_keys(row->pack, e);
-	if (r == 0)
-		row->key = pack_key(row->pack, row->ref.index, &row->key_len);
-	return r;
+	if (r < 0)
+		return r;
+	row->key = pack_key(row->pack, row->ref.index, &row->key_len);
+	return 0;
 }
 
 void stored_row_done(struct stored_row *r)
@@ -160,8 +161,9 @@ int row_cursor_next(struct row_cursor *rc, struct stored_row *ret, struct err *e
 				   : r;
 	}
 	r = stored_row_fill(rc->pack, rc->place.extent.first + rc->at, rc->place.row + rc->at, ret, e);
-	if (r == 0)
-		r = cursor_key(rc, ret, e);
+	if (r < 0)
+		return r;
+	r = cursor_key(rc, ret, e);
 	if (r < 0)
 		return r;
 	rc->at++;
@@ -183,11 +185,16 @@ static int cursor_skip_pages(struct row_cursor *a, struct row_cursor *b, struct 
 	for (;;) {
 		const uint8_t *p = a->place.next_page, *q = b->place.next_page;
 		struct page_entry x, y;
-		int r = p < a_end && q < b_end ? page_entry_next(&p, a_end, &x, e) : 1;
-		if (r == 0)
-			r = page_entry_next(&q, b_end, &y, e);
-		if (r || x.id != y.id)
-			return r < 0 ? r : 0;
+		if (p >= a_end || q >= b_end)
+			return 0;
+		int r = page_entry_next(&p, a_end, &x, e);
+		if (r < 0)
+			return r;
+		r = page_entry_next(&q, b_end, &y, e);
+		if (r < 0)
+			return r;
+		if (x.id != y.id)
+			return 0;
 		place_skip_page(&a->place, &x, p);
 		place_skip_page(&b->place, &y, q);
 		a->at = b->at = 0;
@@ -199,8 +206,9 @@ int row_cursor_skip_shared(struct row_cursor *a, struct row_cursor *b, struct er
 	a->sparse = b->sparse = true;
 	for (;;) {
 		int r = cursor_skip_pages(a, b, e);
-		if (r == 0)
-			r = cursor_settle(a, e);
+		if (r < 0)
+			return r;
+		r = cursor_settle(a, e);
 		if (r > 0)
 			r = cursor_settle(b, e);
 		if (r <= 0)
@@ -246,8 +254,9 @@ int row_cursor_seek(struct row_cursor **ret, struct catalog *c, int64_t version_
 	_cleanup_(cleanup_row_cursor) struct row_cursor *rc = NULL;
 	struct stored_row row;
 	int r = cursor_open(&rc, c, version_id, SEEK_KEY, 0, key, key_len, e);
-	if (r == 0)
-		r = cursor_lower_bound(rc, key, key_len, &row, e);
+	if (r < 0)
+		return r;
+	r = cursor_lower_bound(rc, key, key_len, &row, e);
 	if (r < 0)
 		return r;
 	if (r == 1)
@@ -300,9 +309,10 @@ int catalog_row_by_name(struct catalog *c, int64_t version_id, const char *file_
 {
 	_cleanup_(cleanup_blob) struct blob *vb = NULL;
 	int r = version_load(c, version_id, &vb, e);
+	if (r < 0)
+		return r;
 	const struct row_codec *codec;
-	if (r == 0)
-		r = catalog_codec(c, vb->codec_id, &codec, e);
+	r = catalog_codec(c, vb->codec_id, &codec, e);
 	if (r < 0)
 		return r;
 	_cleanup_strbuf_ struct strbuf key = {0}, name = {0};

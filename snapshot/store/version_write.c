@@ -1,5 +1,6 @@
 /*
- * snapshot/store/version_write.c - see version_write.h: making a table's version of rows that are kept and rows that are new.
+ * snapshot/store/version_write.c - see version_write.h: making a table's version of rows that are kept and rows that
+ * are new.
  *
  * A version writer belongs to one thread; several may write tables of one snapshot. Packs go to the threads of
  * pack_writer.c.
@@ -210,8 +211,9 @@ int version_writer_keep_rows(struct version_writer *v, const struct pack *p, uin
 		part.file_bytes += p->file_size[i];
 	_cleanup_strbuf_ struct strbuf low = {0}, high = {0};
 	int r = pack_key_of(p, first, &low, e);
-	if (r == 0)
-		r = pack_key_of(p, first + count - 1, &high, e);
+	if (r < 0)
+		return r;
+	r = pack_key_of(p, first + count - 1, &high, e);
 	return r < 0 ? r : writer_append(v, &part, low.data, low.len, high.data, high.len, e);
 }
 
@@ -221,11 +223,11 @@ int version_writer_new_row(struct version_writer *v, const void *key, size_t key
 	if (line_len > (1U << 30) - 4096)
 		return err_set(e, EFBIG, "table %s: a row of %zu bytes; the catalog keeps rows up to 1 GiB",
 			       v->out.m.name, line_len);
-	int r = 0;
-	if (v->pack_rows && (v->lines.len + line_len > PACK_RAW_TARGET || v->pack_rows == PACK_MAX_ROWS))
-		r = writer_close_pack(v, e);
-	if (r == 0 && v->pack_rows == 0)
-		r = pack_writer_id(v->w->writer, &v->pack_id, e);
+	bool full = v->pack_rows && (v->lines.len + line_len > PACK_RAW_TARGET || v->pack_rows == PACK_MAX_ROWS);
+	int r = full ? writer_close_pack(v, e) : 0;
+	if (r < 0)
+		return r;
+	r = v->pack_rows ? 0 : pack_writer_id(v->w->writer, &v->pack_id, e);
 	if (r < 0)
 		return r;
 	uint64_t file_size = row_pretty_size(line, line_len);
@@ -274,10 +276,12 @@ int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, s
 	v->out.m.has_auto_increment = t->has_auto_increment;
 	v->out.m.auto_increment = t->auto_increment;
 	int r = store_codec_id(w->catalog, t, &v->codec_id, e);
-	if (r == 0)
-		r = catalog_codec(w->catalog, v->codec_id, &v->codec, e);
-	if (r == 0)
-		r = pack_writer_table(&v->writer, w->writer, v->codec_id, e);
+	if (r < 0)
+		return r;
+	r = catalog_codec(w->catalog, v->codec_id, &v->codec, e);
+	if (r < 0)
+		return r;
+	r = pack_writer_table(&v->writer, w->writer, v->codec_id, e);
 	if (r < 0)
 		return r;
 	v->out.codec_id = v->codec_id;
@@ -291,9 +295,10 @@ int snapshot_writer_index(struct snapshot_writer *w, const struct db_table *t, s
 			  struct err *e)
 {
 	int r = snapshot_writer_table(w, t, ret, e);
-	if (r == 0)
-		(*ret)->into = &w->index;
-	return r;
+	if (r < 0)
+		return r;
+	(*ret)->into = &w->index;
+	return 0;
 }
 
 void version_writer_set_watch(struct version_writer *v, const struct row_watch *watch)
@@ -318,8 +323,9 @@ int version_writer_finish(struct version_writer *v, const struct digest *d, cons
 		return err_set(e, EIO, "table %s: %" PRIu64 " rows hashed, %" PRIu64 " written", v->out.m.name,
 			       d->count, v->rows);
 	int r = writer_close_pack(v, e);
-	if (r == 0)
-		r = pack_writer_end_table(v->writer, e);
+	if (r < 0)
+		return r;
+	r = pack_writer_end_table(v->writer, e);
 	if (r < 0)
 		return r;
 	writer_close_extent(v);

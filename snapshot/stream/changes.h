@@ -1,5 +1,6 @@
 /*
- * snapshot/stream/changes.h - what differs between two snapshots: counted table by table, listed row by row, one row by name.
+ * snapshot/stream/changes.h - what differs between two snapshots: counted table by table, listed row by row, one row
+ * by name.
  *
  * Rows are the same when their keys and lines are. Of a table whose description differs (snapshots of two schemas) rows
  * with the same encoded key are `changed`; rows without a key of their own are known by their content: one that changed

@@ -35,7 +35,7 @@ static int merge_pull(struct merge *m, struct err *e)
 
 static bool merge_same_line(const struct stream_row *l, const struct stream_row *r)
 {
-	return l->line_len == r->line_len && (l->line == r->line || memcmp(l->line, r->line, l->line_len) == 0);
+	return l->line_len == r->line_len && (l->line == r->line || !memcmp(l->line, r->line, l->line_len));
 }
 
 int merge_next(struct merge *m, struct err *e)

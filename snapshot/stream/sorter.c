@@ -177,7 +177,7 @@ static int sorter_next(struct row_stream *base, struct stream_row *ret, struct e
 	int r = sorter_take(s, ret, e);
 	if (r <= 0)
 		return r;
-	bool equal = s->any && s->last.len == ret->key_len && memcmp(s->last.data, ret->key, ret->key_len) == 0;
+	bool equal = s->any && s->last.len == ret->key_len && !memcmp(s->last.data, ret->key, ret->key_len);
 	if (equal && !s->hashed)
 		return err_set(e, EEXIST, "table %s: two rows have the same key", row_codec_table(s->codec)->name);
 	s->number = equal ? s->number + 1 : 1;

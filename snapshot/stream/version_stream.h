@@ -12,5 +12,6 @@ int stream_version(struct row_stream **ret, struct catalog *c, int64_t version_i
 int stream_version_from(struct row_stream **ret, struct catalog *c, int64_t version_id, const void *key, size_t key_len,
 			struct err *e);
 
-/* What two versions share and comes next in both streams is left out unread; nothing, where they are not both streams of versions. */
+/* What two versions share and comes next in both streams is left out unread; nothing, where they are not both streams
+ * of versions. */
 int stream_skip_shared(struct row_stream *a, struct row_stream *b, struct err *e);
