@@ -3,7 +3,7 @@
  *
  * Lock order: catalog.index_mutex, catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex,
  * decompressors.mutex, the mutexes of the two caches; none of these last ones is held while another is taken, nor
- * over a SQLite call that can wait.
+ * over a SQLite call that can wait. catalog.watch_mutex stands alone.
  */
 #pragma once
 

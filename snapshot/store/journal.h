@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/strbuf.h"
 #include "snapshot/store/catalog.h"
 
