@@ -440,13 +440,13 @@ struct proof {
 static int look_at_journal(void *arg, const struct journal_entry *j)
 {
 	struct proof *p = arg;
-	bool restored = !strcmp(j->op, "restore") && !strcmp(j->state, "committed");
-	bool verify = !strcmp(j->op, "verify");
-	if (restored || (verify && !strcmp(j->state, "done"))) {
+	bool restored = j->op == JOURNAL_RESTORE && j->state == JOURNAL_COMMITTED;
+	bool verify = j->op == JOURNAL_VERIFY;
+	if (restored || (verify && j->state == JOURNAL_DONE)) {
 		p->at_ms = j->finished_ms ? j->finished_ms : j->at_ms;
 		p->damaged = false;
-		(void)snprintf(p->what, sizeof p->what, "%s %s", j->op, j->subject ? j->subject : "");
-	} else if (verify && !strcmp(j->state, "failed") && j->subject && strcmp(j->subject, "live") != 0) {
+		(void)snprintf(p->what, sizeof p->what, "%s %s", j->op_word, j->subject ? j->subject : "");
+	} else if (verify && j->state == JOURNAL_FAILED && j->subject && strcmp(j->subject, "live") != 0) {
 		p->damaged = true;
 		(void)snprintf(p->damage, sizeof p->damage, "%s: %s", j->subject, j->detail ? j->detail : "failed");
 	}

@@ -381,7 +381,8 @@ static int capture_target(struct sql_job *j, const struct strbuf *schema_sql, st
 			     .whole = true,
 			     .schema_sql = schema_sql};
 	/* Noted before it is there, so that it is never nobody's. */
-	r = journal_state(rs->catalog, rs->journal_id, "begun", NULL, rs->safety_id, snapshot_writer_id(w), false, e);
+	r = journal_state(rs->catalog, rs->journal_id, JOURNAL_BEGUN, NULL, rs->safety_id, snapshot_writer_id(w), false,
+			  e);
 	if (r == 0)
 		r = capture_run(&cp, NULL, e);
 	if (r == 0)
@@ -459,7 +460,7 @@ static int apply(struct sql_job *j, struct db_schema *part, struct err *e)
 	if (r == 0)
 		r = note_rows(j, e);
 	if (r == 0)
-		r = journal_state(rs->catalog, rs->journal_id, "begun", NULL, rs->safety_id, 0, false, e);
+		r = journal_state(rs->catalog, rs->journal_id, JOURNAL_BEGUN, NULL, rs->safety_id, 0, false, e);
 	if (r < 0)
 		return r;
 	rs->begun = true;
