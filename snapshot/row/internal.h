@@ -4,9 +4,12 @@
  */
 #pragma once
 
+#include <jansson.h>
+
 #include "snapshot/row/codec.h"
 #include "snapshot/row/digest.h"
 #include "snapshot/row/json_text.h"
+#include "snapshot/row/table_json.h"
 
 /* Tags of key fields. Their order is the order of keys between values of different kinds. */
 #define KEY_NULL 0x01
@@ -105,3 +108,36 @@ int row_bad_key(const struct row_codec *c, const struct db_column *column, struc
 /* ---- key.c ---- */
 
 void row_key_add_integer(struct strbuf *key, bool negative, uint64_t n);
+
+/* ---- member.c ---- */
+
+#define MANIFEST_FORMAT 1
+
+/* NULL is null. Not json_text_quote: the bytes of these texts are fixed, and its short escapes are others. */
+void manifest_add_string(struct strbuf *out, const char *s);
+/* A member of the outermost object, on a line of its own. */
+void manifest_add_member(struct strbuf *out, const char *name, const char *value);
+/* AUTO_INCREMENT of a BIGINT UNSIGNED column may pass what jansson reads as an integer: then it is a string. */
+void manifest_add_unsigned(struct strbuf *out, uint64_t v);
+void manifest_add_time(struct strbuf *out, int64_t ms);
+
+/* Members of object o, which `where` names in the words. */
+int manifest_get_string(json_t *o, const char *where, const char *name, bool optional, char **ret, struct err *e);
+int manifest_get_bool(json_t *o, const char *where, const char *name, bool optional, bool *ret, struct err *e);
+int manifest_get_unsigned(json_t *o, const char *where, const char *name, uint64_t *ret, struct err *e);
+int manifest_get_sha(json_t *o, const char *where, const char *name, uint8_t ret[ROW_SHA_LEN], struct err *e);
+int manifest_get_time(json_t *o, const char *where, const char *name, int64_t *ret, struct err *e);
+/* The text's object with its format checked. `ours` is a member that only our texts of this kind have. */
+int manifest_load(json_t **ret, const char *text, size_t len, const char *ours, struct err *e);
+/* Words that name a table or sequence in an error. */
+void manifest_where(char where[128], const char *kind, const char *name);
+
+/* ---- table_json.c ---- */
+
+/* "rows": .. to "digest": .. on one line when sep is " ", else a line each. */
+void manifest_add_counts(struct strbuf *out, const struct manifest_table *t, const char *sep);
+int manifest_get_counts(json_t *o, const char *where, struct manifest_table *t, struct err *e);
+/* Columns and key; `line` starts a column, `end` what follows them. */
+void manifest_add_description(struct strbuf *out, const struct db_table *d, const char *line, const char *end);
+int table_json_parse_description(struct db_table *d, json_t *o, struct err *e);
+void manifest_table_done(struct manifest_table *t);
