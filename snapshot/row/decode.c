@@ -23,12 +23,10 @@ void row_values_done(struct row_values *rv)
 
 void row_values_encodable(const struct row_codec *c, const struct row_values *rv, struct db_value *out)
 {
-	const struct db_table *t = row_codec_table(c);
-	size_t n = row_codec_columns(c);
+	size_t n = c->n_columns;
 	memcpy(out, rv->v, n * sizeof *out);
-	for (size_t i = 0; i < t->n_key; i++)
-		if (t->columns[t->key[i]].generated)
-			out[n++] = rv->v[row_codec_columns(c) + i];
+	for (size_t i = 0; i < c->n_generated; i++)
+		out[n++] = rv->v[c->n_columns + c->generated[i]];
 }
 
 int row_decode(const struct row_codec *c, const char *line, size_t len, struct row_values *rv, struct err *e)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <openssl/sha.h>
 
+#include "base/text.h"
 #include "snapshot/row/internal.h"
 #include "snapshot/row/key.h"
 
@@ -16,8 +17,6 @@
 #define NAME_STEM_MAX (NAME_MAX_LEN - NAME_SUFFIX_LEN)
 #define NAME_CUT 150
 #define NAME_CUT_HEX 32
-
-static const char row_hex_upper[] = "0123456789ABCDEF", row_hex_lower[] = "0123456789abcdef";
 
 /* Bytes that stand for themselves in any place of a name. */
 static bool row_name_plain(unsigned char c)
@@ -68,12 +67,10 @@ static const uint8_t *row_name_add_bytes(const uint8_t *p, const uint8_t *end, s
 			taken = 2;
 		p += taken;
 		bool last = p >= end || (!*p && !(end - p >= 2 && p[1] == 0xff));
-		if (row_name_plain(byte) || (byte == '.' && !first && !last)) {
+		if (row_name_plain(byte) || (byte == '.' && !first && !last))
 			strbuf_addch(name, (char)byte);
-		} else {
-			char hex[3] = {'%', row_hex_upper[byte >> 4], row_hex_upper[byte & 15]};
-			strbuf_add(name, hex, sizeof hex);
-		}
+		else
+			percent_add(name, byte);
 		first = false;
 	}
 	return end;
@@ -101,11 +98,9 @@ static const uint8_t *row_name_add_field(const struct row_codec *c, const struct
 			strbuf_addf(name, "%lld", (long long)(n ^ (uint64_t)1 << 63));
 		return p + 8;
 	case KEY_SHA:
-		for (int i = 0; i < ROW_SHA_LEN && p < end; i++, p++) {
-			strbuf_addch(name, row_hex_lower[*p >> 4]);
-			strbuf_addch(name, row_hex_lower[*p & 15]);
-		}
-		return p;
+		n = end - p < ROW_SHA_LEN ? (size_t)(end - p) : ROW_SHA_LEN;
+		hex_add(name, p, n);
+		return p + n;
 	case KEY_REAL:
 		row_name_add_kind(c, f, DB_KIND_REAL, name);
 		return row_name_add_bytes(p, end, limit, name);
@@ -137,18 +132,9 @@ void row_name(const struct row_codec *c, const void *key, size_t len, struct str
 			abort();
 		name->len = start + NAME_CUT;
 		strbuf_addch(name, '~');
-		for (size_t i = 0; i < NAME_CUT_HEX / 2; i++) {
-			strbuf_addch(name, row_hex_lower[sha[i] >> 4]);
-			strbuf_addch(name, row_hex_lower[sha[i] & 15]);
-		}
+		hex_add(name, sha, NAME_CUT_HEX / 2);
 	}
 	strbuf_add(name, NAME_SUFFIX, NAME_SUFFIX_LEN);
-}
-
-static int row_hex_value(const char *digits, char c)
-{
-	const char *at = c ? strchr(digits, c) : NULL;
-	return at ? (int)(at - digits) : -1;
 }
 
 /* Appends the bytes that a name's text stands for, as a key has them. `cut`: an escape cut at the end is left out. */
@@ -158,16 +144,11 @@ static bool row_name_get_bytes(const char *text, size_t len, bool cut, uint8_t t
 	for (size_t i = 0; i < len; i++) {
 		int byte = (unsigned char)text[i];
 		if (byte == '%') {
-			if (len - i < 3) {
-				if (cut)
-					return true;
+			if (len - i < 3)
+				return cut;
+			byte = percent_byte(text + i, text + len);
+			if (byte < 0)
 				return false;
-			}
-			int high = row_hex_value(row_hex_upper, text[i + 1]),
-			    low = row_hex_value(row_hex_upper, text[i + 2]);
-			if (high < 0 || low < 0)
-				return false;
-			byte = high << 4 | low;
 			i += 2;
 		} else if (byte != '.' && !row_name_plain((unsigned char)byte)) {
 			return false;
@@ -197,7 +178,7 @@ static bool row_name_get_sha(const char *text, size_t len, bool cut, struct strb
 		return false;
 	strbuf_addch(key, KEY_SHA);
 	for (size_t i = 0; i + 1 < len; i += 2) {
-		int high = row_hex_value(row_hex_lower, text[i]), low = row_hex_value(row_hex_lower, text[i + 1]);
+		int high = hex_value(text[i]), low = hex_value(text[i + 1]);
 		if (high < 0 || low < 0)
 			return false;
 		strbuf_addch(key, (char)(high << 4 | low));
@@ -262,7 +243,7 @@ int row_key_of_name(const struct row_codec *c, const char *name, struct strbuf *
 	size_t stem = len - NAME_SUFFIX_LEN;
 	bool cut = stem == NAME_CUT + 1 + NAME_CUT_HEX && name[NAME_CUT] == '~';
 	for (size_t h = NAME_CUT + 1; cut && h < stem; h++)
-		if (row_hex_value(row_hex_lower, name[h]) < 0)
+		if (hex_value(name[h]) < 0)
 			return -ENOENT;
 	const char *p = name, *end = name + (cut ? NAME_CUT : stem);
 	for (;; i++) {

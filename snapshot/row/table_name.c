@@ -19,23 +19,21 @@ void table_file_name(const char *table, struct strbuf *out)
 		if (table_byte_is_plain((unsigned char)*p, p == table))
 			strbuf_addch(out, *p);
 		else
-			strbuf_addf(out, "%%%02X", (unsigned)(unsigned char)*p);
+			percent_add(out, (unsigned char)*p);
 }
 
 int table_of_file_name(const char *file, struct strbuf *table)
 {
-	for (const char *p = file; *p; p++) {
-		unsigned char c = (unsigned char)*p;
-		if (c == '%') {
-			/* hex_value takes lower case too, which is not how we write it: checked by the way back below.
-			 */
-			int high = hex_value(p[1]), low = high < 0 ? -1 : hex_value(p[2]);
-			if (low < 0)
+	for (const char *p = file, *end = file + strlen(file); p < end; p++) {
+		int byte = (unsigned char)*p;
+		if (byte == '%') {
+			/* Takes lower case, too, which is not how we write it: the way back below tells. */
+			byte = percent_byte(p, end);
+			if (byte < 0)
 				return -ENOENT;
-			c = (unsigned char)(high << 4 | low);
 			p += 2;
 		}
-		strbuf_addch(table, (char)c);
+		strbuf_addch(table, (char)byte);
 	}
 	_cleanup_strbuf_ struct strbuf again = {0};
 	table_file_name(strbuf_str(table), &again);
