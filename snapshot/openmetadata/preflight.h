@@ -9,7 +9,7 @@
 #pragma once
 
 #include "snapshot/config/config.h"
-#include "snapshot/service/service.h"
+#include "snapshot/job.h"
 #include "snapshot/store/catalog.h"
 
 /* "1.4.0": up to four numbers. */

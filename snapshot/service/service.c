@@ -9,7 +9,6 @@
 #include "snapshot/service/service.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 
 #include "base/clock.h"
@@ -94,24 +93,6 @@ struct service {
 	void (*on_change)(void *arg, enum service_event ev, size_t source, int64_t snapshot_id, const char *name);
 	void *on_change_arg;
 };
-
-/* ---- who asks ---- */
-
-void requester_of_pid(struct requester *ret, uid_t uid, pid_t pid)
-{
-	*ret = (struct requester){.uid = uid, .pid = pid};
-	char path[64];
-	(void)snprintf(path, sizeof path, "/proc/%d/comm", (int)pid);
-	_cleanup_close_ int fd = pid > 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-	ssize_t n = fd >= 0 ? read(fd, ret->program, sizeof ret->program - 1) : 0;
-	ret->program[n > 0 ? (size_t)n : 0] = '\0';
-	ret->program[strcspn(ret->program, "\n")] = '\0';
-}
-
-void requester_self(struct requester *ret)
-{
-	requester_of_pid(ret, getuid(), getpid());
-}
 
 /* ---- open, close ---- */
 

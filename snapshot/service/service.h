@@ -7,28 +7,13 @@
  */
 #pragma once
 
-#include <stdatomic.h>
-#include <sys/types.h>
-
 #include "snapshot/capture/backup.h"
 #include "snapshot/config/config.h"
+#include "snapshot/job.h"
 #include "snapshot/sqlfile/read.h"
 #include "snapshot/store/catalog.h"
 
 struct service;
-
-/* Who asks; for the journal. */
-struct requester {
-	uid_t uid;
-	pid_t pid;
-	char program[32];
-};
-void requester_self(struct requester *ret);
-void requester_of_pid(struct requester *ret, uid_t uid, pid_t pid); /* program from /proc/PID/comm */
-
-struct waiter {
-	atomic_bool interrupted;
-};
 
 /* Opens the catalog, settles what a crash left (half snapshots, journalled restores). config stays the caller's. */
 int service_open(struct service **ret, const struct config *config, struct err *e);
@@ -131,12 +116,6 @@ int service_preflight(struct service *svc, size_t source, struct waiter *w, stru
 		      struct err *e);
 #define PREFLIGHT_FRESH_MS 60000
 
-struct progress {
-	char what[80];                  /* "snapshot before-1.4: table_entity"; "" when no job runs */
-	uint64_t rows_done, rows_total; /* total 0: unknown */
-	uint64_t bytes_done;
-	int64_t started_ms;
-};
 void service_progress(struct service *svc, size_t source, struct progress *ret);
 
 /* ---- compare ---- */

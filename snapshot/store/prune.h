@@ -4,7 +4,7 @@
 #pragma once
 
 #include "snapshot/config/keep.h"
-#include "snapshot/service/service.h"
+#include "snapshot/job.h"
 #include "snapshot/store/internal.h"
 
 /* What a prune decided on each snapshot, newest first. */

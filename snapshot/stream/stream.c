@@ -7,16 +7,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
-
-void job_ctl_say(struct job_ctl *j, const char *fmt, ...)
-{
-	va_list ap;
-	va_start(ap, fmt);
-	MUTEX_GUARD(&j->mutex);
-	(void)vsnprintf(j->what, sizeof j->what, fmt, ap);
-	va_end(ap);
-}
 
 /* ---- versions ---- */
 

@@ -6,18 +6,8 @@
  */
 #pragma once
 
-#include <stdatomic.h>
-
+#include "snapshot/job.h"
 #include "snapshot/store/internal.h"
-
-/* What a running job shows and obeys; shared with other threads. */
-struct job_ctl {
-	atomic_bool cancelled;
-	_Atomic uint64_t rows_done, rows_total, bytes_done;
-	pthread_mutex_t mutex; /* of what */
-	char what[80];
-};
-void job_ctl_say(struct job_ctl *j, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 struct stream_row {
 	const void *key;
