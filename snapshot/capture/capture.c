@@ -69,15 +69,6 @@ int capture_merge(struct row_stream *live, struct catalog *c, const struct versi
 	return r < 0 ? r : version_writer_finish(v, &s.digest, base_version, since_ms, e);
 }
 
-struct db_table table_without_derived_key(const struct db_table *t)
-{
-	struct db_table u = *t;
-	u.key_kind = DB_KEY_NONE;
-	u.key = NULL;
-	u.n_key = 0;
-	return u;
-}
-
 static int capture_whole(struct capture *cp, const struct db_table *t, const struct version_info *base, bool ordered,
 			 struct err *e)
 {

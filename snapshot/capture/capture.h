@@ -33,9 +33,6 @@ struct capture {
  * *ret_schema_sql (may be NULL) gets the schema text. The caller ends the transactions. */
 int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e);
 
-/* Description of t whose key does not use generated columns that row_encode refused (EDOM). Borrows t's members. */
-struct db_table table_without_derived_key(const struct db_table *t);
-
 /* Feeds the merge of `live` (rows to become the version) and `base` (the version so far, NULL: none) to a version
  * writer. EUCLEAN: the version so far is damaged; without it (0) the rows are only stored once more. */
 int capture_merge(struct row_stream *live, struct catalog *c, const struct version_info *base, struct version_writer *v,

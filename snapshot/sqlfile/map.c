@@ -85,10 +85,7 @@ static size_t map_column_of(struct sql_map *m, size_t i, size_t n_stored, struct
 
 static void map_make_codec(struct sql_map *m, const size_t *place)
 {
-	struct db_table plain = *m->table;
-	plain.key_kind = DB_KEY_NONE;
-	plain.key = NULL;
-	plain.n_key = 0;
+	struct db_table plain = table_without_derived_key(m->table);
 	m->codec = row_codec_new(&plain);
 	size_t n = row_codec_columns(m->codec);
 	m->source = xcalloc(n + 1, sizeof *m->source);
