@@ -1,5 +1,5 @@
 /*
- * snapshot/export/out_file.h - one file that is written whole or is not there, and never in the place of another.
+ * base/out_file.h - one file that is written whole or is not there, and never in the place of another.
  *
  * Written and synced under a temporary name beside the target, then renamed. Mode 0600: what is written holds
  * credentials. Belongs to one thread. A caller that blocks SIGINT, SIGTERM and SIGHUP can have the writing stopped by

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "snapshot/export/export.h"
+#include "snapshot/export/sql_export.h"
 
 /* Prints the name of snapshot `id`. */
 static int cli_print_name(struct cli *c, int64_t id, const char *what)
@@ -276,7 +278,7 @@ int cli_export(struct cli *c)
 		cli_watch_leave_signals(c->watch);
 		size_t n = strlen(c->args[2]);
 		bool sql = n > 4 && !strcmp(c->args[2] + n - 4, ".sql");
-		r = (sql ? service_export_sql : service_export)(c->svc, s.id, c->args[2], &e);
+		r = (sql ? sql_export_snapshot : export_snapshot)(service_catalog(c->svc), s.id, c->args[2], &e);
 		snapshot_info_done(&s);
 	}
 	return r < 0 ? cli_fail(&e, "export %s %s", cli_source_name(c, c->source), c->args[1]) : CLI_DONE;

@@ -6,7 +6,7 @@
  * the house unnoticed. Runs on the caller's thread, no locks. A caller that blocks SIGINT, SIGTERM and SIGHUP can have
  * it stopped by them (EINTR, nothing left behind): a pending one is looked for between chunks.
  */
-#include "snapshot/service/service.h"
+#include "snapshot/export/export.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,8 +14,8 @@
 #include <libgen.h>
 #include <sys/stat.h>
 
+#include "base/out_file.h"
 #include "base/text.h"
-#include "snapshot/export/out_file.h"
 #include "snapshot/row/manifest.h"
 
 #define EXPORT_CHUNK (1U << 20)
@@ -291,9 +291,9 @@ static int export_publish(struct export *x, struct err *e)
 	return fsync(parent) < 0 ? err_sys(e, errno, "%s is written; syncing %s", x->target, x->parent) : 0;
 }
 
-int service_export(struct service *svc, int64_t id, const char *path, struct err *e)
+int export_snapshot(struct catalog *c, int64_t id, const char *path, struct err *e)
 {
-	_cleanup_(export_done) struct export x = {.c = service_catalog(svc), .top_fd = -1, .tables_fd = -1};
+	_cleanup_(export_done) struct export x = {.c = c, .top_fd = -1, .tables_fd = -1};
 	int r = catalog_get(x.c, id, &x.info, e);
 	if (r < 0)
 		return r;

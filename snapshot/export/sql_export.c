@@ -5,12 +5,12 @@
  * the digest that is noted for them, so that damage in the catalog does not leave the house unnoticed. Memory is
  * bounded by the largest row. Runs on the caller's thread, no locks.
  */
-#include "snapshot/service/service.h"
+#include "snapshot/export/sql_export.h"
 
 #include <errno.h>
 
+#include "base/out_file.h"
 #include "drivers/sql_text.h"
-#include "snapshot/export/out_file.h"
 #include "snapshot/restore/restore.h"
 
 struct sql_export {
@@ -86,9 +86,8 @@ static int sql_export_all(struct sql_export *x, int64_t id, const char *path, st
 	return r < 0 ? r : out_file_publish(&x->file, e);
 }
 
-int service_export_sql(struct service *svc, int64_t id, const char *path, struct err *e)
+int sql_export_snapshot(struct catalog *c, int64_t id, const char *path, struct err *e)
 {
-	_cleanup_(sql_export_done) struct sql_export x = {
-	    .c = service_catalog(svc), .file.fd = -1, .hasher = hasher_new()};
+	_cleanup_(sql_export_done) struct sql_export x = {.c = c, .file.fd = -1, .hasher = hasher_new()};
 	return sql_export_all(&x, id, path, e);
 }

@@ -4,8 +4,8 @@
  */
 #pragma once
 
+#include "base/out_file.h"
 #include "drivers/driver.h"
-#include "snapshot/export/out_file.h"
 
 /* Writes all tables at one moment; begins and ends a transaction on conn. The caller publishes the file. ENOTSUP: not
  * of this engine. */

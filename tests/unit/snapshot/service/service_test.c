@@ -14,6 +14,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include "snapshot/export/export.h"
 #include "snapshot/service/service.h"
 #include "snapshot/store/internal.h"
 
@@ -717,7 +718,7 @@ static void an_import_is_not_now(void **state)
 	world_open(&w, "");
 	char *path = xasprintf("%s/backup", w.dir);
 	int64_t a = take(&w, "a"), id, now;
-	if (service_export(w.engine, a, path, &e) < 0)
+	if (export_snapshot(service_catalog(w.engine), a, path, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(service_remove(w.engine, 0, "a", &w.me, &e), 0);
 	struct backup_tree *b;
@@ -746,7 +747,7 @@ static void a_file_of_zeros_is_not_gathered(void **state)
 	world_open(&w, "");
 	char *path = xasprintf("%s/backup", w.dir), *file = xasprintf("%s/tables/series.jsonl", path);
 	int64_t a = take(&w, "a"), id;
-	if (service_export(w.engine, a, path, &e) < 0)
+	if (export_snapshot(service_catalog(w.engine), a, path, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(truncate(file, 0), 0);
 	assert_int_equal(truncate(file, (off_t)1 << 33), 0);
@@ -773,7 +774,7 @@ static void a_damaged_newest_snapshot_stops_nothing(void **state)
 	world_open(&w, "");
 	char *before = dump(w.db), *path = xasprintf("%s/backup", w.dir);
 	int64_t a = take(&w, "a"), id;
-	if (service_export(w.engine, a, path, &e) < 0)
+	if (export_snapshot(service_catalog(w.engine), a, path, &e) < 0)
 		fail_msg("%s", e.msg);
 	sql(w.db, CHANGES);
 	(void)take(&w, "b");
