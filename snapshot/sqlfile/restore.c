@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "snapshot/capture/capture.h"
 #include "snapshot/sqlfile/map.h"
+#include "snapshot/sqlfile/scan.h"
 
 #define LOAD_ROWS 500U
 #define LOAD_BYTES ((size_t)1 << 20)
