@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "base/utf8.h"
 #include "snapshot/row/json_text.h"
 
 #define FOUND_NAMED 20
@@ -18,30 +19,18 @@
 /* ---- names ---- */
 
 /* Length of the UTF-8 sequence at s that may be printed, 0: none. Not: what moves the cursor or turns text around. */
-static size_t printable(const unsigned char *s, size_t len)
+static size_t printable(const char *s, size_t len)
 {
-	if (*s < 0x80)
-		return *s >= 0x20 && *s != 0x7f;
-	size_t n = *s >= 0xc2 && *s < 0xe0 ? 2 : *s >= 0xe0 && *s < 0xf0 ? 3 : *s >= 0xf0 && *s < 0xf5 ? 4 : 0;
-	if (!n || n > len)
-		return 0;
-	uint32_t code = *s & (0xffU >> (n + 1));
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (s[i] & 0x3f);
-	}
-	if ((n == 3 && code < 0x800) || (n == 4 && (code < 0x10000 || code > 0x10ffff)) ||
-	    (code >= 0xd800 && code < 0xe000))
-		return 0;
-	bool moves = code < 0xa0 || (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
-		     (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
-	return moves ? 0 : n;
+	uint32_t code = 0;
+	size_t n = utf8_decode(s, len, &code);
+	bool moves = code < 0x20 || (code >= 0x7f && code < 0xa0) || (code >= 0x200b && code <= 0x200f) ||
+		     (code >= 0x2028 && code <= 0x202e) || (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
+	return n && !moves ? n : 0;
 }
 
 static void add_printable(struct strbuf *out, const char *text, size_t len, size_t max)
 {
-	const unsigned char *s = (const unsigned char *)text, *end = s + len;
+	const char *s = text, *end = text + len;
 	size_t start = out->len;
 	while (s < end) {
 		if (out->len - start >= max) {
@@ -52,7 +41,7 @@ static void add_printable(struct strbuf *out, const char *text, size_t len, size
 		if (n)
 			strbuf_add(out, s, n);
 		else
-			strbuf_addf(out, "\\x%02x", *s);
+			strbuf_addf(out, "\\x%02x", (unsigned char)*s);
 		s += n ? n : 1;
 	}
 }

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "snapshot/row/json_text.h"
 #include "snapshot/row/row.h"
 #include "snapshot/sqlfile/python_json.h"
@@ -253,11 +254,10 @@ static int map_bytes(struct sql_map *m, size_t column, const struct sql_value *v
 	bool hex = v->kind == SQL_TEXT && v->len % 2 == 0 && v->len >= 2 && v->data[0] == '\\' && v->data[1] == 'x';
 	_cleanup_strbuf_ struct strbuf out = {0};
 	for (size_t i = 2; hex && i < v->len; i += 2) {
-		unsigned byte;
-		char digits[3] = {v->data[i], v->data[i + 1], '\0'};
-		hex = strspn(digits, "0123456789abcdefABCDEF") == 2 && sscanf(digits, "%2x", &byte) == 1;
+		int high = hex_value(v->data[i]), low = hex_value(v->data[i + 1]);
+		hex = high >= 0 && low >= 0;
 		if (hex)
-			strbuf_addch(&out, (char)byte);
+			strbuf_addch(&out, (char)(high << 4 | low));
 	}
 	if (!hex)
 		return err_set(e, EBADMSG, "a value that is not bytes (\\x and hexadecimal digits)");

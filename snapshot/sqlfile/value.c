@@ -142,18 +142,13 @@ static int sql_text(struct sql_read *s, bool marked)
 	}
 }
 
-static int sql_hex_digit(int c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : isxdigit(c) ? tolower(c) - 'a' + 10 : -1;
-}
-
 /* Hex digits up to `end` (0: up to what is no word). */
 static int sql_hex(struct sql_read *s, int end)
 {
 	(void)sql_add_value(s, SQL_HEX);
 	size_t n = 0;
 	for (int c = sql_peek(s); c >= 0 && (end ? c != end : sql_is_word(c)); c = sql_peek(s), n++) {
-		int digit = sql_hex_digit(c);
+		int digit = hex_value((char)c);
 		if (digit < 0)
 			return sql_bad(s, "a hexadecimal value with something else in it");
 		s->at++;
