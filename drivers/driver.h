@@ -109,6 +109,9 @@ struct db_schema {
 void db_table_done(struct db_table *t);
 void db_schema_free(struct db_schema *s);
 const struct db_table *db_schema_find(const struct db_schema *s, const char *table);
+/* Description of t whose rows have no key of their own: for a key of generated columns that tell no rows apart (see
+ * row_encode's EDOM). Borrows t's members. */
+struct db_table db_table_without_key(const struct db_table *t);
 
 /* An index as a driver found it, for db_table_choose_key. Partial and expression indexes are not offered. */
 struct db_index {

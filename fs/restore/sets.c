@@ -16,6 +16,7 @@
 
 #include "base/log.h"
 #include "fs/restore/sql_file.h"
+#include "snapshot/capture/backup_look.h"
 #include "snapshot/openmetadata/entity.h"
 #include "snapshot/openmetadata/names.h"
 #include "snapshot/row/manifest.h"

@@ -15,6 +15,7 @@
 #include <time.h>
 
 #include "base/text.h"
+#include "snapshot/restore/policy.h"
 
 #define TREE_PIN_ROW (1u << 20)
 #define TREE_TEXT_FRESH_MS 500
@@ -620,7 +621,7 @@ static void tree_fill_staged(const struct staged_node *s, uint64_t ino, struct t
 
 static bool tree_now_writable(const struct tree *t, int source)
 {
-	return source >= 0 && service_source(t->service, (size_t)source)->restore == RESTORE_REPLACE;
+	return source >= 0 && restore_may_write_rows(service_source(t->service, (size_t)source)->restore);
 }
 
 static uint64_t tree_row_ino(bool now, uint64_t source_id, const struct row_ref *ref)

@@ -32,8 +32,3 @@ struct capture {
 /* Reads all tables in the transaction of conn, then sequences and schema text, and commits the snapshot.
  * *ret_schema_sql (may be NULL) gets the schema text. The caller ends the transactions. */
 int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e);
-
-/* Feeds the merge of `live` (rows to become the version) and `base` (the version so far, NULL: none) to a version
- * writer. EUCLEAN: the version so far is damaged; without it (0) the rows are only stored once more. */
-int capture_merge(struct row_stream *live, struct catalog *c, const struct version_info *base, struct version_writer *v,
-		  int64_t since_ms, struct err *e);

@@ -6,6 +6,7 @@
 #include "snapshot/cli/former.h"
 #include "snapshot/config/keep.h"
 #include "snapshot/service/service.h"
+#include "snapshot/sqlfile/read.h"
 
 enum {
 	CLI_DONE = 0,

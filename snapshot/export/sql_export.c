@@ -11,7 +11,7 @@
 
 #include "base/out_file.h"
 #include "drivers/sql_text.h"
-#include "snapshot/restore/restore.h"
+#include "snapshot/restore/target.h"
 
 struct sql_export {
 	struct catalog *c;

@@ -49,7 +49,7 @@ static int look_table(struct look *l, struct db_conn *conn, const struct db_tabl
 		      struct err *e)
 {
 	const struct db_driver *d = db_driver_of(conn);
-	struct db_table plain = table_without_derived_key(t);
+	struct db_table plain = db_table_without_key(t);
 	_cleanup_(cleanup_row_codec) struct row_codec *codec = row_codec_new(&plain);
 	_cleanup_strbuf_ struct strbuf line = {0};
 	const struct db_value *values;

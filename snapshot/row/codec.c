@@ -128,12 +128,3 @@ size_t row_codec_scan_values(const struct row_codec *c)
 {
 	return c->n_columns + c->n_generated;
 }
-
-struct db_table table_without_derived_key(const struct db_table *t)
-{
-	struct db_table u = *t;
-	u.key_kind = DB_KEY_NONE;
-	u.key = NULL;
-	u.n_key = 0;
-	return u;
-}

@@ -17,6 +17,3 @@ const struct db_table *row_codec_table(const struct row_codec *c);
 size_t row_codec_columns(const struct row_codec *c);
 size_t row_codec_scan_values(const struct row_codec *c);
 DEFINE_CLEANUP(cleanup_row_codec, struct row_codec, row_codec_free);
-
-/* Description of t whose key does not use generated columns that row_encode refused (EDOM). Borrows t's members. */
-struct db_table table_without_derived_key(const struct db_table *t);

@@ -86,7 +86,7 @@ static size_t map_column_of(struct sql_map *m, size_t i, size_t n_stored, struct
 
 static void map_make_codec(struct sql_map *m, const size_t *place)
 {
-	struct db_table plain = table_without_derived_key(m->table);
+	struct db_table plain = db_table_without_key(m->table);
 	m->codec = row_codec_new(&plain);
 	size_t n = row_codec_columns(m->codec);
 	m->source = xcalloc(n + 1, sizeof *m->source);

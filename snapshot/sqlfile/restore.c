@@ -13,6 +13,8 @@
 
 #include "base/clock.h"
 #include "snapshot/capture/capture.h"
+#include "snapshot/restore/policy.h"
+#include "snapshot/restore/safety.h"
 #include "snapshot/sqlfile/map.h"
 #include "snapshot/sqlfile/scan.h"
 
@@ -118,7 +120,7 @@ static struct db_table *part_of(const struct sql_job *j, struct db_schema *ret)
 /* What a dry run says a table holds. */
 static int count_rows(struct sql_job *j, struct sql_table *t, struct err *e)
 {
-	struct db_table plain = table_without_derived_key(t->table);
+	struct db_table plain = db_table_without_key(t->table);
 	const struct db_value *values;
 	int r = j->driver->scan_open(j->rs->conn, &plain, DB_SCAN_UNORDERED, e);
 	if (r < 0)
@@ -447,15 +449,6 @@ static void make_plan(const struct sql_job *j)
 	}
 }
 
-static int check_policy(const struct sql_job *j, const struct db_schema *part, struct err *e)
-{
-	int r = j->rs->policy == RESTORE_EMPTY ? restore_has_rows(j->rs->conn, part, e) : 0;
-	return r == 1 ? err_set(e, ENOTEMPTY,
-				"tables of the file have rows and restore = empty (set restore = replace to write "
-				"over them)")
-		      : r;
-}
-
 /* In the transaction, up to COMMIT. */
 static int apply(struct sql_job *j, struct db_schema *part, struct err *e)
 {
@@ -505,7 +498,7 @@ static int run_locked(struct sql_job *j, struct err *e)
 	if (r < 0)
 		return r;
 	_cleanup_free_ struct db_table *tables = part_of(j, &part);
-	r = check_policy(j, &part, e);
+	r = restore_may_over(j->rs->policy, RESTORE_ACT_FILE, j->rs->conn, &part, e);
 	if (r == 0)
 		r = j->rs->dry_run ? dry_run(j, &part, e) : apply(j, &part, e);
 	if (r == 0)
@@ -516,12 +509,13 @@ static int run_locked(struct sql_job *j, struct err *e)
 int sql_restore_run(struct restore *rs, const struct sql_file *file, struct err *e)
 {
 	_cleanup_(sql_job_done) struct sql_job j = {.rs = rs, .driver = db_driver_of(rs->conn), .src = &file->source};
-	if (rs->policy == RESTORE_OFF)
-		return err_set(e, EPERM, "restore = off for this source");
 	struct err why = ERR_INIT;
+	int r = restore_may(rs->policy, RESTORE_ACT_FILE, false, e);
+	if (r < 0)
+		return r;
 	j.hasher = hasher_new();
 	job_ctl_say(rs->job, "restore: reading the file");
-	int r = sql_scan(&file->source, file->mysql, file->backslashes, &j.scan, &why);
+	r = sql_scan(&file->source, file->mysql, file->backslashes, &j.scan, &why);
 	if (r == 0 && rs->report && j.scan.why[0])
 		strbuf_addf(rs->report, "%s\n", j.scan.why);
 	if (r == 0 && !rs->dry_run)

@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include "snapshot/restore/restore.h"
+#include "snapshot/restore/transaction.h"
 #include "snapshot/sqlfile/read.h"
 
 /* rs without target_id and tables, which it sets (target_id is the caller's to remove). EPERM, ENOTEMPTY (policy

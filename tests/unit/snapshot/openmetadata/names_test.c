@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "snapshot/capture/capture.h"
+#include "snapshot/capture/merge.h"
 #include "snapshot/openmetadata/names.h"
 
 /* ---- spelling ---- */

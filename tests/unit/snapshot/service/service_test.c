@@ -14,6 +14,7 @@
 #include <sqlite3.h>
 #include <unistd.h>
 
+#include "snapshot/capture/backup_dir.h"
 #include "snapshot/export/export.h"
 #include "snapshot/service/service.h"
 #include "snapshot/store/internal.h"

@@ -14,7 +14,7 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
-#include "snapshot/capture/capture.h"
+#include "snapshot/capture/merge.h"
 #include "snapshot/stream/splice.h"
 
 #define MAX_ROWS 6000

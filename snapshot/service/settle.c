@@ -1,0 +1,211 @@
+/*
+ * snapshot/service/settle.c - what a database holds after a crash in the middle of a restore, or after a COMMIT that
+ * did not answer.
+ *
+ * Runs on the thread of the job that asks, connected; after a crash on one of its own.
+ */
+#include <errno.h>
+
+#include "snapshot/restore/compare.h"
+#include "snapshot/restore/restore.h"
+#include "snapshot/service/internal.h"
+
+struct crashed {
+	int64_t id, safety_id, target_id;
+	bool begun, found;
+	char *entity; /* "TABLE/ROW" of a restore of one; NULL: of all */
+};
+
+static void crashed_done(struct crashed *c)
+{
+	free(c->entity);
+}
+
+static int crashed_each(void *arg, const struct journal_entry *j)
+{
+	struct crashed *c = arg;
+	if (c->found)
+		return 0;
+	*c = (struct crashed){.id = j->id,
+			      .safety_id = j->safety_id,
+			      .target_id = j->target_id,
+			      .found = true,
+			      .begun = !strcmp(j->state, "begun")};
+	size_t mark = strlen(RESTORE_ENTITY_MARK);
+	if (c->begun && j->detail && !strncmp(j->detail, RESTORE_ENTITY_MARK, mark))
+		c->entity = xmemdup0(j->detail + mark, strcspn(j->detail + mark, "\t"));
+	return 0;
+}
+
+/* Whether the database is as it was before a restore: 0, 1 it is not. The rows say so: a restore that was undone
+ * changed no definition, and what changed one since is not asked for. */
+static int compare_safety(struct job *j, int64_t safety_id, struct err *e)
+{
+	int r = restore_compare_live(j->service->catalog, j->conn, safety_id, NULL, &j->ctl, NULL, e);
+	return r > 1 ? 0 : r;
+}
+
+/*
+ * Whether the database is as a restore was to leave it: 0, 1 it is not. entity NULL: all of the tables.
+ *
+ * The rows decide, as a server may refuse some of the definitions (owners, privileges). Only where the database holds
+ * the target's rows without the rest, and all that the safety snapshot has, was nothing done: a restore that changes no
+ * row, undone.
+ */
+static int compare_restored(struct job *j, int64_t safety_id, int64_t target_id, char *const *tables,
+			    const char *entity, struct err *e)
+{
+	struct catalog *c = j->service->catalog;
+	if (entity)
+		return restore_compare_entity(c, j->conn, safety_id, target_id, entity, &j->ctl, e);
+	int of_target = restore_compare_live(c, j->conn, target_id, tables, &j->ctl, NULL, e);
+	if (of_target < 2)
+		return of_target;
+	int r = safety_id ? restore_compare_live(c, j->conn, safety_id, NULL, &j->ctl, NULL, e) : 1;
+	if (r == -ENOENT)
+		return 0; /* removed meanwhile: there is nothing to tell the two apart by */
+	/* Counters move outside of transactions. */
+	return r < 0 ? r : r == 0 || (r == 3 && of_target == 2);
+}
+
+/* Which of the two states the database holds after a crash in the middle of a restore; one transaction leaves no third.
+ * -errno: not known yet, the entry stays open for the next try. */
+static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
+{
+	struct service *svc = j->service;
+	const char *state = "unknown",
+		   *words =
+		       "after a crash the database holds neither the state before nor after: it was written to since";
+	int r = db_driver_of(j->conn)->settle(j->conn, e);
+	if (r == 0)
+		r = c->target_id ? compare_restored(j, c->safety_id, c->target_id, NULL, c->entity, e) : 1;
+	/* A target that the restore itself makes is noted before it is there, and is there before COMMIT. */
+	r = r == -ENOENT ? 1 : r;
+	if (r == 0) {
+		state = "committed";
+		words = "found complete after a crash";
+	} else if (r == 1 && c->safety_id) {
+		r = compare_safety(j, c->safety_id, e);
+		if (r == 0) {
+			state = "rolled back";
+			words = "found unchanged after a crash";
+		}
+	}
+	/* A snapshot that was removed meanwhile can no longer tell. */
+	if (r < 0 && r != -ENOENT)
+		return r;
+	return journal_state(svc->catalog, c->id, state, words, 0, 0, true, e);
+}
+
+int settle_all(struct job *j, struct err *e)
+{
+	struct service *svc = j->service;
+	for (;;) {
+		_cleanup_(crashed_done) struct crashed c = {0};
+		int r = journal_each(svc->catalog, svc->source[j->source].id, true, crashed_each, &c, e);
+		if (r < 0 || !c.found || c.id == j->journal_id)
+			return r;
+		r = c.begun ? settle_begun(j, &c, e)
+			    : journal_state(svc->catalog, c.id, "interrupted", "the program ended during it", 0, 0,
+					    true, e);
+		if (r < 0)
+			return r;
+	}
+}
+
+static void *settle_thread(void *arg)
+{
+	struct job *j = arg;
+	struct service *svc = j->service;
+	struct err e = ERR_INIT;
+	int r = job_connect(j, &e);
+	if (r == 0)
+		r = settle_all(j, &e);
+	job_end(j, r, "done", NULL, &e);
+	if (r == 0)
+		(void)store_remove_unlisted(svc->catalog, ERR_DROP);
+	service_sweep(svc);
+	job_thread_ended(svc);
+	return NULL;
+}
+
+int service_recover(struct service *svc, size_t source, bool *ret_swept, struct err *e)
+{
+	struct source_state *s = &svc->source[source];
+	int fd = store_lock(svc->catalog, STORE_LOCK_SOURCE + s->id, true, ERR_DROP);
+	if (fd < 0)
+		return 0; /* another process is at work: its entries are its own */
+	int r = 0;
+	bool begun = false;
+	for (;;) {
+		_cleanup_(crashed_done) struct crashed c = {0};
+		r = journal_each(svc->catalog, s->id, true, crashed_each, &c, e);
+		if (r < 0 || !c.found)
+			break;
+		if (c.begun) {
+			begun = true;
+			break;
+		}
+		*ret_swept = true;
+		r = journal_state(svc->catalog, c.id, "interrupted", "the program ended during it", 0, 0, true, e);
+		if (r < 0)
+			break;
+	}
+	(void)close(fd);
+	if (r < 0 || !begun)
+		return r;
+	struct requester who;
+	struct job *j = NULL;
+	requester_self(&who);
+	r = job_begin(svc, source, "settle", "after a crash", &who, NULL, &j, e);
+	if (r < 0)
+		return r == -EBUSY ? 0 : r;
+	r = job_thread(svc, settle_thread, j, e);
+	if (r < 0)
+		job_end(j, r, "", NULL, e);
+	return r;
+}
+
+/*
+ * COMMIT failed, or its answer was lost: what does the database hold? On MySQL and MariaDB a commit is several steps,
+ * and one that fails after the swap leaves the new tables in place. 0: the target, after a lost answer; else -errno and
+ * words that say which. Where it cannot be found out now, the journal's entry stays open, and what was found is in it:
+ * now/ depends on it.
+ */
+int settle_restore(struct job *j, const struct restore *rs, int commit, struct err *e)
+{
+	struct err said = *e, why = ERR_INIT;
+	{
+		/* Who cancelled a commit wants to know what came of it, unless the program ends. */
+		MUTEX_GUARD(&j->service->mutex);
+		if (!j->service->closing)
+			atomic_store(&j->ctl.cancelled, false);
+	}
+	job_disconnect(j);
+	int r = job_connect(j, &why);
+	if (r == 0)
+		r = db_driver_of(j->conn)->settle(j->conn, &why);
+	if (r == 0)
+		r = rs->target_id ? compare_restored(j, rs->safety_id, rs->target_id, rs->tables, rs->entity, &why) : 1;
+	if (r == 0 && commit == -ECONNRESET)
+		return 0;
+	if (r == 0) {
+		j->journal_end = "committed";
+		return err_set(e, -commit, "%s (the database holds the restored state)", said.msg);
+	}
+	if (r == 1 && rs->safety_id) {
+		r = compare_safety(j, rs->safety_id, &why);
+		if (r == 0)
+			return err_set(e, -commit, "%s (the database is unchanged)", said.msg);
+	}
+	if (r == 1) {
+		j->journal_end = "unknown";
+		return err_set(e, -commit, "%s (%s)", said.msg,
+			       !rs->target_id  ? "the database is not as it was before: the row may be in it"
+			       : rs->safety_id ? "the database holds neither state: it was written to since"
+					       : "the database does not hold the restored state");
+	}
+	j->unsettled = true;
+	j->journal_end = "begun";
+	return err_set(e, -commit, "%s; what the database holds is not known: %s", said.msg, why.msg);
+}
