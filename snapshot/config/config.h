@@ -58,7 +58,8 @@ int config_load(struct config *ret, const char *path, struct err *e);
 int config_from_url(struct config *ret, const char *url, const char *name, struct err *e);
 /* Default catalog: $METASNAP_CATALOG, else ${XDG_STATE_HOME:-~/.local/state}/metasnap/catalog.db. */
 char *config_default_catalog(void);
-/* Makes the folder of the default catalog; one that was named has to be there, lest a slip of the pen start a new one. */
+/* Makes the folder of the default catalog; one that was named has to be there, lest a slip of the pen start a new one.
+ */
 int config_make_default_folder(const struct config *c, struct err *e);
 /* Reads password files now (late, so that a rotated password is found); fills params.password. */
 int config_read_password(struct source_config *s, struct err *e);

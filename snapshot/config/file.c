@@ -1,10 +1,10 @@
 /*
  * snapshot/config/file.c - the configuration file, an INI file, read into a struct config.
  *
- * No state, no locks: each call works for its caller's thread alone. libinih splits the lines; the reader below feeds it whole lines
- * whatever their length and indentation (libinih would cut long ones and take indented ones for continuations) and notes sections,
- * also empty ones. Nothing is guessed: what is not understood is an error with FILE:LINE. No message quotes a value that could hold
- * a password.
+ * No state, no locks: each call works for its caller's thread alone. libinih splits the lines; the reader below feeds
+ * it whole lines whatever their length and indentation (libinih would cut long ones and take indented ones for
+ * continuations) and notes sections, also empty ones. Nothing is guessed: what is not understood is an error with
+ * FILE:LINE. No message quotes a value that could hold a password.
  */
 #include "snapshot/config/internal.h"
 

@@ -1,6 +1,6 @@
 /*
- * snapshot/config/path.c - paths made absolute, for a daemon leaves its working directory; and what a source may be called, which
- * is a path's part. No state; any thread.
+ * snapshot/config/path.c - paths made absolute, for a daemon leaves its working directory; and what a source may be
+ * called, which is a path's part. No state; any thread.
  */
 #include "snapshot/config/internal.h"
 

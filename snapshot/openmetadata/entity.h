@@ -1,5 +1,6 @@
 /*
- * snapshot/openmetadata/entity.h - which rows of a database are one entity: what bringing it back may touch, and no more.
+ * snapshot/openmetadata/entity.h - which rows of a database are one entity: what bringing it back may touch, and no
+ * more.
  *
  * An entity of OpenMetadata is its row; the rows of entity_relationship that name its id, on either side; the rows of
  * tag_usage and field_relationship that name it or a field of it (the hash of a field's name begins with the hash of

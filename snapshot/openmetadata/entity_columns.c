@@ -1,8 +1,9 @@
 /*
- * snapshot/openmetadata/entity_columns.c - what tells an entity in its own row: id, hash of its name, name. No state; any thread.
+ * snapshot/openmetadata/entity_columns.c - what tells an entity in its own row: id, hash of its name, name. No state;
+ * any thread.
  *
- * The hash of an entity's name is taken from its own row where the table has it (fqnHash, nameHash); only schemas without such
- * a column have it computed.
+ * The hash of an entity's name is taken from its own row where the table has it (fqnHash, nameHash); only schemas
+ * without such a column have it computed.
  */
 #include "snapshot/openmetadata/internal.h"
 

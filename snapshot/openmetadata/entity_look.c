@@ -1,6 +1,6 @@
 /*
- * snapshot/openmetadata/entity_look.c - the entities of both sides, read before any merge: what the entity is called there, what it is
- * related to, and whose names begin with its own. One thread; no locks.
+ * snapshot/openmetadata/entity_look.c - the entities of both sides, read before any merge: what the entity is called
+ * there, what it is related to, and whose names begin with its own. One thread; no locks.
  */
 #include "snapshot/openmetadata/entity_look.h"
 

@@ -1,5 +1,6 @@
 /*
- * snapshot/openmetadata/entity_look.h - what of an entity (entity.h) is in the database and in the snapshot. One thread.
+ * snapshot/openmetadata/entity_look.h - what of an entity (entity.h) is in the database and in the snapshot. One
+ * thread.
  */
 #pragma once
 

@@ -1,5 +1,6 @@
 /*
- * snapshot/openmetadata/entity_merge.c - the merge of a table's two sides, of which only the entity's rows are passed on. One thread; no locks.
+ * snapshot/openmetadata/entity_merge.c - the merge of a table's two sides, of which only the entity's rows are passed
+ * on. One thread; no locks.
  */
 #include "snapshot/openmetadata/entity_merge.h"
 

@@ -1,5 +1,6 @@
 /*
- * snapshot/openmetadata/entity_merge.h - the merge of a database and a snapshot narrowed to one entity (entity.h). One thread.
+ * snapshot/openmetadata/entity_merge.h - the merge of a database and a snapshot narrowed to one entity (entity.h). One
+ * thread.
  */
 #pragma once
 

@@ -1,5 +1,6 @@
 /*
- * snapshot/openmetadata/entity_place.c - where a value stands in the lines of a table, and reading it there. No state; any thread.
+ * snapshot/openmetadata/entity_place.c - where a value stands in the lines of a table, and reading it there. No state;
+ * any thread.
  *
  * Columns are found whatever the case of their names: PostgreSQL folds it.
  */

@@ -1,5 +1,6 @@
 /*
- * snapshot/openmetadata/entity_rules.c - the tables that can hold rows of an entity, and whose a row of one is. No locks.
+ * snapshot/openmetadata/entity_rules.c - the tables that can hold rows of an entity, and whose a row of one is. No
+ * locks.
  */
 #include "snapshot/openmetadata/internal.h"
 

@@ -1,5 +1,5 @@
 /*
- * snapshot/openmetadata/internal.h - what the files about one entity share (entity.h).
+ * snapshot/openmetadata/internal.h - what the files about one entity share (entity.h), and the checks of a preflight.
  */
 #pragma once
 
@@ -60,7 +60,8 @@ const struct db_table *entity_target_table(struct entity_part *p, size_t i, stru
 int entity_add_rules(struct entity_part *p, struct err *e);
 /* One of the first n names is what `name` begins with, up to a dot: its length in *ret_len. */
 bool entity_names_begin(const struct strset *s, size_t n, const char *name, size_t *ret_len);
-/* 1: a row of the rule's table is the entity's, by the names it has in the snapshot or (live) on either side; 0: it is not. */
+/* 1: a row of the rule's table is the entity's, by the names it has in the snapshot or (live) on either side; 0: it is
+ * not. */
 int entity_rule_has(struct entity_part *p, const struct entity_rule *rule, bool live, const struct stream_row *row,
 		    struct err *e);
 
@@ -88,3 +89,23 @@ struct entity_part {
 	char *renamed;  /* its name in the database, when that is another one */
 	struct strbuf value;
 };
+
+/* ---- preflight_check_*.c: each fills one line from the facts ---- */
+
+struct preflight_facts;
+struct preflight_line;
+void preflight_check_server(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_version(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_target(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_sort_memory(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_query_entity(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_snapshot(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_restore_proven(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_privileges_snapshot(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_privileges_restore(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_airflow_mssql(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_bots_jwt(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_search_reindex(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_custom_connectors(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_secrets_manager(const struct preflight_facts *f, struct preflight_line *l);
+void preflight_check_airflow_lineage(const struct preflight_facts *f, struct preflight_line *l);

@@ -1,13 +1,15 @@
 /*
- * snapshot/openmetadata/preflight_server.c - what the OpenMetadata server's own configuration says of its secrets manager.
+ * snapshot/openmetadata/preflight_server.c - what the OpenMetadata server's own configuration says of its secrets
+ * manager.
  *
  * The file is openmetadata.yaml or a file of environment variables; it is read as text, line by line, for two keys. It
  * holds passwords: only a known word is ever printed of it, and its bytes are wiped. No state.
  */
-#include "snapshot/openmetadata/preflight.h"
+#include "snapshot/openmetadata/preflight_server.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 
 #include "base/slurp.h"
 

@@ -1,5 +1,6 @@
 /*
- * snapshot/row/codec.c - what is worked out once for each table, so that no row pays for it. Immutable once made: any thread.
+ * snapshot/row/codec.c - what is worked out once for each table, so that no row pays for it. Immutable once made: any
+ * thread.
  */
 #include "snapshot/row/internal.h"
 

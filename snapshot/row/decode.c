@@ -1,5 +1,6 @@
 /*
- * snapshot/row/decode.c - a line -> the values of its columns and of its key, checked in full: lines come from outside, too.
+ * snapshot/row/decode.c - a line -> the values of its columns and of its key, checked in full: lines come from outside,
+ * too.
  *
  * Any thread; the values' memory is the caller's.
  */

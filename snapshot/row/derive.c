@@ -1,5 +1,6 @@
 /*
- * snapshot/row/derive.c - generated columns: their values out of the documents that they are members of. No state; any thread.
+ * snapshot/row/derive.c - generated columns: their values out of the documents that they are members of. No state; any
+ * thread.
  */
 #include "snapshot/row/internal.h"
 

@@ -1,5 +1,6 @@
 /*
- * snapshot/row/digest.c - SHA-256 of lines, and the sums that stand for tables. A hasher belongs to one thread; no locks.
+ * snapshot/row/digest.c - SHA-256 of lines, and the sums that stand for tables. A hasher belongs to one thread; no
+ * locks.
  */
 #include "snapshot/row/digest.h"
 

@@ -22,7 +22,8 @@ void hasher_more(struct hasher *h, const void *data, size_t len);
 void hasher_end(struct hasher *h, uint8_t out[ROW_SHA_LEN]);
 DEFINE_CLEANUP(cleanup_hasher, struct hasher, hasher_free);
 
-/* A table's digest: sum of row SHA-256s modulo 2^256, little end first; order does not matter, rows can be taken out. */
+/* A table's digest: sum of row SHA-256s modulo 2^256, little end first; order does not matter, rows can be taken out.
+ */
 struct digest {
 	uint8_t sum[ROW_SHA_LEN];
 	uint64_t count;

@@ -1,8 +1,8 @@
 /*
  * snapshot/row/encode.c - values as a server gives them -> the canonical line.
  *
- * Every byte of every row that is read passes here: nothing allocates for each row but in odd cases, and all of it is checked.
- * Any thread; the buffer is the caller's.
+ * Every byte of every row that is read passes here: nothing allocates for each row but in odd cases, and all of it is
+ * checked. Any thread; the buffer is the caller's.
  */
 #include "snapshot/row/encode.h"
 

@@ -1,6 +1,6 @@
 /*
- * snapshot/row/internal.h - what the files of this folder share: a table's codec, the steps of reading a line, and the members
- * of MANIFEST.json and .table.json.
+ * snapshot/row/internal.h - what the files of this folder share: a table's codec, the steps of reading a line, and the
+ * members of MANIFEST.json and .table.json.
  */
 #pragma once
 
@@ -84,8 +84,8 @@ bool row_is_marked(const char *text, size_t len);
 void row_settle(struct db_value *v, size_t offset, const struct strbuf *text);
 /* The string at p; returns past its closing quote, NULL when it is broken. */
 const char *row_take_string(const char *p, const char *end, struct db_value *v, struct strbuf *text, size_t *offset);
-/* Reads the value at p of a column. Returns past it, NULL when the column cannot hold that. Lines that were checked before
- * (exact: the value ends at `end`) are not checked again. */
+/* Reads the value at p of a column. Returns past it, NULL when the column cannot hold that. Lines that were checked
+ * before (exact: the value ends at `end`) are not checked again. */
 const char *row_take_value(const struct db_column *column, bool dynamic, const char *p, const char *end, bool exact,
 			   struct db_value *v, struct strbuf *text, size_t *offset);
 

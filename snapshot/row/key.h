@@ -1,5 +1,6 @@
 /*
- * snapshot/row/key.h - a row's encoded key: bytes whose order (memcmp, shorter first) is the order of the rows. Any thread.
+ * snapshot/row/key.h - a row's encoded key: bytes whose order (memcmp, shorter first) is the order of the rows. Any
+ * thread.
  *
  * Each field is a tag byte and a self-delimiting payload:
  *

@@ -1,8 +1,9 @@
 /*
- * snapshot/row/manifest.h - the text MANIFEST.json of a snapshot, out and in (pretty, members in a fixed order). Any thread.
+ * snapshot/row/manifest.h - the text MANIFEST.json of a snapshot, out and in (pretty, members in a fixed order). Any
+ * thread.
  *
- * A pure function of what it tells: the same snapshot gives the same bytes on any host, and under any name (the snapshot's
- * name is not in it). Numbers that may pass 2^53 are JSON integers; jansson reads them as 64 bit.
+ * A pure function of what it tells: the same snapshot gives the same bytes on any host, and under any name (the
+ * snapshot's name is not in it). Numbers that may pass 2^53 are JSON integers; jansson reads them as 64 bit.
  *
  *   "format"                1
  *   "program"               "metasnap"

@@ -1,8 +1,8 @@
 /*
  * snapshot/row/member.c - the members of MANIFEST.json and .table.json, one by one, out and in.
  *
- * The texts are written by hand (a few lines) so that their bytes do not hang on a library's version; jansson reads them, strictly:
- * names twice and wrong types are EBADMSG. No state; any thread.
+ * The texts are written by hand (a few lines) so that their bytes do not hang on a library's version; jansson reads
+ * them, strictly: names twice and wrong types are EBADMSG. No state; any thread.
  */
 #include "snapshot/row/internal.h"
 

@@ -1,7 +1,8 @@
 /*
  * snapshot/row/table_json.c - the text .table.json, out and in, and the same description inside of MANIFEST.json.
  *
- * Strict: impossible keys are EBADMSG, because a description that is half understood restores half a table. No state; any thread.
+ * Strict: impossible keys are EBADMSG, because a description that is half understood restores half a table. No state;
+ * any thread.
  */
 #include "snapshot/row/table_json.h"
 

@@ -1,5 +1,6 @@
 /*
- * snapshot/row/table_json.h - the text .table.json: what a table is and, of a version of it, how much it holds. Any thread.
+ * snapshot/row/table_json.h - the text .table.json: what a table is and, of a version of it, how much it holds. Any
+ * thread.
  *
  *   "format"      1
  *   "name"        the table's

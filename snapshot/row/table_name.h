@@ -1,5 +1,6 @@
 /*
- * snapshot/row/table_name.h - the file name of a table: the same in the tree, in archives and in the index of names. Any thread.
+ * snapshot/row/table_name.h - the file name of a table: the same in the tree, in archives and in the index of names.
+ * Any thread.
  */
 #pragma once
 

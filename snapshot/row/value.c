@@ -1,8 +1,8 @@
 /*
  * snapshot/row/value.c - one value of a line, read: what a column holds there.
  *
- * A value points into the line, or is at *offset of `text`: text may move while it grows, so the value gets its address last
- * (row_settle). No state; any thread.
+ * A value points into the line, or is at *offset of `text`: text may move while it grows, so the value gets its address
+ * last (row_settle). No state; any thread.
  */
 #include "base/base64.h"
 #include "snapshot/row/internal.h"

@@ -1,6 +1,6 @@
 /*
- * snapshot/row/walk.c - along the columns of a line, by skipping values instead of reading them; and what is said of a line that is
- * not of its table. No state; any thread.
+ * snapshot/row/walk.c - along the columns of a line, by skipping values instead of reading them; and what is said of a
+ * line that is not of its table. No state; any thread.
  */
 #include "snapshot/row/internal.h"
 

@@ -1,6 +1,6 @@
 /*
- * snapshot/sqlfile/backup.c - the writer of the former command line's files. Rows go from the server to the file: memory is
- * that of one row. Runs on the caller's thread, no locks.
+ * snapshot/sqlfile/backup.c - the writer of the former command line's files. Rows go from the server to the file:
+ * memory is that of one row. Runs on the caller's thread, no locks.
  */
 #include "snapshot/sqlfile/backup.h"
 

@@ -1,5 +1,6 @@
 /*
- * snapshot/sqlfile/scan.c - the pass over a whole file that checks it and settles what its backslashes mean. See scan.h. One thread.
+ * snapshot/sqlfile/scan.c - the pass over a whole file that checks it and settles what its backslashes mean. See
+ * scan.h. One thread.
  */
 #include "snapshot/sqlfile/scan.h"
 

@@ -1,6 +1,6 @@
 /*
- * snapshot/sqlfile/scan.h - one pass over a whole `.sql` file before anything is done with it: its grammar, its tables, and what
- * its backslashes mean.
+ * snapshot/sqlfile/scan.h - one pass over a whole `.sql` file before anything is done with it: its grammar, its tables,
+ * and what its backslashes mean.
  */
 #pragma once
 

@@ -1,5 +1,6 @@
 /*
- * snapshot/sqlfile/token.c - the bytes of a `.sql` file, and its words and names. Works on the reader's window; one thread.
+ * snapshot/sqlfile/token.c - the bytes of a `.sql` file, and its words and names. Works on the reader's window; one
+ * thread.
  */
 #include "snapshot/sqlfile/internal.h"
 
