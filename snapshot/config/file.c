@@ -12,6 +12,8 @@
 #include <fcntl.h>
 #include <ini.h>
 
+#include "snapshot/config/config.h"
+
 /* ---- values ---- */
 
 static int config_parse_bool(const char *key, const char *text, bool *ret, struct err *e)

@@ -3,7 +3,10 @@
  */
 #pragma once
 
-#include "snapshot/config/config.h"
+#include "base/strbuf.h"
+#include "drivers/driver.h"
+
+struct config;
 
 #define CONFIG_MAX_NAME 40 /* libinih keeps 49 bytes of "source NAME" */
 

@@ -2,6 +2,8 @@
  * snapshot/row/codec.c - what is worked out once for each table, so that no row pays for it. Immutable once made: any
  * thread.
  */
+#include "snapshot/row/codec.h"
+
 #include "snapshot/row/internal.h"
 
 static struct db_table row_copy_table(const struct db_table *t)

@@ -6,10 +6,9 @@
 
 #include <jansson.h>
 
-#include "snapshot/row/codec.h"
+#include "drivers/driver.h"
 #include "snapshot/row/digest.h"
 #include "snapshot/row/json_text.h"
-#include "snapshot/row/table_json.h"
 
 /* Tags of key fields. Their order is the order of keys between values of different kinds. */
 #define KEY_NULL 0x01
@@ -133,6 +132,8 @@ int manifest_load(json_t **ret, const char *text, size_t len, const char *ours, 
 void manifest_where(char where[128], const char *kind, const char *name);
 
 /* ---- table_json.c ---- */
+
+struct manifest_table;
 
 /* "rows": .. to "digest": .. on one line when sep is " ", else a line each. */
 void manifest_add_counts(struct strbuf *out, const struct manifest_table *t, const char *sep);

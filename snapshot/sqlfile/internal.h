@@ -3,7 +3,10 @@
  */
 #pragma once
 
-#include "snapshot/sqlfile/read.h"
+#include "base/strbuf.h"
+#include "snapshot/row/digest.h"
+#include "snapshot/sqlfile/item.h"
+#include "snapshot/sqlfile/source.h"
 
 #define SQL_WINDOW ((size_t)256 << 10)
 #define SQL_NAME_MAX 256 /* bytes; PostgreSQL's are up to 63, MySQL's up to 64 characters */

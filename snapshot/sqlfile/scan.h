@@ -18,7 +18,7 @@ struct sql_scan {
 	uint8_t sha[ROW_SHA_LEN];
 	bool backslashes; /* there are any in values */
 	enum sql_backslashes reading;
-	char why[160]; /* words on that reading, where it was a question */
+	char why[160];           /* words on that reading, where it was a question */
 	struct sql_seen *tables; /* each name once */
 	size_t n_tables;
 };
