@@ -32,12 +32,18 @@ int config_params_absolute(struct db_params *p, const char *dir, struct err *e)
 	    "sslrootcert", "sslcert", "sslkey", "sslcrl", "passfile", "ssl_ca", "ssl_cert", "ssl_key", "socket",
 	};
 	int r = strcmp(p->engine, "sqlite") ? 0 : config_make_absolute(&p->database, dir, e);
-	for (size_t i = 0; r >= 0 && p->options && p->options[i]; i += 2)
-		for (size_t k = 0; r >= 0 && k < sizeof files / sizeof files[0]; k++)
+	if (r < 0)
+		return r;
+	for (size_t i = 0; p->options && p->options[i]; i += 2)
+		for (size_t k = 0; k < sizeof files / sizeof files[0]; k++) {
 			/* sslrootcert=system is libpq's word for the host's own authorities. */
-			if (!strcmp(p->options[i], files[k]) && strcmp(p->options[i + 1], "system"))
-				r = config_make_absolute(&p->options[i + 1], dir, e);
-	return r;
+			if (strcmp(p->options[i], files[k]) || !strcmp(p->options[i + 1], "system"))
+				continue;
+			r = config_make_absolute(&p->options[i + 1], dir, e);
+			if (r < 0)
+				return r;
+		}
+	return 0;
 }
 
 bool config_name_is_good(const char *name)

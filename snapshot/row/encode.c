@@ -175,12 +175,12 @@ int row_encode(const struct row_codec *c, const struct db_value *values, struct 
 	if (!c->n_columns)
 		strbuf_addch(line, '{');
 	for (size_t i = 0; i < c->n_columns; i++) {
-		const struct row_column *r = &c->columns[i];
-		strbuf_add(line, r->prefix, r->prefix_len);
+		const struct row_column *column = &c->columns[i];
+		strbuf_add(line, column->prefix, column->prefix_len);
 		struct err why = ERR_INIT;
-		int rc = row_add_value(r->column, c->table.dynamic, &values[i], line, &why);
-		if (rc < 0)
-			return err_set(e, -rc, "%s.%s: %s", c->table.name, r->column->name, why.msg);
+		int r = row_add_value(column->column, c->table.dynamic, &values[i], line, &why);
+		if (r < 0)
+			return err_set(e, -r, "%s.%s: %s", c->table.name, column->column->name, why.msg);
 	}
 	strbuf_addch(line, '}');
 	return c->n_generated ? row_check_generated(c, values, e) : 0;

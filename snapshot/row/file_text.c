@@ -21,9 +21,9 @@ int row_compact(const char *text, size_t len, struct strbuf *line, struct err *e
 {
 	enum json_kind kind;
 	strbuf_clear(line);
-	int rc = json_text_compact(text, len, JSON_TEXT_DEPTH_MAX, line, &kind, e);
-	if (rc < 0)
-		return rc;
+	int r = json_text_compact(text, len, JSON_TEXT_DEPTH_MAX, line, &kind, e);
+	if (r < 0)
+		return r;
 	if (kind == JSON_KIND_OBJECT)
 		return 0;
 	strbuf_clear(line);

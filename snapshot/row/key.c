@@ -130,12 +130,12 @@ int row_key(const struct row_codec *c, const char *line, size_t len, const uint8
 	if (!row_walk_end(c, p, end))
 		return row_bad_end(c, (size_t)(p - line), e);
 	size_t before = key->len;
-	int rc = row_key_fields(c, spans, key, e);
-	if (rc < 0) {
+	int r = row_key_fields(c, spans, key, e);
+	if (r < 0) {
 		key->len = before;
 		if (key->data)
 			key->data[before] = '\0';
-		return rc;
+		return r;
 	}
 	if (row_key_is_hashed(c)) {
 		strbuf_addch(key, KEY_SHA);

@@ -87,6 +87,31 @@ static int manifest_compare_sequences(const void *a, const void *b)
 	return strcmp(((const struct db_sequence *)a)->name, ((const struct db_sequence *)b)->name);
 }
 
+static int manifest_parse_table(struct manifest_table *t, const char *name, json_t *o, struct err *e)
+{
+	char where[128];
+	t->name = xstrdup(name);
+	manifest_where(where, "table", name);
+	int r = manifest_get_counts(o, where, t, e);
+	if (r < 0)
+		return r;
+	json_t *next = json_object_get(o, "auto_increment");
+	if (next && !json_is_null(next)) {
+		t->has_auto_increment = true;
+		r = manifest_get_unsigned(o, where, "auto_increment", &t->auto_increment, e);
+		if (r < 0)
+			return r;
+	}
+	if (!json_object_get(o, "columns"))
+		return 0;
+	t->table = xcalloc(1, sizeof *t->table);
+	t->table->name = xstrdup(name);
+	t->table->estimated_rows = (int64_t)t->rows;
+	t->table->has_auto_increment = t->has_auto_increment;
+	t->table->auto_increment = t->auto_increment;
+	return table_json_parse_description(t->table, o, e);
+}
+
 static int manifest_parse_tables(struct manifest *m, json_t *o, struct err *e)
 {
 	const char *name;
@@ -96,26 +121,7 @@ static int manifest_parse_tables(struct manifest *m, json_t *o, struct err *e)
 	m->tables = xcalloc(json_object_size(o), sizeof *m->tables);
 	json_object_foreach(o, name, v)
 	{
-		struct manifest_table *t = &m->tables[m->n_tables++];
-		char where[128];
-		t->name = xstrdup(name);
-		manifest_where(where, "table", name);
-		int r = manifest_get_counts(v, where, t, e);
-		if (r < 0)
-			return r;
-		json_t *next = json_object_get(v, "auto_increment");
-		if (next && !json_is_null(next)) {
-			t->has_auto_increment = true;
-			r = manifest_get_unsigned(v, where, "auto_increment", &t->auto_increment, e);
-		}
-		if (r >= 0 && json_object_get(v, "columns")) {
-			t->table = xcalloc(1, sizeof *t->table);
-			t->table->name = xstrdup(name);
-			r = table_json_parse_description(t->table, v, e);
-			t->table->estimated_rows = (int64_t)t->rows;
-			t->table->has_auto_increment = t->has_auto_increment;
-			t->table->auto_increment = t->auto_increment;
-		}
+		int r = manifest_parse_table(&m->tables[m->n_tables++], name, v, e);
 		if (r < 0)
 			return r;
 	}
@@ -158,39 +164,47 @@ static int manifest_parse_into(struct manifest *m, json_t *o, struct err *e)
 	if (!program || strcmp(program, "metasnap"))
 		return err_set(e, EBADMSG, "not written by metasnap (\"program\" says otherwise)");
 	int r = manifest_get_time(o, "manifest", "taken", &m->taken_ms, e);
-	if (r >= 0)
-		r = manifest_get_string(o, "manifest", "engine", false, &m->engine, e);
-	if (r >= 0)
-		r = manifest_get_string(o, "manifest", "server_version", false, &m->server_version, e);
-	if (r >= 0)
-		r = manifest_get_string(o, "manifest", "database", false, &m->database, e);
-	if (r >= 0)
-		r = manifest_get_string(o, "manifest", "schema", true, &m->schema, e);
-	if (r >= 0)
-		r = manifest_get_string(o, "manifest", "openmetadata_version", true, &m->app_version, e);
-	if (r >= 0)
-		r = manifest_get_sha(o, "manifest", "schema_sha256", m->schema_sha256, e);
-	if (r >= 0)
-		r = manifest_get_time(o, "manifest", "schema_since", &m->schema_since_ms, e);
-	if (r >= 0)
-		r = manifest_parse_tables(m, json_object_get(o, "tables"), e);
-	if (r >= 0)
-		r = manifest_parse_sequences(m, json_object_get(o, "sequences"), e);
-	return r;
+	if (r < 0)
+		return r;
+	r = manifest_get_string(o, "manifest", "engine", false, &m->engine, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_string(o, "manifest", "server_version", false, &m->server_version, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_string(o, "manifest", "database", false, &m->database, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_string(o, "manifest", "schema", true, &m->schema, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_string(o, "manifest", "openmetadata_version", true, &m->app_version, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_sha(o, "manifest", "schema_sha256", m->schema_sha256, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_time(o, "manifest", "schema_since", &m->schema_since_ms, e);
+	if (r < 0)
+		return r;
+	r = manifest_parse_tables(m, json_object_get(o, "tables"), e);
+	if (r < 0)
+		return r;
+	return manifest_parse_sequences(m, json_object_get(o, "sequences"), e);
 }
 
 int manifest_parse(struct manifest *ret, const char *text, size_t len, struct err *e)
 {
 	json_auto_t *o = NULL;
-	struct manifest m = {0};
+	_cleanup_(manifest_done) struct manifest m = {0};
 	*ret = (struct manifest){0};
 	int r = manifest_load(&o, text, len, "tables", e);
-	if (r >= 0)
-		r = manifest_parse_into(&m, o, e);
-	if (r < 0) {
-		manifest_done(&m);
+	if (r < 0)
 		return r;
-	}
+	r = manifest_parse_into(&m, o, e);
+	if (r < 0)
+		return r;
 	*ret = m;
+	m = (struct manifest){0};
 	return 0;
 }

@@ -102,17 +102,22 @@ int manifest_get_counts(json_t *o, const char *where, struct manifest_table *t, 
 {
 	uint8_t digest[ROW_SHA_LEN];
 	int r = manifest_get_unsigned(o, where, "rows", &t->rows, e);
-	if (r >= 0)
-		r = manifest_get_unsigned(o, where, "bytes", &t->line_bytes, e);
-	if (r >= 0)
-		r = manifest_get_unsigned(o, where, "file_bytes", &t->file_bytes, e);
-	if (r >= 0)
-		r = manifest_get_time(o, where, "since", &t->since_ms, e);
-	if (r >= 0)
-		r = manifest_get_sha(o, where, "digest", digest, e);
-	if (r >= 0)
-		manifest_reverse(t->digest, digest);
-	return r;
+	if (r < 0)
+		return r;
+	r = manifest_get_unsigned(o, where, "bytes", &t->line_bytes, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_unsigned(o, where, "file_bytes", &t->file_bytes, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_time(o, where, "since", &t->since_ms, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_sha(o, where, "digest", digest, e);
+	if (r < 0)
+		return r;
+	manifest_reverse(t->digest, digest);
+	return 0;
 }
 
 void manifest_table_done(struct manifest_table *t)
@@ -141,18 +146,24 @@ static int table_json_parse_column(struct db_column *c, json_t *o, struct err *e
 		return r;
 	manifest_where(where, "column", c->name);
 	r = manifest_get_string(o, where, "type", false, &c->type, e);
-	if (r >= 0)
-		r = manifest_get_string(o, where, "form", false, &form, e);
-	if (r >= 0)
-		r = manifest_get_bool(o, where, "integer", true, &c->integer, e);
-	if (r >= 0)
-		r = manifest_get_bool(o, where, "nullable", false, &c->nullable, e);
-	if (r >= 0)
-		r = manifest_get_bool(o, where, "generated", true, &c->generated, e);
-	if (r >= 0)
-		r = manifest_get_string(o, where, "document", true, &c->document, e);
-	if (r >= 0)
-		r = manifest_get_string(o, where, "member", true, &c->member, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_string(o, where, "form", false, &form, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_bool(o, where, "integer", true, &c->integer, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_bool(o, where, "nullable", false, &c->nullable, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_bool(o, where, "generated", true, &c->generated, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_string(o, where, "document", true, &c->document, e);
+	if (r < 0)
+		return r;
+	r = manifest_get_string(o, where, "member", true, &c->member, e);
 	if (r < 0)
 		return r;
 	if (!c->document != !c->member || (c->document && !c->generated))
@@ -231,42 +242,50 @@ static int table_json_parse_key(struct db_table *d, json_t *o, struct err *e)
 int table_json_parse_description(struct db_table *d, json_t *o, struct err *e)
 {
 	int r = table_json_parse_columns(d, json_object_get(o, "columns"), e);
-	if (r >= 0)
-		r = table_json_parse_key(d, json_object_get(o, "key"), e);
-	if (r >= 0)
-		r = manifest_get_bool(o, "table", "dynamic", true, &d->dynamic, e);
-	return r;
+	if (r < 0)
+		return r;
+	r = table_json_parse_key(d, json_object_get(o, "key"), e);
+	if (r < 0)
+		return r;
+	return manifest_get_bool(o, "table", "dynamic", true, &d->dynamic, e);
 }
 
 static int table_json_parse_into(struct db_table *d, struct manifest_table *t, json_t *o, struct err *e)
 {
 	int r = manifest_get_string(o, "table", "name", false, &d->name, e);
-	if (r >= 0)
-		r = table_json_parse_description(d, o, e);
-	if (r >= 0 && t)
-		r = manifest_get_counts(o, "table", t, e);
-	if (r >= 0 && t)
-		t->name = xstrdup(d->name);
-	d->estimated_rows = t ? (int64_t)t->rows : -1;
-	return r;
+	if (r < 0)
+		return r;
+	r = table_json_parse_description(d, o, e);
+	if (r < 0)
+		return r;
+	d->estimated_rows = -1;
+	if (!t)
+		return 0;
+	r = manifest_get_counts(o, "table", t, e);
+	if (r < 0)
+		return r;
+	t->name = xstrdup(d->name);
+	d->estimated_rows = (int64_t)t->rows;
+	return 0;
 }
 
 int table_json_parse(struct db_table *ret_d, struct manifest_table *ret_t, const char *text, size_t len, struct err *e)
 {
 	json_auto_t *o = NULL;
-	struct db_table d = {0};
-	struct manifest_table t = {0};
+	_cleanup_(db_table_done) struct db_table d = {0};
+	_cleanup_(manifest_table_done) struct manifest_table t = {0};
 	*ret_d = (struct db_table){0};
 	int r = manifest_load(&o, text, len, "columns", e);
-	if (r >= 0)
-		r = table_json_parse_into(&d, ret_t ? &t : NULL, o, e);
-	if (r < 0) {
-		db_table_done(&d);
-		manifest_table_done(&t);
+	if (r < 0)
 		return r;
-	}
+	r = table_json_parse_into(&d, ret_t ? &t : NULL, o, e);
+	if (r < 0)
+		return r;
 	*ret_d = d;
-	if (ret_t)
+	d = (struct db_table){0};
+	if (ret_t) {
 		*ret_t = t;
+		t = (struct manifest_table){0};
+	}
 	return 0;
 }

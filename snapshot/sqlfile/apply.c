@@ -189,8 +189,9 @@ static int apply_row(struct sql_job *j, const struct sql_item *item, struct err 
 	struct restore *rs = j->rs;
 	j->row++;
 	int r = sql_check_cancelled(j, e);
-	if (r == 0)
-		r = sql_use_map(j, item, e);
+	if (r < 0)
+		return r;
+	r = sql_use_map(j, item, e);
 	if (r < 0)
 		return r;
 	r = sql_map_row(j->map, item, &values, e);
@@ -227,11 +228,9 @@ int sql_apply_file(struct sql_job *j, struct err *e)
 	if (r == 0)
 		r = sql_end_load(j, e);
 	sql_abandon_load(j);
-	if (r == 0) {
-		uint8_t sha[ROW_SHA_LEN];
-		sql_read_sha256(s, sha);
-		if (memcmp(sha, j->scan.sha, sizeof sha) != 0)
-			r = err_set(e, EBADMSG, "the file changed while it was read");
-	}
-	return r;
+	if (r < 0)
+		return r;
+	uint8_t sha[ROW_SHA_LEN];
+	sql_read_sha256(s, sha);
+	return memcmp(sha, j->scan.sha, sizeof sha) ? err_set(e, EBADMSG, "the file changed while it was read") : 0;
 }

@@ -55,7 +55,9 @@ void sql_read_sha256(struct sql_read *s, uint8_t out[ROW_SHA_LEN])
 static int sql_columns(struct sql_read *s)
 {
 	int r = sql_expect(s, '(');
-	for (bool more = true; r == 0 && more;) {
+	if (r < 0)
+		return r;
+	for (bool more = true; more;) {
 		struct sql_name name = {0};
 		if (s->n_columns == SQL_COLUMNS_MAX)
 			return sql_bad(s, "more than %d columns", SQL_COLUMNS_MAX);
@@ -67,7 +69,7 @@ static int sql_columns(struct sql_read *s)
 		if ((more = sql_peek(s) == ','))
 			s->at++;
 	}
-	return r == 0 ? sql_expect(s, ')') : r;
+	return sql_expect(s, ')');
 }
 
 static int sql_table(struct sql_read *s)
@@ -80,24 +82,32 @@ static int sql_table(struct sql_read *s)
 static int sql_truncate(struct sql_read *s)
 {
 	int r = sql_table(s);
-	if (r == 0 && !s->table.quoted && !strcasecmp(s->table.text, "table") && sql_peek(s) != ';')
+	if (r < 0)
+		return r;
+	if (!s->table.quoted && !strcasecmp(s->table.text, "table") && sql_peek(s) != ';')
 		r = sql_table(s);
-	if (r == 0)
-		r = sql_expect(s, ';');
+	if (r < 0)
+		return r;
+	r = sql_expect(s, ';');
 	return r < 0 ? r : 1;
 }
 
 static int sql_insert(struct sql_read *s, struct sql_item *ret)
 {
 	int r = sql_keyword(s, "INTO");
-	if (r == 0)
-		r = sql_table(s);
-	if (r == 0 && sql_peek(s) == '(')
-		r = sql_columns(s);
-	if (r == 0)
-		r = sql_keyword(s, "VALUES");
-	s->in_rows = r == 0;
-	return r < 0 ? r : sql_row(s, ret);
+	if (r < 0)
+		return r;
+	r = sql_table(s);
+	if (r < 0)
+		return r;
+	r = sql_peek(s) == '(' ? sql_columns(s) : 0;
+	if (r < 0)
+		return r;
+	r = sql_keyword(s, "VALUES");
+	if (r < 0)
+		return r;
+	s->in_rows = true;
+	return sql_row(s, ret);
 }
 
 static int sql_statement(struct sql_read *s, struct sql_item *ret)
@@ -139,8 +149,9 @@ static int sql_next(struct sql_read *s, struct sql_item *ret)
 		}
 		s->in_rows = false;
 		r = sql_expect(s, ';');
-		if (r == 0)
-			r = sql_skip(s);
+		if (r < 0)
+			return r;
+		r = sql_skip(s);
 		if (r < 0)
 			return r;
 	}
