@@ -43,12 +43,12 @@ int entity_name(struct catalog *c, int64_t snapshot_id, const char *table, const
 		struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf name = {0};
-	struct version_info v = {0};
+	_cleanup_(version_info_done) struct version_info v = {0};
 	struct stored_row row;
 	int r = catalog_table(c, snapshot_id, table, &v, e);
-	if (r == 0)
-		r = catalog_row_by_name(c, v.id, row_file, &row, e);
-	version_info_done(&v);
+	if (r < 0)
+		return r;
+	r = catalog_row_by_name(c, v.id, row_file, &row, e);
 	if (r < 0)
 		return r;
 	struct entity_columns columns = entity_columns_of(row_codec_table(row.codec));
@@ -97,11 +97,13 @@ int entity_part_new(struct entity_part **ret, struct catalog *c, const struct ve
 	if (entity_beside_of(table) != BESIDE_N)
 		return err_set(e, EINVAL, "the rows of %s are no entities", table);
 	int r = read_own(p, row_file, e);
-	if (r == 0)
-		r = entity_add_rules(p, e);
-	if (r == 0)
-		*ret = TAKE_PTR(p);
-	return r;
+	if (r < 0)
+		return r;
+	r = entity_add_rules(p, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(p);
+	return 0;
 }
 
 /* ---- words ---- */

@@ -38,9 +38,14 @@ static int look_version(struct look *l, const struct version_info *v, struct job
 		return r;
 	l->columns = entity_columns_of(row_codec_table(codec));
 	r = stream_version(&s, l->part->catalog, v->id, e);
-	while (r == 0 && (r = s->next(s, &row, e)) == 1) {
-		r = atomic_load_explicit(&job->cancelled, memory_order_relaxed) ? err_set(e, EINTR, "cancelled")
-										: l->row(l, row.line, row.line_len, e);
+	if (r < 0)
+		return r;
+	while ((r = s->next(s, &row, e)) == 1) {
+		if (atomic_load_explicit(&job->cancelled, memory_order_relaxed))
+			return err_set(e, EINTR, "cancelled");
+		r = l->row(l, row.line, row.line_len, e);
+		if (r < 0)
+			return r;
 	}
 	return r;
 }
@@ -78,8 +83,7 @@ static int look_own(struct look *l, const char *line, size_t len, struct err *e)
 		r = entity_read_hash(&l->columns, line, len, &hash, e);
 	if (r <= 0)
 		return r;
-	bool it = !strcmp(strbuf_str(&l->id), own_id(p)),
-	     named = !strcmp(strbuf_str(&hash), p->names[BY_HASH].v[0]);
+	bool it = !strcmp(strbuf_str(&l->id), own_id(p)), named = !strcmp(strbuf_str(&hash), p->names[BY_HASH].v[0]);
 	if (it == named)
 		return 0;
 	if (named) {
@@ -209,14 +213,16 @@ static int look_live_own(struct entity_part *p, const struct entity_live *live, 
 static int look_relations(struct entity_part *p, struct job_ctl *job, struct err *e)
 {
 	_cleanup_(look_done) struct look l = {.part = p, .row = look_relation, .target = true};
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < p->n_rules; i++) {
+	for (size_t i = 0; i < p->n_rules; i++) {
 		l.rule = &p->rules[i];
-		if (l.rule->beside == BESIDE_RELATIONS)
-			r = look_version(&l, find_version(p->target, l.rule->table->name), job, e);
+		if (l.rule->beside != BESIDE_RELATIONS)
+			continue;
+		int r = look_version(&l, find_version(p->target, l.rule->table->name), job, e);
+		if (r < 0)
+			return r;
 	}
 	sort_related(p);
-	return r;
+	return 0;
 }
 
 /* The snapshot's entities; a table that is the same on both sides is read once for both. */
@@ -240,22 +246,37 @@ static int look_target(struct entity_part *p, const struct entity_live *live, bo
 	return 0;
 }
 
+static int look_live_tables(struct look *l, const struct entity_live *live, bool hashed, struct job_ctl *job,
+			    struct err *e)
+{
+	for (size_t i = 0; i < live->schema->n_tables; i++) {
+		const struct db_table *t = &live->schema->tables[i];
+		int r = has_entities(t, hashed) ? look_table(l, live->conn, t, job, e) : 0;
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
 static int look_live(struct entity_part *p, const struct entity_live *live, bool hashed, struct job_ctl *job,
 		     struct err *e)
 {
 	_cleanup_(look_done) struct look l = {.part = p, .row = look_entity, .live = true};
-	int r = 0;
-	for (size_t i = 0; !live->versions && r == 0 && i < live->schema->n_tables; i++)
-		if (has_entities(&live->schema->tables[i], hashed))
-			r = look_table(&l, live->conn, &live->schema->tables[i], job, e);
-	for (size_t i = 0; live->versions && r == 0 && i < live->versions->n; i++) {
+	if (!live->versions)
+		return look_live_tables(&l, live, hashed, job, e);
+	for (size_t i = 0; i < live->versions->n; i++) {
 		const struct version_info *v = &live->versions->v[i], *was = find_version(p->target, v->name);
 		const struct row_codec *codec;
-		r = catalog_codec(p->catalog, v->codec_id, &codec, e);
-		if (r == 0 && !(was && was->id == v->id) && has_entities(row_codec_table(codec), hashed))
-			r = look_version(&l, v, job, e);
+		int r = catalog_codec(p->catalog, v->codec_id, &codec, e);
+		if (r < 0)
+			return r;
+		if ((was && was->id == v->id) || !has_entities(row_codec_table(codec), hashed))
+			continue;
+		r = look_version(&l, v, job, e);
+		if (r < 0)
+			return r;
 	}
-	return r;
+	return 0;
 }
 
 int entity_part_look(struct entity_part *p, const struct entity_live *live, struct job_ctl *job, struct err *e)
@@ -266,13 +287,18 @@ int entity_part_look(struct entity_part *p, const struct entity_live *live, stru
 	bool hashed = entity_columns_of(own).hash.column != NULL;
 	job_ctl_say(job, "looking for the entity");
 	int r = look_live_own(p, live, job, e);
-	if (r == 0)
-		r = look_relations(p, job, e);
-	if (r == 0)
-		r = look_target(p, live, hashed, job, e);
-	if (r == 0)
-		r = look_live(p, live, hashed, job, e);
+	if (r < 0)
+		return r;
+	r = look_relations(p, job, e);
+	if (r < 0)
+		return r;
+	r = look_target(p, live, hashed, job, e);
+	if (r < 0)
+		return r;
+	r = look_live(p, live, hashed, job, e);
+	if (r < 0)
+		return r;
 	strset_sort(&p->fields[BY_HASH]);
 	strset_sort(&p->fields[BY_NAME]);
-	return r;
+	return 0;
 }

@@ -58,12 +58,12 @@ static void compare_snapshot(const struct preflight_facts *f, const struct snaps
 		preflight_say(l, PREFLIGHT_WARN, "; not compared with the database, which could not be read");
 		return;
 	}
-	if (strcmp(s->engine ? s->engine : "", f->schema->engine) != 0) {
+	if (strcmp(s->engine ? s->engine : "", f->schema->engine)) {
 		preflight_say(l, PREFLIGHT_FAIL, "; it is of a %s database", s->engine ? s->engine : "(not named)");
 		advise_snapshot(f, l);
 		return;
 	}
-	if (f->schema->app_version && s->app_version && strcmp(s->app_version, f->schema->app_version) != 0) {
+	if (f->schema->app_version && s->app_version && strcmp(s->app_version, f->schema->app_version)) {
 		preflight_say(l, PREFLIGHT_FAIL, "; it is of OpenMetadata %s, the database of %s", s->app_version,
 			      f->from_text);
 		advise_snapshot(f, l);
@@ -136,7 +136,7 @@ static int look_at_journal(void *arg, const struct journal_entry *j)
 		p->at_ms = j->finished_ms ? j->finished_ms : j->at_ms;
 		p->damaged = false;
 		(void)snprintf(p->what, sizeof p->what, "%s %s", j->op, j->subject ? j->subject : "");
-	} else if (verify && !strcmp(j->state, "failed") && j->subject && strcmp(j->subject, "live") != 0) {
+	} else if (verify && !strcmp(j->state, "failed") && j->subject && strcmp(j->subject, "live")) {
 		p->damaged = true;
 		(void)snprintf(p->damage, sizeof p->damage, "%s: %s", j->subject, j->detail ? j->detail : "failed");
 	}

@@ -87,7 +87,7 @@ static void found_add(struct preflight_found *f, struct json_value entity, const
 static void look_at_service(struct preflight_rows *r, struct json_value entity)
 {
 	_cleanup_strbuf_ struct strbuf type = {0}, word = {0};
-	if (!json_string_at(entity, "serviceType", &type) || strncmp(strbuf_str(&type), "Custom", 6) != 0)
+	if (!json_string_at(entity, "serviceType", &type) || strncmp(strbuf_str(&type), "Custom", 6))
 		return;
 	preflight_add_name(&word, type.data, type.len);
 	found_add(&r->custom, entity, word.data);
@@ -111,7 +111,7 @@ static void look_at_user(struct preflight_rows *r, struct json_value entity)
 		return;
 	if (!json_string_at(entity, "authenticationMechanism.authType", &type))
 		found_add(&r->bots_without, entity, NULL);
-	else if (strcmp(strbuf_str(&type), "JWT") != 0)
+	else if (strcmp(strbuf_str(&type), "JWT"))
 		found_add(&r->bots, entity,
 			  !strcmp(strbuf_str(&type), "SSO")     ? "SSO"
 			  : !strcmp(strbuf_str(&type), "BASIC") ? "BASIC"
@@ -207,15 +207,12 @@ static int scan_table(struct preflight_rows *ret, struct db_conn *c, const struc
 int preflight_rows_read(struct preflight_rows *ret, struct db_conn *c, const struct db_schema *s,
 			const struct waiter *w, struct err *e)
 {
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < s->n_tables; i++) {
+	for (size_t i = 0; i < s->n_tables; i++) {
 		look_fn look = look_for(s->tables[i].name, ret);
-		if (look)
-			r = scan_table(ret, c, &s->tables[i], look, w, e);
-		if (r < 0)
-			err_prefix(e, "table %s", s->tables[i].name);
+		if (look && scan_table(ret, c, &s->tables[i], look, w, e) < 0)
+			return err_prefix(e, "table %s", s->tables[i].name);
 	}
-	return r;
+	return 0;
 }
 
 void preflight_rows_done(struct preflight_rows *r)

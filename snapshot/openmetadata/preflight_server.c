@@ -43,7 +43,7 @@ static const char *value_of(const char *line, size_t len, size_t *ret_len)
 		line += 7;
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
 		size_t n = strlen(keys[i]);
-		if ((size_t)(end - line) < n || strncmp(line, keys[i], n) != 0)
+		if ((size_t)(end - line) < n || strncmp(line, keys[i], n))
 			continue;
 		line += n;
 		while (line < end && strchr(" \t", *line))
@@ -59,7 +59,7 @@ static const char *value_of(const char *line, size_t len, size_t *ret_len)
 /* The default in ${SECRET_MANAGER:-db}: *ret_default. */
 static const char *value_default(const char *value, size_t *len, bool *ret_default)
 {
-	if (*len < 4 || strncmp(value, "${", 2) != 0 || value[*len - 1] != '}')
+	if (*len < 4 || strncmp(value, "${", 2) || value[*len - 1] != '}')
 		return value;
 	const char *dash = memmem(value, *len, ":-", 2);
 	*ret_default = true;

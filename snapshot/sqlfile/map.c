@@ -186,7 +186,7 @@ bool sql_map_fits(const struct sql_map *m, const struct sql_item *item)
 		return false;
 	for (size_t i = 0; i < m->n_columns; i++)
 		if (m->columns[i].quoted != item->columns[i].quoted ||
-		    strcmp(m->columns[i].text, item->columns[i].text) != 0)
+		    strcmp(m->columns[i].text, item->columns[i].text))
 			return false;
 	return true;
 }

@@ -37,11 +37,13 @@ static int capture_target(struct sql_job *j, const struct strbuf *schema_sql, st
 			     .schema_sql = schema_sql};
 	/* Noted before it is there, so that it is never nobody's. */
 	r = journal_state(rs->catalog, rs->journal_id, "begun", NULL, rs->safety_id, snapshot_writer_id(w), false, e);
-	if (r == 0)
-		r = capture_run(&cp, NULL, e);
-	if (r == 0)
-		rs->target_id = snapshot_writer_id(w);
-	return r;
+	if (r < 0)
+		return r;
+	r = capture_run(&cp, NULL, e);
+	if (r < 0)
+		return r;
+	rs->target_id = snapshot_writer_id(w);
+	return 0;
 }
 
 static const struct sql_table *table_of_name(const struct sql_job *j, const char *name)
@@ -84,12 +86,16 @@ static int check_table(struct sql_job *j, const struct version_info *now, struct
 
 static int check_target(struct sql_job *j, struct err *e)
 {
-	struct version_list now = {0};
+	_cleanup_(version_list_done) struct version_list now = {0};
 	int r = catalog_tables(j->rs->catalog, j->rs->target_id, &now, e);
-	for (size_t i = 0; r == 0 && i < now.n; i++)
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < now.n; i++) {
 		r = check_table(j, &now.v[i], e);
-	version_list_done(&now);
-	return r;
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }
 
 /* ---- the whole ---- */
@@ -103,46 +109,77 @@ static void make_plan(const struct sql_job *j)
 	}
 }
 
-/* In the transaction, up to COMMIT. */
-static int apply(struct sql_job *j, struct db_schema *part, struct err *e)
+/* The state before, and that from here on it may change. */
+static int begin_changes(struct sql_job *j, struct strbuf *sql, struct err *e)
 {
 	struct restore *rs = j->rs;
-	_cleanup_strbuf_ struct strbuf sql = {0};
-	int r = restore_take_safety(rs, j->live, &sql, e);
-	if (r == 0)
-		r = catalog_tables(rs->catalog, rs->safety_id, &j->safety, e);
-	if (r == 0)
-		r = sql_note_rows(j, e);
-	if (r == 0)
-		r = journal_state(rs->catalog, rs->journal_id, "begun", NULL, rs->safety_id, 0, false, e);
+	int r = restore_take_safety(rs, j->live, sql, e);
+	if (r < 0)
+		return r;
+	r = catalog_tables(rs->catalog, rs->safety_id, &j->safety, e);
+	if (r < 0)
+		return r;
+	r = sql_note_rows(j, e);
+	if (r < 0)
+		return r;
+	r = journal_state(rs->catalog, rs->journal_id, "begun", NULL, rs->safety_id, 0, false, e);
 	if (r < 0)
 		return r;
 	rs->begun = true;
 	atomic_store(&rs->job->rows_done, 0);
 	atomic_store(&rs->job->bytes_done, 0);
 	atomic_store(&rs->job->rows_total, j->scan.rows);
-	r = j->driver->change_begin(rs->conn, part, e);
-	if (r == 0)
-		r = sql_apply_file(j, e);
-	if (r == 0)
-		r = j->driver->change_end(rs->conn, NULL, e);
-	for (size_t i = 0; r == 0 && j->driver->advance_sequences && i < j->n_tables; i++)
-		r = j->driver->advance_sequences(rs->conn, j->tables[i].table, e);
-	if (r == 0)
-		r = capture_target(j, &sql, e);
-	if (r == 0)
-		r = check_target(j, e);
-	if (r == 0)
-		r = sql_check_cancelled(j, e);
-	return r;
+	return 0;
+}
+
+static int change(struct sql_job *j, struct db_schema *part, struct err *e)
+{
+	struct db_conn *conn = j->rs->conn;
+	int r = j->driver->change_begin(conn, part, e);
+	if (r < 0)
+		return r;
+	r = sql_apply_file(j, e);
+	if (r < 0)
+		return r;
+	r = j->driver->change_end(conn, NULL, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; j->driver->advance_sequences && i < j->n_tables; i++) {
+		r = j->driver->advance_sequences(conn, j->tables[i].table, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* In the transaction, up to COMMIT. */
+static int apply(struct sql_job *j, struct db_schema *part, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	int r = begin_changes(j, &sql, e);
+	if (r < 0)
+		return r;
+	r = change(j, part, e);
+	if (r < 0)
+		return r;
+	r = capture_target(j, &sql, e);
+	if (r < 0)
+		return r;
+	r = check_target(j, e);
+	if (r < 0)
+		return r;
+	return sql_check_cancelled(j, e);
 }
 
 static int dry_run(struct sql_job *j, const struct db_schema *part, struct err *e)
 {
 	int r = sql_note_rows(j, e);
-	if (r == 0 && j->driver->change_check)
-		r = j->driver->change_check(j->rs->conn, part, e);
-	return r == 0 ? sql_apply_file(j, e) : r;
+	if (r < 0)
+		return r;
+	r = j->driver->change_check ? j->driver->change_check(j->rs->conn, part, e) : 0;
+	if (r < 0)
+		return r;
+	return sql_apply_file(j, e);
 }
 
 static int run_locked(struct sql_job *j, struct err *e)
@@ -153,37 +190,38 @@ static int run_locked(struct sql_job *j, struct err *e)
 		return r;
 	_cleanup_free_ struct db_table *tables = sql_part_of(j, &part);
 	r = restore_may_over(j->rs->policy, RESTORE_ACT_FILE, j->rs->conn, &part, e);
-	if (r == 0)
-		r = j->rs->dry_run ? dry_run(j, &part, e) : apply(j, &part, e);
-	if (r == 0)
-		make_plan(j);
-	return r == 0 && !j->rs->dry_run ? restore_commit(j->rs, e) : r;
+	if (r < 0)
+		return r;
+	r = j->rs->dry_run ? dry_run(j, &part, e) : apply(j, &part, e);
+	if (r < 0)
+		return r;
+	make_plan(j);
+	return j->rs->dry_run ? 0 : restore_commit(j->rs, e);
 }
 
 int sql_restore_run(struct restore *rs, const struct sql_file *file, struct err *e)
 {
 	_cleanup_(sql_job_done) struct sql_job j = {.rs = rs, .driver = db_driver_of(rs->conn), .src = &file->source};
-	struct err why = ERR_INIT;
 	int r = restore_may(rs->policy, RESTORE_ACT_FILE, false, e);
 	if (r < 0)
 		return r;
 	j.hasher = hasher_new();
 	job_ctl_say(rs->job, "restore: reading the file");
-	r = sql_scan(&file->source, file->mysql, file->backslashes, &j.scan, &why);
-	if (r == 0 && rs->report && j.scan.why[0])
+	r = sql_scan(&file->source, file->mysql, file->backslashes, &j.scan, e);
+	if (r < 0)
+		return r;
+	if (rs->report && j.scan.why[0])
 		strbuf_addf(rs->report, "%s\n", j.scan.why);
-	if (r == 0 && !rs->dry_run)
-		r = j.driver->settle(rs->conn, &why);
-	if (r == 0)
-		r = j.driver->begin(rs->conn, rs->dry_run ? DB_READ : DB_WRITE, &j.live, &why);
-	if (r == 0) {
-		r = run_locked(&j, &why);
-		if (r < 0 || rs->dry_run)
-			j.driver->rollback(rs->conn);
-		if (sql_row_was_refused(&j, r))
-			sql_name_line(&j, &why);
-	}
-	if (r < 0 && e)
-		*e = why;
+	r = rs->dry_run ? 0 : j.driver->settle(rs->conn, e);
+	if (r < 0)
+		return r;
+	r = j.driver->begin(rs->conn, rs->dry_run ? DB_READ : DB_WRITE, &j.live, e);
+	if (r < 0)
+		return r;
+	r = run_locked(&j, e);
+	if (r < 0 || rs->dry_run)
+		j.driver->rollback(rs->conn);
+	if (sql_row_was_refused(&j, r))
+		sql_name_line(&j, e);
 	return r;
 }

@@ -125,12 +125,14 @@ int sql_scan(const struct sql_source *src, bool mysql, enum sql_choice choice, s
 		}
 	}
 	sql_read_sha256(s, ret->sha);
-	if (r == 0 && !ret->statements)
-		r = err_set(e, EBADMSG, "there is no statement in it");
-	if (r == 0 && !mysql && choice == SQL_CHOICE_AUTO)
-		r = sql_decide(&evidence, ret, e);
-	else if (r == 0 && ret->backslashes && !mysql)
+	if (r < 0)
+		return r;
+	if (!ret->statements)
+		return err_set(e, EBADMSG, "there is no statement in it");
+	if (!mysql && choice == SQL_CHOICE_AUTO)
+		return sql_decide(&evidence, ret, e);
+	if (ret->backslashes && !mysql)
 		(void)snprintf(ret->why, sizeof ret->why, "backslashes are taken %s, as was asked for",
 			       choice == SQL_CHOICE_DOUBLED ? "as doubled" : "as they are");
-	return r;
+	return 0;
 }

@@ -88,11 +88,12 @@ bool sql_word_is(const struct sql_read *s, const char *word)
 int sql_keyword(struct sql_read *s, const char *word)
 {
 	int r = sql_skip(s);
-	if (r == 0)
-		r = sql_word(s);
-	if (r == 0 && !sql_word_is(s, word))
-		r = sql_bad(s, "%s is expected here", word);
-	return r;
+	if (r < 0)
+		return r;
+	r = sql_word(s);
+	if (r < 0)
+		return r;
+	return sql_word_is(s, word) ? 0 : sql_bad(s, "%s is expected here", word);
 }
 
 int sql_expect(struct sql_read *s, char c)
@@ -128,19 +129,21 @@ static int sql_quoted_name(struct sql_read *s, int quote)
 int sql_name(struct sql_read *s, struct sql_name *ret)
 {
 	int r = sql_skip(s);
-	int c = r == 0 ? sql_peek(s) : -1;
-	bool quoted = c == '`' || c == '"';
-	if (r == 0)
-		r = quoted ? sql_quoted_name(s, c) : sql_word(s);
-	if (r == 0 && !s->word.len)
-		r = c < 0 ? sql_bad(s, "the file ends in the middle of a statement (it is cut)")
-			  : sql_bad(s, "a name is expected here");
-	if (r == 0)
-		r = sql_skip(s);
-	if (r == 0 && sql_peek(s) == '.')
-		r = sql_bad(s, "\"%.80s.\": a table is named without its schema or database", strbuf_str(&s->word));
 	if (r < 0)
 		return r;
+	int c = sql_peek(s);
+	bool quoted = c == '`' || c == '"';
+	r = quoted ? sql_quoted_name(s, c) : sql_word(s);
+	if (r < 0)
+		return r;
+	if (!s->word.len)
+		return c < 0 ? sql_bad(s, "the file ends in the middle of a statement (it is cut)")
+			     : sql_bad(s, "a name is expected here");
+	r = sql_skip(s);
+	if (r < 0)
+		return r;
+	if (sql_peek(s) == '.')
+		return sql_bad(s, "\"%.80s.\": a table is named without its schema or database", strbuf_str(&s->word));
 	*ret = (struct sql_name){.text = xmemdup0(s->word.data, s->word.len), .quoted = quoted};
 	return 0;
 }

@@ -226,20 +226,25 @@ int sql_row(struct sql_read *s, struct sql_item *ret)
 	s->n_values = 0;
 	strbuf_clear(&s->text);
 	int r = sql_skip(s);
+	if (r < 0)
+		return r;
 	ret->line = s->line;
-	if (r == 0)
-		r = sql_expect(s, '(');
-	for (bool more = true; r == 0 && more;) {
+	r = sql_expect(s, '(');
+	if (r < 0)
+		return r;
+	for (bool more = true; more;) {
 		if (s->n_values == SQL_COLUMNS_MAX)
 			return sql_bad(s, "more than %d values in a row", SQL_COLUMNS_MAX);
 		r = sql_value(s);
-		if (r == 0)
-			r = sql_skip(s);
-		if (r == 0 && (more = sql_peek(s) == ','))
+		if (r < 0)
+			return r;
+		r = sql_skip(s);
+		if (r < 0)
+			return r;
+		if ((more = sql_peek(s) == ','))
 			s->at++;
 	}
-	if (r == 0)
-		r = sql_expect(s, ')');
+	r = sql_expect(s, ')');
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < s->n_values; i++) {
