@@ -11,12 +11,16 @@
 #include "base/workers.h"
 #include "snapshot/capture/internal.h"
 #include "snapshot/capture/merge.h"
+#include "snapshot/openmetadata/names_write.h"
 
 static int capture_whole(struct capture *cp, const struct db_table *t, const struct version_info *base, bool ordered,
 			 struct err *e)
 {
 	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
 	int r = snapshot_writer_table(cp->writer, t, &v, e);
+	if (r < 0)
+		return r;
+	r = names_update_watch(cp->names, v, e);
 	if (r < 0)
 		return r;
 	/* Another description means another row form: the rows of the two cannot be merged. */
@@ -179,15 +183,20 @@ static int capture_tables(struct capture *cp, const struct version_list *base, s
 	return r;
 }
 
-int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e)
+/* Every table, against the base's versions and marks. */
+static int capture_rows(struct capture *cp, struct err *e)
 {
-	const struct db_driver *driver = db_driver_of(cp->conn);
-	struct version_list base = {0};
-	snapshot_writer_set_base(cp->writer, cp->base_id);
-	struct mark_list old = {0}, marks = {.n = cp->schema->n_tables};
+	_cleanup_(version_list_done) struct version_list base = {0};
+	_cleanup_(mark_list_done) struct mark_list old = {0};
+	struct mark_list marks = {.n = cp->schema->n_tables};
 	int r = cp->base_id ? catalog_tables(cp->catalog, cp->base_id, &base, e) : 0;
-	if (r == 0 && cp->base_id && !cp->whole)
+	if (r < 0)
+		return r;
+	if (cp->base_id && !cp->whole) {
 		r = store_marks(cp->catalog, snapshot_writer_source(cp->writer), cp->base_id, &old, e);
+		if (r < 0)
+			return r;
+	}
 	marks.v = xcalloc(marks.n, sizeof *marks.v);
 	uint64_t total = 0;
 	for (size_t i = 0; i < cp->schema->n_tables; i++) {
@@ -198,42 +207,70 @@ int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e
 			total += (uint64_t)t->estimated_rows;
 	}
 	atomic_store(&cp->job->rows_total, total);
-	if (r == 0)
-		r = capture_tables(cp, &base, marks.v, e);
+	r = capture_tables(cp, &base, marks.v, e);
 	snapshot_writer_set_marks(cp->writer, &marks);
-	mark_list_done(&old);
-	version_list_done(&base);
-	_cleanup_strbuf_ struct strbuf sql = {0};
-	if (r == 0)
-		r = driver->finish(cp->conn, cp->schema, e);
-	if (r == 0 && cp->schema_sql)
-		strbuf_add(&sql, strbuf_str(cp->schema_sql), cp->schema_sql->len);
-	else if (r == 0)
-		r = driver->schema_sql(cp->conn, cp->schema, &sql, e);
+	return r;
+}
+
+/* What is told of the schema, after the rows. */
+static int capture_schema(struct capture *cp, struct strbuf *sql, struct err *e)
+{
+	const struct db_driver *d = db_driver_of(cp->conn);
+	int r = d->finish(cp->conn, cp->schema, e);
 	if (r < 0)
 		return r;
+	if (cp->schema_sql) {
+		strbuf_add(sql, strbuf_str(cp->schema_sql), cp->schema_sql->len);
+	} else {
+		r = d->schema_sql(cp->conn, cp->schema, sql, e);
+		if (r < 0)
+			return r;
+	}
 	for (size_t i = 0; i < cp->schema->n_tables; i++) {
 		const struct db_table *t = &cp->schema->tables[i];
 		struct manifest_table *m = snapshot_writer_find(cp->writer, t->name);
 		m->has_auto_increment = t->has_auto_increment;
 		m->auto_increment = t->auto_increment;
 	}
+	return 0;
+}
+
+/* An unchanged schema text keeps its time, so that rsync skips it. */
+static void capture_schema_since(const struct capture *cp, const struct strbuf *sql, struct manifest *m)
+{
+	_cleanup_(manifest_done) struct manifest before = {0};
+	if (!cp->base_id || store_manifest(cp->catalog, cp->base_id, &before, ERR_DROP) < 0)
+		return;
+	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+	uint8_t sha[ROW_SHA_LEN];
+	hasher_sha256(h, strbuf_str(sql), sql->len, sha);
+	if (!memcmp(sha, before.schema_sha256, sizeof sha))
+		m->schema_since_ms = before.schema_since_ms;
+}
+
+int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e)
+{
+	_cleanup_(cleanup_names_update) struct names_update *names = cp->names =
+	    names_update_new(cp->catalog, cp->writer);
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	int r = capture_rows(cp, e);
+	if (r < 0)
+		return r;
+	r = capture_schema(cp, &sql, e);
+	if (r < 0)
+		return r;
 	if (atomic_load(&cp->job->cancelled))
 		return err_set(e, EINTR, "cancelled");
-	struct manifest m, before = {0};
+	_cleanup_(manifest_done) struct manifest m;
 	capture_manifest(cp->schema, &m);
-	/* An unchanged schema text keeps its time, so that rsync skips it. */
-	if (cp->base_id && store_manifest(cp->catalog, cp->base_id, &before, ERR_DROP) == 0) {
-		_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
-		uint8_t sha[ROW_SHA_LEN];
-		hasher_sha256(h, strbuf_str(&sql), sql.len, sha);
-		if (!memcmp(sha, before.schema_sha256, sizeof sha))
-			m.schema_since_ms = before.schema_since_ms;
-		manifest_done(&before);
-	}
+	capture_schema_since(cp, &sql, &m);
+	r = names_update_write(names, cp->base_id, e);
+	if (r < 0)
+		return r;
 	r = snapshot_writer_commit(cp->writer, cp->name, &m, strbuf_str(&sql), sql.len, e);
-	manifest_done(&m);
-	if (r == 0 && ret_schema_sql)
+	if (r < 0)
+		return r;
+	if (ret_schema_sql)
 		strbuf_add(ret_schema_sql, sql.data, sql.len);
-	return r;
+	return 0;
 }

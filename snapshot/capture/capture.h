@@ -20,6 +20,7 @@ struct capture {
 	struct db_conn *
 	    *more; /* further connections that see the same moment (begin_like): tables are read side by side */
 	size_t n_more;
+	struct names_update *names; /* capture_run's own */
 	bool wasted;       /* out: packs were stored that nothing names (a table was read again): a sweep is due */
 	struct err damage; /* out: words on what of base_id could not be read; code 0: nothing. The capture is whole all
 			      the same */

@@ -7,7 +7,9 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "base/varint.h"
 #include "snapshot/capture/internal.h"
+#include "snapshot/openmetadata/names_write.h"
 #include "snapshot/stream/splice.h"
 
 #define GONE_BYTES_MAX (16U << 20) /* encoded keys of deleted rows; with more of them the whole table is read */
@@ -89,9 +91,8 @@ static int capture_find_gone(struct capture *cp, const struct db_table *t, const
 	return r < 0 ? r : found == want && ret->keys.len <= GONE_BYTES_MAX;
 }
 
-/* Makes the new version of the base, the changed rows and the keys that are gone. 1: done, 0: *ret_gone others are
- * gone.
- */
+/* Makes the new version of the base, the changed rows and the keys that are gone. 1: done; 0: *ret_gone others are
+ * gone. */
 static int capture_splice(struct capture *cp, const struct db_table *t, const struct version_info *base,
 			  const char *mark, bool ordered, struct gone *gone, uint64_t *ret_gone, struct err *e)
 {
@@ -101,32 +102,39 @@ static int capture_splice(struct capture *cp, const struct db_table *t, const st
 	uint64_t unchanged = 0, n_gone = 0;
 	bool hashed = t->key_kind != DB_KEY_UNIQUE;
 	int r = snapshot_writer_table(cp->writer, t, &v, e);
-	if (r == 0)
-		r = splice_new(&s, cp->catalog, base, v, e);
-	if (r == 0)
-		r = stream_changed(&changed, cp->conn, t, version_writer_codec(v), mark, ordered, &unchanged, cp->job,
-				   e);
+	if (r < 0)
+		return r;
+	r = names_update_watch(cp->names, v, e);
+	if (r < 0)
+		return r;
+	r = splice_new(&s, cp->catalog, base, v, e);
+	if (r < 0)
+		return r;
+	r = stream_changed(&changed, cp->conn, t, version_writer_codec(v), mark, ordered, &unchanged, cp->job, e);
 	if (r < 0)
 		return r;
 	if (hashed && unchanged != base->rows)
 		return err_set(e, ESTALE, "rows without a key have gone");
 	gone->at = 0;
 	gone_next(gone);
-	for (bool more = true; r == 0 && more;) {
+	for (bool more = true; more;) {
 		struct stream_row row;
-		int n = changed->next(changed, &row, e);
-		if (n < 0)
-			return n;
-		more = n == 1;
-		for (;
-		     r == 0 && gone->key && (!more || key_compare(gone->key, gone->key_len, row.key, row.key_len) < 0);
-		     gone_next(gone), n_gone++)
+		r = changed->next(changed, &row, e);
+		if (r < 0)
+			return r;
+		more = r == 1;
+		for (; gone->key && (!more || key_compare(gone->key, gone->key_len, row.key, row.key_len) < 0);
+		     gone_next(gone), n_gone++) {
 			r = splice_delete(s, gone->key, gone->key_len, e);
-		if (r == 0 && more)
-			r = hashed ? splice_add(s, version_writer_codec(v), &row, e) : splice_upsert(s, &row, e);
+			if (r < 0)
+				return r;
+		}
+		if (!more)
+			break;
+		r = hashed ? splice_add(s, version_writer_codec(v), &row, e) : splice_upsert(s, &row, e);
+		if (r < 0)
+			return r;
 	}
-	if (r < 0)
-		return r;
 	/* The proof: base rows are unchanged ones, ones that were read again, or gone. */
 	uint64_t known = unchanged + splice_found(s) + n_gone;
 	*ret_gone = base->rows - known;
@@ -134,11 +142,13 @@ static int capture_splice(struct capture *cp, const struct db_table *t, const st
 		return known < base->rows && !gone->keys.len ? 0 : err_set(e, ESTALE, "the counts do not fit");
 	struct digest digest;
 	r = splice_end(s, &digest, e);
-	if (r == 0)
-		r = version_writer_finish(v, &digest, base, 0, e);
-	if (r == 0)
-		atomic_fetch_add(&cp->job->rows_done, unchanged);
-	return r < 0 ? r : 1;
+	if (r < 0)
+		return r;
+	r = version_writer_finish(v, &digest, base, 0, e);
+	if (r < 0)
+		return r;
+	atomic_fetch_add(&cp->job->rows_done, unchanged);
+	return 1;
 }
 
 int capture_changes(struct capture *cp, const struct db_table *t, const struct version_info *base, const char *mark,
@@ -149,8 +159,9 @@ int capture_changes(struct capture *cp, const struct db_table *t, const struct v
 	uint64_t n_gone = 0;
 	int64_t codec_id;
 	int r = catalog_codec(cp->catalog, base->codec_id, &codec, e);
-	if (r == 0)
-		r = store_codec_id(cp->catalog, t, &codec_id, e);
+	if (r < 0)
+		return r;
+	r = store_codec_id(cp->catalog, t, &codec_id, e);
 	if (r < 0)
 		return r;
 	if (codec_id != base->codec_id)
@@ -166,9 +177,10 @@ int capture_changes(struct capture *cp, const struct db_table *t, const struct v
 		return r < 0 ? r : 0;
 	cp->wasted = true;
 	r = capture_find_gone(cp, t, codec, base, n_gone, &gone, e);
-	if (r == 1)
-		r = capture_splice(cp, t, base, mark, ordered, &gone, &n_gone, e);
-	else if (r == 0)
-		r = err_set(e, ESTALE, "which rows are gone cannot be told by their keys");
+	if (r < 0)
+		return r;
+	if (!r)
+		return err_set(e, ESTALE, "which rows are gone cannot be told by their keys");
+	r = capture_splice(cp, t, base, mark, ordered, &gone, &n_gone, e);
 	return r < 0 ? r : 0;
 }

@@ -11,11 +11,12 @@
 #include "base/clock.h"
 #include "snapshot/capture/backup_look.h"
 #include "snapshot/capture/internal.h"
+#include "snapshot/openmetadata/names_write.h"
 
 static int import_manifest(struct backup_tree *b, struct strbuf *text, struct manifest *ret, struct err *e)
 {
 	int r = b->slurp(b, "MANIFEST.json", text, e);
-	if (r == 0)
+	if (r >= 0)
 		r = manifest_parse(ret, strbuf_str(text), text->len, e);
 	return r < 0 ? err_prefix(e, "MANIFEST.json") : 0;
 }
@@ -119,6 +120,68 @@ static int import_one_table(struct import *im, const struct version_list *base, 
 	return r;
 }
 
+/* The tables of a snapshot or an archive. *m: its manifest. */
+static int import_all(struct import *im, const struct version_list *base, struct strbuf *schema, struct manifest *m,
+		      struct err *e)
+{
+	struct backup_tree *b = im->tree;
+	_cleanup_strbuf_ struct strbuf text = {0};
+	uint8_t sha[ROW_SHA_LEN];
+	int r = import_manifest(b, &text, m, e);
+	if (r < 0)
+		return r;
+	if (im->archive && b->slurp(b, "SHA256SUMS", &im->sums, ERR_DROP) < 0)
+		strbuf_clear(&im->sums); /* optional: the manifest's digests are checked anyway */
+	r = b->slurp(b, "schema.sql", schema, e);
+	if (r < 0)
+		return r;
+	hasher_sha256(im->hasher, text.data, text.len, sha);
+	import_check_sum(im, "MANIFEST.json", sha);
+	hasher_sha256(im->hasher, strbuf_str(schema), schema->len, sha);
+	import_check_sum(im, "schema.sql", sha);
+	if (memcmp(sha, m->schema_sha256, sizeof sha))
+		import_say(im, "schema.sql differs from the manifest");
+	return import_tables(im, m, base, e);
+}
+
+/* Before the commit, which makes the manifest's list of tables anew: auto_increment is told by the manifest only, the
+ * descriptions are the catalog's. */
+static void import_hand_over(struct import *im, struct manifest *m)
+{
+	for (size_t i = 0; i < m->n_tables; i++) {
+		struct manifest_table *from = &m->tables[i], *to = snapshot_writer_find(im->writer, from->name);
+		to->has_auto_increment = from->has_auto_increment;
+		to->auto_increment = from->auto_increment;
+		if (from->table)
+			db_table_done(from->table);
+		free(TAKE_PTR(from->table));
+	}
+}
+
+static int import_and_commit(struct import *im, enum backup_kind kind, int64_t base_id, const char *name, struct err *e)
+{
+	_cleanup_(cleanup_names_update) struct names_update *names = im->names =
+	    names_update_new(im->catalog, im->writer);
+	_cleanup_(version_list_done) struct version_list base = {0};
+	_cleanup_(manifest_done) struct manifest m = {0};
+	_cleanup_strbuf_ struct strbuf schema = {0};
+	int r = base_id ? catalog_tables(im->catalog, base_id, &base, e) : 0;
+	if (r < 0)
+		return r;
+	r = kind == BACKUP_TABLE ? import_one_table(im, &base, &m, e) : import_all(im, &base, &schema, &m, e);
+	if (r < 0)
+		return r;
+	if (im->bad) {
+		*e = im->first;
+		return -EBADMSG;
+	}
+	import_hand_over(im, &m);
+	r = names_update_write(names, base_id, e);
+	if (r < 0)
+		return r;
+	return snapshot_writer_commit(im->writer, name, &m, strbuf_str(&schema), schema.len, e);
+}
+
 int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer *w, int64_t source_id, int64_t base_id,
 	       const char *name, struct job_ctl *job, struct strbuf *report, struct err *e)
 {
@@ -137,50 +200,7 @@ int import_run(struct catalog *c, struct backup_tree *b, struct snapshot_writer 
 			    .source_id = source_id,
 			    .hasher = hasher,
 			    .archive = st.kind == BACKUP_ARCHIVE};
-	struct version_list base = {0};
-	struct manifest m = {0};
-	_cleanup_strbuf_ struct strbuf manifest = {0}, schema = {0};
-	snapshot_writer_set_base(w, base_id);
-	r = base_id ? catalog_tables(c, base_id, &base, e) : 0;
-	if (r == 0 && st.kind == BACKUP_TABLE)
-		r = import_one_table(&im, &base, &m, e);
-	else if (r == 0) {
-		r = import_manifest(b, &manifest, &m, e);
-		if (r == 0 && im.archive && b->slurp(b, "SHA256SUMS", &im.sums, ERR_DROP) < 0)
-			strbuf_clear(&im.sums); /* optional: the manifest's digests are checked anyway */
-		if (r == 0)
-			r = b->slurp(b, "schema.sql", &schema, e);
-		uint8_t sha[ROW_SHA_LEN];
-		if (r == 0) {
-			hasher_sha256(hasher, manifest.data, manifest.len, sha);
-			import_check_sum(&im, "MANIFEST.json", sha);
-			hasher_sha256(hasher, strbuf_str(&schema), schema.len, sha);
-			import_check_sum(&im, "schema.sql", sha);
-			if (memcmp(sha, m.schema_sha256, sizeof sha))
-				import_say(&im, "schema.sql differs from the manifest");
-			r = import_tables(&im, &m, &base, e);
-		}
-	}
+	r = import_and_commit(&im, st.kind, base_id, name, e);
 	strbuf_done(&im.sums);
-	version_list_done(&base);
-	if (r == 0 && im.bad) {
-		*e = im.first;
-		r = -EBADMSG;
-	}
-	/* auto_increment is told by the manifest only. */
-	for (size_t i = 0; r == 0 && i < m.n_tables; i++) {
-		struct manifest_table *t = snapshot_writer_find(w, m.tables[i].name);
-		t->has_auto_increment = m.tables[i].has_auto_increment;
-		t->auto_increment = m.tables[i].auto_increment;
-	}
-	for (size_t i = 0; i < m.n_tables; i++) {
-		if (m.tables[i].table)
-			db_table_done(m.tables[i].table);
-		free(m.tables[i].table);
-		m.tables[i].table = NULL;
-	}
-	if (r == 0)
-		r = snapshot_writer_commit(w, name, &m, strbuf_str(&schema), schema.len, e);
-	manifest_done(&m);
 	return r == -ENOENT ? err_set(e, EBADMSG, "a file of the backup is missing: %s", e->msg) : r;
 }

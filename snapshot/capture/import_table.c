@@ -9,6 +9,7 @@
 
 #include "snapshot/capture/internal.h"
 #include "snapshot/capture/merge.h"
+#include "snapshot/openmetadata/names_write.h"
 
 struct table_import {
 	struct import *im;
@@ -29,7 +30,7 @@ static int import_line(struct table_import *ti, const char *where, const char *l
 	if (atomic_load_explicit(&im->job->cancelled, memory_order_relaxed))
 		return err_set(e, EINTR, "cancelled");
 	int r = row_decode(ti->codec, line, len, &ti->values, e);
-	if (r == 0) {
+	if (r >= 0) {
 		row_values_encodable(ti->codec, &ti->values, ti->encodable);
 		r = row_encode(ti->codec, ti->encodable, &ti->again, e);
 	}
@@ -168,12 +169,12 @@ static int import_explain(struct table_import *ti, const struct manifest_table *
 	if (!known)
 		return 0;
 	_cleanup_(cleanup_row_stream) struct row_stream *files = NULL, *truth = NULL;
-	int r = sorter_stream(&files, TAKE_PTR(ti->sorter), e);
-	if (r == 0)
-		r = stream_version(&truth, im->catalog, known, e);
 	struct differ d = {.im = im, .table = want->name, .codec = ti->codec};
 	struct merge_sink sink = {&d, differ_extra, differ_missing, NULL, differ_changed};
-	if (r == 0)
+	int r = sorter_stream(&files, TAKE_PTR(ti->sorter), e);
+	if (r >= 0)
+		r = stream_version(&truth, im->catalog, known, e);
+	if (r >= 0)
 		r = merge_streams(files, truth, &sink, e);
 	return r == -EEXIST ? 0 : r; /* two files with the same key: already refused */
 }
@@ -196,6 +197,9 @@ int import_table(struct import *im, const struct db_table *t, const struct manif
 {
 	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
 	int r = snapshot_writer_table(im->writer, t, &v, e);
+	if (r < 0)
+		return r;
+	r = names_update_watch(im->names, v, e);
 	if (r < 0)
 		return r;
 	_cleanup_(table_import_done) struct table_import ti = {
@@ -224,16 +228,16 @@ int import_table(struct import *im, const struct db_table *t, const struct manif
 			newest = &base->v[i];
 	_cleanup_(cleanup_row_stream) struct row_stream *rows = NULL;
 	r = sorter_stream(&rows, TAKE_PTR(ti.sorter), e);
-	if (r == 0)
+	if (r >= 0)
 		r = capture_merge(rows, im->catalog, newest, v, want->since_ms, e);
 	if (r == -EEXIST) {
 		import_say(im, "table %s: two rows have the same key", want->name);
 		return 0;
 	}
-	if (r == 0) {
-		const struct manifest_table *got = snapshot_writer_find(im->writer, t->name);
-		if (got->line_bytes != want->line_bytes || got->file_bytes != want->file_bytes)
-			import_say(im, "table %s: the manifest's sizes are wrong", want->name);
-	}
-	return r;
+	if (r < 0)
+		return r;
+	const struct manifest_table *got = snapshot_writer_find(im->writer, t->name);
+	if (got->line_bytes != want->line_bytes || got->file_bytes != want->file_bytes)
+		import_say(im, "table %s: the manifest's sizes are wrong", want->name);
+	return 0;
 }

@@ -18,6 +18,7 @@ struct import {
 	struct catalog *catalog;
 	struct backup_tree *tree;
 	struct snapshot_writer *writer;
+	struct names_update *names;
 	struct job_ctl *job;
 	struct strbuf *report;
 	int64_t source_id;

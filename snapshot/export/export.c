@@ -17,6 +17,7 @@
 #include "base/out_file.h"
 #include "base/text.h"
 #include "snapshot/row/manifest.h"
+#include "snapshot/store/store.h"
 
 #define EXPORT_CHUNK (1U << 20)
 

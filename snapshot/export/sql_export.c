@@ -12,6 +12,7 @@
 #include "base/out_file.h"
 #include "drivers/sql_text.h"
 #include "snapshot/restore/target.h"
+#include "snapshot/store/store.h"
 
 struct sql_export {
 	struct catalog *c;

@@ -5,7 +5,7 @@
  * other systems choke on are percent-encoded, as are '%' and '~'; text in UTF-8 stays readable. A folder never ends in
  * ".json", an encoded part never holds '~': so a file, a folder and a cut name never meet. Pure; any thread.
  */
-#include "snapshot/openmetadata/names.h"
+#include "snapshot/openmetadata/names_path.h"
 
 #include <ctype.h>
 

@@ -49,16 +49,17 @@ int apply_flush_keys(struct apply *a, struct err *e)
 	return r;
 }
 
-int apply_delete(void *arg, const struct stream_row *l, struct err *e)
+int apply_delete(void *arg, const struct stream_row *row, struct err *e)
 {
 	struct apply *a = arg;
-	int r = apply_step(a, l->line_len, e);
-	if (r == 0)
-		r = row_decode(a->codec, l->line, l->line_len, &a->values, e);
+	int r = apply_step(a, row->line_len, e);
+	if (r < 0)
+		return r;
+	r = row_decode(a->codec, row->line, row->line_len, &a->values, e);
 	if (r < 0)
 		return r;
 	if (a->change)
-		apply_count(a, &a->change->deleted, l);
+		apply_count(a, &a->change->deleted, row);
 	const struct db_value *key = a->values.v + row_codec_columns(a->codec);
 	for (size_t i = 0; i < a->table->n_key; i++) {
 		size_t at = a->n_keys * a->table->n_key + i;
@@ -76,15 +77,18 @@ static int apply_delete_changed(void *arg, const struct stream_row *l, const str
 	return apply_delete(arg, l, e);
 }
 
-int apply_load(void *arg, const struct stream_row *r, struct err *e)
+int apply_load(void *arg, const struct stream_row *row, struct err *e)
 {
 	struct apply *a = arg;
-	int q = apply_step(a, r->line_len, e);
-	if (q == 0)
-		q = row_decode(a->codec, r->line, r->line_len, &a->values, e);
-	if (q == 0 && a->change)
-		apply_count(a, &a->change->loaded, r);
-	return q == 0 ? a->driver->load_row(a->conn, a->values.v, e) : q;
+	int r = apply_step(a, row->line_len, e);
+	if (r < 0)
+		return r;
+	r = row_decode(a->codec, row->line, row->line_len, &a->values, e);
+	if (r < 0)
+		return r;
+	if (a->change)
+		apply_count(a, &a->change->loaded, row);
+	return a->driver->load_row(a->conn, a->values.v, e);
 }
 
 static int apply_load_changed(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e)
@@ -96,14 +100,18 @@ static int apply_load_changed(void *arg, const struct stream_row *l, const struc
 static int apply_merge(struct apply *a, int64_t live_version, int64_t target_version, const struct merge_sink *sink,
 		       struct err *e)
 {
-	_cleanup_(cleanup_row_stream) struct row_stream *l = NULL, *r = NULL;
-	int q = stream_version(&l, a->rs->catalog, live_version, e);
-	if (q == 0)
-		q = stream_version(&r, a->rs->catalog, target_version, e);
-	if (q < 0 || !a->part)
-		return q < 0 ? q : merge_streams(l, r, sink, e);
-	return a->change->whole ? entity_part_result(a->part->rows, a->table->name, l, r, sink->right, sink->arg, e)
-				: entity_part_merge(a->part->rows, a->table->name, l, r, sink, e);
+	_cleanup_(cleanup_row_stream) struct row_stream *live = NULL, *target = NULL;
+	int r = stream_version(&live, a->rs->catalog, live_version, e);
+	if (r < 0)
+		return r;
+	r = stream_version(&target, a->rs->catalog, target_version, e);
+	if (r < 0)
+		return r;
+	if (!a->part)
+		return merge_streams(live, target, sink, e);
+	return a->change->whole
+		   ? entity_part_result(a->part->rows, a->table->name, live, target, sink->right, sink->arg, e)
+		   : entity_part_merge(a->part->rows, a->table->name, live, target, sink, e);
 }
 
 int apply_loads(struct apply *a, int64_t live_version, int64_t target_version, struct err *e)
@@ -132,7 +140,6 @@ int apply_init(struct apply *a, struct restore *rs, struct db_conn *conn, const 
 	return 0;
 }
 
-/* Makes the live table t (as the safety snapshot has it in `live`) the target version. */
 int apply_table(struct restore *rs, const struct db_table *t, const struct version_info *live,
 		const struct version_info *target, const struct part *part, struct change *change, struct err *e)
 {
@@ -145,11 +152,12 @@ int apply_table(struct restore *rs, const struct db_table *t, const struct versi
 	if (t->key_kind != DB_KEY_UNIQUE || !live || live->codec_id != target->codec_id) {
 		change->whole = true;
 		r = a.driver->delete_all(rs->conn, t, e);
-		return r == 0 ? apply_loads(&a, part ? live->id : 0, target->id, e) : r;
+		return r < 0 ? r : apply_loads(&a, part ? live->id : 0, target->id, e);
 	}
 	struct merge_sink deletes = {&a, apply_delete, NULL, NULL, apply_delete_changed};
 	r = apply_merge(&a, live->id, target->id, &deletes, e);
-	if (r == 0)
-		r = apply_flush_keys(&a, e);
-	return r == 0 ? apply_loads(&a, live->id, target->id, e) : r;
+	if (r < 0)
+		return r;
+	r = apply_flush_keys(&a, e);
+	return r < 0 ? r : apply_loads(&a, live->id, target->id, e);
 }

@@ -5,7 +5,6 @@
  */
 #include "snapshot/restore/internal.h"
 
-/* Which of the target's tables differ from the safety snapshot's; one for each of t->versions. */
 bool *difference_tables(const struct restore *rs, const struct version_list *safety, const struct target *t,
 			const struct part *part)
 {
@@ -17,8 +16,6 @@ bool *difference_tables(const struct restore *rs, const struct version_list *saf
 	return touched;
 }
 
-/* Only the tables that will be changed are announced: what another one has (a trigger that cannot be kept still) is no
- * hindrance. */
 int difference_begin(struct restore *rs, const struct target *t, const bool *touched, struct err *e)
 {
 	struct db_schema part = *t->schema;
@@ -35,29 +32,38 @@ int apply_difference(struct restore *rs, const struct version_list *safety, cons
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	_cleanup_free_ struct change *changes = xcalloc(t->versions.n, sizeof *changes);
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
+	for (size_t i = 0; i < t->versions.n; i++) {
 		if (!touched[i])
 			continue;
-		r = apply_table(rs, &t->schema->tables[i], restore_version_of(safety, t->versions.v[i].name),
-				&t->versions.v[i], part, &changes[i], e);
-		if (r < 0)
-			err_prefix(e, "table %s", t->versions.v[i].name);
+		const struct version_info *v = &t->versions.v[i];
+		int r = apply_table(rs, &t->schema->tables[i], restore_version_of(safety, v->name), v, part,
+				    &changes[i], e);
+		if (r < 0) {
+			err_prefix(e, "table %s", v->name);
+			return r;
+		}
 	}
 	/* Some tables of another time beside the rest of today's can make orphans; a whole snapshot has only its own.
 	 */
 	_cleanup_strbuf_ struct strbuf orphans = {0};
-	if (r == 0)
-		r = d->change_end(rs->conn, rs->tables ? NULL : &orphans, e);
+	int r = d->change_end(rs->conn, rs->tables ? NULL : &orphans, e);
 	if (rs->report)
 		strbuf_add(rs->report, strbuf_str(&orphans), orphans.len);
-	if (r == 0 && !rs->tables && *t->schema->engine)
+	if (r < 0)
+		return r;
+	if (!rs->tables && *t->schema->engine) {
 		r = d->set_sequences(rs->conn, t->schema, e);
-	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
-		const struct version_info goal = restore_goal(t, part, i);
-		if (touched[i])
-			r = restore_verify_table(rs, rs->conn, &t->schema->tables[i], &changes[i],
-						 restore_version_of(safety, goal.name), &goal, e);
+		if (r < 0)
+			return r;
 	}
-	return r;
+	for (size_t i = 0; i < t->versions.n; i++) {
+		if (!touched[i])
+			continue;
+		const struct version_info goal = restore_goal(t, part, i);
+		r = restore_verify_table(rs, rs->conn, &t->schema->tables[i], &changes[i],
+					 restore_version_of(safety, goal.name), &goal, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
 }

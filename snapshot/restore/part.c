@@ -13,7 +13,6 @@ void restore_part_done(struct part *p)
 	free(p->want);
 }
 
-/* The rows of one entity; *tables becomes those that can have any. */
 int restore_part_init(struct part *p, struct catalog *c, const struct target *t, const char *entity, char ***tables,
 		      struct err *e)
 {
@@ -29,7 +28,6 @@ int restore_part_init(struct part *p, struct catalog *c, const struct target *t,
 	return 0;
 }
 
-/* What table i of the target must hold in the end. */
 struct version_info restore_goal(const struct target *t, const struct part *part, size_t i)
 {
 	struct version_info goal = t->versions.v[i];

@@ -145,9 +145,24 @@ static int plan_versions(struct catalog *c, const struct version_info *live, con
 	}
 	_cleanup_(cleanup_row_stream) struct row_stream *a = NULL, *b = NULL;
 	int r = stream_version(&a, c, live->id, e);
-	if (r == 0)
-		r = stream_version(&b, c, target->id, e);
-	return r == 0 ? plan_merge(a, b, part, tp, want, e) : r;
+	if (r < 0)
+		return r;
+	r = stream_version(&b, c, target->id, e);
+	return r < 0 ? r : plan_merge(a, b, part, tp, want, e);
+}
+
+/* One reading of the live table t, which codec encodes; want_version 0: the target's rows are others anyway. */
+static int plan_read(struct catalog *c, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec,
+		     bool ordered, int64_t want_version, const struct part *part, struct job_ctl *job,
+		     struct table_plan *tp, struct err *e)
+{
+	_cleanup_(cleanup_row_stream) struct row_stream *live = NULL, *want = NULL;
+	tp->inserts = tp->updates = tp->deletes = 0;
+	int r = stream_live(&live, conn, t, codec, ordered, job, e);
+	if (r < 0)
+		return r;
+	r = stream_version(&want, c, want_version, e);
+	return r < 0 ? r : plan_merge(live, want, part, tp, NULL, e);
 }
 
 /* From the live table itself, when nothing may be stored (dry run, verify --live). */
@@ -170,16 +185,8 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 		codec = mine = row_codec_new(t = &plain);
 	bool ordered = compare && t->key_kind == DB_KEY_UNIQUE;
 	for (;;) {
-		_cleanup_(cleanup_row_stream) struct row_stream *live = NULL, *want = NULL;
 		struct err why = ERR_INIT;
-		tp->inserts = tp->updates = tp->deletes = 0;
-		r = stream_live(&live, conn, t, codec, ordered, job, &why);
-		if (r == 0)
-			r = stream_version(&want, c, compare ? target->id : 0, &why);
-		if (r == 0)
-			r = plan_merge(live, want, part, tp, NULL, &why);
-		if (r == 0 && !compare && target)
-			tp->inserts = target->rows;
+		r = plan_read(c, conn, t, codec, ordered, compare ? target->id : 0, part, job, tp, &why);
 		if ((r == -EILSEQ || r == -EOPNOTSUPP) && ordered) {
 			ordered = false;
 			continue;
@@ -194,13 +201,14 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 			codec = mine = row_codec_new(t = &plain);
 			continue;
 		}
-		if (r < 0 && e)
+		if (r < 0)
 			*e = why;
+		else if (!compare && target)
+			tp->inserts = target->rows;
 		return r;
 	}
 }
 
-/* All tables of either side. live_versions NULL: from the live tables. part NULL: all of their rows. */
 int plan_tables(struct catalog *c, struct db_conn *conn, const struct db_schema *live,
 		const struct version_list *live_versions, const struct target *target, char *const *tables,
 		const struct part *part, struct job_ctl *job, struct restore_plan *plan, struct err *e)
@@ -233,17 +241,19 @@ int plan_tables(struct catalog *c, struct db_conn *conn, const struct db_schema 
 	return 0;
 }
 
-/* What of the tables is to be changed. safety NULL: nothing is stored, the tables themselves are read. */
 int plan_rows(struct restore *rs, const struct db_schema *live, const struct version_list *safety,
 	      const struct target *t, const struct part *part, struct restore_plan *plan, struct err *e)
 {
 	struct entity_live now = {.versions = safety, .conn = rs->conn, .schema = live};
 	int r = part ? entity_part_look(part->rows, &now, rs->job, e) : 0;
-	if (r == 0)
-		r = plan_tables(rs->catalog, rs->conn, live, safety, t, rs->tables, part, rs->job, plan, e);
-	if (r == 0 && part && rs->report)
+	if (r < 0)
+		return r;
+	r = plan_tables(rs->catalog, rs->conn, live, safety, t, rs->tables, part, rs->job, plan, e);
+	if (r < 0)
+		return r;
+	if (part && rs->report)
 		entity_part_report(part->rows, rs->report);
-	return r;
+	return 0;
 }
 
 static const char *unused_yet(const struct db_sequence *q)
@@ -273,7 +283,6 @@ void plan_counters(const struct db_schema *live, const struct db_schema *target,
 	}
 }
 
-/* What a restore changes beside rows, when it is one of everything. */
 void plan_whole(const struct restore *rs, const struct db_schema *live, const struct strbuf *live_sql,
 		const struct target *t, struct restore_plan *plan)
 {

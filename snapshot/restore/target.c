@@ -26,7 +26,7 @@ static int target_copy_table(const struct db_table *from, struct db_table *ret, 
 
 int target_load(struct catalog *c, int64_t snapshot_id, struct target *ret, struct err *e)
 {
-	struct manifest m;
+	_cleanup_(manifest_done) struct manifest m = {0};
 	int r = store_manifest(c, snapshot_id, &m, e);
 	if (r < 0)
 		return r;
@@ -40,22 +40,24 @@ int target_load(struct catalog *c, int64_t snapshot_id, struct target *ret, stru
 	s->n_sequences = m.n_sequences;
 	m.n_sequences = 0;
 	r = catalog_tables(c, snapshot_id, &ret->versions, e);
-	if (r == 0 && ret->versions.n != m.n_tables)
-		r = err_set(e, EIO, "catalog: a manifest does not fit its snapshot");
+	if (r < 0)
+		return r;
+	if (ret->versions.n != m.n_tables)
+		return err_set(e, EIO, "catalog: a manifest does not fit its snapshot");
 	s->tables = xcalloc(ret->versions.n, sizeof *s->tables);
-	for (size_t i = 0; r == 0 && i < ret->versions.n; i++) {
+	for (size_t i = 0; i < ret->versions.n; i++) {
 		const struct row_codec *codec;
 		r = catalog_codec(c, ret->versions.v[i].codec_id, &codec, e);
-		if (r == 0)
-			r = target_copy_table(row_codec_table(codec), &s->tables[i], e);
-		if (r == 0) {
-			s->n_tables++;
-			s->tables[i].has_auto_increment = m.tables[i].has_auto_increment;
-			s->tables[i].auto_increment = m.tables[i].auto_increment;
-		}
+		if (r < 0)
+			return r;
+		r = target_copy_table(row_codec_table(codec), &s->tables[i], e);
+		if (r < 0)
+			return r;
+		s->n_tables++;
+		s->tables[i].has_auto_increment = m.tables[i].has_auto_increment;
+		s->tables[i].auto_increment = m.tables[i].auto_increment;
 	}
-	manifest_done(&m);
-	return r == 0 ? catalog_schema_sql(c, snapshot_id, &ret->sql, e) : r;
+	return catalog_schema_sql(c, snapshot_id, &ret->sql, e);
 }
 
 bool restore_wants(char *const *tables, const char *name)

@@ -4,7 +4,7 @@
 #pragma once
 
 #include "drivers/driver.h"
-#include "snapshot/store/catalog.h"
+#include "snapshot/store/tables.h"
 
 struct target {
 	struct db_schema *schema;     /* tables as the codecs describe them, counters from the manifest */

@@ -8,7 +8,6 @@
 
 #include "snapshot/restore/internal.h"
 
-/* The digest of the scan that is open on conn, read through the code that captures. */
 int verify_scan(struct restore *rs, struct db_conn *conn, const struct row_codec *codec, struct digest *ret,
 		struct err *e)
 {
@@ -39,14 +38,17 @@ static int verify_whole(struct restore *rs, struct db_conn *conn, const struct d
 {
 	struct digest digest;
 	int r = db_driver_of(conn)->scan_open(conn, t, DB_SCAN_UNORDERED, e);
-	if (r == 0)
-		r = verify_scan(rs, conn, codec, &digest, e);
-	if (r == 0 && !digest_equal(&digest, &target->digest))
-		r = err_set(e, EIO,
-			    "table %s: after the restore it holds %" PRIu64
-			    " rows that differ from the snapshot's %" PRIu64 "; rolled back",
-			    t->name, digest.count, target->rows);
-	return r;
+	if (r < 0)
+		return r;
+	r = verify_scan(rs, conn, codec, &digest, e);
+	if (r < 0)
+		return r;
+	if (!digest_equal(&digest, &target->digest))
+		return err_set(e, EIO,
+			       "table %s: after the restore it holds %" PRIu64
+			       " rows that differ from the snapshot's %" PRIu64 "; rolled back",
+			       t->name, digest.count, target->rows);
+	return 0;
 }
 
 /*
@@ -67,12 +69,12 @@ static int verify_written(struct restore *rs, const struct db_table *t, const st
 	if (!digest_equal(&sum, &target->digest))
 		return 0;
 	int r = db_driver_of(rs->conn)->scan_written(rs->conn, t, &others, e);
-	if (r == 0)
-		r = verify_scan(rs, rs->conn, codec, &written, e);
+	if (r < 0)
+		return r;
+	r = verify_scan(rs, rs->conn, codec, &written, e);
 	return r < 0 ? r : others == kept && digest_equal(&written, &change->loaded);
 }
 
-/* change, was: NULL when the table was made anew. */
 int restore_verify_table(struct restore *rs, struct db_conn *conn, const struct db_table *t,
 			 const struct change *change, const struct version_info *was, const struct version_info *target,
 			 struct err *e)
@@ -82,7 +84,9 @@ int restore_verify_table(struct restore *rs, struct db_conn *conn, const struct 
 	if (r < 0)
 		return r;
 	job_ctl_say(rs->job, "verify: %s", t->name);
-	if (change && !change->whole && was && db_driver_of(conn)->scan_written)
-		r = verify_written(rs, t, codec, change, was, target, e);
-	return r == 0 ? verify_whole(rs, conn, t, codec, target, e) : r < 0 ? r : 0;
+	bool by_written = change && !change->whole && was && db_driver_of(conn)->scan_written;
+	r = by_written ? verify_written(rs, t, codec, change, was, target, e) : 0;
+	if (r != 0)
+		return r < 0 ? r : 0;
+	return verify_whole(rs, conn, t, codec, target, e);
 }

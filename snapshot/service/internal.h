@@ -95,6 +95,8 @@ void service_note(struct service *svc, size_t source, const char *op, const char
 int64_t service_newest_id(struct service *svc, size_t source); /* 0: none */
 int service_find_id(struct service *svc, size_t source, const char *name, int64_t *ret, struct err *e);
 int service_name_is_free(struct service *svc, size_t source, const char *name, struct err *e); /* EEXIST */
+/* The moment's default name, or that with a number behind it. */
+int service_free_name(struct service *svc, size_t source, int64_t taken_ms, char ret[64], struct err *e);
 /* Frees what an abandoned table or a removed snapshot left. Not worth failing a job that is done. */
 void service_sweep(struct service *svc);
 

@@ -66,10 +66,54 @@ void job_say_error(struct job *j, const struct err *e)
 	service_say_error(j->service, j->source, what, e);
 }
 
+/* Makes it the source's job. Settling what a crash left comes first, and is nobody's fault: wait for it. */
+static int job_claim(struct job *j, struct err *e)
+{
+	struct service *svc = j->service;
+	struct source_state *s = &svc->source[j->source];
+	const struct waiter *w = j->waiter;
+	MUTEX_GUARD(&svc->mutex);
+	while (s->job && !strcmp(s->job->op, "settle") && !svc->closing && !(w && atomic_load(&w->interrupted)))
+		(void)pthread_cond_wait(&svc->changed, &svc->mutex);
+	if (w && atomic_load(&w->interrupted))
+		return err_set(e, EINTR, "interrupted");
+	if (svc->closing)
+		return err_set(e, ESHUTDOWN, "shutting down");
+	if (s->job)
+		return err_set(e, EBUSY, "%s %s is running", s->job->op, s->job->subject);
+	s->job = j;
+	return 0;
+}
+
+/* With service.mutex held: nobody finds the job from here on, and who was about to cancel it has done so. */
+static void job_leave(struct job *j)
+{
+	struct service *svc = j->service;
+	svc->source[j->source].job = NULL;
+	(void)pthread_cond_broadcast(&svc->changed);
+	while (j->cancellers)
+		(void)pthread_cond_wait(&svc->changed, &svc->mutex);
+}
+
+/* Keeps other processes off, and opens the journal's entry. */
+static int job_enter(struct job *j, const char *subject, const struct requester *who, struct err *e)
+{
+	struct service *svc = j->service;
+	const struct source_state *s = &svc->source[j->source];
+	j->lock_fd = store_lock(svc->catalog, STORE_LOCK_SOURCE + s->id, true, e);
+	if (j->lock_fd == -EBUSY)
+		return err_set(e, EBUSY, "another metasnap process runs a job for %s", s->config->name);
+	if (j->lock_fd < 0)
+		return j->lock_fd;
+	int r = journal_add(svc->catalog, s->id, j->op, subject, who->uid, who->pid, who->program, &j->journal_id, e);
+	if (r < 0)
+		job_say_error(j, e); /* nothing else will tell of it */
+	return r;
+}
+
 int job_begin(struct service *svc, size_t source, const char *op, const char *subject, const struct requester *who,
 	      struct waiter *w, struct job **ret, struct err *e)
 {
-	struct source_state *s = &svc->source[source];
 	struct job *j = xcalloc(1, sizeof *j);
 	j->service = svc;
 	j->source = source;
@@ -81,45 +125,17 @@ int job_begin(struct service *svc, size_t source, const char *op, const char *su
 	(void)pthread_mutex_init(&j->conn_mutex, NULL);
 	(void)pthread_mutex_init(&j->ctl.mutex, NULL);
 	(void)snprintf(j->ctl.what, sizeof j->ctl.what, "%s %s: connecting", op, subject);
-	int r = 0;
-	{
-		MUTEX_GUARD(&svc->mutex);
-		/* Settling what a crash left comes first, and is nobody's fault: wait for it. */
-		while (s->job && !strcmp(s->job->op, "settle") && !svc->closing && !(w && atomic_load(&w->interrupted)))
-			(void)pthread_cond_wait(&svc->changed, &svc->mutex);
-		if (w && atomic_load(&w->interrupted))
-			r = err_set(e, EINTR, "interrupted");
-		else if (svc->closing)
-			r = err_set(e, ESHUTDOWN, "shutting down");
-		else if (s->job)
-			r = err_set(e, EBUSY, "%s %s is running", s->job->op, s->job->subject);
-		else
-			s->job = j;
-	}
-	if (r == 0) {
-		r = j->lock_fd = store_lock(svc->catalog, STORE_LOCK_SOURCE + s->id, true, e);
-		if (r == -EBUSY)
-			r = err_set(e, EBUSY, "another metasnap process runs a job for %s", s->config->name);
-		else if (r > 0)
-			r = 0;
-		struct err why = ERR_INIT;
-		if (r == 0) {
-			r = journal_add(svc->catalog, s->id, op, subject, who->uid, who->pid, who->program,
-					&j->journal_id, &why);
-			if (r < 0)
-				job_say_error(j, &why); /* nothing else will tell of it */
-			if (r < 0 && e)
-				*e = why;
-		}
-		if (r < 0) {
-			MUTEX_GUARD(&svc->mutex);
-			s->job = NULL;
-			(void)pthread_cond_broadcast(&svc->changed);
-			while (j->cancellers)
-				(void)pthread_cond_wait(&svc->changed, &svc->mutex);
-		}
-	}
+	int r = job_claim(j, e);
 	if (r < 0) {
+		job_free(j);
+		return r;
+	}
+	r = job_enter(j, subject, who, e);
+	if (r < 0) {
+		{
+			MUTEX_GUARD(&svc->mutex);
+			job_leave(j);
+		}
 		job_free(j);
 		return r;
 	}
@@ -159,10 +175,7 @@ void job_end(struct job *j, int r, const char *done_state, const char *detail, s
 			if (r < 0)
 				res->err = *e;
 		}
-		svc->source[source].job = NULL;
-		(void)pthread_cond_broadcast(&svc->changed);
-		while (j->cancellers)
-			(void)pthread_cond_wait(&svc->changed, &svc->mutex);
+		job_leave(j);
 	}
 	job_free(j);
 	if (snapshot_id)

@@ -34,6 +34,46 @@ static void restore_report_line(const struct strbuf *report, struct strbuf *out)
 	}
 }
 
+/* Up to COMMIT. *ret_target: a snapshot that was made to restore from, and has to be removed; 0: none. */
+static int restore_in_job(struct job *j, const struct restore_request *rq, struct restore *rs, int64_t *ret_target,
+			  struct err *e)
+{
+	struct service *svc = j->service;
+	/* Held to the end: the target may be removed meanwhile, or be one that is not listed, but its rows stay. */
+	j->keep_fd = store_lock(svc->catalog, STORE_LOCK_WRITERS, false, e);
+	if (j->keep_fd < 0)
+		return j->keep_fd;
+	if (rq->backup) {
+		int r = job_import(j, rq->backup, NULL, ret_target, NULL, rs->report, e);
+		if (r < 0)
+			return r;
+		rs->target_id = *ret_target;
+	}
+	int r = job_connect(j, e);
+	if (r < 0)
+		return r;
+	rs->conn = j->conn;
+	r = rq->dry_run ? 0 : settle_all(j, e);
+	if (r < 0)
+		return r;
+	rs->base_id = service_newest_id(svc, j->source);
+	if (!rq->sql)
+		return restore_run(rs, e);
+	r = sql_restore_run(rs, rq->sql, e);
+	*ret_target = rs->target_id;
+	return r;
+}
+
+/* What the journal says is all that a link's maker gets to read. */
+static void restore_said(const struct restore_request *rq, const struct restore *rs, struct strbuf *out)
+{
+	char text[256];
+	restore_finish_text(rs, rs->plan, text, sizeof text);
+	strbuf_adds(out, text);
+	if (rq->entity && rs->report)
+		restore_report_line(rs->report, out);
+}
+
 int service_restore(struct service *svc, size_t source, const struct restore_request *rq, const struct requester *who,
 		    struct waiter *w, struct restore_plan *ret_plan, struct strbuf *report, struct err *e)
 {
@@ -46,23 +86,10 @@ int service_restore(struct service *svc, size_t source, const struct restore_req
 	r = job_begin(svc, source, rq->dry_run ? "plan" : "restore", rq->label ? rq->label : "", who, w, &j, e);
 	if (r < 0)
 		return r;
-	int64_t target = rq->snapshot_id, imported = 0;
-	/* Held to the end: the target may be removed meanwhile, or be one that is not listed, but its rows stay. */
-	r = j->keep_fd = store_lock(svc->catalog, STORE_LOCK_WRITERS, false, &why);
-	r = r > 0 ? 0 : r;
-	if (r == 0 && rq->backup) {
-		r = job_import(j, rq->backup, NULL, &imported, NULL, report, &why);
-		target = imported;
-	}
-	if (r == 0)
-		r = job_connect(j, &why);
-	if (r == 0 && !rq->dry_run)
-		r = settle_all(j, &why);
+	int64_t made = 0;
 	struct restore rs = {.catalog = svc->catalog,
-			     .conn = j->conn,
 			     .source_id = svc->source[source].id,
-			     .base_id = service_newest_id(svc, source),
-			     .target_id = target,
+			     .target_id = rq->snapshot_id,
 			     .tables = rq->tables,
 			     .entity = rq->entity,
 			     .policy = rq->policy,
@@ -72,42 +99,43 @@ int service_restore(struct service *svc, size_t source, const struct restore_req
 			     .job = &j->ctl,
 			     .report = report,
 			     .plan = ret_plan};
-	if (r == 0 && rq->sql)
-		r = sql_restore_run(&rs, rq->sql, &why);
-	else if (r == 0)
-		r = restore_run(&rs, &why);
-	if (rq->sql)
-		imported = rs.target_id;
+	r = restore_in_job(j, rq, &rs, &made, &why);
 	if (r < 0 && rs.uncertain)
 		r = settle_restore(j, &rs, r, &why);
 	else if (r < 0 && atomic_load(&j->ctl.cancelled))
 		r = err_set(&why, EINTR, "cancelled; the database is unchanged");
-	char detail[256];
-	restore_finish_text(&rs, ret_plan, detail, sizeof detail);
+	_cleanup_strbuf_ struct strbuf said = {0};
+	restore_said(rq, &rs, &said);
 	if (rs.safety_id)
 		(void)snprintf(ret_plan->safety, sizeof ret_plan->safety, "%s", rs.safety_name);
-	/* What the journal says is all that a link's maker gets to read. */
-	_cleanup_strbuf_ struct strbuf said = {0};
-	strbuf_adds(&said, detail);
-	if (rq->entity && report)
-		restore_report_line(report, &said);
-	if (r < 0 && e)
+	if (r < 0)
 		*e = why;
 	/* An entry that stays open must still say which entity to look for. */
 	if (j->unsettled && rq->entity)
 		(void)err_prefix(&why, RESTORE_ENTITY_MARK "%s\t", rq->entity);
-	char safety[64];
-	int64_t safety_id = rs.safety_id;
-	(void)snprintf(safety, sizeof safety, "%s", rs.safety_name);
-	job_disconnect(j); /* before the imported target goes: nothing can need it then */
-	if (imported && !j->unsettled)
-		(void)store_remove_snapshot(svc->catalog, imported, true, ERR_DROP);
+	job_disconnect(j); /* before the target that was made goes: nothing can need it then */
+	if (made && !j->unsettled)
+		(void)store_remove_snapshot(svc->catalog, made, true, ERR_DROP);
 	job_end(j, r, rq->dry_run ? "done" : "committed", strbuf_str(&said), &why);
-	if (safety_id)
-		service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, safety_id, safety);
-	if (imported || r < 0)
+	if (rs.safety_id)
+		service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, rs.safety_id, rs.safety_name);
+	if (made || r < 0)
 		service_sweep(svc);
 	return r;
+}
+
+static int upsert_in_job(struct job *j, struct restore *rs, const char *table, const char *file_name, const char *text,
+			 size_t len, struct err *e)
+{
+	int r = job_connect(j, e);
+	if (r < 0)
+		return r;
+	rs->conn = j->conn;
+	r = settle_all(j, e);
+	if (r < 0)
+		return r;
+	rs->base_id = service_newest_id(j->service, j->source);
+	return restore_upsert_row(rs, table, file_name, text, len, e);
 }
 
 int service_upsert_row(struct service *svc, size_t source, const char *table, const char *file_name, const char *text,
@@ -115,34 +143,26 @@ int service_upsert_row(struct service *svc, size_t source, const char *table, co
 {
 	struct err why = ERR_INIT;
 	struct job *j = NULL;
-	int r = restore_may(svc->source[source].config->restore, RESTORE_ACT_ROW, false, e);
+	enum restore_policy policy = svc->source[source].config->restore;
+	int r = restore_may(policy, RESTORE_ACT_ROW, false, e);
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *subject = xasprintf("%s/%s", table, file_name);
 	r = job_begin(svc, source, "put", subject, who, w, &j, e);
 	if (r < 0)
 		return r;
-	r = job_connect(j, &why);
-	if (r == 0)
-		r = settle_all(j, &why);
 	struct restore rs = {.catalog = svc->catalog,
-			     .conn = j->conn,
 			     .source_id = svc->source[source].id,
-			     .base_id = service_newest_id(svc, source),
-			     .policy = svc->source[source].config->restore,
+			     .policy = policy,
 			     .journal_id = j->journal_id,
 			     .job = &j->ctl};
-	if (r == 0)
-		r = restore_upsert_row(&rs, table, file_name, text, len, &why);
+	r = upsert_in_job(j, &rs, table, file_name, text, len, &why);
 	if (r < 0 && rs.uncertain)
 		r = settle_restore(j, &rs, r, &why);
-	if (r < 0 && e)
+	if (r < 0)
 		*e = why;
-	int64_t safety_id = rs.safety_id;
-	char safety[64];
-	(void)snprintf(safety, sizeof safety, "%s", rs.safety_name);
 	job_end(j, r, "committed", NULL, &why);
-	if (safety_id)
-		service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, safety_id, safety);
+	if (rs.safety_id)
+		service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, rs.safety_id, rs.safety_name);
 	return r;
 }

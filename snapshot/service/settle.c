@@ -37,16 +37,16 @@ static int crashed_each(void *arg, const struct journal_entry *j)
 	return 0;
 }
 
-/* Whether the database is as it was before a restore: 0, 1 it is not. The rows say so: a restore that was undone
- * changed no definition, and what changed one since is not asked for. */
+/* Whether the database is as it was before a restore: COMPARED_SAME or COMPARED_ROWS. The rows say so: a restore that
+ * was undone changed no definition, and what changed one since is not asked for. */
 static int compare_safety(struct job *j, int64_t safety_id, struct err *e)
 {
 	int r = restore_compare_live(j->service->catalog, j->conn, safety_id, NULL, &j->ctl, NULL, e);
-	return r > 1 ? 0 : r;
+	return r < 0 || r == COMPARED_ROWS ? r : COMPARED_SAME;
 }
 
 /*
- * Whether the database is as a restore was to leave it: 0, 1 it is not. entity NULL: all of the tables.
+ * Whether the database is as a restore was to leave it: COMPARED_SAME or COMPARED_ROWS. entity NULL: all of the tables.
  *
  * The rows decide, as a server may refuse some of the definitions (owners, privileges). Only where the database holds
  * the target's rows without the rest, and all that the safety snapshot has, was nothing done: a restore that changes no
@@ -58,35 +58,38 @@ static int compare_restored(struct job *j, int64_t safety_id, int64_t target_id,
 	struct catalog *c = j->service->catalog;
 	if (entity)
 		return restore_compare_entity(c, j->conn, safety_id, target_id, entity, &j->ctl, e);
-	int of_target = restore_compare_live(c, j->conn, target_id, tables, &j->ctl, NULL, e);
-	if (of_target < 2)
-		return of_target;
-	int r = safety_id ? restore_compare_live(c, j->conn, safety_id, NULL, &j->ctl, NULL, e) : 1;
-	if (r == -ENOENT)
-		return 0; /* removed meanwhile: there is nothing to tell the two apart by */
+	int target = restore_compare_live(c, j->conn, target_id, tables, &j->ctl, NULL, e);
+	if (target != COMPARED_DEFINITIONS && target != COMPARED_COUNTERS)
+		return target;
+	if (!safety_id)
+		return COMPARED_SAME;
+	int safety = restore_compare_live(c, j->conn, safety_id, NULL, &j->ctl, NULL, e);
+	if (safety < 0)
+		return safety == -ENOENT ? COMPARED_SAME /* removed: there is nothing to tell the two apart by */
+					 : safety;
 	/* Counters move outside of transactions. */
-	return r < 0 ? r : r == 0 || (r == 3 && of_target == 2);
+	bool undone = safety == COMPARED_SAME || (safety == COMPARED_COUNTERS && target == COMPARED_DEFINITIONS);
+	return undone ? COMPARED_ROWS : COMPARED_SAME;
 }
 
 /* Which of the two states the database holds after a crash in the middle of a restore; one transaction leaves no third.
  * -errno: not known yet, the entry stays open for the next try. */
 static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 {
-	struct service *svc = j->service;
 	const char *state = "unknown",
 		   *words =
 		       "after a crash the database holds neither the state before nor after: it was written to since";
 	int r = db_driver_of(j->conn)->settle(j->conn, e);
 	if (r == 0)
-		r = c->target_id ? compare_restored(j, c->safety_id, c->target_id, NULL, c->entity, e) : 1;
+		r = c->target_id ? compare_restored(j, c->safety_id, c->target_id, NULL, c->entity, e) : COMPARED_ROWS;
 	/* A target that the restore itself makes is noted before it is there, and is there before COMMIT. */
-	r = r == -ENOENT ? 1 : r;
-	if (r == 0) {
+	r = r == -ENOENT ? COMPARED_ROWS : r;
+	if (r == COMPARED_SAME) {
 		state = "committed";
 		words = "found complete after a crash";
-	} else if (r == 1 && c->safety_id) {
+	} else if (r == COMPARED_ROWS && c->safety_id) {
 		r = compare_safety(j, c->safety_id, e);
-		if (r == 0) {
+		if (r == COMPARED_SAME) {
 			state = "rolled back";
 			words = "found unchanged after a crash";
 		}
@@ -94,7 +97,13 @@ static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 	/* A snapshot that was removed meanwhile can no longer tell. */
 	if (r < 0 && r != -ENOENT)
 		return r;
-	return journal_state(svc->catalog, c->id, state, words, 0, 0, true, e);
+	return journal_state(j->service->catalog, c->id, state, words, 0, 0, true, e);
+}
+
+/* A job that had not begun to change anything ended with its process. */
+static int settle_interrupted(struct catalog *c, int64_t id, struct err *e)
+{
+	return journal_state(c, id, "interrupted", "the program ended during it", 0, 0, true, e);
 }
 
 int settle_all(struct job *j, struct err *e)
@@ -105,9 +114,7 @@ int settle_all(struct job *j, struct err *e)
 		int r = journal_each(svc->catalog, svc->source[j->source].id, true, crashed_each, &c, e);
 		if (r < 0 || !c.found || c.id == j->journal_id)
 			return r;
-		r = c.begun ? settle_begun(j, &c, e)
-			    : journal_state(svc->catalog, c.id, "interrupted", "the program ended during it", 0, 0,
-					    true, e);
+		r = c.begun ? settle_begun(j, &c, e) : settle_interrupted(svc->catalog, c.id, e);
 		if (r < 0)
 			return r;
 	}
@@ -129,29 +136,31 @@ static void *settle_thread(void *arg)
 	return NULL;
 }
 
-int service_recover(struct service *svc, size_t source, bool *ret_swept, struct err *e)
+/* Closes the entries that nothing has to be looked at for, up to the first other one. *ret_begun: there is one. */
+static int recover_entries(struct service *svc, int64_t source_id, bool *ret_begun, bool *ret_swept, struct err *e)
 {
-	struct source_state *s = &svc->source[source];
-	int fd = store_lock(svc->catalog, STORE_LOCK_SOURCE + s->id, true, ERR_DROP);
+	_cleanup_close_ int fd = store_lock(svc->catalog, STORE_LOCK_SOURCE + source_id, true, ERR_DROP);
 	if (fd < 0)
 		return 0; /* another process is at work: its entries are its own */
-	int r = 0;
-	bool begun = false;
 	for (;;) {
 		_cleanup_(crashed_done) struct crashed c = {0};
-		r = journal_each(svc->catalog, s->id, true, crashed_each, &c, e);
+		int r = journal_each(svc->catalog, source_id, true, crashed_each, &c, e);
 		if (r < 0 || !c.found)
-			break;
-		if (c.begun) {
-			begun = true;
-			break;
-		}
+			return r;
+		*ret_begun = c.begun;
+		if (c.begun)
+			return 0;
 		*ret_swept = true;
-		r = journal_state(svc->catalog, c.id, "interrupted", "the program ended during it", 0, 0, true, e);
+		r = settle_interrupted(svc->catalog, c.id, e);
 		if (r < 0)
-			break;
+			return r;
 	}
-	(void)close(fd);
+}
+
+int service_recover(struct service *svc, size_t source, bool *ret_swept, struct err *e)
+{
+	bool begun = false;
+	int r = recover_entries(svc, svc->source[source].id, &begun, ret_swept, e);
 	if (r < 0 || !begun)
 		return r;
 	struct requester who;
@@ -186,19 +195,20 @@ int settle_restore(struct job *j, const struct restore *rs, int commit, struct e
 	if (r == 0)
 		r = db_driver_of(j->conn)->settle(j->conn, &why);
 	if (r == 0)
-		r = rs->target_id ? compare_restored(j, rs->safety_id, rs->target_id, rs->tables, rs->entity, &why) : 1;
-	if (r == 0 && commit == -ECONNRESET)
+		r = rs->target_id ? compare_restored(j, rs->safety_id, rs->target_id, rs->tables, rs->entity, &why)
+				  : COMPARED_ROWS;
+	if (r == COMPARED_SAME && commit == -ECONNRESET)
 		return 0;
-	if (r == 0) {
+	if (r == COMPARED_SAME) {
 		j->journal_end = "committed";
 		return err_set(e, -commit, "%s (the database holds the restored state)", said.msg);
 	}
-	if (r == 1 && rs->safety_id) {
+	if (r == COMPARED_ROWS && rs->safety_id) {
 		r = compare_safety(j, rs->safety_id, &why);
-		if (r == 0)
+		if (r == COMPARED_SAME)
 			return err_set(e, -commit, "%s (the database is unchanged)", said.msg);
 	}
-	if (r == 1) {
+	if (r == COMPARED_ROWS) {
 		j->journal_end = "unknown";
 		return err_set(e, -commit, "%s (%s)", said.msg,
 			       !rs->target_id  ? "the database is not as it was before: the row may be in it"

@@ -79,8 +79,9 @@ static int snapshot_start(struct job *j, const char *name, struct err *e)
 {
 	struct service *svc = j->service;
 	int r = job_connect(j, e);
-	if (r == 0)
-		r = db_driver_of(j->conn)->begin(j->conn, DB_READ, &j->schema, e);
+	if (r < 0)
+		return r;
+	r = db_driver_of(j->conn)->begin(j->conn, DB_READ, &j->schema, e);
 	if (r < 0)
 		return r;
 	int64_t taken = clock_ms();
@@ -88,20 +89,15 @@ static int snapshot_start(struct job *j, const char *name, struct err *e)
 	r = snapshot_writer_new(&j->writer, svc->catalog, svc->source[j->source].id, taken, e);
 	if (r < 0)
 		return r;
-	char mine[64], stamp[32];
-	snapshot_name_default(taken, stamp);
-	(void)snprintf(mine, sizeof mine, "%s", stamp);
-	for (int n = 2; !name && r == 0; n++) {
-		r = service_name_is_free(svc, j->source, mine, e);
-		if (r != -EEXIST)
-			break;
-		r = 0;
-		(void)snprintf(mine, sizeof mine, "%s-%d", stamp, n);
+	char mine[64];
+	if (!name) {
+		r = service_free_name(svc, j->source, taken, mine, e);
+		if (r < 0)
+			return r;
+		name = mine;
 	}
-	if (r < 0)
-		return r;
 	MUTEX_GUARD(&svc->mutex);
-	(void)snprintf(j->name, sizeof j->name, "%s", name ? name : mine);
+	(void)snprintf(j->name, sizeof j->name, "%s", name);
 	(void)snprintf(j->subject, sizeof j->subject, "%s", j->name);
 	j->snapshot_id = snapshot_writer_id(j->writer);
 	return 0;
@@ -110,15 +106,17 @@ static int snapshot_start(struct job *j, const char *name, struct err *e)
 int service_snapshot(struct service *svc, size_t source, const char *name, const struct requester *who, int64_t *ret_id,
 		     struct err *e)
 {
-	struct err why = ERR_INIT;
-	int r = name ? snapshot_name_check(name, e) : 0;
-	if (r == 0 && name)
-		r = service_name_is_free(svc, source, name, e);
 	struct job *j = NULL;
-	if (r == 0)
-		r = job_begin(svc, source, "snapshot", name ? name : "(default name)", who, NULL, &j, e);
+	int r = name ? snapshot_name_check(name, e) : 0;
 	if (r < 0)
 		return r;
+	r = name ? service_name_is_free(svc, source, name, e) : 0;
+	if (r < 0)
+		return r;
+	r = job_begin(svc, source, "snapshot", name ? name : "(default name)", who, NULL, &j, e);
+	if (r < 0)
+		return r;
+	struct err why = ERR_INIT;
 	r = snapshot_start(j, name, &why);
 	int64_t id = j->snapshot_id;
 	if (r == 0)
@@ -251,7 +249,7 @@ int service_hold(struct service *svc, size_t source, const char *name, bool hold
 	if (r == 0)
 		r = catalog_hold(svc->catalog, id, hold, &why);
 	service_note(svc, source, hold ? "hold" : "release", name, who, r, &why);
-	if (r < 0 && e)
+	if (r < 0)
 		*e = why;
 	return r;
 }

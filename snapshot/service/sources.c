@@ -121,6 +121,17 @@ int service_name_is_free(struct service *svc, size_t source, const char *name, s
 	return err_set(e, EEXIST, "snapshot '%s' exists already", name);
 }
 
+int service_free_name(struct service *svc, size_t source, int64_t taken_ms, char ret[64], struct err *e)
+{
+	char stamp[32];
+	snapshot_name_default(taken_ms, stamp);
+	(void)snprintf(ret, 64, "%s", stamp);
+	int r;
+	for (int n = 2; (r = service_name_is_free(svc, source, ret, e)) == -EEXIST; n++)
+		(void)snprintf(ret, 64, "%s-%d", stamp, n);
+	return r;
+}
+
 void service_sweep(struct service *svc)
 {
 	if (store_sweep(svc->catalog, ERR_DROP) == 0)

@@ -6,7 +6,7 @@
 #pragma once
 
 #include "snapshot/config/config.h"
-#include "snapshot/store/catalog.h"
+#include "snapshot/store/store.h"
 
 struct service;
 

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <inttypes.h>
 
+#include "snapshot/openmetadata/names.h"
 #include "snapshot/restore/compare.h"
 #include "snapshot/service/internal.h"
 
@@ -53,38 +54,49 @@ static int verify_names(struct catalog *c, int64_t snapshot_id, const char *labe
 	return 1;
 }
 
+static int verify_schema(struct catalog *c, int64_t snapshot_id, struct hasher *h, bool *ret_bad, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf schema = {0};
+	_cleanup_(manifest_done) struct manifest m = {0};
+	uint8_t sha[ROW_SHA_LEN];
+	int r = store_manifest(c, snapshot_id, &m, e);
+	if (r < 0)
+		return r;
+	r = catalog_schema_sql(c, snapshot_id, &schema, e);
+	if (r < 0)
+		return r;
+	hasher_sha256(h, strbuf_str(&schema), schema.len, sha);
+	*ret_bad = memcmp(sha, m.schema_sha256, sizeof sha) != 0;
+	return 0;
+}
+
 static int verify_snapshot(struct catalog *c, int64_t snapshot_id, const char *label, struct strbuf *report,
 			   struct err *e)
 {
-	struct version_list tables = {0};
+	_cleanup_(version_list_done) struct version_list tables = {0};
 	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
-	int r = catalog_tables(c, snapshot_id, &tables, e), bad = 0;
-	for (size_t i = 0; r == 0 && i < tables.n; i++) {
+	const char *colon = *label ? ": " : "";
+	int bad = 0;
+	int r = catalog_tables(c, snapshot_id, &tables, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < tables.n; i++) {
 		struct err why = ERR_INIT;
 		if (verify_version(c, &tables.v[i], h, &why) < 0) {
 			bad++;
-			strbuf_addf(report, "%s%stable %s: %s\n", label, *label ? ": " : "", tables.v[i].name, why.msg);
+			strbuf_addf(report, "%s%stable %s: %s\n", label, colon, tables.v[i].name, why.msg);
 		}
 	}
-	version_list_done(&tables);
-	if (r == 0)
-		bad += verify_names(c, snapshot_id, label, h, report);
-	_cleanup_strbuf_ struct strbuf schema = {0};
-	struct manifest m = {0};
-	if (r == 0)
-		r = store_manifest(c, snapshot_id, &m, e);
-	if (r == 0)
-		r = catalog_schema_sql(c, snapshot_id, &schema, e);
-	if (r == 0) {
-		uint8_t sha[ROW_SHA_LEN];
-		hasher_sha256(h, strbuf_str(&schema), schema.len, sha);
-		if (memcmp(sha, m.schema_sha256, sizeof sha)) {
-			bad++;
-			strbuf_addf(report, "%s%sschema.sql: does not match its digest\n", label, *label ? ": " : "");
-		}
+	bad += verify_names(c, snapshot_id, label, h, report);
+	bool bad_schema = false;
+	r = verify_schema(c, snapshot_id, h, &bad_schema, e);
+	if (r < 0)
+		return r;
+	if (bad_schema) {
+		bad++;
+		strbuf_addf(report, "%s%sschema.sql: does not match its digest\n", label, colon);
 	}
-	manifest_done(&m);
-	return r == 0 && bad ? err_set(e, EIO, "%d of its parts are damaged", bad) : r;
+	return bad ? err_set(e, EIO, "%d of its parts are damaged", bad) : 0;
 }
 
 /* That a snapshot was found whole, or not, is worth keeping: it is what a restore stands on. A failure to write it down
@@ -108,7 +120,7 @@ int service_verify(struct service *svc, int64_t snapshot_id, struct strbuf *repo
 	struct err why = ERR_INIT;
 	int r = verify_snapshot(service_catalog(svc), snapshot_id, "", report, &why);
 	verify_journal(service_catalog(svc), snapshot_id, r, &why);
-	if (r < 0 && e)
+	if (r < 0)
 		*e = why;
 	return r;
 }
@@ -127,29 +139,10 @@ int service_verify_live(struct service *svc, size_t source, int64_t snapshot_id,
 	r = job_connect(j, &why);
 	if (r == 0)
 		r = restore_compare_live(svc->catalog, j->conn, snapshot_id, NULL, &j->ctl, ret, &why);
-	if (r < 0 && e)
+	if (r < 0)
 		*e = why;
 	job_end(j, r < 0 ? r : 0, r > 0 ? "different" : "done", NULL, &why);
 	return r > 0 ? 1 : r;
-}
-
-/* One statement over the catalog; each(arg, statement) for each row. */
-static int check_each(struct catalog *c, const char *sql, int (*each)(void *arg, sqlite3_stmt *st), void *arg,
-		      struct err *e)
-{
-	struct store_db *db = store_read_begin(c, e);
-	if (!db)
-		return err_code(e);
-	sqlite3_stmt *st = NULL;
-	int r = 0, step = SQLITE_ERROR;
-	if (sqlite3_prepare_v2(db->h, sql, -1, &st, NULL) == SQLITE_OK)
-		while ((step = sqlite3_step(st)) == SQLITE_ROW && r == 0)
-			r = each(arg, st);
-	if (r == 0 && step != SQLITE_DONE)
-		r = store_error(db, "checking", e);
-	sqlite3_finalize(st);
-	store_read_end(c, db);
-	return r;
 }
 
 struct check {
@@ -159,10 +152,9 @@ struct check {
 	unsigned bad;
 };
 
-static int check_integrity(void *arg, sqlite3_stmt *st)
+static int check_integrity(void *arg, int64_t id, const char *text)
 {
 	struct check *k = arg;
-	const char *text = (const char *)sqlite3_column_text(st, 0);
 	if (text && strcmp(text, "ok")) {
 		k->bad++;
 		strbuf_addf(k->report, "SQLite: %s\n", text);
@@ -170,11 +162,11 @@ static int check_integrity(void *arg, sqlite3_stmt *st)
 	return 0;
 }
 
-static int check_pack(void *arg, sqlite3_stmt *st)
+static int check_pack(void *arg, int64_t id, const char *words)
 {
 	struct check *k = arg;
 	struct err why = ERR_INIT;
-	int r = pack_verify(k->catalog, sqlite3_column_int64(st, 0), k->hasher, &why);
+	int r = pack_verify(k->catalog, id, k->hasher, &why);
 	/* -ENOENT: freed since it was listed; one that is missing is missed by the snapshots that need it. */
 	if (r < 0 && r != -ENOENT) {
 		k->bad++;
@@ -183,14 +175,12 @@ static int check_pack(void *arg, sqlite3_stmt *st)
 	return 0;
 }
 
-static int check_snapshot(void *arg, sqlite3_stmt *st)
+static int check_snapshot(void *arg, int64_t id, const char *name)
 {
 	struct check *k = arg;
 	struct err why = ERR_INIT;
-	const char *name = (const char *)sqlite3_column_text(st, 1);
 	_cleanup_free_ char *label = xasprintf("snapshot %s", name ? name : "(unlisted)");
 	size_t before = k->report->len;
-	int64_t id = sqlite3_column_int64(st, 0);
 	struct snapshot_info there = {0};
 	if (verify_snapshot(k->catalog, id, label, k->report, &why) == 0)
 		return 0;
@@ -210,10 +200,14 @@ int service_check(struct service *svc, struct strbuf *report, struct err *e)
 {
 	struct check k = {.catalog = service_catalog(svc), .report = report};
 	_cleanup_(cleanup_hasher) struct hasher *h = k.hasher = hasher_new();
-	int r = check_each(k.catalog, "PRAGMA integrity_check", check_integrity, &k, e);
-	if (r == 0)
-		r = check_each(k.catalog, "SELECT id FROM pack ORDER BY id", check_pack, &k, e);
-	if (r == 0)
-		r = check_each(k.catalog, "SELECT id, name FROM snapshot ORDER BY id", check_snapshot, &k, e);
-	return r == 0 && k.bad ? err_set(e, EIO, "%u damaged parts", k.bad) : r;
+	int r = catalog_each(k.catalog, CATALOG_FILE, check_integrity, &k, e);
+	if (r < 0)
+		return r;
+	r = catalog_each(k.catalog, CATALOG_PACKS, check_pack, &k, e);
+	if (r < 0)
+		return r;
+	r = catalog_each(k.catalog, CATALOG_SNAPSHOTS, check_snapshot, &k, e);
+	if (r < 0)
+		return r;
+	return k.bad ? err_set(e, EIO, "%u damaged parts", k.bad) : 0;
 }

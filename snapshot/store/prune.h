@@ -5,7 +5,7 @@
 
 #include "snapshot/config/keep.h"
 #include "snapshot/job.h"
-#include "snapshot/store/internal.h"
+#include "snapshot/store/catalog.h"
 
 /* What a prune decided on each snapshot, newest first. */
 struct prune_entry {

@@ -3,8 +3,6 @@
  */
 #include "snapshot/stream/diff.h"
 
-#include "snapshot/stream/changes.h"
-
 static int diff_table(struct catalog *c, const struct table_pair *p, const struct diff_sink *sink, struct err *e)
 {
 	static const char letters[CHANGE_KINDS] = {'A', 'R', 'C'};

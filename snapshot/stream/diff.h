@@ -3,7 +3,7 @@
  */
 #pragma once
 
-#include "snapshot/store/catalog.h"
+#include "snapshot/stream/changes.h"
 
 struct diff_sink {
 	void *arg;

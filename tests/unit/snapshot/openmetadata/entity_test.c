@@ -15,7 +15,7 @@
 #include "snapshot/openmetadata/names.h"
 #include "snapshot/restore/restore.h"
 #include "snapshot/service/service.h"
-#include "snapshot/store/internal.h"
+#include "snapshot/store/store.h"
 
 struct world {
 	char *dir;

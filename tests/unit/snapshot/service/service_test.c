@@ -17,7 +17,7 @@
 #include "snapshot/capture/backup_dir.h"
 #include "snapshot/export/export.h"
 #include "snapshot/service/service.h"
-#include "snapshot/store/internal.h"
+#include "snapshot/store/store.h"
 
 struct world {
 	char *dir;
