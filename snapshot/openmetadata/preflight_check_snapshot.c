@@ -9,7 +9,9 @@
 
 #include "base/clock.h"
 #include "snapshot/openmetadata/preflight_facts.h"
-#include "snapshot/store/internal.h"
+#include "snapshot/store/journal.h"
+#include "snapshot/store/snapshot.h"
+#include "snapshot/store/tables.h"
 
 #define SNAPSHOT_FRESH_MS (INT64_C(24) * 3600 * 1000)
 #define PROVEN_FRESH_MS (INT64_C(30) * 24 * 3600 * 1000)
@@ -130,13 +132,13 @@ struct proof {
 static int look_at_journal(void *arg, const struct journal_entry *j)
 {
 	struct proof *p = arg;
-	bool restored = !strcmp(j->op, "restore") && !strcmp(j->state, "committed");
-	bool verify = !strcmp(j->op, "verify");
-	if (restored || (verify && !strcmp(j->state, "done"))) {
+	bool restored = j->op == JOURNAL_RESTORE && j->state == JOURNAL_COMMITTED;
+	bool verify = j->op == JOURNAL_VERIFY;
+	if (restored || (verify && j->state == JOURNAL_DONE)) {
 		p->at_ms = j->finished_ms ? j->finished_ms : j->at_ms;
 		p->damaged = false;
-		(void)snprintf(p->what, sizeof p->what, "%s %s", j->op, j->subject ? j->subject : "");
-	} else if (verify && !strcmp(j->state, "failed") && j->subject && strcmp(j->subject, "live")) {
+		(void)snprintf(p->what, sizeof p->what, "%s %s", j->op_word, j->subject ? j->subject : "");
+	} else if (verify && j->state == JOURNAL_FAILED && j->subject && strcmp(j->subject, "live")) {
 		p->damaged = true;
 		(void)snprintf(p->damage, sizeof p->damage, "%s: %s", j->subject, j->detail ? j->detail : "failed");
 	}

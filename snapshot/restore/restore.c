@@ -84,7 +84,7 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *entity = rs->entity ? xasprintf(RESTORE_ENTITY_MARK "%s", rs->entity) : NULL;
-	r = journal_state(rs->catalog, rs->journal_id, "begun", entity, rs->safety_id, rs->target_id, false, e);
+	r = journal_state(rs->catalog, rs->journal_id, JOURNAL_BEGUN, entity, rs->safety_id, rs->target_id, false, e);
 	if (r < 0)
 		return r;
 	rs->begun = true;

@@ -38,5 +38,5 @@ int restore_take_safety(struct restore *rs, struct db_schema *live, struct strbu
 	if (cp.damage.code && rs->report)
 		strbuf_addf(rs->report, "%s\n", cp.damage.msg);
 	rs->safety_id = snapshot_writer_id(w);
-	return journal_state(rs->catalog, rs->journal_id, "safety", NULL, rs->safety_id, rs->target_id, false, e);
+	return journal_state(rs->catalog, rs->journal_id, JOURNAL_SAFETY, NULL, rs->safety_id, rs->target_id, false, e);
 }

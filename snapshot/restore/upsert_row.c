@@ -140,7 +140,7 @@ static int upsert_in(struct restore *rs, struct db_schema *live, const char *tab
 	if (r < 0)
 		return r;
 	upsert_look(&u, file_name);
-	r = journal_state(rs->catalog, rs->journal_id, "begun", NULL, rs->safety_id, 0, false, e);
+	r = journal_state(rs->catalog, rs->journal_id, JOURNAL_BEGUN, NULL, rs->safety_id, 0, false, e);
 	if (r < 0)
 		return r;
 	rs->begun = true;

@@ -15,7 +15,7 @@ static int import_into(struct job *j, struct backup_tree *backup, struct snapsho
 {
 	struct service *svc = j->service;
 	/* Noted before it is there: what was imported is never "now", and an unlisted target is somebody's. */
-	int r = journal_state(svc->catalog, j->journal_id, "running", NULL, 0, snapshot_writer_id(w), false, e);
+	int r = journal_state(svc->catalog, j->journal_id, JOURNAL_RUNNING, NULL, 0, snapshot_writer_id(w), false, e);
 	if (r < 0)
 		return r;
 	return import_run(svc->catalog, backup, w, svc->source[j->source].id, base, name, &j->ctl, report, e);
@@ -63,13 +63,13 @@ int service_import(struct service *svc, size_t source, struct backup_tree *backu
 	r = name ? service_name_is_free(svc, source, name, e) : 0;
 	if (r < 0)
 		return r;
-	r = job_begin(svc, source, "import", name ? name : "(default name)", who, w, &j, e);
+	r = job_begin(svc, source, JOURNAL_IMPORT, name ? name : "(default name)", who, w, &j, e);
 	if (r < 0)
 		return r;
 	struct err why = ERR_INIT;
 	char got[256] = "";
 	r = job_import(j, backup, name ? name : "", ret_id, got, report, &why);
-	job_end(j, r, "done", NULL, &why);
+	job_end(j, r, JOURNAL_DONE, NULL, &why);
 	if (r < 0) {
 		*e = why;
 		service_sweep(svc);

@@ -18,13 +18,13 @@ struct restore;
 struct job {
 	struct service *service;
 	size_t source;
-	const char *op;
+	enum journal_op op;
 	char subject[256];
 	int64_t snapshot_id; /* being taken; 0: none */
 	char name[256];      /* of that snapshot */
 	int64_t journal_id;
-	const char *journal_end; /* its last state when the job fails; NULL: "failed" or "interrupted" */
-	bool unsettled;          /* the journal's entry stays open: what the database holds has to be looked up later */
+	enum journal_state journal_end; /* its last state when the job fails; 0: failed or interrupted */
+	bool unsettled; /* the journal's entry stays open: what the database holds has to be looked up later */
 	int64_t started_ms;
 	int lock_fd;
 	int keep_fd; /* keeps sweeps from what a restore reads; -1: none */
@@ -90,8 +90,8 @@ struct service {
 
 void service_tell(struct service *svc, enum service_event ev, size_t source, int64_t snapshot_id, const char *name);
 /* A short entry in the journal for what is done at once. */
-void service_note(struct service *svc, size_t source, const char *op, const char *subject, const struct requester *who,
-		  int r, const struct err *e);
+void service_note(struct service *svc, size_t source, enum journal_op op, const char *subject,
+		  const struct requester *who, int r, const struct err *e);
 int64_t service_newest_id(struct service *svc, size_t source); /* 0: none */
 int service_find_id(struct service *svc, size_t source, const char *name, int64_t *ret, struct err *e);
 int service_name_is_free(struct service *svc, size_t source, const char *name, struct err *e); /* EEXIST */
@@ -104,10 +104,10 @@ void service_sweep(struct service *svc);
 
 /* Claims the source. The job is visible to status and wait from here on. EBUSY; who comes while a crash is settled
  * waits for that. w: whose interruption cancels it; may be NULL. */
-int job_begin(struct service *svc, size_t source, const char *op, const char *subject, const struct requester *who,
+int job_begin(struct service *svc, size_t source, enum journal_op op, const char *subject, const struct requester *who,
 	      struct waiter *w, struct job **ret, struct err *e);
 /* Ends the job: journal, last error, result for waiters; frees it. r: 0 or -errno with words in *e. */
-void job_end(struct job *j, int r, const char *done_state, const char *detail, struct err *e);
+void job_end(struct job *j, int r, enum journal_state done_state, const char *detail, struct err *e);
 /* With service.mutex held, which is let go meanwhile. */
 void job_cancel(struct job *j);
 void job_say_error(struct job *j, const struct err *e);

@@ -62,7 +62,7 @@ static void job_free(struct job *j)
 
 void job_say_error(struct job *j, const struct err *e)
 {
-	_cleanup_free_ char *what = xasprintf("%s %s", j->op, j->subject);
+	_cleanup_free_ char *what = xasprintf("%s %s", journal_op_word(j->op), j->subject);
 	service_say_error(j->service, j->source, what, e);
 }
 
@@ -73,14 +73,14 @@ static int job_claim(struct job *j, struct err *e)
 	struct source_state *s = &svc->source[j->source];
 	const struct waiter *w = j->waiter;
 	MUTEX_GUARD(&svc->mutex);
-	while (s->job && !strcmp(s->job->op, "settle") && !svc->closing && !(w && atomic_load(&w->interrupted)))
+	while (s->job && s->job->op == JOURNAL_SETTLE && !svc->closing && !(w && atomic_load(&w->interrupted)))
 		(void)pthread_cond_wait(&svc->changed, &svc->mutex);
 	if (w && atomic_load(&w->interrupted))
 		return err_set(e, EINTR, "interrupted");
 	if (svc->closing)
 		return err_set(e, ESHUTDOWN, "shutting down");
 	if (s->job)
-		return err_set(e, EBUSY, "%s %s is running", s->job->op, s->job->subject);
+		return err_set(e, EBUSY, "%s %s is running", journal_op_word(s->job->op), s->job->subject);
 	s->job = j;
 	return 0;
 }
@@ -111,7 +111,7 @@ static int job_enter(struct job *j, const char *subject, const struct requester 
 	return r;
 }
 
-int job_begin(struct service *svc, size_t source, const char *op, const char *subject, const struct requester *who,
+int job_begin(struct service *svc, size_t source, enum journal_op op, const char *subject, const struct requester *who,
 	      struct waiter *w, struct job **ret, struct err *e)
 {
 	struct job *j = xcalloc(1, sizeof *j);
@@ -124,7 +124,7 @@ int job_begin(struct service *svc, size_t source, const char *op, const char *su
 	j->waiter = w;
 	(void)pthread_mutex_init(&j->conn_mutex, NULL);
 	(void)pthread_mutex_init(&j->ctl.mutex, NULL);
-	(void)snprintf(j->ctl.what, sizeof j->ctl.what, "%s %s: connecting", op, subject);
+	(void)snprintf(j->ctl.what, sizeof j->ctl.what, "%s %s: connecting", journal_op_word(op), subject);
 	int r = job_claim(j, e);
 	if (r < 0) {
 		job_free(j);
@@ -143,10 +143,10 @@ int job_begin(struct service *svc, size_t source, const char *op, const char *su
 	return 0;
 }
 
-void job_end(struct job *j, int r, const char *done_state, const char *detail, struct err *e)
+void job_end(struct job *j, int r, enum journal_state done_state, const char *detail, struct err *e)
 {
 	struct service *svc = j->service;
-	const char *state = r == 0 ? done_state : r == -EINTR ? "interrupted" : "failed";
+	enum journal_state state = r == 0 ? done_state : r == -EINTR ? JOURNAL_INTERRUPTED : JOURNAL_FAILED;
 	if (r < 0 && j->journal_end)
 		state = j->journal_end;
 	struct err journal = ERR_INIT;

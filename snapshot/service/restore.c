@@ -83,7 +83,8 @@ int service_restore(struct service *svc, size_t source, const struct restore_req
 	int r = restore_may(rq->policy, rq->sql ? RESTORE_ACT_FILE : RESTORE_ACT_DATABASE, false, e);
 	if (r < 0)
 		return r;
-	r = job_begin(svc, source, rq->dry_run ? "plan" : "restore", rq->label ? rq->label : "", who, w, &j, e);
+	r = job_begin(svc, source, rq->dry_run ? JOURNAL_PLAN : JOURNAL_RESTORE, rq->label ? rq->label : "", who, w, &j,
+		      e);
 	if (r < 0)
 		return r;
 	int64_t made = 0;
@@ -116,7 +117,7 @@ int service_restore(struct service *svc, size_t source, const struct restore_req
 	job_disconnect(j); /* before the target that was made goes: nothing can need it then */
 	if (made && !j->unsettled)
 		(void)store_remove_snapshot(svc->catalog, made, true, ERR_DROP);
-	job_end(j, r, rq->dry_run ? "done" : "committed", strbuf_str(&said), &why);
+	job_end(j, r, rq->dry_run ? JOURNAL_DONE : JOURNAL_COMMITTED, strbuf_str(&said), &why);
 	if (rs.safety_id)
 		service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, rs.safety_id, rs.safety_name);
 	if (made || r < 0)
@@ -148,7 +149,7 @@ int service_upsert_row(struct service *svc, size_t source, const char *table, co
 	if (r < 0)
 		return r;
 	_cleanup_free_ char *subject = xasprintf("%s/%s", table, file_name);
-	r = job_begin(svc, source, "put", subject, who, w, &j, e);
+	r = job_begin(svc, source, JOURNAL_PUT, subject, who, w, &j, e);
 	if (r < 0)
 		return r;
 	struct restore rs = {.catalog = svc->catalog,
@@ -161,7 +162,7 @@ int service_upsert_row(struct service *svc, size_t source, const char *table, co
 		r = settle_restore(j, &rs, r, &why);
 	if (r < 0)
 		*e = why;
-	job_end(j, r, "committed", NULL, &why);
+	job_end(j, r, JOURNAL_COMMITTED, NULL, &why);
 	if (rs.safety_id)
 		service_tell(svc, SERVICE_SNAPSHOTS_CHANGED, source, rs.safety_id, rs.safety_name);
 	return r;

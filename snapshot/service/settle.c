@@ -30,7 +30,7 @@ static int crashed_each(void *arg, const struct journal_entry *j)
 			      .safety_id = j->safety_id,
 			      .target_id = j->target_id,
 			      .found = true,
-			      .begun = !strcmp(j->state, "begun")};
+			      .begun = j->state == JOURNAL_BEGUN};
 	size_t mark = strlen(RESTORE_ENTITY_MARK);
 	if (c->begun && j->detail && !strncmp(j->detail, RESTORE_ENTITY_MARK, mark))
 		c->entity = xmemdup0(j->detail + mark, strcspn(j->detail + mark, "\t"));
@@ -76,21 +76,21 @@ static int compare_restored(struct job *j, int64_t safety_id, int64_t target_id,
  * -errno: not known yet, the entry stays open for the next try. */
 static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 {
-	const char *state = "unknown",
-		   *words =
-		       "after a crash the database holds neither the state before nor after: it was written to since";
+	enum journal_state state = JOURNAL_UNKNOWN;
+	const char *words =
+	    "after a crash the database holds neither the state before nor after: it was written to since";
 	int r = db_driver_of(j->conn)->settle(j->conn, e);
 	if (r == 0)
 		r = c->target_id ? compare_restored(j, c->safety_id, c->target_id, NULL, c->entity, e) : COMPARED_ROWS;
 	/* A target that the restore itself makes is noted before it is there, and is there before COMMIT. */
 	r = r == -ENOENT ? COMPARED_ROWS : r;
 	if (r == COMPARED_SAME) {
-		state = "committed";
+		state = JOURNAL_COMMITTED;
 		words = "found complete after a crash";
 	} else if (r == COMPARED_ROWS && c->safety_id) {
 		r = compare_safety(j, c->safety_id, e);
 		if (r == COMPARED_SAME) {
-			state = "rolled back";
+			state = JOURNAL_ROLLED_BACK;
 			words = "found unchanged after a crash";
 		}
 	}
@@ -103,7 +103,7 @@ static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 /* A job that had not begun to change anything ended with its process. */
 static int settle_interrupted(struct catalog *c, int64_t id, struct err *e)
 {
-	return journal_state(c, id, "interrupted", "the program ended during it", 0, 0, true, e);
+	return journal_state(c, id, JOURNAL_INTERRUPTED, "the program ended during it", 0, 0, true, e);
 }
 
 int settle_all(struct job *j, struct err *e)
@@ -128,7 +128,7 @@ static void *settle_thread(void *arg)
 	int r = job_connect(j, &e);
 	if (r == 0)
 		r = settle_all(j, &e);
-	job_end(j, r, "done", NULL, &e);
+	job_end(j, r, JOURNAL_DONE, NULL, &e);
 	if (r == 0)
 		(void)store_remove_unlisted(svc->catalog, ERR_DROP);
 	service_sweep(svc);
@@ -166,12 +166,12 @@ int service_recover(struct service *svc, size_t source, bool *ret_swept, struct 
 	struct requester who;
 	struct job *j = NULL;
 	requester_self(&who);
-	r = job_begin(svc, source, "settle", "after a crash", &who, NULL, &j, e);
+	r = job_begin(svc, source, JOURNAL_SETTLE, "after a crash", &who, NULL, &j, e);
 	if (r < 0)
 		return r == -EBUSY ? 0 : r;
 	r = job_thread(svc, settle_thread, j, e);
 	if (r < 0)
-		job_end(j, r, "", NULL, e);
+		job_end(j, r, JOURNAL_FAILED, NULL, e);
 	return r;
 }
 
@@ -200,7 +200,7 @@ int settle_restore(struct job *j, const struct restore *rs, int commit, struct e
 	if (r == COMPARED_SAME && commit == -ECONNRESET)
 		return 0;
 	if (r == COMPARED_SAME) {
-		j->journal_end = "committed";
+		j->journal_end = JOURNAL_COMMITTED;
 		return err_set(e, -commit, "%s (the database holds the restored state)", said.msg);
 	}
 	if (r == COMPARED_ROWS && rs->safety_id) {
@@ -209,13 +209,13 @@ int settle_restore(struct job *j, const struct restore *rs, int commit, struct e
 			return err_set(e, -commit, "%s (the database is unchanged)", said.msg);
 	}
 	if (r == COMPARED_ROWS) {
-		j->journal_end = "unknown";
+		j->journal_end = JOURNAL_UNKNOWN;
 		return err_set(e, -commit, "%s (%s)", said.msg,
 			       !rs->target_id  ? "the database is not as it was before: the row may be in it"
 			       : rs->safety_id ? "the database holds neither state: it was written to since"
 					       : "the database does not hold the restored state");
 	}
 	j->unsettled = true;
-	j->journal_end = "begun";
+	j->journal_end = JOURNAL_BEGUN;
 	return err_set(e, -commit, "%s; what the database holds is not known: %s", said.msg, why.msg);
 }

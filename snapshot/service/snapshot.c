@@ -68,7 +68,7 @@ static void *snapshot_thread(void *arg)
 	/* Not the progress: what was read twice counts twice there. */
 	(void)snprintf(detail, sizeof detail, "%" PRIu64 " rows, %" PRIu64 " bytes stored",
 		       snapshot_writer_rows(j->writer), snapshot_writer_bytes(j->writer));
-	job_end(j, r, "done", detail, &e);
+	job_end(j, r, JOURNAL_DONE, detail, &e);
 	if (waste)
 		service_sweep(svc);
 	job_thread_ended(svc);
@@ -113,7 +113,7 @@ int service_snapshot(struct service *svc, size_t source, const char *name, const
 	r = name ? service_name_is_free(svc, source, name, e) : 0;
 	if (r < 0)
 		return r;
-	r = job_begin(svc, source, "snapshot", name ? name : "(default name)", who, NULL, &j, e);
+	r = job_begin(svc, source, JOURNAL_SNAPSHOT, name ? name : "(default name)", who, NULL, &j, e);
 	if (r < 0)
 		return r;
 	struct err why = ERR_INIT;
@@ -122,7 +122,7 @@ int service_snapshot(struct service *svc, size_t source, const char *name, const
 	if (r == 0)
 		r = job_thread(svc, snapshot_thread, j, &why);
 	if (r < 0) {
-		job_end(j, r, "", NULL, &why);
+		job_end(j, r, JOURNAL_FAILED, NULL, &why);
 		*e = why;
 		return r;
 	}
@@ -178,7 +178,7 @@ int service_rename(struct service *svc, size_t source, const char *from, const c
 	if (r == 0)
 		r = catalog_rename(svc->catalog, id, to, &why);
 	_cleanup_free_ char *subject = xasprintf("%s to %s", from, to);
-	service_note(svc, source, "rename", subject, who, r, &why);
+	service_note(svc, source, JOURNAL_RENAME, subject, who, r, &why);
 	if (r < 0) {
 		*e = why;
 		return r;
@@ -202,7 +202,7 @@ int service_remove(struct service *svc, size_t source, const char *name, const s
 	int r = service_find_id(svc, source, name, &id, &why);
 	if (r == 0)
 		r = store_remove_snapshot(svc->catalog, id, false, &why);
-	service_note(svc, source, "remove", name, who, r, &why);
+	service_note(svc, source, JOURNAL_REMOVE, name, who, r, &why);
 	if (r < 0) {
 		*e = why;
 		return r;
@@ -219,7 +219,7 @@ int service_prune(struct service *svc, size_t source, const struct keep_rules *r
 	int r = store_prune(svc->catalog, svc->source[source].id, rules, clock_ms(), dry_run, who, ret, &why);
 	if (r < 0) {
 		if (!dry_run)
-			service_note(svc, source, "prune", "", who, r, &why);
+			service_note(svc, source, JOURNAL_PRUNE, "", who, r, &why);
 		*e = why;
 		return r;
 	}
@@ -248,7 +248,7 @@ int service_hold(struct service *svc, size_t source, const char *name, bool hold
 	int r = service_find_id(svc, source, name, &id, &why);
 	if (r == 0)
 		r = catalog_hold(svc->catalog, id, hold, &why);
-	service_note(svc, source, hold ? "hold" : "release", name, who, r, &why);
+	service_note(svc, source, hold ? JOURNAL_HOLD : JOURNAL_RELEASE, name, who, r, &why);
 	if (r < 0)
 		*e = why;
 	return r;

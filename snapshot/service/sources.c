@@ -69,19 +69,19 @@ void service_say_error(struct service *svc, size_t source, const char *what, con
 	s->last_error_ms = clock_ms();
 }
 
-void service_note(struct service *svc, size_t source, const char *op, const char *subject, const struct requester *who,
-		  int r, const struct err *e)
+void service_note(struct service *svc, size_t source, enum journal_op op, const char *subject,
+		  const struct requester *who, int r, const struct err *e)
 {
 	int64_t id;
 	struct err why = ERR_INIT;
 	int q =
 	    journal_add(svc->catalog, svc->source[source].id, op, subject, who->uid, who->pid, who->program, &id, &why);
 	if (q == 0)
-		q = journal_state(svc->catalog, id, r == 0 ? "done" : "failed", r == 0 ? NULL : e->msg, 0, 0, true,
-				  &why);
+		q = journal_state(svc->catalog, id, r == 0 ? JOURNAL_DONE : JOURNAL_FAILED, r == 0 ? NULL : e->msg, 0,
+				  0, true, &why);
 	if (q == 0)
 		return;
-	_cleanup_free_ char *what = xasprintf("%s %s", op, subject);
+	_cleanup_free_ char *what = xasprintf("%s %s", journal_op_word(op), subject);
 	service_say_error(svc, source, what, r < 0 ? e : &why);
 }
 

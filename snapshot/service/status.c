@@ -73,7 +73,7 @@ static int journal_line(void *arg, const struct journal_entry *j)
 	struct strbuf *out = arg;
 	char when[40];
 	clock_text(j->at_ms, when);
-	strbuf_addf(out, "%s %s %s: %s", when, j->op, j->subject, j->state);
+	strbuf_addf(out, "%s %s %s: %s", when, j->op_word, j->subject, j->state_word);
 	if (j->finished_ms)
 		strbuf_addf(out, " after %.1f s", (double)(j->finished_ms - j->at_ms) / 1000);
 	strbuf_addf(out, " (uid %" PRId64 ", pid %" PRId64 ", %s)", j->uid, j->pid,

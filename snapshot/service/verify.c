@@ -109,9 +109,9 @@ static void verify_journal(struct catalog *c, int64_t snapshot_id, int r, const 
 	if (catalog_get(c, snapshot_id, &s, ERR_DROP) < 0)
 		return;
 	requester_self(&who);
-	if (journal_add(c, s.source_id, "verify", s.name, who.uid, who.pid, who.program, &id, ERR_DROP) == 0)
-		(void)journal_state(c, id, r < 0 ? "failed" : "done", r < 0 ? why->msg : "every row is as it was", 0, 0,
-				    true, ERR_DROP);
+	if (journal_add(c, s.source_id, JOURNAL_VERIFY, s.name, who.uid, who.pid, who.program, &id, ERR_DROP) == 0)
+		(void)journal_state(c, id, r < 0 ? JOURNAL_FAILED : JOURNAL_DONE,
+				    r < 0 ? why->msg : "every row is as it was", 0, 0, true, ERR_DROP);
 	snapshot_info_done(&s);
 }
 
@@ -133,7 +133,7 @@ int service_verify_live(struct service *svc, size_t source, int64_t snapshot_id,
 	struct job *j = NULL;
 	requester_self(&who);
 	*ret = (struct restore_plan){0};
-	int r = job_begin(svc, source, "verify", "live", &who, w, &j, e);
+	int r = job_begin(svc, source, JOURNAL_VERIFY, "live", &who, w, &j, e);
 	if (r < 0)
 		return r;
 	r = job_connect(j, &why);
@@ -141,7 +141,7 @@ int service_verify_live(struct service *svc, size_t source, int64_t snapshot_id,
 		r = restore_compare_live(svc->catalog, j->conn, snapshot_id, NULL, &j->ctl, ret, &why);
 	if (r < 0)
 		*e = why;
-	job_end(j, r < 0 ? r : 0, r > 0 ? "different" : "done", NULL, &why);
+	job_end(j, r < 0 ? r : 0, r > 0 ? JOURNAL_DIFFERENT : JOURNAL_DONE, NULL, &why);
 	return r > 0 ? 1 : r;
 }
 

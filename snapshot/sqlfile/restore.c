@@ -36,7 +36,8 @@ static int capture_target(struct sql_job *j, const struct strbuf *schema_sql, st
 			     .whole = true,
 			     .schema_sql = schema_sql};
 	/* Noted before it is there, so that it is never nobody's. */
-	r = journal_state(rs->catalog, rs->journal_id, "begun", NULL, rs->safety_id, snapshot_writer_id(w), false, e);
+	r = journal_state(rs->catalog, rs->journal_id, JOURNAL_BEGUN, NULL, rs->safety_id, snapshot_writer_id(w), false,
+			  e);
 	if (r < 0)
 		return r;
 	r = capture_run(&cp, NULL, e);
@@ -122,7 +123,7 @@ static int begin_changes(struct sql_job *j, struct strbuf *sql, struct err *e)
 	r = sql_note_rows(j, e);
 	if (r < 0)
 		return r;
-	r = journal_state(rs->catalog, rs->journal_id, "begun", NULL, rs->safety_id, 0, false, e);
+	r = journal_state(rs->catalog, rs->journal_id, JOURNAL_BEGUN, NULL, rs->safety_id, 0, false, e);
 	if (r < 0)
 		return r;
 	rs->begun = true;

@@ -3,7 +3,7 @@
  *
  * Lock order: catalog.index_mutex, catalog.write_mutex, then any of catalog.read_mutex, catalog.codec_mutex,
  * decompressors.mutex, the mutexes of the two caches; none of these last ones is held while another is taken, nor
- * over a SQLite call that can wait.
+ * over a SQLite call that can wait. catalog.watch_mutex stands alone.
  */
 #pragma once
 
@@ -314,8 +314,8 @@ int version_one(struct catalog *c, enum stmt which, const struct bind *bind, con
 /* ---- journal.c ---- */
 
 /* A whole entry of something that is done, in the caller's transaction. */
-int journal_done(struct store_db *db, int64_t source_id, const char *op, const char *subject, int64_t uid, int64_t pid,
-		 const char *program, const char *detail, struct err *e);
+int journal_done(struct store_db *db, int64_t source_id, enum journal_op op, const char *subject, int64_t uid,
+		 int64_t pid, const char *program, const char *detail, struct err *e);
 
 /* ---- mark.c ---- */
 

@@ -1,7 +1,7 @@
 /*
  * snapshot/store/mark.c - marks: what a driver needs to read only what changed since a snapshot.
  *
- * Any thread. They are stored by the snapshot's last transaction (version_write.c).
+ * Any thread. They are stored by the snapshot's last transaction (snapshot_write.c).
  */
 #include "snapshot/store/internal.h"
 

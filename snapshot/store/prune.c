@@ -40,7 +40,7 @@ static int prune_journal(void *arg, const struct journal_entry *j)
 		safety->needed |= !j->finished_ms;
 	}
 	if (target) {
-		target->imported |= !strcmp(j->op, "import");
+		target->imported |= j->op == JOURNAL_IMPORT;
 		target->needed |= !j->finished_ms;
 	}
 	return 0;
@@ -95,7 +95,7 @@ int store_prune(struct catalog *c, int64_t source_id, const struct keep_rules *r
 			continue;
 		r = store_delete_snapshot(db, p->item.id, false, e);
 		if (r == 0)
-			r = journal_done(db, source_id, "remove", p->name, who->uid, who->pid, who->program,
+			r = journal_done(db, source_id, JOURNAL_REMOVE, p->name, who->uid, who->pid, who->program,
 					 strbuf_str(&detail), e);
 	}
 	r = store_write_end(c, db, r, e);

@@ -118,7 +118,7 @@ static int writer_find_last_key(struct version_writer *v, struct err *e)
 	int r = pack_get(v->w->catalog, v->last_ref.pack, &p, e);
 	if (r == 0)
 		r = pack_key_of(p, v->last_ref.index, &v->last_key, e);
-	if (r < 0) /* a pack of the base: as stream/splice.h says of it */
+	if (r < 0) /* a pack of the base: what of it cannot be read is not the failure of what is written */
 		return r == -EIO || r == -ENOENT ? err_set(e, EUCLEAN, "%s", e->msg) : r;
 	v->last_known = true;
 	return 0;

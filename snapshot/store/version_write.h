@@ -12,7 +12,7 @@ struct snapshot_writer; /* snapshot_write.h */
 struct version_writer;
 
 /* Tables may be written by several threads, each by one; rows in ascending key order, each either kept from the base
- * version or new. */
+ * version or new. EUCLEAN: what of the base version cannot be read. */
 int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, struct version_writer **ret,
 			  struct err *e);
 /* The same for the index of the snapshot, which is not one of its tables. */

@@ -522,9 +522,9 @@ static void a_crash_is_settled(void **state)
 	sql(w.db, CHANGES);
 	int64_t b = take(&w, "b"), entry, snapshot_entry;
 	struct catalog *c = service_catalog(w.engine);
-	assert_int_equal(journal_add(c, 1, "snapshot", "cut", 0, 1, "test", &snapshot_entry, &e), 0);
-	assert_int_equal(journal_add(c, 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
-	assert_int_equal(journal_state(c, entry, "begun", NULL, b, a, false, &e), 0);
+	assert_int_equal(journal_add(c, 1, JOURNAL_SNAPSHOT, "cut", 0, 1, "test", &snapshot_entry, &e), 0);
+	assert_int_equal(journal_add(c, 1, JOURNAL_RESTORE, "cut", 0, 1, "test", &entry, &e), 0);
+	assert_int_equal(journal_state(c, entry, JOURNAL_BEGUN, NULL, b, a, false, &e), 0);
 	world_close(&w);
 	world_open(&w, "");
 	(void)take(&w, "c"); /* waits for the settling */
@@ -534,8 +534,8 @@ static void a_crash_is_settled(void **state)
 	assert_non_null(strstr(text.data, "restore cut: rolled back"));
 	strbuf_done(&text);
 	c = service_catalog(w.engine);
-	assert_int_equal(journal_add(c, 1, "restore", "cut2", 0, 1, "test", &entry, &e), 0);
-	assert_int_equal(journal_state(c, entry, "begun", NULL, a, b, false, &e), 0);
+	assert_int_equal(journal_add(c, 1, JOURNAL_RESTORE, "cut2", 0, 1, "test", &entry, &e), 0);
+	assert_int_equal(journal_state(c, entry, JOURNAL_BEGUN, NULL, a, b, false, &e), 0);
 	world_close(&w);
 	world_open(&w, "");
 	(void)take(&w, "d");
@@ -827,10 +827,12 @@ static void definitions_alone_differ(void **state)
 	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
 	assert_true(plan.rebuild);
 	restore_plan_done(&plan);
-	assert_int_equal(journal_add(service_catalog(w.engine), 1, "restore", "undone", 0, 1, "test", &undone, &e), 0);
-	assert_int_equal(journal_state(service_catalog(w.engine), undone, "begun", NULL, b, a, false, &e), 0);
-	assert_int_equal(journal_add(service_catalog(w.engine), 1, "restore", "done", 0, 1, "test", &done, &e), 0);
-	assert_int_equal(journal_state(service_catalog(w.engine), done, "begun", NULL, a, b, false, &e), 0);
+	assert_int_equal(
+	    journal_add(service_catalog(w.engine), 1, JOURNAL_RESTORE, "undone", 0, 1, "test", &undone, &e), 0);
+	assert_int_equal(journal_state(service_catalog(w.engine), undone, JOURNAL_BEGUN, NULL, b, a, false, &e), 0);
+	assert_int_equal(journal_add(service_catalog(w.engine), 1, JOURNAL_RESTORE, "done", 0, 1, "test", &done, &e),
+			 0);
+	assert_int_equal(journal_state(service_catalog(w.engine), done, JOURNAL_BEGUN, NULL, a, b, false, &e), 0);
 	if (restore_to(&w, a, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
@@ -865,8 +867,9 @@ static void a_key_given_up_can_be_compared(void **state)
 	assert_int_equal(service_verify_live(w.engine, 0, b, NULL, &plan, &e), 0);
 	restore_plan_done(&plan);
 	/* and a crashed restore is settled */
-	assert_int_equal(journal_add(service_catalog(w.engine), 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
-	assert_int_equal(journal_state(service_catalog(w.engine), entry, "begun", NULL, b, a, false, &e), 0);
+	assert_int_equal(journal_add(service_catalog(w.engine), 1, JOURNAL_RESTORE, "cut", 0, 1, "test", &entry, &e),
+			 0);
+	assert_int_equal(journal_state(service_catalog(w.engine), entry, JOURNAL_BEGUN, NULL, b, a, false, &e), 0);
 	if (restore_to(&w, a, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
