@@ -92,7 +92,7 @@ void preflight_check_snapshot(const struct preflight_facts *f, struct preflight_
 	const struct preflight_request *rq = f->rq;
 	struct snapshot_info s;
 	struct err e = ERR_INIT;
-	char when[40];
+	char when[CLOCK_TEXT];
 	int r =
 	    rq->catalog && rq->source_id ? store_newest_taken(rq->catalog, rq->source_id, f->now_ms, &s, &e) : -ENOENT;
 	if (rq->catalog_err && rq->catalog_err->code) {
@@ -150,7 +150,7 @@ void preflight_check_restore_proven(const struct preflight_facts *f, struct pref
 	const struct preflight_request *rq = f->rq;
 	struct proof p = {0};
 	struct err e = ERR_INIT;
-	char when[40];
+	char when[CLOCK_TEXT];
 	if (rq->catalog && rq->source_id &&
 	    journal_each(rq->catalog, rq->source_id, false, look_at_journal, &p, &e) < 0) {
 		preflight_say(l, PREFLIGHT_WARN, "the journal cannot be read: %s", e.msg);

@@ -33,7 +33,7 @@ void preflight_text(const struct preflight_report *r, struct strbuf *out)
 {
 	static const char *const words[] = {"OK", "INFO", "WARN", "FAIL"};
 	size_t failed = count_status(r, PREFLIGHT_FAIL), warned = count_status(r, PREFLIGHT_WARN);
-	char when[40];
+	char when[CLOCK_TEXT];
 	clock_text(r->checked_ms, when);
 	strbuf_addf(out, "%s: %zu failed, %zu to look at, of %zu checks\n", r->ready ? "ready" : "not ready", failed,
 		    warned, r->n_lines);
@@ -71,24 +71,20 @@ static json_t *json_text(const char *text, size_t len)
 void preflight_json(const struct preflight_report *r, struct strbuf *out)
 {
 	static const char *const words[] = {"ok", "info", "warn", "fail"};
-	char when[40];
+	char when[CLOCK_TEXT];
 	clock_text(r->checked_ms, when);
 	json_t *list = json_array();
 	for (size_t i = 0; i < r->n_lines; i++) {
 		const struct preflight_line *l = &r->lines[i];
 		size_t todo = l->todo.len && l->todo.data[l->todo.len - 1] == '\n' ? l->todo.len - 1 : l->todo.len;
-		json_t *o = json_object();
-		(void)json_object_set_new(o, "id", json_string(l->id));
-		(void)json_object_set_new(o, "status", json_string(words[l->status]));
-		(void)json_object_set_new(o, "found", json_text(strbuf_str(&l->found), l->found.len));
-		(void)json_object_set_new(o, "do", todo ? json_text(l->todo.data, todo) : json_null());
+		json_t *o = json_pack("{ss ss so so}", "id", l->id, "status", words[l->status], "found",
+				      json_text(strbuf_str(&l->found), l->found.len), "do",
+				      todo ? json_text(l->todo.data, todo) : json_null());
 		(void)json_array_append_new(list, o);
 	}
-	json_t *all = json_pack("{ss ss? sb ss? ss? ss so}", "source", r->source, "server", r->server, "ready",
-				r->ready, "from", r->from, "to", r->to, "checked", when, "checks", list);
-	char *text = json_dumps(all, JSON_INDENT(2));
+	json_auto_t *all = json_pack("{ss ss? sb ss? ss? ss so}", "source", r->source, "server", r->server, "ready",
+				     r->ready, "from", r->from, "to", r->to, "checked", when, "checks", list);
+	_cleanup_free_ char *text = json_dumps(all, JSON_INDENT(2));
 	strbuf_adds(out, text ? text : "{}");
 	strbuf_addch(out, '\n');
-	free(text);
-	json_decref(all);
 }
