@@ -1,6 +1,6 @@
 /*
- * snapshot/sqlfile/backup.h - a live database written in the form of OpenMetadata's former `metadata backup`: one statement
- * a line, TRUNCATE TABLE t; and INSERT INTO t ... VALUES (...); for each row. docs/sql.md has the form.
+ * snapshot/sqlfile/backup.h - a live database written in the form of OpenMetadata's former `metadata backup`: one
+ * statement a line, TRUNCATE TABLE t; and INSERT INTO t ... VALUES (...); for each row. docs/sql.md has the form.
  */
 #pragma once
 
