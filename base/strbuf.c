@@ -73,6 +73,13 @@ void strbuf_done(struct strbuf *sb)
 	*sb = (struct strbuf){0};
 }
 
+void strbuf_wipe(struct strbuf *sb)
+{
+	if (sb->data)
+		explicit_bzero(sb->data, sb->cap);
+	strbuf_done(sb);
+}
+
 void strbuf_addf(struct strbuf *sb, const char *fmt, ...)
 {
 	va_list ap, again;

@@ -19,6 +19,8 @@ struct strbuf {
 };
 
 void strbuf_done(struct strbuf *sb);
+/* The same for text that held a password, which is not to stay behind in freed memory. */
+void strbuf_wipe(struct strbuf *sb);
 void strbuf_reserve(struct strbuf *sb, size_t extra);
 void strbuf_addf(struct strbuf *sb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Returns the NUL-terminated text and leaves *sb empty; the caller frees. Never NULL. */
@@ -57,6 +59,7 @@ static inline void strbuf_adds(struct strbuf *sb, const char *s)
 }
 
 #define _cleanup_strbuf_ _cleanup_(strbuf_done)
+#define _cleanup_wipe_ _cleanup_(strbuf_wipe)
 
 /* Memory that must be there: the process ends with a message when it is not. */
 void *xmalloc(size_t n);

@@ -10,7 +10,13 @@
 #include "base/strbuf.h"
 
 /* A hex digit's value, either case; -1: none. */
-int hex_value(char c);
+static inline int hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	char lower = (char)(c | 0x20);
+	return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
 /* 2n lower-case digits and a NUL into `out`. */
 void hex_encode(const void *bytes, size_t n, char *out);
 void hex_add(struct strbuf *out, const void *bytes, size_t n);

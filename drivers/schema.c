@@ -58,6 +58,15 @@ const struct db_table *db_schema_find(const struct db_schema *s, const char *tab
 	return NULL;
 }
 
+struct db_table db_table_without_key(const struct db_table *t)
+{
+	struct db_table u = *t;
+	u.key_kind = DB_KEY_NONE;
+	u.key = NULL;
+	u.n_key = 0;
+	return u;
+}
+
 /* ---- key ---- */
 
 static bool key_usable(const struct db_table *t, const struct db_index *index, bool not_null)

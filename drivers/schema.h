@@ -88,3 +88,6 @@ struct db_index {
  * primary; else the NOT NULL unique index with the fewest columns, ties by name; else the first index by name
  * whose columns are all usable; else none. */
 void db_table_choose_key(struct db_table *t, const struct db_index *indexes, size_t n);
+/* Description of t whose rows have no key of their own: for a key of generated columns that tell no rows apart (see
+ * row_encode's EDOM). Borrows t's members. */
+struct db_table db_table_without_key(const struct db_table *t);

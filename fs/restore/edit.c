@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "fs/tree/tables.h"
+#include "snapshot/restore/policy.h"
 
 #define NOW_FILES 1024
 #define NOW_FILE_MAX (64u << 20)
@@ -150,10 +151,7 @@ static int edits_allowed(struct edits *n, int source, struct err *e)
 	if (source < 0)
 		return -ENOENT;
 	const struct source_config *c = service_source(n->service, (size_t)source);
-	if (c->restore != RESTORE_REPLACE)
-		return err_set(e, EPERM, "%s: rows can be written with restore = replace only (it is %s)", c->name,
-			       restore_policy_name(c->restore));
-	return 0;
+	return restore_may(c->restore, RESTORE_ACT_ROW, true, e) < 0 ? err_prefix(e, "%s", c->name) : 0;
 }
 
 static int edits_add(struct edits *n, struct edit *p, struct err *e)

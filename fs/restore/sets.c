@@ -23,6 +23,9 @@
 #include "fs/staging/content.h"
 #include "fs/staging/nodes.h"
 #include "fs/staging/sets.h"
+#include "snapshot/capture/backup_look.h"
+#include "snapshot/openmetadata/entity.h"
+#include "snapshot/openmetadata/names.h"
 #include "snapshot/row/manifest.h"
 
 #define RESTORES_REPORT_MAX (1u << 20)

@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "fs/tree/internal.h"
+#include "snapshot/restore/policy.h"
 
 #define NOW_TOUCH_MS 250
 
@@ -37,7 +38,7 @@ void tree_now_pass(struct tree *t, const struct ino *i, const struct snap *s)
 
 bool tree_now_writable(const struct tree *t, int source)
 {
-	return source >= 0 && service_source(t->service, (size_t)source)->restore == RESTORE_REPLACE;
+	return source >= 0 && restore_may_write_rows(service_source(t->service, (size_t)source)->restore);
 }
 
 /* ---- the folder ---- */

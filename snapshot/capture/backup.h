@@ -1,17 +1,18 @@
 /*
  * snapshot/capture/backup.h - a backup outside of the catalog, as files: the shape of snapshots/NAME or archives/NAME.
  *
- * A struct backup_tree is how import and restore read one, wherever it lies: a directory (backup_dir_open) or the
+ * A struct backup_tree is how import and restore read one, wherever it lies: a directory (backup_dir.h) or the
  * staging area of the file system (fs/staging/staging.h). Used by one thread at a time.
  */
 #pragma once
 
 #include <stdbool.h>
-#include <sys/types.h>
+#include <stddef.h>
+#include <stdint.h>
 
+#include "base/cleanup.h"
 #include "base/err.h"
 #include "base/strbuf.h"
-#include "snapshot/store/catalog.h"
 
 struct backup_tree {
 	/* Calls each(arg, name, is_dir) for the entries of directory `path` ("" is the top), any order, "." and ".."
@@ -26,32 +27,12 @@ struct backup_tree {
 	int (*size)(struct backup_tree *t, const char *path, uint64_t *ret, struct err *e); /* ENOENT; EISDIR */
 	void (*close)(struct backup_tree *t);
 };
-int backup_dir_open(struct backup_tree **ret, const char *path, struct err *e);
 static inline void backup_close(struct backup_tree *t)
 {
 	if (t)
 		t->close(t);
 }
 DEFINE_CLEANUP(cleanup_backup, struct backup_tree, backup_close);
-
-/* What a set of files is, told from its names and manifests alone (no row is read). */
-enum backup_kind {
-	BACKUP_NONE,     /* nothing that can be restored (yet) */
-	BACKUP_SNAPSHOT, /* MANIFEST.json, schema.sql, tables/T/ with row files */
-	BACKUP_ARCHIVE,  /* MANIFEST.json, schema.sql, tables/T.jsonl */
-	BACKUP_TABLE,    /* .table.json and its row files */
-};
-/* complete: every file that the manifest announces is there with the announced number of rows or bytes (contents not
- * looked at). The counts tell what is still missing. */
-struct backup_state {
-	enum backup_kind kind;
-	bool complete;
-	uint64_t files_expected;
-	uint64_t files_found;
-	uint64_t bytes_expected; /* archives */
-	uint64_t bytes_found;
-};
-int backup_look(struct backup_tree *t, struct backup_state *ret, struct err *e);
 
 /* Names that copying tools leave and that are no part of a backup: ".x" other than .table.json, "x~", "x.swp", ...
  * True for a name that can be part of one. `in_table`: the directory holds row files. */

@@ -1,5 +1,5 @@
 /*
- * snapshot/capture/capture.c - capture: live tables merged with their newest versions, new rows stored, the snapshot committed.
+ * snapshot/capture/capture.c - capture: live tables merged with their newest versions, the snapshot committed.
  *
  * Runs on the job's thread; owns nothing beyond its calls.
  */
@@ -8,81 +8,19 @@
 #include <errno.h>
 #include <inttypes.h>
 
-#include "snapshot/stream/splice.h"
-
-#define GONE_BYTES_MAX (16U << 20) /* encoded keys of deleted rows; with more of them the whole table is read */
-
-struct capture_sink {
-	struct version_writer *v;
-	struct hasher *hasher;
-	struct digest digest;
-};
-
-static int capture_new(void *arg, const struct stream_row *l, struct err *e)
-{
-	struct capture_sink *s = arg;
-	uint8_t sha[ROW_SHA_LEN];
-	hasher_sha256(s->hasher, l->line, l->line_len, sha);
-	digest_add(&s->digest, sha);
-	return version_writer_new_row(s->v, l->key, l->key_len, l->number, l->line, l->line_len, sha, e);
-}
-
-static int capture_gone(void *arg, const struct stream_row *r, struct err *e)
-{
-	struct capture_sink *s = arg;
-	uint8_t sha[ROW_SHA_LEN];
-	hasher_sha256(s->hasher, r->line, r->line_len, sha);
-	digest_sub(&s->digest, sha);
-	return version_writer_gone(s->v, r->key, r->key_len, r->line, r->line_len, e);
-}
-
-static int capture_same(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e)
-{
-	struct capture_sink *s = arg;
-	(void)l;
-	return version_writer_keep(s->v, r->stored, e);
-}
-
-static int capture_changed(void *arg, const struct stream_row *l, const struct stream_row *r, struct err *e)
-{
-	int q = capture_gone(arg, r, e);
-	return q < 0 ? q : capture_new(arg, l, e);
-}
-
-int capture_merge(struct row_stream *live, struct catalog *c, const struct version_info *base_version,
-		  struct version_writer *v, int64_t since_ms, struct err *e)
-{
-	_cleanup_(cleanup_row_stream) struct row_stream *base = NULL;
-	_cleanup_(cleanup_hasher) struct hasher *hasher = hasher_new();
-	int r = stream_version(&base, c, base_version ? base_version->id : 0, e);
-	if (r == -EIO)
-		return err_set(e, EUCLEAN, "%s", e->msg);
-	if (r < 0)
-		return r;
-	struct capture_sink s = {.v = v, .hasher = hasher};
-	if (base_version)
-		s.digest = base_version->digest;
-	struct merge_sink sink = {&s, capture_new, capture_gone, capture_same, capture_changed};
-	r = merge_streams(live, base, &sink, e);
-	if (r == -EIO && base->failed)
-		return err_set(e, EUCLEAN, "%s", e->msg);
-	return r < 0 ? r : version_writer_finish(v, &s.digest, base_version, since_ms, e);
-}
-
-struct db_table table_without_derived_key(const struct db_table *t)
-{
-	struct db_table u = *t;
-	u.key_kind = DB_KEY_NONE;
-	u.key = NULL;
-	u.n_key = 0;
-	return u;
-}
+#include "base/workers.h"
+#include "snapshot/capture/internal.h"
+#include "snapshot/capture/merge.h"
+#include "snapshot/openmetadata/names_write.h"
 
 static int capture_whole(struct capture *cp, const struct db_table *t, const struct version_info *base, bool ordered,
 			 struct err *e)
 {
 	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
 	int r = snapshot_writer_table(cp->writer, t, &v, e);
+	if (r < 0)
+		return r;
+	r = names_update_watch(cp->names, v, e);
 	if (r < 0)
 		return r;
 	/* Another description means another row form: the rows of the two cannot be merged. */
@@ -93,177 +31,13 @@ static int capture_whole(struct capture *cp, const struct db_table *t, const str
 	return r < 0 ? r : capture_merge(live, cp->catalog, base, v, 0, e);
 }
 
-/* ---- reading what changed ---- */
-
-/* Encoded keys, ascending, each behind its length. */
-struct gone {
-	struct strbuf keys;
-	size_t at;
-	const uint8_t *key; /* the one at hand; NULL: no more */
-	size_t key_len;
-};
-
-static void gone_done(struct gone *g)
-{
-	strbuf_done(&g->keys);
-}
-
-static void gone_next(struct gone *g)
-{
-	const uint8_t *p = (const uint8_t *)g->keys.data + g->at, *end = (const uint8_t *)g->keys.data + g->keys.len;
-	uint64_t len;
-	g->key = NULL;
-	if (p == end || !varint_get(&p, end, &len))
-		return;
-	g->key = p;
-	g->key_len = len;
-	g->at = (size_t)(p + len - (const uint8_t *)g->keys.data);
-}
-
-/* What of the base cannot be read is no failure of the capture: the table is then stored whole. */
-static int base_next(struct row_cursor *rows, struct stored_row *ret, struct err *e)
-{
-	int r = row_cursor_next(rows, ret, e);
-	return r == -EIO ? err_set(e, EUCLEAN, "%s", e->msg) : r;
-}
-
-/* The keys that the base has and the live table has not. 1: found `want` of them; 0: not this way. */
-static int capture_find_gone(struct capture *cp, const struct db_table *t, const struct row_codec *codec,
-			     const struct version_info *base, uint64_t want, struct gone *ret, struct err *e)
-{
-	const struct db_driver *d = db_driver_of(cp->conn);
-	if (!row_key_has_values(codec))
-		return 0;
-	_cleanup_(cleanup_row_cursor) struct row_cursor *rows = NULL;
-	int r = row_cursor_open(&rows, cp->catalog, base->id, 0, e);
-	if (r < 0)
-		return r == -EIO ? err_set(e, EUCLEAN, "%s", e->msg) : r;
-	r = d->scan_open(cp->conn, t, DB_SCAN_KEYS, e);
-	if (r < 0)
-		return r == -EOPNOTSUPP ? 0 : r;
-	_cleanup_strbuf_ struct strbuf key = {0};
-	struct stored_row row;
-	const struct db_value *values;
-	uint64_t found = 0;
-	int base_has = base_next(rows, &row, e), live_has = 0;
-	for (r = base_has < 0 ? base_has : 0; r == 0 && base_has;) {
-		live_has = d->scan_next(cp->conn, &values, e);
-		if (live_has < 0) {
-			r = live_has;
-			break;
-		}
-		strbuf_clear(&key);
-		if (live_has)
-			r = row_key_of_values(codec, values, &key, e);
-		/* Keys out of byte order make too many look gone: their number tells. */
-		while (r == 0 && base_has && (!live_has || key_compare(row.key, row.key_len, key.data, key.len) < 0)) {
-			found++;
-			varint_add(&ret->keys, row.key_len);
-			strbuf_add(&ret->keys, row.key, row.key_len);
-			base_has = found > want || ret->keys.len > GONE_BYTES_MAX ? 0 : base_next(rows, &row, e);
-			r = base_has < 0 ? base_has : 0;
-		}
-		if (r == 0 && base_has && key_compare(row.key, row.key_len, key.data, key.len) == 0) {
-			base_has = base_next(rows, &row, e);
-			r = base_has < 0 ? base_has : 0;
-		}
-	}
-	(void)d->scan_close(cp->conn, ERR_DROP);
-	return r < 0 ? r : found == want && ret->keys.len <= GONE_BYTES_MAX;
-}
-
-/* Makes the new version of the base, the changed rows and the keys that are gone. 1: done, 0: *ret_gone others are
- * gone.
- */
-static int capture_splice(struct capture *cp, const struct db_table *t, const struct version_info *base,
-			  const char *mark, bool ordered, struct gone *gone, uint64_t *ret_gone, struct err *e)
-{
-	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
-	_cleanup_(cleanup_splice) struct splice *s = NULL;
-	_cleanup_(cleanup_row_stream) struct row_stream *changed = NULL;
-	uint64_t unchanged = 0, n_gone = 0;
-	bool hashed = t->key_kind != DB_KEY_UNIQUE;
-	int r = snapshot_writer_table(cp->writer, t, &v, e);
-	if (r == 0)
-		r = splice_new(&s, cp->catalog, base, v, e);
-	if (r == 0)
-		r = stream_changed(&changed, cp->conn, t, version_writer_codec(v), mark, ordered, &unchanged, cp->job,
-				   e);
-	if (r < 0)
-		return r;
-	if (hashed && unchanged != base->rows)
-		return err_set(e, ESTALE, "rows without a key have gone");
-	gone->at = 0;
-	gone_next(gone);
-	for (bool more = true; r == 0 && more;) {
-		struct stream_row row;
-		int n = changed->next(changed, &row, e);
-		if (n < 0)
-			return n;
-		more = n == 1;
-		for (;
-		     r == 0 && gone->key && (!more || key_compare(gone->key, gone->key_len, row.key, row.key_len) < 0);
-		     gone_next(gone), n_gone++)
-			r = splice_delete(s, gone->key, gone->key_len, e);
-		if (r == 0 && more)
-			r = hashed ? splice_add(s, version_writer_codec(v), &row, e) : splice_upsert(s, &row, e);
-	}
-	if (r < 0)
-		return r;
-	/* The proof: base rows are unchanged ones, ones that were read again, or gone. */
-	uint64_t known = unchanged + splice_found(s) + n_gone;
-	*ret_gone = base->rows - known;
-	if (known != base->rows)
-		return known < base->rows && !gone->keys.len ? 0 : err_set(e, ESTALE, "the counts do not fit");
-	struct digest digest;
-	r = splice_end(s, &digest, e);
-	if (r == 0)
-		r = version_writer_finish(v, &digest, base, 0, e);
-	if (r == 0)
-		atomic_fetch_add(&cp->job->rows_done, unchanged);
-	return r < 0 ? r : 1;
-}
-
-/* Reads only what changed since the mark. 0: done; -ESTALE: the whole table must be read. */
-static int capture_changes(struct capture *cp, const struct db_table *t, const struct version_info *base,
-			   const char *mark, struct err *e)
-{
-	_cleanup_(gone_done) struct gone gone = {0};
-	const struct row_codec *codec;
-	uint64_t n_gone = 0;
-	int64_t codec_id;
-	int r = catalog_codec(cp->catalog, base->codec_id, &codec, e);
-	if (r == 0)
-		r = store_codec_id(cp->catalog, t, &codec_id, e);
-	if (r < 0)
-		return r;
-	if (codec_id != base->codec_id)
-		return err_set(e, ESTALE, "the table was described differently");
-	bool ordered = t->key_kind == DB_KEY_UNIQUE;
-	r = capture_splice(cp, t, base, mark, ordered, &gone, &n_gone, e);
-	if (ordered && (r == -EILSEQ || r == -EOPNOTSUPP)) {
-		cp->wasted = true;
-		ordered = false;
-		r = capture_splice(cp, t, base, mark, ordered, &gone, &n_gone, e);
-	}
-	if (r != 0)
-		return r < 0 ? r : 0;
-	cp->wasted = true;
-	r = capture_find_gone(cp, t, codec, base, n_gone, &gone, e);
-	if (r == 1)
-		r = capture_splice(cp, t, base, mark, ordered, &gone, &n_gone, e);
-	else if (r == 0)
-		r = err_set(e, ESTALE, "which rows are gone cannot be told by their keys");
-	return r < 0 ? r : 0;
-}
-
 /* Index order first; what breaks the byte order or cannot come ordered is read again and sorted here. A damaged base
  * would keep every later snapshot (and the one before each restore) from being taken: the table is then stored whole.
  * *mark: what the base's says (text NULL: nothing), then this capture's. */
 static int capture_table(struct capture *cp, const struct db_table *t, const struct version_info *base,
 			 struct mark *mark, struct err *e)
 {
-	struct db_table plain = table_without_derived_key(t);
+	struct db_table plain = db_table_without_key(t);
 	bool ordered = t->key_kind == DB_KEY_UNIQUE, changes = base && mark->text && mark->age + 1 < FULL_READ_EVERY;
 	for (;;) {
 		struct err why = ERR_INIT;
@@ -330,54 +104,52 @@ struct capture_work {
 	struct mark *marks; /* one for each table of the schema */
 	size_t *order;      /* tables, the largest first: the last ones to end are then small */
 	atomic_size_t next; /* in order */
-	atomic_bool failed;
-	pthread_mutex_t mutex; /* of error and of cp's results */
-	struct err error;
+	struct workers workers;
+	pthread_mutex_t mutex; /* of cp's results and stopped */
+	bool stopped;
 };
 
 struct capture_worker {
 	struct capture_work *work;
 	struct db_conn *conn;
-	pthread_t thread;
 };
 
-/* Nobody else's result is of use any more. */
-static void capture_fail(struct capture_work *w, const struct db_conn *mine, const struct err *why)
+/* Nobody else's result is of use any more. Noted before the others are made to fail. With work.mutex held. */
+static void capture_stop(struct capture_work *w, const struct db_conn *mine, int r, const struct err *why)
 {
-	MUTEX_GUARD(&w->mutex);
-	if (atomic_exchange(&w->failed, true))
-		return;
-	w->error = *why;
-	for (size_t i = 0; i <= w->cp->n_more; i++) {
+	(void)workers_fail(&w->workers, r, why);
+	for (size_t i = 0; i <= w->cp->n_more && !w->stopped; i++) {
 		struct db_conn *c = i < w->cp->n_more ? w->cp->more[i] : w->cp->conn;
 		if (c != mine)
 			db_driver_of(c)->cancel(c);
 	}
+	w->stopped = true;
 }
 
-static void *capture_worker(void *arg)
+static int capture_worker(void *arg, struct err *e)
 {
 	struct capture_worker *me = arg;
 	struct capture_work *w = me->work;
 	struct capture mine = *w->cp;
 	const struct db_schema *s = mine.schema;
+	int r = 0;
 	mine.conn = me->conn;
-	for (size_t i; !atomic_load(&w->failed) && (i = atomic_fetch_add(&w->next, 1)) < s->n_tables;) {
+	for (size_t i; r == 0 && !workers_failed(&w->workers) && (i = atomic_fetch_add(&w->next, 1)) < s->n_tables;) {
 		const struct db_table *t = &s->tables[w->order[i]];
 		const struct version_info *base = NULL;
 		for (size_t k = 0; k < w->base->n; k++)
 			if (!strcmp(w->base->v[k].name, t->name))
 				base = &w->base->v[k];
 		job_ctl_say(mine.job, "snapshot %s: %s", mine.name ? mine.name : "for restore", t->name);
-		struct err why = ERR_INIT;
-		if (capture_table(&mine, t, base, &w->marks[w->order[i]], &why) < 0)
-			capture_fail(w, me->conn, &why);
+		r = capture_table(&mine, t, base, &w->marks[w->order[i]], e);
 	}
 	MUTEX_GUARD(&w->mutex);
+	if (r < 0)
+		capture_stop(w, me->conn, r, e);
 	w->cp->wasted = w->cp->wasted || mine.wasted;
 	if (mine.damage.code)
 		w->cp->damage = mine.damage;
-	return NULL;
+	return r;
 }
 
 static int capture_larger_first(const void *a, const void *b, void *arg)
@@ -395,33 +167,36 @@ static int capture_tables(struct capture *cp, const struct version_list *base, s
 	for (size_t i = 0; i < cp->schema->n_tables; i++)
 		order[i] = i;
 	qsort_r(order, cp->schema->n_tables, sizeof *order, capture_larger_first, cp->schema);
+	workers_init(&w.workers, NULL, NULL);
 	_cleanup_free_ struct capture_worker *more = xcalloc(cp->n_more, sizeof *more);
-	size_t n = 0;
-	for (; n < cp->n_more; n++) {
-		more[n] = (struct capture_worker){.work = &w, .conn = cp->more[n]};
-		if (pthread_create(&more[n].thread, NULL, capture_worker, &more[n]) != 0)
+	for (size_t i = 0; i < cp->n_more; i++) {
+		more[i] = (struct capture_worker){.work = &w, .conn = cp->more[i]};
+		if (workers_start(&w.workers, capture_worker, &more[i], ERR_DROP) < 0)
 			break; /* the others do its work */
 	}
 	struct capture_worker first = {.work = &w, .conn = cp->conn};
-	(void)capture_worker(&first);
-	for (size_t i = 0; i < n; i++)
-		(void)pthread_join(more[i].thread, NULL);
+	(void)capture_worker(&first, ERR_DROP); /* its failure is among the others' */
+	workers_join(&w.workers);
+	int r = workers_failure(&w.workers, e);
+	workers_done(&w.workers);
 	(void)pthread_mutex_destroy(&w.mutex);
-	if (!atomic_load(&w.failed))
-		return 0;
-	*e = w.error;
-	return -w.error.code;
+	return r;
 }
 
-int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e)
+/* Every table, against the base's versions and marks. */
+static int capture_rows(struct capture *cp, struct err *e)
 {
-	const struct db_driver *driver = db_driver_of(cp->conn);
-	struct version_list base = {0};
-	snapshot_writer_set_base(cp->writer, cp->base_id);
-	struct mark_list old = {0}, marks = {.n = cp->schema->n_tables};
+	_cleanup_(version_list_done) struct version_list base = {0};
+	_cleanup_(mark_list_done) struct mark_list old = {0};
+	struct mark_list marks = {.n = cp->schema->n_tables};
 	int r = cp->base_id ? catalog_tables(cp->catalog, cp->base_id, &base, e) : 0;
-	if (r == 0 && cp->base_id && !cp->whole)
+	if (r < 0)
+		return r;
+	if (cp->base_id && !cp->whole) {
 		r = store_marks(cp->catalog, snapshot_writer_source(cp->writer), cp->base_id, &old, e);
+		if (r < 0)
+			return r;
+	}
 	marks.v = xcalloc(marks.n, sizeof *marks.v);
 	uint64_t total = 0;
 	for (size_t i = 0; i < cp->schema->n_tables; i++) {
@@ -432,42 +207,70 @@ int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e
 			total += (uint64_t)t->estimated_rows;
 	}
 	atomic_store(&cp->job->rows_total, total);
-	if (r == 0)
-		r = capture_tables(cp, &base, marks.v, e);
+	r = capture_tables(cp, &base, marks.v, e);
 	snapshot_writer_set_marks(cp->writer, &marks);
-	mark_list_done(&old);
-	version_list_done(&base);
-	_cleanup_strbuf_ struct strbuf sql = {0};
-	if (r == 0)
-		r = driver->finish(cp->conn, cp->schema, e);
-	if (r == 0 && cp->schema_sql)
-		strbuf_add(&sql, strbuf_str(cp->schema_sql), cp->schema_sql->len);
-	else if (r == 0)
-		r = driver->schema_sql(cp->conn, cp->schema, &sql, e);
+	return r;
+}
+
+/* What is told of the schema, after the rows. */
+static int capture_schema(struct capture *cp, struct strbuf *sql, struct err *e)
+{
+	const struct db_driver *d = db_driver_of(cp->conn);
+	int r = d->finish(cp->conn, cp->schema, e);
 	if (r < 0)
 		return r;
+	if (cp->schema_sql) {
+		strbuf_add(sql, strbuf_str(cp->schema_sql), cp->schema_sql->len);
+	} else {
+		r = d->schema_sql(cp->conn, cp->schema, sql, e);
+		if (r < 0)
+			return r;
+	}
 	for (size_t i = 0; i < cp->schema->n_tables; i++) {
 		const struct db_table *t = &cp->schema->tables[i];
 		struct manifest_table *m = snapshot_writer_find(cp->writer, t->name);
 		m->has_auto_increment = t->has_auto_increment;
 		m->auto_increment = t->auto_increment;
 	}
+	return 0;
+}
+
+/* An unchanged schema text keeps its time, so that rsync skips it. */
+static void capture_schema_since(const struct capture *cp, const struct strbuf *sql, struct manifest *m)
+{
+	_cleanup_(manifest_done) struct manifest before = {0};
+	if (!cp->base_id || store_manifest(cp->catalog, cp->base_id, &before, ERR_DROP) < 0)
+		return;
+	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
+	uint8_t sha[ROW_SHA_LEN];
+	hasher_sha256(h, strbuf_str(sql), sql->len, sha);
+	if (!memcmp(sha, before.schema_sha256, sizeof sha))
+		m->schema_since_ms = before.schema_since_ms;
+}
+
+int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e)
+{
+	_cleanup_(cleanup_names_update) struct names_update *names = cp->names =
+	    names_update_new(cp->catalog, cp->writer);
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	int r = capture_rows(cp, e);
+	if (r < 0)
+		return r;
+	r = capture_schema(cp, &sql, e);
+	if (r < 0)
+		return r;
 	if (atomic_load(&cp->job->cancelled))
 		return err_set(e, EINTR, "cancelled");
-	struct manifest m, before = {0};
+	_cleanup_(manifest_done) struct manifest m;
 	capture_manifest(cp->schema, &m);
-	/* An unchanged schema text keeps its time, so that rsync skips it. */
-	if (cp->base_id && store_manifest(cp->catalog, cp->base_id, &before, ERR_DROP) == 0) {
-		_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
-		uint8_t sha[ROW_SHA_LEN];
-		hasher_sha256(h, strbuf_str(&sql), sql.len, sha);
-		if (!memcmp(sha, before.schema_sha256, sizeof sha))
-			m.schema_since_ms = before.schema_since_ms;
-		manifest_done(&before);
-	}
+	capture_schema_since(cp, &sql, &m);
+	r = names_update_write(names, cp->base_id, e);
+	if (r < 0)
+		return r;
 	r = snapshot_writer_commit(cp->writer, cp->name, &m, strbuf_str(&sql), sql.len, e);
-	manifest_done(&m);
-	if (r == 0 && ret_schema_sql)
+	if (r < 0)
+		return r;
+	if (ret_schema_sql)
 		strbuf_add(ret_schema_sql, sql.data, sql.len);
-	return r;
+	return 0;
 }

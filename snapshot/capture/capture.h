@@ -20,6 +20,7 @@ struct capture {
 	struct db_conn *
 	    *more; /* further connections that see the same moment (begin_like): tables are read side by side */
 	size_t n_more;
+	struct names_update *names; /* capture_run's own */
 	bool wasted;       /* out: packs were stored that nothing names (a table was read again): a sweep is due */
 	struct err damage; /* out: words on what of base_id could not be read; code 0: nothing. The capture is whole all
 			      the same */
@@ -32,11 +33,3 @@ struct capture {
 /* Reads all tables in the transaction of conn, then sequences and schema text, and commits the snapshot.
  * *ret_schema_sql (may be NULL) gets the schema text. The caller ends the transactions. */
 int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e);
-
-/* Description of t whose key does not use generated columns that row_encode refused (EDOM). Borrows t's members. */
-struct db_table table_without_derived_key(const struct db_table *t);
-
-/* Feeds the merge of `live` (rows to become the version) and `base` (the version so far, NULL: none) to a version
- * writer. EUCLEAN: the version so far is damaged; without it (0) the rows are only stored once more. */
-int capture_merge(struct row_stream *live, struct catalog *c, const struct version_info *base, struct version_writer *v,
-		  int64_t since_ms, struct err *e);

@@ -7,6 +7,7 @@
 #include "snapshot/cli/former.h"
 #include "snapshot/config/keep.h"
 #include "snapshot/service/service.h"
+#include "snapshot/sqlfile/read.h"
 
 enum {
 	CLI_GO_ON = -1, /* no exit status yet */
@@ -101,7 +102,7 @@ void cli_watch_job(struct cli_watch *w, struct service *svc, size_t source, stru
 void cli_watch_idle(struct cli_watch *w);
 /* A signal cancels what runs on `conn` (NULL: no more; it ends the program). */
 void cli_watch_conn(struct cli_watch *w, struct db_conn *conn);
-/* Signals stay pending: for service_export, which looks for them itself. */
+/* Signals stay pending: for export_snapshot, which looks for them itself. */
 void cli_watch_leave_signals(struct cli_watch *w);
 void cli_watch_stop(struct cli_watch *w);
 

@@ -9,6 +9,11 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "snapshot/capture/backup_dir.h"
+#include "snapshot/capture/backup_look.h"
+#include "snapshot/export/export.h"
+#include "snapshot/export/sql_export.h"
+#include "snapshot/restore/policy.h"
 
 /* Prints the name of snapshot `id`. */
 static int cli_print_name(struct cli *c, int64_t id, const char *what)
@@ -208,7 +213,8 @@ int cli_restore(struct cli *c)
 	_cleanup_strbuf_ struct strbuf text = {0};
 	const struct source_config *source = service_source(c->svc, c->source);
 	struct err e = ERR_INIT;
-	if (source->restore == RESTORE_OFF && !c->dry_run) {
+	bool refused = restore_may(source->restore, RESTORE_ACT_DATABASE, false, ERR_DROP) < 0;
+	if (refused && !c->dry_run) {
 		(void)err_set(&e, EPERM, CLI_RESTORE_OFF);
 		return cli_fail(&e, "restore %s", source->name);
 	}
@@ -241,7 +247,7 @@ int cli_restore(struct cli *c)
 		strbuf_adds(&text,
 			    "Restart the server that uses the database (OpenMetadata: and reindex its search).\n");
 	(void)fputs(strbuf_str(&text), stdout);
-	if (source->restore == RESTORE_OFF) {
+	if (refused) {
 		(void)fflush(stdout);
 		log_error("restore %s: it would be refused: " CLI_RESTORE_OFF, source->name);
 	}
@@ -276,7 +282,7 @@ int cli_export(struct cli *c)
 		cli_watch_leave_signals(c->watch);
 		size_t n = strlen(c->args[2]);
 		bool sql = n > 4 && !strcmp(c->args[2] + n - 4, ".sql");
-		r = (sql ? service_export_sql : service_export)(c->svc, s.id, c->args[2], &e);
+		r = (sql ? sql_export_snapshot : export_snapshot)(service_catalog(c->svc), s.id, c->args[2], &e);
 		snapshot_info_done(&s);
 	}
 	return r < 0 ? cli_fail(&e, "export %s %s", cli_source_name(c, c->source), c->args[1]) : CLI_DONE;

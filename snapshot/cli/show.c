@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "snapshot/row/manifest.h"
 #include "snapshot/stream/changes.h"
+#include "snapshot/stream/diff.h"
 
 /* ---- list ---- */
 
@@ -186,7 +187,7 @@ static int cli_diff_rows(struct cli *c, int64_t a, int64_t b, bool *ret_differs,
 	if (r >= 0 && d.differs)
 		(void)puts("C schema.sql");
 	if (r >= 0)
-		r = service_diff(c->svc, a, b, &sink, e);
+		r = diff_snapshots(service_catalog(c->svc), a, b, &sink, e);
 	strbuf_done(&d.name);
 	*ret_differs = d.differs;
 	return r;

@@ -1,10 +1,22 @@
 /*
  * snapshot/config/config.h - the configuration: an INI file (libinih), or one database URL.
  *
- *   [catalog]              path=FILE  cache_mb=N
- *   [source NAME]          url= password_file= schema= restore=off|empty|replace exclude=GLOB[,GLOB...] connections=
- *                          now_max_age=SECONDS restore_confirm=yes|no restore_force=yes|no
- *                          keep=RULE=N[ RULE=N...] (keep.h) openmetadata_config=FILE
+ *   [catalog]
+ *     path=FILE
+ *     cache_mb=N
+ *   [source NAME]
+ *     url=URL                           (drivers/params.h)
+ *     password_file=FILE
+ *     schema=NAME                       PostgreSQL only
+ *     restore=off|empty|replace
+ *     exclude=GLOB[,GLOB...]            tables
+ *     connections=N
+ *     now_max_age=SECONDS
+ *     restore_confirm=yes|no
+ *     restore_force=yes|no
+ *     keep=RULE=N[ RULE=N...]           (keep.h)
+ *     openmetadata_config=FILE
+ *
  * An unknown section or key is an error (a misspelt `restore=` must not pass in silence).
  */
 #pragma once
@@ -14,8 +26,7 @@
 #include "base/err.h"
 #include "drivers/driver.h"
 #include "snapshot/config/keep.h"
-
-enum restore_policy { RESTORE_OFF, RESTORE_EMPTY, RESTORE_REPLACE };
+#include "snapshot/config/restore_policy.h"
 
 struct source_config {
 	char *name; /* [A-Za-z0-9._-]+, not starting with '.' */
@@ -54,6 +65,4 @@ int config_make_default_folder(const struct config *c, struct err *e);
 int config_read_password(struct source_config *s, struct err *e);
 /* Connects to the source's database, with the password as it is now. */
 int config_connect(const struct source_config *s, struct db_conn **ret, struct err *e);
-int restore_policy_parse(const char *text, enum restore_policy *ret);
-const char *restore_policy_name(enum restore_policy p);
 void config_done(struct config *c);

@@ -6,7 +6,7 @@
  * the house unnoticed. Runs on the caller's thread, no locks. A caller that blocks SIGINT, SIGTERM and SIGHUP can have
  * it stopped by them (EINTR, nothing left behind): a pending one is looked for between chunks.
  */
-#include "snapshot/service/service.h"
+#include "snapshot/export/export.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -14,9 +14,10 @@
 #include <libgen.h>
 #include <sys/stat.h>
 
+#include "base/out_file.h"
 #include "base/text.h"
-#include "snapshot/export/out_file.h"
 #include "snapshot/row/manifest.h"
+#include "snapshot/store/store.h"
 
 #define EXPORT_CHUNK (1U << 20)
 
@@ -202,8 +203,9 @@ static int export_text(struct export *x, const char *name, const struct strbuf *
 	if (fd < 0)
 		return export_fail(x, name, errno, e);
 	int r = export_write(x, fd, name, strbuf_str(text), text->len, e);
-	if (r >= 0)
-		r = export_close(x, &fd, name, e);
+	if (r < 0)
+		return r;
+	r = export_close(x, &fd, name, e);
 	if (r < 0 || !check)
 		return r;
 	hasher_sha256(x->hasher, strbuf_str(text), text->len, sha);
@@ -243,28 +245,35 @@ static int export_table(struct export *x, const struct version_info *v, struct e
 static int export_files(struct export *x, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf text = {0};
-	struct version_list tables = {0};
+	_cleanup_(version_list_done) struct version_list tables = {0};
 	int r = catalog_sums(x->c, x->info.id, &x->sums, e);
-	if (r >= 0)
-		r = catalog_manifest(x->c, x->info.id, &text, e);
-	if (r >= 0)
-		r = export_text(x, "MANIFEST.json", &text, true, e);
+	if (r < 0)
+		return r;
+	r = catalog_manifest(x->c, x->info.id, &text, e);
+	if (r < 0)
+		return r;
+	r = export_text(x, "MANIFEST.json", &text, true, e);
+	if (r < 0)
+		return r;
 	strbuf_clear(&text);
-	if (r >= 0)
-		r = catalog_schema_sql(x->c, x->info.id, &text, e);
-	if (r >= 0)
-		r = export_text(x, "schema.sql", &text, true, e);
-	if (r >= 0)
-		r = catalog_tables(x->c, x->info.id, &tables, e);
-	for (size_t i = 0; r >= 0 && i < tables.n; i++)
+	r = catalog_schema_sql(x->c, x->info.id, &text, e);
+	if (r < 0)
+		return r;
+	r = export_text(x, "schema.sql", &text, true, e);
+	if (r < 0)
+		return r;
+	r = catalog_tables(x->c, x->info.id, &tables, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < tables.n; i++) {
 		r = export_table(x, &tables.v[i], e);
-	version_list_done(&tables);
-	if (r >= 0 && x->sums_at != x->sums.len)
-		r = err_set(e, EIO,
-			    "SHA256SUMS in the catalog names other files than the snapshot has (metasnap check)");
-	if (r >= 0)
-		r = export_text(x, "SHA256SUMS", &x->sums, false, e);
-	return r;
+		if (r < 0)
+			return r;
+	}
+	if (x->sums_at != x->sums.len)
+		return err_set(e, EIO,
+			       "SHA256SUMS in the catalog names other files than the snapshot has (metasnap check)");
+	return export_text(x, "SHA256SUMS", &x->sums, false, e);
 }
 
 /* Directories last: each new name changes a directory's time. */
@@ -273,8 +282,9 @@ static int export_publish(struct export *x, struct err *e)
 	if (fchmod(x->top_fd, x->mode) < 0)
 		return export_fail(x, "its mode", errno, e);
 	int r = export_sync(x, x->tables_fd, "tables", e);
-	if (r >= 0)
-		r = export_sync(x, x->top_fd, "the directory", e);
+	if (r < 0)
+		return r;
+	r = export_sync(x, x->top_fd, "the directory", e);
 	if (r < 0)
 		return r;
 	_cleanup_close_ int parent = open(x->parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -291,16 +301,19 @@ static int export_publish(struct export *x, struct err *e)
 	return fsync(parent) < 0 ? err_sys(e, errno, "%s is written; syncing %s", x->target, x->parent) : 0;
 }
 
-int service_export(struct service *svc, int64_t id, const char *path, struct err *e)
+int export_snapshot(struct catalog *c, int64_t id, const char *path, struct err *e)
 {
-	_cleanup_(export_done) struct export x = {.c = service_catalog(svc), .top_fd = -1, .tables_fd = -1};
+	_cleanup_(export_done) struct export x = {.c = c, .top_fd = -1, .tables_fd = -1};
 	int r = catalog_get(x.c, id, &x.info, e);
 	if (r < 0)
 		return r;
 	x.chunk = xmalloc(EXPORT_CHUNK);
 	x.hasher = hasher_new();
 	r = export_begin(&x, path, e);
-	if (r >= 0)
-		r = export_files(&x, e);
-	return r < 0 ? r : export_publish(&x, e);
+	if (r < 0)
+		return r;
+	r = export_files(&x, e);
+	if (r < 0)
+		return r;
+	return export_publish(&x, e);
 }

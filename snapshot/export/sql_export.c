@@ -5,14 +5,15 @@
  * the digest that is noted for them, so that damage in the catalog does not leave the house unnoticed. Memory is
  * bounded by the largest row. Runs on the caller's thread, no locks.
  */
-#include "snapshot/service/service.h"
+#include "snapshot/export/sql_export.h"
 
 #include <errno.h>
 
+#include "base/out_file.h"
 #include "drivers/registry.h"
 #include "drivers/sql_text.h"
-#include "snapshot/export/out_file.h"
-#include "snapshot/restore/restore.h"
+#include "snapshot/restore/target.h"
+#include "snapshot/store/store.h"
 
 struct sql_export {
 	struct catalog *c;
@@ -39,32 +40,39 @@ static int sql_export_rows(struct sql_export *x, const struct version_info *v, c
 	struct stored_row row;
 	uint8_t sha[ROW_SHA_LEN];
 	int r = row_cursor_open(&rows, x->c, v->id, 0, e);
-	while (r >= 0 && (r = row_cursor_next(rows, &row, e)) == 1) {
+	if (r < 0)
+		return r;
+	while ((r = row_cursor_next(rows, &row, e)) == 1) {
 		hasher_sha256(x->hasher, row.line, row.line_len, sha);
 		digest_add(&digest, sha);
 		r = row_decode(codec, row.line, row.line_len, values, e);
-		if (r >= 0)
-			r = x->dialect->text_row(x->text, values->v, &x->file.buffer, e);
-		if (r >= 0)
-			r = out_file_more(&x->file, e);
+		if (r < 0)
+			return r;
+		r = x->dialect->text_row(x->text, values->v, &x->file.buffer, e);
+		if (r < 0)
+			return r;
+		r = out_file_more(&x->file, e);
+		if (r < 0)
+			return r;
 	}
-	if (r >= 0 && !digest_equal(&digest, &v->digest))
-		r = err_set(e, EIO, "table %s: the catalog has other rows than it noted (metasnap check)", v->name);
-	return r;
+	if (r < 0)
+		return r;
+	if (!digest_equal(&digest, &v->digest))
+		return err_set(e, EIO, "table %s: the catalog has other rows than it noted (metasnap check)", v->name);
+	return 0;
 }
 
 static int sql_export_table(struct sql_export *x, size_t i, struct err *e)
 {
 	const struct version_info *v = &x->target.versions.v[i];
 	const struct row_codec *codec = NULL;
-	struct row_values values;
+	_cleanup_(row_values_done) struct row_values values = {0};
 	int r = catalog_codec(x->c, v->codec_id, &codec, e);
 	if (r < 0)
 		return r;
 	row_values_init(&values, codec);
 	x->dialect->text_table(x->text, &x->target.schema->tables[i], &x->file.buffer);
 	r = sql_export_rows(x, v, codec, &values, e);
-	row_values_done(&values);
 	return r < 0 ? err_prefix(e, "table %s", v->name) : 0;
 }
 
@@ -78,18 +86,24 @@ static int sql_export_all(struct sql_export *x, int64_t id, const char *path, st
 	if (!x->dialect)
 		return err_set(e, ENOTSUP, "there is no SQL text for %s (name a directory)", engine);
 	r = out_file_begin(&x->file, path, e);
-	if (r >= 0)
-		r = x->dialect->text_begin(&x->text, x->target.schema, strbuf_str(&x->target.sql), &x->file.buffer, e);
-	for (size_t i = 0; r >= 0 && i < x->target.versions.n; i++)
+	if (r < 0)
+		return r;
+	r = x->dialect->text_begin(&x->text, x->target.schema, strbuf_str(&x->target.sql), &x->file.buffer, e);
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < x->target.versions.n; i++) {
 		r = sql_export_table(x, i, e);
-	if (r >= 0)
-		r = x->dialect->text_end(x->text, &x->file.buffer, e);
-	return r < 0 ? r : out_file_publish(&x->file, e);
+		if (r < 0)
+			return r;
+	}
+	r = x->dialect->text_end(x->text, &x->file.buffer, e);
+	if (r < 0)
+		return r;
+	return out_file_publish(&x->file, e);
 }
 
-int service_export_sql(struct service *svc, int64_t id, const char *path, struct err *e)
+int sql_export_snapshot(struct catalog *c, int64_t id, const char *path, struct err *e)
 {
-	_cleanup_(sql_export_done) struct sql_export x = {
-	    .c = service_catalog(svc), .file.fd = -1, .hasher = hasher_new()};
+	_cleanup_(sql_export_done) struct sql_export x = {.c = c, .file.fd = -1, .hasher = hasher_new()};
 	return sql_export_all(&x, id, path, e);
 }

@@ -1,5 +1,6 @@
 /*
- * snapshot/openmetadata/entity.h - which rows of a database are one entity: what bringing it back may touch, and no more.
+ * snapshot/openmetadata/entity.h - which rows of a database are one entity: what bringing it back may touch, and no
+ * more.
  *
  * An entity of OpenMetadata is its row; the rows of entity_relationship that name its id, on either side; the rows of
  * tag_usage and field_relationship that name it or a field of it (the hash of a field's name begins with the hash of
@@ -14,7 +15,8 @@
  */
 #pragma once
 
-#include "snapshot/stream/stream.h"
+#include "snapshot/openmetadata/entity_look.h"
+#include "snapshot/openmetadata/entity_merge.h"
 
 struct entity_part;
 
@@ -31,24 +33,6 @@ int entity_name(struct catalog *c, int64_t snapshot_id, const char *table, const
 
 /* The snapshot's tables that can hold rows of it, NULL-terminated; owned by p. */
 char **entity_part_tables(struct entity_part *p);
-
-/* What the database holds now, either way. */
-struct entity_live {
-	const struct version_list *versions; /* of a snapshot of it */
-	struct db_conn *conn;                /* versions NULL: the tables themselves, in conn's transaction */
-	const struct db_schema *schema;
-};
-/* Reads the entities of both sides; before any merge. Their tables have the same columns on both sides. */
-int entity_part_look(struct entity_part *p, const struct entity_live *live, struct job_ctl *job, struct err *e);
-
-/* merge_streams of one of the tables, left live and right the snapshot: `to` hears of the entity's rows only. `same` is
- * not asked. */
-int entity_part_merge(struct entity_part *p, const char *table, struct row_stream *live, struct row_stream *target,
-		      const struct merge_sink *to, struct err *e);
-/* Calls each() with every row that the table holds once the entity is back: of tables whose rows have no key to change
- * them by. */
-int entity_part_result(struct entity_part *p, const char *table, struct row_stream *live, struct row_stream *target,
-		       int (*each)(void *arg, const struct stream_row *row, struct err *e), void *arg, struct err *e);
 
 /* After the merges: a line for each thing that whoever asked should know. */
 void entity_part_report(const struct entity_part *p, struct strbuf *out);

@@ -5,11 +5,12 @@
  * other systems choke on are percent-encoded, as are '%' and '~'; text in UTF-8 stays readable. A folder never ends in
  * ".json", an encoded part never holds '~': so a file, a folder and a cut name never meet. Pure; any thread.
  */
-#include "snapshot/openmetadata/names.h"
+#include "snapshot/openmetadata/names_path.h"
 
 #include <ctype.h>
 
 #include "base/text.h"
+#include "base/utf8.h"
 #include "snapshot/row/manifest.h"
 
 #define PATH_CUT 150U /* bytes that are left of a part that is too long */
@@ -33,31 +34,12 @@ void names_type(const char *table, struct strbuf *out)
 	}
 }
 
-/* Length of the UTF-8 sequence at p, 0 when there is none. */
-static size_t path_utf8(const unsigned char *p, size_t n)
-{
-	static const unsigned min[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t len = p[0] < 0x80                   ? 1
-		     : p[0] >= 0xc2 && p[0] < 0xe0 ? 2
-		     : (p[0] & 0xf0) == 0xe0       ? 3
-		     : p[0] >= 0xf0 && p[0] < 0xf5 ? 4
-						   : 0;
-	if (len < 2 || len > n)
-		return len < 2 ? len : 0;
-	unsigned code = p[0] & (0x7fU >> len);
-	for (size_t i = 1; i < len; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (p[i] & 0x3fU);
-	}
-	return code < min[len] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000) ? 0 : len;
-}
-
 static void path_encode(const char *part, size_t len, bool folder, struct strbuf *out)
 {
 	for (size_t i = 0; i < len;) {
 		unsigned char c = (unsigned char)part[i];
-		size_t n = path_utf8((const unsigned char *)part + i, len - i);
+		uint32_t code;
+		size_t n = utf8_decode(part + i, len - i, &code);
 		bool suffix = folder && i + 5 == len && !memcmp(part + i, ".json", 5);
 		if (n > 1 || (n == 1 && c >= 0x20 && c != 0x7f && !strchr("%~/\\:*?\"<>|", c) &&
 			      !(c == '.' && i == 0) && !suffix)) {

@@ -1,71 +1,18 @@
 /*
- * snapshot/openmetadata/preflight_rows.c - what the checks before an upgrade look for in the rows: one pass over each table that
- * concerns them, through the driver's scan, so that the same code reads every engine.
+ * snapshot/openmetadata/preflight_rows.c - what the checks before an upgrade look for in the rows: one pass over each
+ * table that concerns them, through the driver's scan, so that the same code reads every engine.
  *
  * A document is searched as text for the few members that are asked about; nothing else of it is looked at, kept or
  * printed. No state, no locks.
  */
-#include "snapshot/openmetadata/preflight.h"
+#include "snapshot/openmetadata/preflight_rows.h"
 
 #include <errno.h>
 
 #include "snapshot/row/json_text.h"
 
 #define FOUND_NAMED 20
-#define NAME_MAX_BYTES 200
 #define ROWS_BETWEEN_LOOKS 256
-
-/* ---- names ---- */
-
-/* Length of the UTF-8 sequence at s that may be printed, 0: none. Not: what moves the cursor or turns text around. */
-static size_t printable(const unsigned char *s, size_t len)
-{
-	if (*s < 0x80)
-		return *s >= 0x20 && *s != 0x7f;
-	size_t n = *s >= 0xc2 && *s < 0xe0 ? 2 : *s >= 0xe0 && *s < 0xf0 ? 3 : *s >= 0xf0 && *s < 0xf5 ? 4 : 0;
-	if (!n || n > len)
-		return 0;
-	uint32_t code = *s & (0xffU >> (n + 1));
-	for (size_t i = 1; i < n; i++) {
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-		code = code << 6 | (s[i] & 0x3f);
-	}
-	if ((n == 3 && code < 0x800) || (n == 4 && (code < 0x10000 || code > 0x10ffff)) ||
-	    (code >= 0xd800 && code < 0xe000))
-		return 0;
-	bool moves = code < 0xa0 || (code >= 0x200b && code <= 0x200f) || (code >= 0x2028 && code <= 0x202e) ||
-		     (code >= 0x2060 && code <= 0x206f) || code == 0xfeff;
-	return moves ? 0 : n;
-}
-
-static void add_printable(struct strbuf *out, const char *text, size_t len, size_t max)
-{
-	const unsigned char *s = (const unsigned char *)text, *end = s + len;
-	size_t start = out->len;
-	while (s < end) {
-		if (out->len - start >= max) {
-			strbuf_adds(out, "...");
-			return;
-		}
-		size_t n = printable(s, (size_t)(end - s));
-		if (n)
-			strbuf_add(out, s, n);
-		else
-			strbuf_addf(out, "\\x%02x", *s);
-		s += n ? n : 1;
-	}
-}
-
-void preflight_add_name(struct strbuf *out, const char *name, size_t len)
-{
-	add_printable(out, name, len, NAME_MAX_BYTES);
-}
-
-void preflight_add_text(struct strbuf *out, const char *text, size_t len)
-{
-	add_printable(out, text, len, SIZE_MAX);
-}
 
 void preflight_found_text(const struct preflight_found *f, struct strbuf *out)
 {
@@ -140,7 +87,7 @@ static void found_add(struct preflight_found *f, struct json_value entity, const
 static void look_at_service(struct preflight_rows *r, struct json_value entity)
 {
 	_cleanup_strbuf_ struct strbuf type = {0}, word = {0};
-	if (!json_string_at(entity, "serviceType", &type) || strncmp(strbuf_str(&type), "Custom", 6) != 0)
+	if (!json_string_at(entity, "serviceType", &type) || strncmp(strbuf_str(&type), "Custom", 6))
 		return;
 	preflight_add_name(&word, type.data, type.len);
 	found_add(&r->custom, entity, word.data);
@@ -164,7 +111,7 @@ static void look_at_user(struct preflight_rows *r, struct json_value entity)
 		return;
 	if (!json_string_at(entity, "authenticationMechanism.authType", &type))
 		found_add(&r->bots_without, entity, NULL);
-	else if (strcmp(strbuf_str(&type), "JWT") != 0)
+	else if (strcmp(strbuf_str(&type), "JWT"))
 		found_add(&r->bots, entity,
 			  !strcmp(strbuf_str(&type), "SSO")     ? "SSO"
 			  : !strcmp(strbuf_str(&type), "BASIC") ? "BASIC"
@@ -260,15 +207,12 @@ static int scan_table(struct preflight_rows *ret, struct db_conn *c, const struc
 int preflight_rows_read(struct preflight_rows *ret, struct db_conn *c, const struct db_schema *s,
 			const struct waiter *w, struct err *e)
 {
-	int r = 0;
-	for (size_t i = 0; r == 0 && i < s->n_tables; i++) {
+	for (size_t i = 0; i < s->n_tables; i++) {
 		look_fn look = look_for(s->tables[i].name, ret);
-		if (look)
-			r = scan_table(ret, c, &s->tables[i], look, w, e);
-		if (r < 0)
-			err_prefix(e, "table %s", s->tables[i].name);
+		if (look && scan_table(ret, c, &s->tables[i], look, w, e) < 0)
+			return err_prefix(e, "table %s", s->tables[i].name);
 	}
-	return r;
+	return 0;
 }
 
 void preflight_rows_done(struct preflight_rows *r)

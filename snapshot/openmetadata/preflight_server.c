@@ -1,37 +1,24 @@
 /*
- * snapshot/openmetadata/preflight_server.c - what the OpenMetadata server's own configuration says of its secrets manager.
+ * snapshot/openmetadata/preflight_server.c - what the OpenMetadata server's own configuration says of its secrets
+ * manager.
  *
  * The file is openmetadata.yaml or a file of environment variables; it is read as text, line by line, for two keys. It
  * holds passwords: only a known word is ever printed of it, and its bytes are wiped. No state.
  */
-#include "snapshot/openmetadata/preflight.h"
+#include "snapshot/openmetadata/preflight_server.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
+
+#include "base/slurp.h"
 
 #define SERVER_FILE_MAX (4 << 20)
 
-static void wipe(struct strbuf *sb)
-{
-	if (sb->data)
-		explicit_bzero(sb->data, sb->cap);
-	strbuf_done(sb);
-}
-
-static int slurp(const char *path, struct strbuf *out, struct err *e)
+static int read_file(const char *path, struct strbuf *out, struct err *e)
 {
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-	ssize_t n = 0;
-	if (fd < 0)
-		return err_sys(e, errno, "%s", path);
-	/* In one piece: a buffer that grows leaves copies behind. */
-	strbuf_reserve(out, SERVER_FILE_MAX + 1);
-	while (out->len <= SERVER_FILE_MAX && (n = read(fd, out->data + out->len, SERVER_FILE_MAX + 1 - out->len)) > 0)
-		out->len += (size_t)n;
-	if (n < 0)
-		return err_sys(e, errno, "%s", path);
-	out->data[out->len] = '\0';
-	return out->len > SERVER_FILE_MAX ? err_set(e, EFBIG, "%s: too large (is it the right file?)", path) : 0;
+	return fd < 0 ? err_sys(e, errno, "%s", path) : slurp(fd, path, SERVER_FILE_MAX, out, e);
 }
 
 static const char *unquote(const char *value, size_t *len)
@@ -56,7 +43,7 @@ static const char *value_of(const char *line, size_t len, size_t *ret_len)
 		line += 7;
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
 		size_t n = strlen(keys[i]);
-		if ((size_t)(end - line) < n || strncmp(line, keys[i], n) != 0)
+		if ((size_t)(end - line) < n || strncmp(line, keys[i], n))
 			continue;
 		line += n;
 		while (line < end && strchr(" \t", *line))
@@ -72,7 +59,7 @@ static const char *value_of(const char *line, size_t len, size_t *ret_len)
 /* The default in ${SECRET_MANAGER:-db}: *ret_default. */
 static const char *value_default(const char *value, size_t *len, bool *ret_default)
 {
-	if (*len < 4 || strncmp(value, "${", 2) != 0 || value[*len - 1] != '}')
+	if (*len < 4 || strncmp(value, "${", 2) || value[*len - 1] != '}')
 		return value;
 	const char *dash = memmem(value, *len, ":-", 2);
 	*ret_default = true;
@@ -123,7 +110,7 @@ static void judge(const char *path, const char *value, size_t len, struct prefli
 
 void preflight_secrets_manager(const char *path, struct preflight_line *l)
 {
-	_cleanup_(wipe) struct strbuf text = {0};
+	_cleanup_wipe_ struct strbuf text = {0};
 	struct err e = ERR_INIT;
 	const char *value = NULL;
 	size_t len = 0;
@@ -135,7 +122,7 @@ void preflight_secrets_manager(const char *path, struct preflight_line *l)
 				      "In it SECRET_MANAGER=noop becomes SECRET_MANAGER=db.\n");
 		return;
 	}
-	if (slurp(path, &text, &e) < 0) {
+	if (read_file(path, &text, &e) < 0) {
 		l->status = PREFLIGHT_WARN;
 		strbuf_addf(&l->found, "not checked: %s", e.msg);
 		strbuf_adds(&l->todo, "Let this user read it, or correct openmetadata_config in [source NAME].\n");

@@ -1,231 +1,134 @@
 /*
- * snapshot/restore/compare.c - reading snapshots against each other and against their own digests: diff, verify, check.
- *
- * Any thread; nothing is written, but that a snapshot was verified, and that a damaged index of entities is dropped.
+ * snapshot/restore/compare.c - see compare.h. In a transaction of its own, which is rolled back.
  */
-#include <errno.h>
-#include <inttypes.h>
+#include "snapshot/restore/compare.h"
 
-#include "snapshot/service/service.h"
-#include "snapshot/stream/changes.h"
-#include "snapshot/stream/stream.h"
+#include "snapshot/restore/internal.h"
 
-static int diff_table(struct catalog *c, const struct table_pair *p, const struct diff_sink *sink, struct err *e)
+/* Whether the live definitions and counters are the snapshot's, as restore_locked looks at them. */
+static int compare_rest(struct db_conn *conn, struct db_schema *live, const struct target *t, struct restore_plan *plan,
+			struct err *e)
 {
-	static const char letters[CHANGE_KINDS] = {'A', 'R', 'C'};
-	const char *table = table_pair_name(p);
-	_cleanup_(cleanup_changes_cursor) struct changes_cursor *cc = NULL;
-	struct changes_row row;
-	int r = sink->table && (!p->before || !p->after) ? sink->table(sink->arg, table, p->before ? 'R' : 'A') : 0;
-	if (r == 0)
-		r = changes_cursor_open(&cc, c, p, NULL, e);
-	while (r == 0 && (r = changes_cursor_next(cc, &row, e)) == 1)
-		r = sink->row(sink->arg, table, letters[row.kind], row.before, row.after);
-	return r;
-}
-
-int service_diff(struct service *svc, int64_t snapshot_a, int64_t snapshot_b, const struct diff_sink *sink,
-		 struct err *e)
-{
-	struct catalog *c = service_catalog(svc);
-	struct table_pairs pairs;
-	int r = table_pairs_load(c, snapshot_a, snapshot_b, &pairs, e);
+	const struct db_driver *d = db_driver_of(conn);
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	int r = d->finish(conn, live, e);
 	if (r < 0)
 		return r;
-	for (size_t i = 0; r == 0 && i < pairs.n; i++)
-		if (!table_pair_same(&pairs.v[i]))
-			r = diff_table(c, &pairs.v[i], sink, e);
-	table_pairs_done(&pairs);
-	return r;
-}
-
-/* ---- verify ---- */
-
-static int verify_version(struct catalog *c, const struct version_info *v, struct hasher *h, struct err *e)
-{
-	_cleanup_(cleanup_row_cursor) struct row_cursor *rc = NULL;
-	struct digest digest = {0};
-	uint64_t lines = 0, files = 0;
-	struct stored_row row;
-	int r = row_cursor_open(&rc, c, v->id, 0, e);
-	while (r == 0 && (r = row_cursor_next(rc, &row, e)) == 1) {
-		uint8_t sha[ROW_SHA_LEN];
-		hasher_sha256(h, row.line, row.line_len, sha);
-		digest_add(&digest, sha);
-		lines += row.line_len + 1;
-		files += row.file_size;
-		r = row.file_size == row_pretty_size(row.line, row.line_len)
-			? 0
-			: err_set(e, EIO, "a row's file size is wrong");
-	}
+	plan_counters(live, t->schema, &plan->counters);
+	if (!live->n_tables || plan->rebuild)
+		return 0;
+	r = d->schema_sql(conn, live, &sql, e);
 	if (r < 0)
 		return r;
-	if (!digest_equal(&digest, &v->digest) || lines != v->line_bytes || files != v->file_bytes)
-		return err_set(e, EIO, "its %" PRIu64 " rows do not match its digest (%" PRIu64 " rows)", digest.count,
-			       v->rows);
+	plan->rebuild = target_schema_differs(live, &sql, t);
 	return 0;
 }
 
-/* 1: the index of entities is damaged. Later snapshots would take that over, and it can be made anew. */
-static int verify_names(struct catalog *c, int64_t snapshot_id, const char *label, struct hasher *h,
-			struct strbuf *report)
-{
-	_cleanup_(version_info_done) struct version_info names = {0};
-	struct err why = ERR_INIT;
-	int r = names_version(c, snapshot_id, &names, &why);
-	if (r == 0)
-		r = verify_version(c, &names, h, &why);
-	if (r == 0 || r == -ENOENT)
-		return 0;
-	bool dropped = r == -EIO && names_forget(c, snapshot_id, ERR_DROP) == 0;
-	strbuf_addf(report, "%s%sthe index of entities: %s%s\n", label, *label ? ": " : "", why.msg,
-		    dropped ? " (it was dropped and is made anew when somebody asks)" : "");
-	return 1;
-}
-
-static int verify_snapshot(struct catalog *c, int64_t snapshot_id, const char *label, struct strbuf *report,
+/* In the transaction. The plan says more where it is asked for. */
+static int compare_live_in(struct catalog *c, struct db_conn *conn, struct db_schema *live, const struct target *t,
+			   char *const *tables, struct job_ctl *job, bool whole_plan, struct restore_plan *plan,
 			   struct err *e)
 {
-	struct version_list tables = {0};
-	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
-	int r = catalog_tables(c, snapshot_id, &tables, e), bad = 0;
-	for (size_t i = 0; r == 0 && i < tables.n; i++) {
-		struct err why = ERR_INIT;
-		if (verify_version(c, &tables.v[i], h, &why) < 0) {
-			bad++;
-			strbuf_addf(report, "%s%stable %s: %s\n", label, *label ? ": " : "", tables.v[i].name, why.msg);
-		}
+	char *one[2] = {t->versions.n ? t->versions.v[0].name : NULL, NULL};
+	if (!*t->schema->engine)
+		tables = one;
+	int r = plan_tables(c, conn, live, NULL, t, tables, NULL, job, plan, e);
+	if (r < 0)
+		return r;
+	bool same =
+	    tables ? target_check_tables(tables, live, t, ERR_DROP) == 0 : live->n_tables == t->schema->n_tables;
+	for (size_t i = 0; same && !tables && i < live->n_tables; i++)
+		same = restore_same_table(&live->tables[i], &t->schema->tables[i]);
+	plan->rebuild = !same;
+	same = same && restore_plan_is_empty(plan);
+	/* Who asks for no plan has the answer when the rows differ. */
+	if (!tables && (same || whole_plan)) {
+		r = compare_rest(conn, live, t, plan, e);
+		if (r < 0)
+			return r;
 	}
-	version_list_done(&tables);
-	if (r == 0)
-		bad += verify_names(c, snapshot_id, label, h, report);
-	_cleanup_strbuf_ struct strbuf schema = {0};
-	struct manifest m = {0};
-	if (r == 0)
-		r = store_manifest(c, snapshot_id, &m, e);
-	if (r == 0)
-		r = catalog_schema_sql(c, snapshot_id, &schema, e);
-	if (r == 0) {
-		uint8_t sha[ROW_SHA_LEN];
-		hasher_sha256(h, strbuf_str(&schema), schema.len, sha);
-		if (memcmp(sha, m.schema_sha256, sizeof sha)) {
-			bad++;
-			strbuf_addf(report, "%s%sschema.sql: does not match its digest\n", label, *label ? ": " : "");
-		}
-	}
-	manifest_done(&m);
-	return r == 0 && bad ? err_set(e, EIO, "%d of its parts are damaged", bad) : r;
+	if (!same)
+		return COMPARED_ROWS;
+	return plan->rebuild ? COMPARED_DEFINITIONS : plan->counters.len ? COMPARED_COUNTERS : COMPARED_SAME;
 }
 
-/* That a snapshot was found whole, or not, is worth keeping: it is what a restore stands on. A failure to write it down
- * changes nothing about what was found. */
-static void verify_journal(struct catalog *c, int64_t snapshot_id, int r, const struct err *why)
+int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapshot_id, char *const *tables,
+			 struct job_ctl *job, struct restore_plan *plan, struct err *e)
 {
-	struct snapshot_info s;
-	struct requester who;
-	int64_t id;
-	if (catalog_get(c, snapshot_id, &s, ERR_DROP) < 0)
-		return;
-	requester_self(&who);
-	if (journal_add(c, s.source_id, "verify", s.name, who.uid, who.pid, who.program, &id, ERR_DROP) == 0)
-		(void)journal_state(c, id, r < 0 ? "failed" : "done", r < 0 ? why->msg : "every row is as it was", 0, 0,
-				    true, ERR_DROP);
-	snapshot_info_done(&s);
-}
-
-int service_verify(struct service *svc, int64_t snapshot_id, struct strbuf *report, struct err *e)
-{
-	struct err why = ERR_INIT;
-	int r = verify_snapshot(service_catalog(svc), snapshot_id, "", report, &why);
-	verify_journal(service_catalog(svc), snapshot_id, r, &why);
-	if (r < 0 && e)
-		*e = why;
+	_cleanup_(target_done) struct target t = {0};
+	int r = target_load(c, snapshot_id, &t, e);
+	if (r < 0)
+		return r;
+	_cleanup_(cleanup_db_schema) struct db_schema *live = NULL;
+	r = db_driver_of(conn)->begin(conn, DB_READ, &live, e);
+	if (r < 0)
+		return r;
+	_cleanup_(restore_plan_done) struct restore_plan mine = {0};
+	r = compare_live_in(c, conn, live, &t, tables, job, plan != NULL, &mine, e);
+	db_driver_of(conn)->rollback(conn);
+	if (plan && r >= 0) {
+		*plan = mine;
+		mine = (struct restore_plan){0};
+	}
 	return r;
 }
 
-/* ---- check ---- */
-
-/* One statement over the catalog; each(arg, statement) for each row. */
-static int check_each(struct catalog *c, const char *sql, int (*each)(void *arg, sqlite3_stmt *st), void *arg,
-		      struct err *e)
+/* Table t against what the entity's restore was to leave in it: COMPARED_SAME or COMPARED_ROWS. */
+static int compare_goal(struct catalog *c, struct db_conn *conn, const struct db_table *t,
+			const struct version_info *goal, struct job_ctl *job, struct err *e)
 {
-	struct store_db *db = store_read_begin(c, e);
-	if (!db)
-		return err_code(e);
-	sqlite3_stmt *st = NULL;
-	int r = 0, step = SQLITE_ERROR;
-	if (sqlite3_prepare_v2(db->h, sql, -1, &st, NULL) == SQLITE_OK)
-		while ((step = sqlite3_step(st)) == SQLITE_ROW && r == 0)
-			r = each(arg, st);
-	if (r == 0 && step != SQLITE_DONE)
-		r = store_error(db, "checking", e);
-	sqlite3_finalize(st);
-	store_read_end(c, db);
+	struct restore rs = {.catalog = c, .job = job};
+	const struct row_codec *codec;
+	struct digest found;
+	int r = catalog_codec(c, goal->codec_id, &codec, e);
+	if (r < 0)
+		return r;
+	r = db_driver_of(conn)->scan_open(conn, t, DB_SCAN_UNORDERED, e);
+	if (r < 0)
+		return r;
+	r = verify_scan(&rs, conn, codec, &found, e);
+	if (r < 0)
+		return r;
+	return digest_equal(&found, &goal->digest) ? COMPARED_SAME : COMPARED_ROWS;
+}
+
+/* In the transaction. */
+static int compare_entity_in(struct restore *rs, struct db_schema *live, const struct version_list *safety,
+			     const struct target *t, const struct part *part, struct err *e)
+{
+	if (target_check_tables(rs->tables, live, t, ERR_DROP) < 0)
+		return COMPARED_ROWS;
+	_cleanup_(restore_plan_done) struct restore_plan plan = {0};
+	int r = plan_rows(rs, live, safety, t, part, &plan, e);
+	for (size_t i = 0; r == COMPARED_SAME && i < t->versions.n; i++) {
+		const struct version_info goal = restore_goal(t, part, i);
+		if (restore_wants(rs->tables, goal.name))
+			r = compare_goal(rs->catalog, rs->conn, &t->schema->tables[i], &goal, rs->job, e);
+	}
 	return r;
 }
 
-struct check {
-	struct catalog *catalog;
-	struct strbuf *report;
-	struct hasher *hasher;
-	unsigned bad;
-};
-
-static int check_integrity(void *arg, sqlite3_stmt *st)
+int restore_compare_entity(struct catalog *c, struct db_conn *conn, int64_t safety_id, int64_t target_id,
+			   const char *entity, struct job_ctl *job, struct err *e)
 {
-	struct check *k = arg;
-	const char *text = (const char *)sqlite3_column_text(st, 0);
-	if (text && strcmp(text, "ok")) {
-		k->bad++;
-		strbuf_addf(k->report, "SQLite: %s\n", text);
-	}
-	return 0;
-}
-
-static int check_pack(void *arg, sqlite3_stmt *st)
-{
-	struct check *k = arg;
-	struct err why = ERR_INIT;
-	int r = pack_verify(k->catalog, sqlite3_column_int64(st, 0), k->hasher, &why);
-	/* -ENOENT: freed since it was listed; one that is missing is missed by the snapshots that need it. */
-	if (r < 0 && r != -ENOENT) {
-		k->bad++;
-		strbuf_addf(k->report, "%s\n", why.msg);
-	}
-	return 0;
-}
-
-static int check_snapshot(void *arg, sqlite3_stmt *st)
-{
-	struct check *k = arg;
-	struct err why = ERR_INIT;
-	const char *name = (const char *)sqlite3_column_text(st, 1);
-	_cleanup_free_ char *label = xasprintf("snapshot %s", name ? name : "(unlisted)");
-	size_t before = k->report->len;
-	int64_t id = sqlite3_column_int64(st, 0);
-	struct snapshot_info there = {0};
-	if (verify_snapshot(k->catalog, id, label, k->report, &why) == 0)
-		return 0;
-	if (catalog_get(k->catalog, id, &there, ERR_DROP) == -ENOENT) { /* removed, and its packs freed, meanwhile */
-		if (k->report->len > before)
-			k->report->data[k->report->len = before] = '\0';
-		return 0;
-	}
-	snapshot_info_done(&there);
-	k->bad++;
-	if (k->report->len == before)
-		strbuf_addf(k->report, "%s: %s\n", label, why.msg);
-	return 0;
-}
-
-int service_check(struct service *svc, struct strbuf *report, struct err *e)
-{
-	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
-	struct check k = {.catalog = service_catalog(svc), .report = report, .hasher = h};
-	int r = check_each(k.catalog, "PRAGMA integrity_check", check_integrity, &k, e);
-	if (r == 0)
-		r = check_each(k.catalog, "SELECT id FROM pack ORDER BY id", check_pack, &k, e);
-	if (r == 0)
-		r = check_each(k.catalog, "SELECT id, name FROM snapshot ORDER BY id", check_snapshot, &k, e);
-	return r == 0 && k.bad ? err_set(e, EIO, "%u damaged parts", k.bad) : r;
+	_cleanup_(target_done) struct target t = {0};
+	_cleanup_(restore_part_done) struct part part = {0};
+	_cleanup_(version_list_done) struct version_list safety = {0};
+	_cleanup_(cleanup_db_schema) struct db_schema *live = NULL;
+	struct restore rs = {.catalog = c, .conn = conn, .job = job};
+	int r = target_load(c, target_id, &t, e);
+	if (r < 0)
+		return r;
+	r = catalog_tables(c, safety_id, &safety, e);
+	if (r < 0)
+		return r;
+	r = restore_part_init(&part, c, &t, entity, &rs.tables, e);
+	if (r < 0)
+		return r;
+	r = db_driver_of(conn)->begin(conn, DB_READ, &live, e);
+	if (r < 0)
+		return r;
+	r = compare_entity_in(&rs, live, &safety, &t, &part, e);
+	db_driver_of(conn)->rollback(conn);
+	return r;
 }

@@ -10,6 +10,9 @@
 #include <errno.h>
 #include <stdint.h>
 
+#include "base/text.h"
+#include "base/utf8.h"
+
 #if defined(__SSE2__) && !defined(JSON_TEXT_PORTABLE)
 #define JSON_TEXT_SSE2 1
 #include <emmintrin.h>
@@ -127,13 +130,10 @@ static int json_hex4(const char *p, const char *end)
 		return -1;
 	int code = 0;
 	for (int i = 0; i < 4; i++) {
-		char c = p[i], lower = (char)(c | 0x20);
-		if (c >= '0' && c <= '9')
-			code = code << 4 | (c - '0');
-		else if (lower >= 'a' && lower <= 'f')
-			code = code << 4 | (lower - 'a' + 10);
-		else
+		int digit = hex_value(p[i]);
+		if (digit < 0)
 			return -1;
+		code = code << 4 | digit;
 	}
 	return code;
 }
@@ -385,30 +385,6 @@ void json_text_quote(const char *text, size_t len, struct strbuf *out)
 	out->data[out->len] = '\0';
 }
 
-static size_t json_add_utf8(char *o, unsigned code)
-{
-	if (code < 0x80) {
-		o[0] = (char)code;
-		return 1;
-	}
-	if (code < 0x800) {
-		o[0] = (char)(0xc0 | code >> 6);
-		o[1] = (char)(0x80 | (code & 0x3f));
-		return 2;
-	}
-	if (code < 0x10000) {
-		o[0] = (char)(0xe0 | code >> 12);
-		o[1] = (char)(0x80 | (code >> 6 & 0x3f));
-		o[2] = (char)(0x80 | (code & 0x3f));
-		return 3;
-	}
-	o[0] = (char)(0xf0 | code >> 18);
-	o[1] = (char)(0x80 | (code >> 12 & 0x3f));
-	o[2] = (char)(0x80 | (code >> 6 & 0x3f));
-	o[3] = (char)(0x80 | (code & 0x3f));
-	return 4;
-}
-
 /* Decodes the escape at p (a backslash) into at most 4 bytes; its length, or 0 when it is not valid. */
 static size_t json_unescape(const char *p, const char *end, char *o, size_t *n)
 {
@@ -427,7 +403,7 @@ static size_t json_unescape(const char *p, const char *end, char *o, size_t *n)
 	if (high < 0 || (high >= 0xdc00 && high < 0xe000))
 		return 0;
 	if (high < 0xd800 || high >= 0xe000) {
-		*n = json_add_utf8(o, (unsigned)high);
+		*n = utf8_encode((uint32_t)high, o);
 		return 6;
 	}
 	if (end - p < 12 || p[6] != '\\' || p[7] != 'u')
@@ -435,7 +411,7 @@ static size_t json_unescape(const char *p, const char *end, char *o, size_t *n)
 	int low = json_hex4(p + 8, end);
 	if (low < 0xdc00 || low >= 0xe000)
 		return 0;
-	*n = json_add_utf8(o, 0x10000u + ((unsigned)(high - 0xd800) << 10) + (unsigned)(low - 0xdc00));
+	*n = utf8_encode(0x10000u + ((uint32_t)(high - 0xd800) << 10) + (uint32_t)(low - 0xdc00), o);
 	return 12;
 }
 

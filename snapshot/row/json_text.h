@@ -1,5 +1,6 @@
 /*
- * snapshot/row/json_text.h - JSON as text: checked, skipped, compacted, indented and searched without being taken apart.
+ * snapshot/row/json_text.h - JSON as text: checked, skipped, compacted, indented and searched without being taken
+ * apart.
  *
  * Tokens are never altered. Bytes above 0x7f pass unchecked (a server's text is its own affair); raw bytes below 0x20
  * in strings are refused, so whatever passes the checks fits on one line. Nothing recurses: depth costs one bit a

@@ -1,6 +1,6 @@
 /*
- * snapshot/sqlfile/backup.c - the writer of the former command line's files. Rows go from the server to the file: memory is
- * that of one row. Runs on the caller's thread, no locks.
+ * snapshot/sqlfile/backup.c - the writer of the former command line's files. Rows go from the server to the file:
+ * memory is that of one row. Runs on the caller's thread, no locks.
  */
 #include "snapshot/sqlfile/backup.h"
 
@@ -127,15 +127,16 @@ static int backup_table(struct backup_writer *w, const struct db_table *t, struc
 	return r < 0 ? r : closed;
 }
 
-/* 0: first, 1: in between, 2: last */
-static int backup_place(const struct db_table *t)
+enum backup_place { BACKUP_FIRST, BACKUP_BETWEEN, BACKUP_LAST };
+
+static enum backup_place backup_place_of(const struct db_table *t)
 {
 	if (!strcasecmp(t->name, backup_last))
-		return 2;
+		return BACKUP_LAST;
 	for (size_t i = 0; i < BACKUP_WHOLE; i++)
 		if (!strcasecmp(t->name, backup_whole[i]))
-			return 0;
-	return 1;
+			return BACKUP_FIRST;
+	return BACKUP_BETWEEN;
 }
 
 static int backup_tables(struct backup_writer *w, const struct db_schema *s, struct err *e)
@@ -144,12 +145,13 @@ static int backup_tables(struct backup_writer *w, const struct db_schema *s, str
 	w->postgres = !strcmp(s->engine, "postgresql");
 	if (!w->dialect || !w->dialect->literal)
 		return err_set(e, ENOTSUP, "there is no such file for %s (metasnap export)", s->engine);
-	int r = 0;
-	for (int place = 0; place < 3; place++)
-		for (size_t i = 0; r >= 0 && i < s->n_tables; i++)
-			if (backup_place(&s->tables[i]) == place)
-				r = backup_table(w, &s->tables[i], e);
-	return r;
+	for (enum backup_place place = BACKUP_FIRST; place <= BACKUP_LAST; place++)
+		for (size_t i = 0; i < s->n_tables; i++) {
+			int r = backup_place_of(&s->tables[i]) == place ? backup_table(w, &s->tables[i], e) : 0;
+			if (r < 0)
+				return r;
+		}
+	return 0;
 }
 
 int sql_backup_write(struct db_conn *conn, struct out_file *f, struct err *e)

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <strings.h>
 
+#include "base/text.h"
 #include "snapshot/row/json_text.h"
 #include "snapshot/row/row.h"
 #include "snapshot/sqlfile/python_json.h"
@@ -85,10 +86,7 @@ static size_t map_column_of(struct sql_map *m, size_t i, size_t n_stored, struct
 
 static void map_make_codec(struct sql_map *m, const size_t *place)
 {
-	struct db_table plain = *m->table;
-	plain.key_kind = DB_KEY_NONE;
-	plain.key = NULL;
-	plain.n_key = 0;
+	struct db_table plain = db_table_without_key(m->table);
 	m->codec = row_codec_new(&plain);
 	size_t n = row_codec_columns(m->codec);
 	m->source = xcalloc(n + 1, sizeof *m->source);
@@ -188,7 +186,7 @@ bool sql_map_fits(const struct sql_map *m, const struct sql_item *item)
 		return false;
 	for (size_t i = 0; i < m->n_columns; i++)
 		if (m->columns[i].quoted != item->columns[i].quoted ||
-		    strcmp(m->columns[i].text, item->columns[i].text) != 0)
+		    strcmp(m->columns[i].text, item->columns[i].text))
 			return false;
 	return true;
 }
@@ -256,11 +254,10 @@ static int map_bytes(struct sql_map *m, size_t column, const struct sql_value *v
 	bool hex = v->kind == SQL_TEXT && v->len % 2 == 0 && v->len >= 2 && v->data[0] == '\\' && v->data[1] == 'x';
 	_cleanup_strbuf_ struct strbuf out = {0};
 	for (size_t i = 2; hex && i < v->len; i += 2) {
-		unsigned byte;
-		char digits[3] = {v->data[i], v->data[i + 1], '\0'};
-		hex = strspn(digits, "0123456789abcdefABCDEF") == 2 && sscanf(digits, "%2x", &byte) == 1;
+		int high = hex_value(v->data[i]), low = hex_value(v->data[i + 1]);
+		hex = high >= 0 && low >= 0;
 		if (hex)
-			strbuf_addch(&out, (char)byte);
+			strbuf_addch(&out, (char)(high << 4 | low));
 	}
 	if (!hex)
 		return err_set(e, EBADMSG, "a value that is not bytes (\\x and hexadecimal digits)");

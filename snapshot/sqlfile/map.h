@@ -1,5 +1,6 @@
 /*
- * snapshot/sqlfile/map.h - from what a `.sql` file says of a row to what a table takes: names to columns, texts to values.
+ * snapshot/sqlfile/map.h - from what a `.sql` file says of a row to what a table takes: names to columns, texts to
+ * values.
  *
  * Generated columns are the server's: a file that lists all columns of a table has values for them, which are left out.
  * Belongs to one thread.
@@ -28,6 +29,6 @@ const struct db_table *sql_map_table(const struct sql_map *m);
 size_t sql_map_left_out(const struct sql_map *m);
 /* Values for load_row, valid until the next call. EBADMSG, without the line: a value that is none for its column. */
 int sql_map_row(struct sql_map *m, const struct sql_item *item, const struct db_value **ret, struct err *e);
-/* The canonical line (row/row.h) that the server will have of the row mapped last, if it prints its values as the file does
- * (white space and escapes of documents aside). False: not all of its columns are given, or it is no row. */
+/* The canonical line (row/row.h) that the server will have of the row mapped last, if it prints its values as the file
+ * does (white space and escapes of documents aside). False: not all of its columns are given, or it is no row. */
 bool sql_map_line(struct sql_map *m, struct strbuf *line);

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdbool.h>
 
+#include "base/text.h"
+#include "base/utf8.h"
 #include "snapshot/row/json_text.h"
 
 struct python {
@@ -30,41 +32,20 @@ static void python_skip(struct python *y)
 
 /* ---- strings ---- */
 
-static void python_add_utf8(struct strbuf *sb, unsigned code)
-{
-	if (code < 0x80) {
-		strbuf_addch(sb, (char)code);
-	} else if (code < 0x800) {
-		strbuf_addch(sb, (char)(0xc0 | code >> 6));
-		strbuf_addch(sb, (char)(0x80 | (code & 0x3f)));
-	} else if (code < 0x10000) {
-		strbuf_addch(sb, (char)(0xe0 | code >> 12));
-		strbuf_addch(sb, (char)(0x80 | (code >> 6 & 0x3f)));
-		strbuf_addch(sb, (char)(0x80 | (code & 0x3f)));
-	} else {
-		strbuf_addch(sb, (char)(0xf0 | code >> 18));
-		strbuf_addch(sb, (char)(0x80 | (code >> 12 & 0x3f)));
-		strbuf_addch(sb, (char)(0x80 | (code >> 6 & 0x3f)));
-		strbuf_addch(sb, (char)(0x80 | (code & 0x3f)));
-	}
-}
-
 /* `digits` hex digits at y->p. */
 static int python_code(struct python *y, int digits)
 {
-	unsigned code = 0;
+	uint32_t code = 0;
 	for (int i = 0; i < digits; i++, y->p++) {
-		char c = y->p < y->end ? *y->p : '\0', low = (char)(c | 0x20);
-		if (c >= '0' && c <= '9')
-			code = code << 4 | (unsigned)(c - '0');
-		else if (low >= 'a' && low <= 'f')
-			code = code << 4 | (unsigned)(low - 'a' + 10);
-		else
+		int digit = y->p < y->end ? hex_value(*y->p) : -1;
+		if (digit < 0)
 			return python_bad(y, "an escape that lacks digits");
+		code = code << 4 | (uint32_t)digit;
 	}
 	if (code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
 		return python_bad(y, "an escape that is no character");
-	python_add_utf8(&y->text, code);
+	char text[4];
+	strbuf_add(&y->text, text, utf8_encode(code, text));
 	return 0;
 }
 

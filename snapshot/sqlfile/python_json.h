@@ -1,6 +1,6 @@
 /*
- * snapshot/sqlfile/python_json.h - a document as Python prints it (repr of dictionaries, lists, strings, numbers, True, False,
- * None) turned into JSON. Strings are decoded and written again as JSON; the digits of numbers stay as they are.
+ * snapshot/sqlfile/python_json.h - a document as Python prints it (repr of dictionaries, lists, strings, numbers, True,
+ * False, None) turned into JSON. Strings are decoded and written again as JSON; the digits of numbers stay as they are.
  *
  * No state, no locks; any thread. Nothing recurses.
  */

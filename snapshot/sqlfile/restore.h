@@ -1,13 +1,13 @@
 /*
- * snapshot/sqlfile/restore.h - a `.sql` file of the former command line into a live database: safety snapshot, the file's
- * TRUNCATEs and rows, all in one transaction, read back, committed.
+ * snapshot/sqlfile/restore.h - a `.sql` file of the former command line into a live database: safety snapshot, the
+ * file's TRUNCATEs and rows, all in one transaction, read back, committed.
  *
  * Tables that the file does not name stay as they are. What the transaction holds is kept as a snapshot that is not
  * listed (rs->target_id) before COMMIT, so that a lost answer and a crash are settled as any restore is.
  */
 #pragma once
 
-#include "snapshot/restore/restore.h"
+#include "snapshot/restore/transaction.h"
 #include "snapshot/sqlfile/read.h"
 
 /* rs without target_id and tables, which it sets (target_id is the caller's to remove). EPERM, ENOTEMPTY (policy

@@ -1,5 +1,5 @@
 /*
- * snapshot/store/db.c - the catalog's connections: statements, transactions, errors, and the locks between processes.
+ * snapshot/store/db.c - the catalog's connections: statements, transactions, errors.
  *
  * Any thread. A read takes a connection from the pool (read_mutex is held for the list only); a write is BEGIN
  * IMMEDIATE on the one write connection under write_mutex. synchronous=FULL: what was reported as done is on the disk.
@@ -7,8 +7,6 @@
 #include "snapshot/store/internal.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
 
 #define CATALOG_BUSY_MS 20000
 
@@ -28,7 +26,7 @@ static const char *const stmt_sql[STMT_MAX] = {
     [STMT_CODEC_FIND] = "SELECT id FROM codec WHERE sha256=?1",
     [STMT_CODEC_INSERT] = "INSERT INTO codec(sha256, description) VALUES(?1, ?2)",
     [STMT_CODEC_DICT] = "SELECT id, data FROM dict WHERE codec_id=?1 ORDER BY id DESC LIMIT 1",
-    [STMT_DICT] = "SELECT data FROM dict WHERE id=?1",
+    [STMT_DICT] = "SELECT id, data FROM dict WHERE id=?1",
     [STMT_DICT_INSERT] = "INSERT INTO dict(codec_id, data) VALUES(?1, ?2)",
     [STMT_VERSION] =
 	"SELECT codec_id, rows, line_bytes, file_bytes, digest, pages, lines_sha256, since_ms FROM version WHERE id=?1",
@@ -39,18 +37,16 @@ static const char *const stmt_sql[STMT_MAX] = {
 			     " WHERE t.snapshot_id=?1 ORDER BY t.ordinal",
     [STMT_SNAPSHOT_TABLE] = "SELECT " VERSION_COLUMNS " FROM snapshot_table t JOIN version v ON v.id=t.version_id"
 			    " WHERE t.snapshot_id=?1 AND t.name=?2",
-    [STMT_SNAPSHOT_TABLE_AT] = "SELECT " VERSION_COLUMNS " FROM snapshot_table t JOIN version v ON v.id=t.version_id"
-			       " WHERE t.snapshot_id=?1 AND t.ordinal=?2",
     [STMT_SNAPSHOT_TABLE_INSERT] = "INSERT INTO snapshot_table VALUES(?1, ?2, ?3, ?4)",
-    [STMT_NAMES] = "SELECT " VERSION_COLUMNS " FROM (SELECT version_id, 0 AS ordinal, 'entities' AS name"
+    [STMT_INDEX] = "SELECT " VERSION_COLUMNS " FROM (SELECT version_id, 0 AS ordinal, 'entities' AS name"
 		   " FROM snapshot_names WHERE snapshot_id=?1) t JOIN version v ON v.id=t.version_id",
     /* Another process may have removed the snapshot, or have made the same one: readers hold that by its number. One
      * whose version is gone (freed by a program that did not know of indexes) is none. */
-    [STMT_NAMES_INSERT] = "INSERT OR REPLACE INTO snapshot_names SELECT id, ?2 FROM snapshot WHERE id=?1 AND NOT EXISTS"
+    [STMT_INDEX_INSERT] = "INSERT OR REPLACE INTO snapshot_names SELECT id, ?2 FROM snapshot WHERE id=?1 AND NOT EXISTS"
 			  " (SELECT 1 FROM snapshot_names n JOIN version v ON v.id=n.version_id"
 			  " WHERE n.snapshot_id=?1)",
-    [STMT_NAMES_DELETE] = "DELETE FROM snapshot_names WHERE snapshot_id=?1",
-    [STMT_NAMES_NEAREST] = "SELECT s.id FROM snapshot s JOIN snapshot_names n ON n.snapshot_id=s.id"
+    [STMT_INDEX_DELETE] = "DELETE FROM snapshot_names WHERE snapshot_id=?1",
+    [STMT_INDEX_NEAREST] = "SELECT s.id FROM snapshot s JOIN snapshot_names n ON n.snapshot_id=s.id"
 			   " JOIN version v ON v.id=n.version_id"
 			   " WHERE s.source_id=(SELECT source_id FROM snapshot WHERE id=?1)"
 			   " ORDER BY abs(s.id-?1) LIMIT 1",
@@ -77,7 +73,6 @@ static const char *const stmt_sql[STMT_MAX] = {
     [STMT_SNAPSHOT_SUMS] = "UPDATE snapshot SET sums=?2 WHERE id=?1",
     [STMT_SNAPSHOT_RENAME] = "UPDATE snapshot SET name=?2 WHERE id=?1",
     [STMT_SNAPSHOT_HOLD] = "UPDATE snapshot SET held=?2 WHERE id=?1",
-    [STMT_SNAPSHOT_DELETE] = "DELETE FROM snapshot WHERE id=?1",
     [STMT_SCHEMA_FIND] = "SELECT id FROM schema_text WHERE sha256=?1",
     [STMT_SCHEMA_INSERT] = "INSERT INTO schema_text(sha256, text) VALUES(?1, ?2)",
     [STMT_SCHEMA] = "SELECT text FROM schema_text WHERE id=?1",
@@ -178,7 +173,7 @@ struct store_db *store_open(const struct catalog *c, bool create, bool query_onl
 	return db;
 }
 
-sqlite3_stmt *store_stmt(struct store_db *db, enum stmt which, struct err *e)
+static sqlite3_stmt *store_stmt(struct store_db *db, enum stmt which, struct err *e)
 {
 	sqlite3_stmt *st = db->stmt[which];
 	if (!st) {
@@ -193,12 +188,74 @@ sqlite3_stmt *store_stmt(struct store_db *db, enum stmt which, struct err *e)
 	return st;
 }
 
-int store_run(struct store_db *db, sqlite3_stmt *st, const char *what, struct err *e)
+static void store_bind(sqlite3_stmt *st, const struct bind *b)
 {
+	for (int i = 1; b->kind != BIND_END; i++, b++) {
+		if (b->kind == BIND_INT)
+			(void)sqlite3_bind_int64(st, i, b->number);
+		else if (b->kind == BIND_TEXT)
+			(void)sqlite3_bind_text(st, i, b->data, -1, SQLITE_STATIC);
+		else if (b->kind == BIND_BLOB)
+			(void)sqlite3_bind_blob64(st, i, b->data, b->len, SQLITE_STATIC);
+	}
+}
+
+int store_query(struct store_db *db, enum stmt which, const struct bind *bind, row_fn *row, void *arg, const char *what,
+		struct err *e)
+{
+	sqlite3_stmt *st = store_stmt(db, which, e);
+	if (!st)
+		return err_code(e);
+	store_bind(st, bind);
+	int r = 0, n = 0, step = SQLITE_ROW;
+	for (; r == 0 && (step = sqlite3_step(st)) == SQLITE_ROW; n++)
+		r = row(arg, st, e);
+	if (r == 0 && step != SQLITE_DONE)
+		r = store_error(db, what, e);
+	(void)sqlite3_reset(st);
+	return r < 0 ? r : n;
+}
+
+int store_exec(struct store_db *db, enum stmt which, const struct bind *bind, const char *what, struct err *e)
+{
+	sqlite3_stmt *st = store_stmt(db, which, e);
+	if (!st)
+		return err_code(e);
+	store_bind(st, bind);
 	int step = sqlite3_step(st);
 	int r = step == SQLITE_DONE || step == SQLITE_ROW ? 0 : store_error(db, what, e);
 	(void)sqlite3_reset(st);
 	return r;
+}
+
+int store_script(struct store_db *db, const char *sql, const char *what, struct err *e)
+{
+	return sqlite3_exec(db->h, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : store_error(db, what, e);
+}
+
+int row_int(void *arg, sqlite3_stmt *st, struct err *e)
+{
+	*(int64_t *)arg = sqlite3_column_int64(st, 0);
+	return 0;
+}
+
+void column_add(sqlite3_stmt *st, int i, struct strbuf *out)
+{
+	const void *data = sqlite3_column_blob(st, i);
+	strbuf_add(out, data ? data : "", (size_t)sqlite3_column_bytes(st, i));
+}
+
+char *column_dup(sqlite3_stmt *st, int i)
+{
+	return xstrdup((const char *)sqlite3_column_text(st, i));
+}
+
+bool column_sha(sqlite3_stmt *st, int i, uint8_t out[ROW_SHA_LEN])
+{
+	if (sqlite3_column_bytes(st, i) != ROW_SHA_LEN)
+		return false;
+	memcpy(out, sqlite3_column_blob(st, i), ROW_SHA_LEN);
+	return true;
 }
 
 struct store_db *store_read_begin(struct catalog *c, struct err *e)
@@ -221,6 +278,17 @@ void store_read_end(struct catalog *c, struct store_db *db)
 	MUTEX_GUARD(&c->read_mutex);
 	db->next = c->free_readers;
 	c->free_readers = db;
+}
+
+int store_read(struct catalog *c, enum stmt which, const struct bind *bind, row_fn *row, void *arg, const char *what,
+	       struct err *e)
+{
+	struct store_db *db = store_read_begin(c, e);
+	if (!db)
+		return err_code(e);
+	int r = store_query(db, which, bind, row, arg, what, e);
+	store_read_end(c, db);
+	return r;
 }
 
 struct store_db *store_write_begin(struct catalog *c, enum store_sync sync, struct err *e)
@@ -259,21 +327,10 @@ int store_write_end(struct catalog *c, struct store_db *db, int r, struct err *e
 
 int store_reserve(struct store_db *db, const char *counter, int64_t n, int64_t *ret, struct err *e)
 {
-	sqlite3_stmt *st = store_stmt(db, STMT_COUNTER, e);
-	if (!st)
-		return -EIO;
-	sqlite3_bind_text(st, 1, counter, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 2, n);
-	int r = 0;
-	if (sqlite3_step(st) == SQLITE_ROW)
-		*ret = sqlite3_column_int64(st, 0);
-	else
-		r = store_error(db, "reserving numbers", e);
-	/* RETURNING gives its row before the statement ends: step on so that the update is complete. */
-	while (r == 0 && sqlite3_step(st) == SQLITE_ROW)
-		;
-	(void)sqlite3_reset(st);
-	return r;
+	/* RETURNING gives its row before the statement ends: the query steps on, so that the update is complete. */
+	int r =
+	    store_query(db, STMT_COUNTER, BINDS(bind_text(counter), bind_int(n)), row_int, ret, "reserving numbers", e);
+	return r < 0 ? r : r == 0 ? err_set(e, EIO, "catalog: no counter '%s'", counter) : 0;
 }
 
 int store_pragma(struct store_db *db, const char *sql, int64_t *ret, struct err *e)
@@ -286,24 +343,4 @@ int store_pragma(struct store_db *db, const char *sql, int64_t *ret, struct err 
 		*ret = sqlite3_column_int64(st, 0);
 	sqlite3_finalize(st);
 	return r;
-}
-
-int store_lock(struct catalog *c, int64_t byte, bool exclusive, struct err *e)
-{
-	_cleanup_free_ char *path = xasprintf("%s-lock", c->path);
-	_cleanup_close_ int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_sys(e, errno, "%s", path);
-	struct flock fl = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
-	/* Open-file-description locks: they end with this descriptor and do not mix with SQLite's own POSIX locks. */
-	/* A shared lock waits: only a sweep holds that byte alone, and not for long. */
-	int q;
-	do
-		q = fcntl(fd, exclusive ? F_OFD_SETLK : F_OFD_SETLKW, &fl);
-	while (q < 0 && errno == EINTR);
-	if (q < 0)
-		return errno == EAGAIN || errno == EACCES
-			   ? err_set(e, EBUSY, "catalog %s: in use by another process or job", c->path)
-			   : err_sys(e, errno, "%s", path);
-	return TAKE_FD(fd);
 }

@@ -1,60 +1,13 @@
 /*
- * snapshot/store/pack.c - packs: raw form, compression, dictionaries, and the cache of unpacked ones.
+ * snapshot/store/pack.c - packs: their raw form, their rows and keys, and the cache of unpacked ones.
  *
- * Any thread. The cache has one mutex, held for list work only: reading and unpacking run outside of it, so two threads
- * may unpack the same pack at once; the second result is dropped. A pack's keys are made at most once, under the same
- * mutex.
+ * Any thread. Reading, unpacking and making keys run outside of the cache's mutex, so two threads may do the same at
+ * once; the second result is dropped.
  */
 #include "snapshot/store/internal.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <zdict.h>
-
-#define PACK_HASH_SIZE 4096U
-#define PACK_LEVEL 1 /* measured: level 3 costs 40 % more time for 4 % less space on dictionary-coded rows */
-#define PACK_DICT_MAX (112U << 10)
-#define DICT_SLICE 1024U /* about a row, so that what rows have in common is seen */
-
-#define PACK_CTX_POOL 16U
-
-struct pack_cache {
-	pthread_mutex_t mutex;
-	ZSTD_DCtx *ctx[PACK_CTX_POOL]; /* idle decompression contexts */
-	unsigned n_ctx;
-	size_t limit;
-	size_t used;
-	struct pack *hash[PACK_HASH_SIZE];
-	struct pack *newest, *oldest;
-};
-
-void varint_add(struct strbuf *sb, uint64_t v)
-{
-	char b[10];
-	size_t n = 0;
-	while (v >= 0x80) {
-		b[n++] = (char)(v | 0x80);
-		v >>= 7;
-	}
-	b[n++] = (char)v;
-	strbuf_add(sb, b, n);
-}
-
-bool varint_get(const uint8_t **p, const uint8_t *end, uint64_t *ret)
-{
-	uint64_t v = 0;
-	for (unsigned shift = 0; *p < end && shift < 64; shift += 7) {
-		uint8_t b = *(*p)++;
-		v |= (uint64_t)(b & 0x7f) << shift;
-		if (!(b & 0x80)) {
-			*ret = v;
-			return true;
-		}
-	}
-	return false;
-}
-
-/* ---- cache ---- */
 
 void pack_free(struct pack *p)
 {
@@ -65,159 +18,31 @@ void pack_free(struct pack *p)
 	free(p->file_size);
 	free(p->number);
 	free(p->key_at);
-	strbuf_done(&p->keys);
 	free(p);
 }
 
-struct pack_cache *pack_cache_new(size_t bytes)
+/* ---- cache ---- */
+
+static void pack_free_entry(struct lru_entry *x)
 {
-	struct pack_cache *pc = xcalloc(1, sizeof *pc);
-	(void)pthread_mutex_init(&pc->mutex, NULL);
-	pc->limit = bytes;
-	return pc;
+	pack_free((struct pack *)x);
 }
 
-static void pack_unlink(struct pack_cache *pc, struct pack *p)
+struct lru *pack_cache_new(size_t bytes)
 {
-	struct pack **slot = &pc->hash[(uint64_t)p->id % PACK_HASH_SIZE];
-	while (*slot != p)
-		slot = &(*slot)->hash_next;
-	*slot = p->hash_next;
-	*(p->lru_prev ? &p->lru_prev->lru_next : &pc->newest) = p->lru_next;
-	*(p->lru_next ? &p->lru_next->lru_prev : &pc->oldest) = p->lru_prev;
-	p->lru_prev = p->lru_next = NULL;
-	pc->used -= p->memory;
-}
-
-/* Takes out what is over the limit and not in use; the list of victims is freed by the caller outside of the mutex. */
-static struct pack *pack_cache_trim(struct pack_cache *pc)
-{
-	struct pack *victims = NULL;
-	for (struct pack *p = pc->oldest; p && pc->used > pc->limit;) {
-		struct pack *newer = p->lru_prev;
-		/* The newest stays whatever its size: a row larger than the cache is read in many requests. */
-		if (p->refs == 0 && p != pc->newest) {
-			pack_unlink(pc, p);
-			p->lru_next = victims;
-			victims = p;
-		}
-		p = newer;
-	}
-	return victims;
-}
-
-static void pack_free_list(struct pack *p)
-{
-	while (p) {
-		struct pack *next = p->lru_next;
-		pack_free(p);
-		p = next;
-	}
-}
-
-void pack_cache_limit(struct pack_cache *pc, size_t bytes)
-{
-	struct pack *victims;
-	{
-		MUTEX_GUARD(&pc->mutex);
-		pc->limit = bytes;
-		victims = pack_cache_trim(pc);
-	}
-	pack_free_list(victims);
-}
-
-void pack_cache_free(struct pack_cache *pc)
-{
-	if (!pc)
-		return;
-	while (pc->newest) {
-		struct pack *p = pc->newest;
-		pack_unlink(pc, p);
-		pack_free(p);
-	}
-	while (pc->n_ctx)
-		(void)ZSTD_freeDCtx(pc->ctx[--pc->n_ctx]);
-	(void)pthread_mutex_destroy(&pc->mutex);
-	free(pc);
-}
-
-static struct pack *pack_cache_find(struct pack_cache *pc, int64_t id)
-{
-	for (struct pack *p = pc->hash[(uint64_t)id % PACK_HASH_SIZE]; p; p = p->hash_next)
-		if (p->id == id)
-			return p;
-	return NULL;
-}
-
-static void pack_link_newest(struct pack_cache *pc, struct pack *p)
-{
-	p->lru_prev = NULL;
-	p->lru_next = pc->newest;
-	*(pc->newest ? &pc->newest->lru_prev : &pc->oldest) = p;
-	pc->newest = p;
-}
-
-/* A reference to the cached pack, or NULL. */
-static struct pack *pack_cache_get(struct pack_cache *pc, int64_t id)
-{
-	MUTEX_GUARD(&pc->mutex);
-	struct pack *p = pack_cache_find(pc, id);
-	if (!p)
-		return NULL;
-	p->refs++;
-	if (p != pc->newest) {
-		p->lru_prev->lru_next = p->lru_next;
-		*(p->lru_next ? &p->lru_next->lru_prev : &pc->oldest) = p->lru_prev;
-		pack_link_newest(pc, p);
-	}
-	return p;
-}
-
-/* Puts a pack in (or finds that another thread did); returns it with a reference. */
-static struct pack *pack_cache_add(struct pack_cache *pc, struct pack *p)
-{
-	struct pack *victims = NULL, *result = p;
-	{
-		MUTEX_GUARD(&pc->mutex);
-		struct pack *there = pack_cache_find(pc, p->id);
-		if (there) {
-			there->refs++;
-			p->lru_next = NULL;
-			victims = p;
-			result = there;
-		} else {
-			p->refs = 1;
-			p->cache = pc;
-			struct pack **slot = &pc->hash[(uint64_t)p->id % PACK_HASH_SIZE];
-			p->hash_next = *slot;
-			*slot = p;
-			pack_link_newest(pc, p);
-			pc->used += p->memory;
-			victims = pack_cache_trim(pc);
-		}
-	}
-	pack_free_list(victims);
-	return result;
+	return lru_new(bytes, pack_free_entry);
 }
 
 struct pack *pack_hold(struct pack *p)
 {
-	MUTEX_GUARD(&p->cache->mutex);
-	p->refs++;
+	(void)lru_ref(p->cache, &p->entry);
 	return p;
 }
 
 void pack_unref(struct pack *p)
 {
-	if (!p)
-		return;
-	struct pack *victims;
-	{
-		MUTEX_GUARD(&p->cache->mutex);
-		p->refs--;
-		victims = p->refs == 0 ? pack_cache_trim(p->cache) : NULL;
-	}
-	pack_free_list(victims);
+	if (p)
+		lru_unref(p->cache, &p->entry);
 }
 
 /* ---- reading ---- */
@@ -258,32 +83,7 @@ static int pack_index(struct pack *p, struct err *e)
 	return 0;
 }
 
-static ZSTD_DCtx *pack_ctx_take(struct pack_cache *pc)
-{
-	{
-		MUTEX_GUARD(&pc->mutex);
-		if (pc->n_ctx)
-			return pc->ctx[--pc->n_ctx];
-	}
-	ZSTD_DCtx *ctx = ZSTD_createDCtx();
-	if (!ctx)
-		abort();
-	return ctx;
-}
-
-static void pack_ctx_give(struct pack_cache *pc, ZSTD_DCtx *ctx)
-{
-	{
-		MUTEX_GUARD(&pc->mutex);
-		if (pc->n_ctx < PACK_CTX_POOL) {
-			pc->ctx[pc->n_ctx++] = ctx;
-			return;
-		}
-	}
-	(void)ZSTD_freeDCtx(ctx);
-}
-
-static int pack_unpack(struct pack_cache *pc, struct pack *p, const void *data, size_t len, const ZSTD_DDict *dict,
+static int pack_unpack(struct catalog *c, struct pack *p, const void *data, size_t len, const ZSTD_DDict *dict,
 		       struct err *e)
 {
 	unsigned long long raw_len = ZSTD_getFrameContentSize(data, len);
@@ -293,10 +93,7 @@ static int pack_unpack(struct pack_cache *pc, struct pack *p, const void *data, 
 	p->raw = malloc(raw_len + 1);
 	if (!p->raw)
 		return err_set(e, ENOMEM, "pack %" PRId64 ": no memory for %llu bytes", p->id, raw_len);
-	ZSTD_DCtx *ctx = pack_ctx_take(pc);
-	size_t got = dict ? ZSTD_decompress_usingDDict(ctx, p->raw, raw_len, data, len, dict)
-			  : ZSTD_decompressDCtx(ctx, p->raw, raw_len, data, len);
-	pack_ctx_give(pc, ctx);
+	size_t got = decompress(c->decompressors, p->raw, raw_len, data, len, dict);
 	if (ZSTD_isError(got))
 		return pack_damaged(p->id, ZSTD_getErrorName(got), e);
 	if (got != raw_len)
@@ -311,10 +108,12 @@ static int pack_open(struct catalog *c, struct pack *p, const void *data, size_t
 {
 	const ZSTD_DDict *dict = NULL;
 	int r = dict_id ? store_ddict(c, dict_id, &dict, e) : 0;
-	if (r == 0)
-		r = catalog_codec(c, p->codec_id, &p->codec, e);
-	if (r == 0)
-		r = pack_unpack(c->packs, p, data, len, dict, e);
+	if (r < 0)
+		return r;
+	r = catalog_codec(c, p->codec_id, &p->codec, e);
+	if (r < 0)
+		return r;
+	r = pack_unpack(c, p, data, len, dict, e);
 	return r < 0 ? r : pack_index(p, e);
 }
 
@@ -332,62 +131,58 @@ int pack_parse(struct catalog *c, int64_t id, int64_t codec_id, int64_t dict_id,
 	return r;
 }
 
+struct pack_row {
+	struct pack *pack;
+	uint8_t *sha;
+	int64_t dict_id;
+	struct strbuf data;
+};
+
+static int pack_from_row(void *arg, sqlite3_stmt *st, struct err *e)
+{
+	struct pack_row *row = arg;
+	row->pack->codec_id = sqlite3_column_int64(st, 0);
+	row->pack->first_seen_ms = sqlite3_column_int64(st, 1);
+	row->dict_id = sqlite3_column_int64(st, 2);
+	if (row->sha)
+		(void)column_sha(st, 3, row->sha);
+	column_add(st, 4, &row->data);
+	return 0;
+}
+
 /* Reads and unpacks without the cache. sha (may be NULL) gets the stored SHA-256 of the raw bytes. */
 static int pack_load(struct catalog *c, int64_t id, struct pack **ret, uint8_t *sha, int64_t *ret_dict_id,
 		     struct err *e)
 {
-	struct store_db *db = store_read_begin(c, e);
-	if (!db)
-		return -EIO;
-	struct pack *p = xcalloc(1, sizeof *p);
+	_cleanup_(cleanup_loose_pack) struct pack *p = xcalloc(1, sizeof *p);
+	struct pack_row row = {.pack = p, .sha = sha};
 	p->id = id;
-	_cleanup_strbuf_ struct strbuf data = {0};
-	int64_t dict_id = 0;
-	int r = 0;
-	sqlite3_stmt *st = store_stmt(db, STMT_PACK, e);
-	if (!st) {
-		r = -EIO;
-	} else {
-		sqlite3_bind_int64(st, 1, id);
-		int step = sqlite3_step(st);
-		if (step == SQLITE_ROW) {
-			p->codec_id = sqlite3_column_int64(st, 0);
-			p->first_seen_ms = sqlite3_column_int64(st, 1);
-			dict_id = sqlite3_column_int64(st, 2);
-			if (sha && sqlite3_column_bytes(st, 3) == ROW_SHA_LEN)
-				memcpy(sha, sqlite3_column_blob(st, 3), ROW_SHA_LEN);
-			const void *blob = sqlite3_column_blob(st, 4);
-			strbuf_add(&data, blob ? blob : "", (size_t)sqlite3_column_bytes(st, 4));
-		} else if (step == SQLITE_DONE) {
-			r = err_set(e, ENOENT, "pack %" PRId64 " is not in the catalog", id);
-		} else {
-			r = store_error(db, "reading a pack", e);
-		}
-		sqlite3_reset(st);
-	}
-	store_read_end(c, db);
+	int r = store_read(c, STMT_PACK, BINDS(bind_int(id)), pack_from_row, &row, "reading a pack", e);
 	if (r == 0)
-		r = pack_open(c, p, data.data, data.len, dict_id, e);
-	if (r < 0) {
-		pack_free(p);
+		r = err_set(e, ENOENT, "pack %" PRId64 " is not in the catalog", id);
+	else if (r > 0)
+		r = pack_open(c, p, row.data.data, row.data.len, row.dict_id, e);
+	strbuf_done(&row.data);
+	if (r < 0)
 		return r;
-	}
 	if (ret_dict_id)
-		*ret_dict_id = dict_id;
-	*ret = p;
+		*ret_dict_id = row.dict_id;
+	*ret = TAKE_PTR(p);
 	return 0;
 }
 
 int pack_get(struct catalog *c, int64_t id, struct pack **ret, struct err *e)
 {
-	struct pack *p = pack_cache_get(c->packs, id);
-	if (!p) {
+	struct lru_entry *x = lru_get(c->packs, (uint64_t)id, 0);
+	if (!x) {
+		struct pack *p;
 		int r = pack_load(c, id, &p, NULL, NULL, e);
 		if (r < 0)
 			return r;
-		p = pack_cache_add(c->packs, p);
+		p->cache = c->packs;
+		x = lru_add(c->packs, &p->entry, (uint64_t)id, 0, p->memory);
 	}
-	*ret = p;
+	*ret = (struct pack *)x;
 	return 0;
 }
 
@@ -410,29 +205,25 @@ int pack_key_of(const struct pack *p, uint32_t i, struct strbuf *out, struct err
 
 int pack_keys(struct pack *p, struct err *e)
 {
-	{
-		MUTEX_GUARD(&p->cache->mutex);
-		if (p->key_at)
-			return 0;
-	}
-	_cleanup_strbuf_ struct strbuf keys = {0};
-	_cleanup_free_ uint32_t *at = xmalloc((p->rows + 1) * sizeof *at);
+	if (atomic_load_explicit(&p->key_at, memory_order_acquire))
+		return 0;
+	_cleanup_strbuf_ struct strbuf all = {0}; /* the offsets, then the keys */
 	_cleanup_(cleanup_hasher) struct hasher *h = p->number ? hasher_new() : NULL;
-	for (uint32_t i = 0; i < p->rows; i++) {
-		at[i] = (uint32_t)keys.len;
+	size_t head = (p->rows + 1) * sizeof(uint32_t);
+	strbuf_reserve(&all, head);
+	all.len = head;
+	for (uint32_t i = 0; i <= p->rows; i++) {
+		uint32_t at = (uint32_t)(all.len - head);
+		memcpy(all.data + i * sizeof at, &at, sizeof at);
 		/* A row that was dropped has no key; nothing asks for it. */
-		int r = pack_is_dropped(p, i) ? 0 : pack_make_key(p, i, h, &keys, e);
+		int r = i == p->rows || pack_is_dropped(p, i) ? 0 : pack_make_key(p, i, h, &all, e);
 		if (r < 0)
 			return r;
 	}
-	at[p->rows] = (uint32_t)keys.len;
-	MUTEX_GUARD(&p->cache->mutex);
-	if (!p->key_at) {
-		p->keys = keys;
-		keys = (struct strbuf){0};
-		p->cache->used += p->keys.cap;
-		p->memory += p->keys.cap;
-		__atomic_store_n(&p->key_at, TAKE_PTR(at), __ATOMIC_RELEASE);
+	uint32_t *none = NULL;
+	if (atomic_compare_exchange_strong(&p->key_at, &none, (uint32_t *)(void *)all.data)) {
+		lru_grow(p->cache, &p->entry, all.cap - head);
+		all = (struct strbuf){0};
 	}
 	return 0;
 }
@@ -477,79 +268,4 @@ int pack_verify(struct catalog *c, int64_t id, struct hasher *h, struct err *e)
 	if (r == 0)
 		pack_free(p);
 	return r;
-}
-
-/* ---- compressing ---- */
-
-struct compressor {
-	ZSTD_CCtx *ctx;
-	struct strbuf out;
-};
-
-struct compressor *compressor_new(void)
-{
-	struct compressor *p = xcalloc(1, sizeof *p);
-	p->ctx = ZSTD_createCCtx();
-	if (!p->ctx)
-		abort();
-	(void)ZSTD_CCtx_setParameter(p->ctx, ZSTD_c_compressionLevel, PACK_LEVEL);
-	(void)ZSTD_CCtx_setParameter(p->ctx, ZSTD_c_checksumFlag, 1);
-	return p;
-}
-
-void compressor_free(struct compressor *p)
-{
-	if (!p)
-		return;
-	(void)ZSTD_freeCCtx(p->ctx);
-	strbuf_done(&p->out);
-	free(p);
-}
-
-ZSTD_CDict *compressor_dict(const void *data, size_t len)
-{
-	ZSTD_CDict *d = ZSTD_createCDict(data, len, PACK_LEVEL);
-	if (!d)
-		abort();
-	return d;
-}
-
-int compressor_compress(struct compressor *p, const ZSTD_CDict *dict, const void *raw, size_t len,
-			const void **ret_data, size_t *ret_len, struct err *e)
-{
-	size_t bound = ZSTD_compressBound(len);
-	strbuf_clear(&p->out);
-	strbuf_reserve(&p->out, bound);
-	(void)ZSTD_CCtx_refCDict(p->ctx, dict);
-	size_t n = ZSTD_compress2(p->ctx, p->out.data, bound, raw, len);
-	if (ZSTD_isError(n))
-		return err_set(e, EIO, "compressing a pack: %s", ZSTD_getErrorName(n));
-	*ret_data = p->out.data;
-	*ret_len = n;
-	return 0;
-}
-
-/* A sixteenth of the samples, taken evenly, is the content; the library adds entropy tables made of all of them.
- * Measured on 206 MB of rows: a tenth of the time of ZDICT_trainFromBuffer, 1 % more space. */
-void packer_train(const void *samples, size_t len, struct strbuf *out)
-{
-	const char *from = samples;
-	size_t n = (len < (size_t)PACK_DICT_MAX * 16 ? len / 16 : PACK_DICT_MAX) / DICT_SLICE;
-	if (n < 4)
-		return;
-	_cleanup_free_ char *content = xmalloc(n * DICT_SLICE);
-	for (size_t i = 0; i < n; i++)
-		memcpy(content + i * DICT_SLICE, from + len / n * i, DICT_SLICE);
-	size_t n_samples = (len + DICT_SLICE - 1) / DICT_SLICE;
-	_cleanup_free_ size_t *sizes = xmalloc(n_samples * sizeof *sizes);
-	for (size_t i = 0; i < n_samples; i++)
-		sizes[i] = i + 1 < n_samples ? DICT_SLICE : len - i * DICT_SLICE;
-	ZDICT_params_t params = {.compressionLevel = PACK_LEVEL};
-	size_t cap = n * DICT_SLICE + 1024;
-	strbuf_reserve(out, cap);
-	size_t got = ZDICT_finalizeDictionary(out->data, cap, content, n * DICT_SLICE, samples, sizes,
-					      (unsigned)n_samples, params);
-	/* Samples too alike or too few: packs are compressed without a dictionary, which is only larger. */
-	if (!ZDICT_isError(got))
-		out->len = got;
 }

@@ -1,25 +1,29 @@
 /*
- * snapshot/store/pack_writer.c - raw packs in, stored packs out: dictionaries, compression and the transactions that store packs.
+ * snapshot/store/pack_writer.c - raw packs in, stored packs out: dictionaries, compression and the transactions that
+ * store packs.
  *
  * The threads here take raw packs from a bounded queue in the order they came, so that reading, compressing and storing
  * overlap. Packs are stored in transactions of STORE_BATCH bytes, so that the write-ahead log stays small and other
  * writers get their turn; until the snapshot's last transaction names them no reader sees them, and a crash leaves them
  * to the next sweep.
  *
- * pack_writer.mutex guards the queue, the batch, the tables' states and the first error; it is never held over compression
- * or a SQLite call. pack_writer.id_mutex is held while numbers are reserved (it comes before catalog.write_mutex).
+ * pack_writer.mutex guards the queue, the batch and the tables' states; it is never held over compression or a SQLite
+ * call, and workers.mutex alone is taken under it. pack_writer.id_mutex is held while numbers are reserved (it comes
+ * before catalog.write_mutex).
  */
 #include "snapshot/store/internal.h"
 
 #include <errno.h>
 #include <sched.h>
 
+#include "base/workers.h"
+
 #define STORE_BATCH (4U << 20)
 #define QUEUE_BYTES (4U << 20) /* raw bytes that wait; who adds more waits for room */
 #define PACK_ID_BLOCK 256
 #define DICT_SAMPLE (512U << 10) /* raw bytes to learn a table's dictionary from */
 #define DICT_WORTH (96U << 10)   /* below this a dictionary costs more than it saves */
-#define PACKING_THREADS_MAX 4L
+#define THREADS_MAX 4L
 
 struct raw_pack {
 	int64_t id;
@@ -59,17 +63,15 @@ struct pack_writer_table {
 struct pack_writer {
 	struct catalog *catalog;
 	int64_t taken_ms;
+	struct workers workers;
 	pthread_mutex_t mutex;
-	pthread_cond_t changed; /* work came, room came, a table is ready, all is done, stop */
-	pthread_t thread[PACKING_THREADS_MAX];
-	unsigned n_threads;
+	pthread_cond_t changed; /* work came, room came, a table is ready, all is done, a thread failed, stop */
 	bool stop;
 	struct raw_pack *first, **end;
 	size_t queued_bytes;
 	size_t pending; /* packs queued or at work */
 	struct batch batch;
 	uint64_t stored_bytes;
-	struct err error; /* the first; code 0: none */
 	struct pack_writer_table *tables;
 	pthread_mutex_t id_mutex;
 	int64_t next_id, end_id;
@@ -98,16 +100,11 @@ static int batch_store(const struct pack_writer *p, const struct batch *b, struc
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < b->n; i++) {
 		const struct stored_pack *s = &b->v[i];
-		sqlite3_stmt *st = store_stmt(db, STMT_PACK_INSERT, e);
-		if (!st)
-			return err_code(e);
-		sqlite3_bind_int64(st, 1, s->id);
-		sqlite3_bind_int64(st, 2, s->codec_id);
-		sqlite3_bind_int64(st, 3, p->taken_ms);
-		sqlite3_bind_int64(st, 4, s->dict_id);
-		sqlite3_bind_blob(st, 5, s->sha, sizeof s->sha, SQLITE_STATIC);
-		sqlite3_bind_blob64(st, 6, s->data, s->len, SQLITE_STATIC);
-		r = store_run(db, st, "storing rows", e);
+		r = store_exec(db, STMT_PACK_INSERT,
+			       BINDS(bind_int(s->id), bind_int(s->codec_id), bind_int(p->taken_ms),
+				     bind_int(s->dict_id), bind_blob(s->sha, sizeof s->sha),
+				     bind_blob(s->data, s->len)),
+			       "storing rows", e);
 	}
 	return r;
 }
@@ -159,20 +156,15 @@ static int pack_writer_learn(struct pack_writer *p, struct pack_writer_table *t,
 {
 	_cleanup_strbuf_ struct strbuf dict = {0};
 	if (samples->len)
-		packer_train(samples->data, samples->len, &dict);
+		compressor_train(samples->data, samples->len, &dict);
 	if (!dict.len)
 		return 0;
 	struct store_db *db = store_write_begin(p->catalog, STORE_LAZY, e);
 	if (!db)
 		return err_code(e);
-	sqlite3_stmt *st = store_stmt(db, STMT_DICT_INSERT, e);
-	int r = st ? 0 : err_code(e);
-	if (st) {
-		sqlite3_bind_int64(st, 1, t->codec_id);
-		sqlite3_bind_blob64(st, 2, dict.data, dict.len, SQLITE_STATIC);
-		r = store_run(db, st, "storing a dictionary", e);
-		t->dict_id = sqlite3_last_insert_rowid(db->h);
-	}
+	int r = store_exec(db, STMT_DICT_INSERT, BINDS(bind_int(t->codec_id), bind_blob(dict.data, dict.len)),
+			   "storing a dictionary", e);
+	t->dict_id = sqlite3_last_insert_rowid(db->h);
 	r = store_write_end(p->catalog, db, r, e);
 	if (r < 0)
 		return r;
@@ -184,20 +176,28 @@ static int pack_writer_learn(struct pack_writer *p, struct pack_writer_table *t,
 
 /* ---- threads ---- */
 
-/* With the mutex held. */
-static void pack_writer_fail(struct pack_writer *p, const struct err *why)
+/* Nobody's work is of use any more: with the mutex, so that who has just looked is waiting by now. */
+static void pack_writer_wake(void *arg)
 {
-	if (!p->error.code)
-		p->error = *why;
+	struct pack_writer *p = arg;
+	MUTEX_GUARD(&p->mutex);
 	(void)pthread_cond_broadcast(&p->changed);
 }
+
+/* With the mutex held. */
+static bool pack_writer_ends(const struct pack_writer *p)
+{
+	return p->stop || workers_failed(&p->workers);
+}
+
+/* The next pack, or NULL: the thread ends. */
 
 static struct raw_pack *pack_writer_take(struct pack_writer *p)
 {
 	MUTEX_GUARD(&p->mutex);
-	while (!p->first && !p->stop)
+	while (!p->first && !pack_writer_ends(p))
 		(void)pthread_cond_wait(&p->changed, &p->mutex);
-	if (p->stop)
+	if (pack_writer_ends(p))
 		return NULL;
 	struct raw_pack *raw = p->first;
 	p->first = raw->next;
@@ -206,45 +206,43 @@ static struct raw_pack *pack_writer_take(struct pack_writer *p)
 	raw->next = NULL;
 	p->queued_bytes -= raw->raw.len;
 	/* The thread that learns took its pack before this one: it is at work, not behind us. */
-	while (!raw->learn && !raw->table->ready && !p->stop && !p->error.code)
+	while (!raw->learn && !raw->table->ready && !pack_writer_ends(p))
 		(void)pthread_cond_wait(&p->changed, &p->mutex);
 	(void)pthread_cond_broadcast(&p->changed);
-	if (!p->stop)
+	if (!pack_writer_ends(p))
 		return raw;
 	/* The table may still be learned from on another thread. */
 	raw_pack_free(raw);
 	return NULL;
 }
 
-static void *pack_writer_thread(void *arg)
+static int pack_writer_work(struct pack_writer *p, struct compressor *compressor, struct raw_pack *raw, struct err *e)
+{
+	if (!raw->learn)
+		return pack_writer_compress(p, compressor, raw, e);
+	int r = pack_writer_learn(p, raw->table, &raw->raw, e);
+	if (r < 0)
+		return r;
+	MUTEX_GUARD(&p->mutex);
+	raw->table->ready = true;
+	(void)pthread_cond_broadcast(&p->changed);
+	return 0;
+}
+
+static int pack_writer_thread(void *arg, struct err *e)
 {
 	struct pack_writer *p = arg;
 	_cleanup_(cleanup_compressor) struct compressor *compressor = compressor_new();
 	for (struct raw_pack *raw; (raw = pack_writer_take(p));) {
-		struct err e = ERR_INIT;
-		bool failed;
-		{
-			MUTEX_GUARD(&p->mutex);
-			failed = p->error.code != 0;
-		}
-		int r = 0;
-		if (!failed && raw->learn) {
-			r = pack_writer_learn(p, raw->table, &raw->raw, &e);
-			MUTEX_GUARD(&p->mutex);
-			raw->table->ready = true;
-			(void)pthread_cond_broadcast(&p->changed);
-		} else if (!failed) {
-			r = pack_writer_compress(p, compressor, raw, &e);
-		}
+		int r = pack_writer_work(p, compressor, raw, e);
 		raw_pack_free(raw);
-		MUTEX_GUARD(&p->mutex);
-		p->pending--;
 		if (r < 0)
-			pack_writer_fail(p, &e);
-		else if (p->pending == 0)
+			return r;
+		MUTEX_GUARD(&p->mutex);
+		if (--p->pending == 0)
 			(void)pthread_cond_broadcast(&p->changed);
 	}
-	return NULL;
+	return 0;
 }
 
 int pack_writer_new(struct pack_writer **ret, struct catalog *c, int64_t taken_ms, struct err *e)
@@ -256,17 +254,17 @@ int pack_writer_new(struct pack_writer **ret, struct catalog *c, int64_t taken_m
 	(void)pthread_mutex_init(&p->mutex, NULL);
 	(void)pthread_mutex_init(&p->id_mutex, NULL);
 	(void)pthread_cond_init(&p->changed, NULL);
+	workers_init(&p->workers, pack_writer_wake, p);
 	/* The reader has a processor of its own where there is more than one. */
 	cpu_set_t cpus;
 	long n = sched_getaffinity(0, sizeof cpus, &cpus) == 0 ? CPU_COUNT(&cpus) - 1 : 1;
-	n = n < 1 ? 1 : n > PACKING_THREADS_MAX ? PACKING_THREADS_MAX : n;
-	while (p->n_threads < (unsigned)n) {
-		int r = pthread_create(&p->thread[p->n_threads], NULL, pack_writer_thread, p);
-		if (r != 0 && p->n_threads == 0)
-			return err_sys(e, r, "starting a thread");
-		if (r != 0)
-			break;
-		p->n_threads++;
+	n = n < 1 ? 1 : n > THREADS_MAX ? THREADS_MAX : n;
+	while (p->workers.n < (size_t)n) {
+		int r = workers_start(&p->workers, pack_writer_thread, p, p->workers.n ? ERR_DROP : e);
+		if (r < 0 && p->workers.n == 0)
+			return r;
+		if (r < 0)
+			break; /* the others do its work */
 	}
 	*ret = TAKE_PTR(p);
 	return 0;
@@ -281,8 +279,8 @@ void pack_writer_free(struct pack_writer *p)
 		p->stop = true;
 		(void)pthread_cond_broadcast(&p->changed);
 	}
-	for (unsigned i = 0; i < p->n_threads; i++)
-		(void)pthread_join(p->thread[i], NULL);
+	workers_join(&p->workers);
+	workers_done(&p->workers);
 	raw_pack_free(p->first);
 	batch_done(&p->batch);
 	while (p->tables) {
@@ -343,12 +341,12 @@ int pack_writer_table(struct pack_writer_table **ret, struct pack_writer *p, int
 static int pack_writer_push(struct pack_writer *p, struct raw_pack *raw, struct err *e)
 {
 	MUTEX_GUARD(&p->mutex);
-	while (p->queued_bytes > QUEUE_BYTES && !p->error.code)
+	while (p->queued_bytes > QUEUE_BYTES && !workers_failed(&p->workers))
 		(void)pthread_cond_wait(&p->changed, &p->mutex);
-	if (p->error.code) {
+	int r = workers_failure(&p->workers, e);
+	if (r < 0) {
 		raw_pack_free(raw);
-		*e = p->error;
-		return -p->error.code;
+		return r;
 	}
 	*p->end = raw;
 	p->end = &raw->next;
@@ -359,7 +357,7 @@ static int pack_writer_push(struct pack_writer *p, struct raw_pack *raw, struct 
 }
 
 /* The task that makes the dictionary, then the packs that waited for it. */
-static int packing_release(struct pack_writer_table *t, struct err *e)
+static int pack_writer_release(struct pack_writer_table *t, struct err *e)
 {
 	struct raw_pack *learn = xcalloc(1, sizeof *learn), *w = TAKE_PTR(t->waiting);
 	learn->table = t;
@@ -393,22 +391,20 @@ int pack_writer_add(struct pack_writer_table *t, int64_t id, struct strbuf *raw,
 	*t->waiting_end = p;
 	t->waiting_end = &p->next;
 	t->waiting_bytes += p->raw.len;
-	return t->waiting_bytes >= DICT_SAMPLE ? packing_release(t, e) : 0;
+	return t->waiting_bytes >= DICT_SAMPLE ? pack_writer_release(t, e) : 0;
 }
 
 int pack_writer_end_table(struct pack_writer_table *t, struct err *e)
 {
-	return t->queued ? 0 : packing_release(t, e);
+	return t->queued ? 0 : pack_writer_release(t, e);
 }
 
 int pack_writer_wait(struct pack_writer *p, struct err *e)
 {
 	MUTEX_GUARD(&p->mutex);
-	while (p->pending && !p->error.code)
+	while (p->pending && !workers_failed(&p->workers))
 		(void)pthread_cond_wait(&p->changed, &p->mutex);
-	if (p->error.code && e)
-		*e = p->error;
-	return -p->error.code;
+	return workers_failure(&p->workers, e);
 }
 
 int pack_writer_store(struct pack_writer *p, struct store_db *db, struct err *e)

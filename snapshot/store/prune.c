@@ -1,7 +1,7 @@
 /*
  * snapshot/store/prune.c - see prune.h. Any thread, under the write lock.
  */
-#include "snapshot/store/prune.h"
+#include "snapshot/store/internal.h"
 
 #include <errno.h>
 
@@ -40,7 +40,7 @@ static int prune_journal(void *arg, const struct journal_entry *j)
 		safety->needed |= !j->finished_ms;
 	}
 	if (target) {
-		target->imported |= !strcmp(j->op, "import");
+		target->imported |= j->op == JOURNAL_IMPORT;
 		target->needed |= !j->finished_ms;
 	}
 	return 0;
@@ -49,7 +49,7 @@ static int prune_journal(void *arg, const struct journal_entry *j)
 static int prune_decide(struct catalog *c, int64_t source_id, const struct keep_rules *rules, int64_t now,
 			struct prune_list *ret, struct err *e)
 {
-	struct snapshot_list list = {0};
+	_cleanup_(snapshot_list_done) struct snapshot_list list = {0};
 	int r = catalog_list(c, source_id, &list, e);
 	if (r < 0)
 		return r;
@@ -60,18 +60,17 @@ static int prune_decide(struct catalog *c, int64_t source_id, const struct keep_
 	struct prune_look look = {items, list.n};
 	qsort(items, list.n, sizeof *items, prune_by_id);
 	r = journal_each(c, source_id, false, prune_journal, &look, e);
-	if (r == 0) {
-		keep_apply(rules, items, list.n, now);
-		ret->v = xcalloc(list.n + 1, sizeof *ret->v);
-		for (size_t i = 0; i < list.n; i++) {
-			size_t k = 0;
-			while (list.v[k].id != items[i].id)
-				k++;
-			ret->v[ret->n++] = (struct prune_entry){TAKE_PTR(list.v[k].name), items[i]};
-		}
+	if (r < 0)
+		return r;
+	keep_apply(rules, items, list.n, now);
+	ret->v = xcalloc(list.n + 1, sizeof *ret->v);
+	for (size_t i = 0; i < list.n; i++) {
+		size_t k = 0;
+		while (list.v[k].id != items[i].id)
+			k++;
+		ret->v[ret->n++] = (struct prune_entry){TAKE_PTR(list.v[k].name), items[i]};
 	}
-	snapshot_list_done(&list);
-	return r;
+	return 0;
 }
 
 int store_prune(struct catalog *c, int64_t source_id, const struct keep_rules *rules, int64_t now_ms, bool dry_run,
@@ -96,7 +95,7 @@ int store_prune(struct catalog *c, int64_t source_id, const struct keep_rules *r
 			continue;
 		r = store_delete_snapshot(db, p->item.id, false, e);
 		if (r == 0)
-			r = journal_done(db, source_id, "remove", p->name, who->uid, who->pid, who->program,
+			r = journal_done(db, source_id, JOURNAL_REMOVE, p->name, who->uid, who->pid, who->program,
 					 strbuf_str(&detail), e);
 	}
 	r = store_write_end(c, db, r, e);

@@ -4,8 +4,8 @@
 #pragma once
 
 #include "snapshot/config/keep.h"
-#include "snapshot/service/service.h"
-#include "snapshot/store/internal.h"
+#include "snapshot/job.h"
+#include "snapshot/store/catalog.h"
 
 /* What a prune decided on each snapshot, newest first. */
 struct prune_entry {

@@ -137,12 +137,12 @@ static bool repack_seems_worth(struct store_db *db, int64_t id, const struct liv
 	return dead >= raw / REPACK_WORTH_SHARE && len * dead / raw >= REPACK_WORTH_BYTES;
 }
 
-/* Marks the window's live rows; then only those of packs that seem worth it are left. 1: not now. */
+/* Marks the window's live rows; then only those of packs that seem worth it are left. SWEEP_LATER: not now. */
 static int repack_look(struct repacking *k, struct err *e)
 {
 	_cleanup_close_ int fd = store_lock(k->catalog, STORE_LOCK_WRITERS, true, ERR_DROP);
 	if (fd < 0)
-		return 1;
+		return SWEEP_LATER;
 	struct store_db *db = store_write_begin(k->catalog, STORE_LAZY, e);
 	if (!db)
 		return err_code(e);
@@ -236,19 +236,22 @@ static int repack_one(struct repacking *k, int64_t id, const struct live *l, str
 	int r = pack_load_whole(k->catalog, id, k->hasher, &old, w.old_sha, &dict_id, e);
 	if (r == -ENOENT)
 		return err_set(e, EIO, "catalog: pack %" PRId64 " is missing", id);
-	if (r == 0)
-		r = repack_raw(old, l, &raw, &w.dropped, e);
+	if (r < 0)
+		return r;
+	r = repack_raw(old, l, &raw, &w.dropped, e);
 	if (r < 0 || !w.dropped)
 		return r;
 	r = repack_dict(k, dict_id, &dict, e);
-	if (r == 0)
-		r = compressor_compress(k->compressor, dict, raw.data, raw.len, &data, &w.len, e);
-	if (r == 0)
-		r = pack_parse(k->catalog, id, old->codec_id, dict_id, data, w.len, &new, e);
-	if (r == 0 && !repack_is_same(old, new, l))
-		r = err_set(e, EIO, "pack %" PRId64 ": rewriting it would change its rows", id);
 	if (r < 0)
 		return r;
+	r = compressor_compress(k->compressor, dict, raw.data, raw.len, &data, &w.len, e);
+	if (r < 0)
+		return r;
+	r = pack_parse(k->catalog, id, old->codec_id, dict_id, data, w.len, &new, e);
+	if (r < 0)
+		return r;
+	if (!repack_is_same(old, new, l))
+		return err_set(e, EIO, "pack %" PRId64 ": rewriting it would change its rows", id);
 	pack_sum(new, k->hasher, w.sha);
 	w.data = xmalloc(w.len);
 	memcpy(w.data, data, w.len);
@@ -261,14 +264,14 @@ static int repack_one(struct repacking *k, int64_t id, const struct live *l, str
 	return 0;
 }
 
-/* Stores the batch. 1: not now. */
+/* Stores the batch. SWEEP_LATER: not now. */
 static int repack_store(struct repacking *k, struct err *e)
 {
 	if (!k->n_batch)
 		return 0;
 	_cleanup_close_ int fd = store_lock(k->catalog, STORE_LOCK_WRITERS, true, ERR_DROP);
 	if (fd < 0)
-		return 1;
+		return SWEEP_LATER;
 	struct store_db *db = store_write_begin(k->catalog, STORE_LAZY, e);
 	if (!db)
 		return err_code(e);
@@ -276,14 +279,10 @@ static int repack_store(struct repacking *k, struct err *e)
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < k->n_batch; i++) {
 		const struct rewritten *w = &k->batch[i];
-		sqlite3_stmt *st = store_stmt(db, STMT_PACK_REWRITE, e);
-		if (!st)
-			return store_write_end(k->catalog, db, err_code(e), e);
-		sqlite3_bind_int64(st, 1, w->id);
-		sqlite3_bind_blob(st, 2, w->old_sha, sizeof w->old_sha, SQLITE_STATIC);
-		sqlite3_bind_blob(st, 3, w->sha, sizeof w->sha, SQLITE_STATIC);
-		sqlite3_bind_blob64(st, 4, w->data, w->len, SQLITE_STATIC);
-		r = store_run(db, st, "storing rows", e);
+		r = store_exec(db, STMT_PACK_REWRITE,
+			       BINDS(bind_int(w->id), bind_blob(w->old_sha, sizeof w->old_sha),
+				     bind_blob(w->sha, sizeof w->sha), bind_blob(w->data, w->len)),
+			       "storing rows", e);
 		/* No longer the one that was read: freed, or rewritten by another process. */
 		if (r == 0 && sqlite3_changes(db->h)) {
 			sum.packs++;
@@ -308,7 +307,7 @@ static int repack_window(struct repacking *k, struct err *e)
 		if (r == -EIO) {
 			repack_note_damage(k, &why);
 			r = 0;
-		} else if (r < 0 && e) {
+		} else if (r < 0) {
 			*e = why;
 		}
 		if (r == 0 && k->batch_bytes >= REPACK_BATCH)
@@ -338,7 +337,7 @@ int store_repack(struct catalog *c, struct repack *ret, struct err *e)
 						     .live = xcalloc(REPACK_WINDOW, sizeof(struct live *))};
 	for (k.first = first; r == 0 && k.first <= last; k.first += REPACK_WINDOW)
 		r = repack_window(&k, e);
-	if (r == 1) {
+	if (r == SWEEP_LATER) {
 		ret->busy = true;
 		r = 0;
 	}

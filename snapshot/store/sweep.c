@@ -1,5 +1,5 @@
 /*
- * snapshot/store/sweep.c - removing snapshots, and freeing what no snapshot uses any more.
+ * snapshot/store/sweep.c - freeing what no snapshot uses any more.
  *
  * Any thread, under the write lock. Mark and sweep: packs named by pages named by versions named by snapshots stay. It
  * runs only while no writer is active (WRITERS lock exclusive): what a writer has stored is not named by anything yet.
@@ -11,72 +11,6 @@
 #include <inttypes.h>
 
 #define SHRINK_PAGES 2048 /* given back in one transaction: others get their turn between two */
-
-int store_delete_snapshot(struct store_db *db, int64_t snapshot_id, bool even_held, struct err *e)
-{
-	_cleanup_free_ char *tables = xasprintf("DELETE FROM snapshot_table WHERE snapshot_id=%" PRId64
-						"; DELETE FROM snapshot_names WHERE snapshot_id=%" PRId64,
-						snapshot_id, snapshot_id);
-	_cleanup_free_ char *snapshot =
-	    xasprintf("DELETE FROM snapshot WHERE id=%" PRId64 "%s", snapshot_id, even_held ? "" : " AND held=0");
-	if (sqlite3_exec(db->h, snapshot, NULL, NULL, NULL) != SQLITE_OK)
-		return store_error(db, "removing a snapshot", e);
-	if (sqlite3_changes(db->h) == 0)
-		return err_set(e, EBUSY, "the snapshot was held or removed meanwhile");
-	if (sqlite3_exec(db->h, tables, NULL, NULL, NULL) != SQLITE_OK)
-		return store_error(db, "removing a snapshot", e);
-	return 0;
-}
-
-int store_remove_snapshot(struct catalog *c, int64_t snapshot_id, bool even_held, struct err *e)
-{
-	struct snapshot_info s = {0};
-	int r = catalog_get(c, snapshot_id, &s, e);
-	if (r < 0)
-		return r;
-	bool held = s.held;
-	snapshot_info_done(&s);
-	if (held && !even_held)
-		return err_set(e, EBUSY, "the snapshot is held (release it first)");
-	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
-	if (!db)
-		return err_code(e);
-	/* It may have been held since it was looked at: only what this transaction sees counts. */
-	return store_write_end(c, db, store_delete_snapshot(db, snapshot_id, even_held, e), e);
-}
-
-int catalog_remove(struct catalog *c, int64_t snapshot_id, struct err *e)
-{
-	int r = store_remove_snapshot(c, snapshot_id, false, e);
-	if (r == 0)
-		r = store_sweep(c, e);
-	if (r == 0)
-		store_shrink(c);
-	return r < 0 ? r : 0;
-}
-
-int store_remove_unlisted(struct catalog *c, struct err *e)
-{
-	/* A restore that is still to be settled is compared with its target. */
-	_cleanup_close_ int fd = store_lock(c, STORE_LOCK_WRITERS, true, ERR_DROP);
-	if (fd < 0)
-		return 0; /* a writer is active: what is unlisted may be its own */
-	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
-	if (!db)
-		return err_code(e);
-	int r =
-	    sqlite3_exec(db->h,
-			 "CREATE TEMP TABLE IF NOT EXISTS unlisted(id INTEGER PRIMARY KEY); DELETE FROM temp.unlisted;"
-			 "INSERT INTO temp.unlisted SELECT id FROM snapshot WHERE name IS NULL AND id NOT IN"
-			 " (SELECT target_id FROM journal WHERE finished_ms IS NULL AND target_id IS NOT NULL);"
-			 "DELETE FROM snapshot_table WHERE snapshot_id IN (SELECT id FROM temp.unlisted);"
-			 "DELETE FROM snapshot_names WHERE snapshot_id IN (SELECT id FROM temp.unlisted);"
-			 "DELETE FROM snapshot WHERE id IN (SELECT id FROM temp.unlisted)",
-			 NULL, NULL, NULL) == SQLITE_OK
-		? 0
-		: store_error(db, "removing what a crash left", e);
-	return store_write_end(c, db, r, e);
-}
 
 /* ---- marking ---- */
 
@@ -106,28 +40,29 @@ static int sweep_version(struct store_db *db, sqlite3_stmt *page, const uint8_t 
 
 static int sweep_versions(struct store_db *db, struct err *e)
 {
-	sqlite3_stmt *versions = NULL, *page = NULL;
-	int r = 0, step = SQLITE_DONE;
-	if (sqlite3_exec(db->h,
-			 "CREATE TEMP TABLE IF NOT EXISTS live_page(id INTEGER PRIMARY KEY, lines INTEGER);"
-			 "DELETE FROM temp.live_page",
-			 NULL, NULL, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v2(db->h, "SELECT pages, rows FROM version", -1, &versions, NULL) != SQLITE_OK ||
+	_cleanup_(cleanup_stmt) sqlite3_stmt *versions = NULL, *page = NULL;
+	int r = store_script(db,
+			     "CREATE TEMP TABLE IF NOT EXISTS live_page(id INTEGER PRIMARY KEY, lines INTEGER);"
+			     "DELETE FROM temp.live_page",
+			     "sweeping", e);
+	if (r < 0)
+		return r;
+	if (sqlite3_prepare_v2(db->h, "SELECT pages, rows FROM version", -1, &versions, NULL) != SQLITE_OK ||
 	    /* Two versions that say different things of one page: one of them names the wrong page. */
 	    sqlite3_prepare_v2(db->h,
 			       "INSERT INTO temp.live_page VALUES(?1, ?2) ON CONFLICT(id) DO UPDATE SET"
 			       " lines=CASE WHEN lines=excluded.lines THEN lines ELSE -1 END",
 			       -1, &page, NULL) != SQLITE_OK)
-		r = store_error(db, "sweeping", e);
-	while (r == 0 && (step = sqlite3_step(versions)) == SQLITE_ROW)
+		return store_error(db, "sweeping", e);
+	int step;
+	while ((step = sqlite3_step(versions)) == SQLITE_ROW) {
 		r = sweep_version(db, page, sqlite3_column_blob(versions, 0), (size_t)sqlite3_column_bytes(versions, 0),
 				  (uint64_t)sqlite3_column_int64(versions, 1), e);
+		if (r < 0)
+			return r;
+	}
 	/* Versions after one that cannot be read would lose their pages: nothing else names them. */
-	if (r == 0 && step != SQLITE_DONE)
-		r = store_error(db, "sweeping (nothing was freed)", e);
-	sqlite3_finalize(versions);
-	sqlite3_finalize(page);
-	return r;
+	return step == SQLITE_DONE ? 0 : store_error(db, "sweeping (nothing was freed)", e);
 }
 
 /* One live page: (data, sha256, lines, id). */
@@ -156,29 +91,29 @@ static int sweep_page(struct hasher *h, struct strbuf *page, sqlite3_stmt *st,
 
 int sweep_each_extent(struct store_db *db, int (*each)(void *arg, const struct extent *x), void *arg, struct err *e)
 {
-	sqlite3_stmt *st = NULL;
+	_cleanup_(cleanup_stmt) sqlite3_stmt *st = NULL;
 	int64_t pages = 0, live = 0;
 	int r = sweep_versions(db, e);
 	if (r < 0)
 		return r;
 	_cleanup_(cleanup_hasher) struct hasher *h = hasher_new();
 	_cleanup_strbuf_ struct strbuf page = {0};
-	int step = SQLITE_ERROR;
 	if (sqlite3_prepare_v2(db->h,
 			       "SELECT p.data, p.sha256, l.lines, p.id FROM temp.live_page l JOIN page p ON p.id=l.id"
 			       " ORDER BY l.id",
-			       -1, &st, NULL) == SQLITE_OK)
-		while ((step = sqlite3_step(st)) == SQLITE_ROW && r == 0) {
-			pages++;
-			r = sweep_page(h, &page, st, each, arg, e);
-		}
-	if (r == 0 && step != SQLITE_DONE)
-		r = store_error(db, "sweeping (nothing was freed)", e);
-	sqlite3_finalize(st);
-	if (r == 0)
-		r = store_pragma(db, "SELECT count(*) FROM temp.live_page", &live, e);
+			       -1, &st, NULL) != SQLITE_OK)
+		return store_error(db, "sweeping (nothing was freed)", e);
+	int step;
+	for (; (step = sqlite3_step(st)) == SQLITE_ROW; pages++) {
+		r = sweep_page(h, &page, st, each, arg, e);
+		if (r < 0)
+			return r;
+	}
+	if (step != SQLITE_DONE)
+		return store_error(db, "sweeping (nothing was freed)", e);
+	r = store_pragma(db, "SELECT count(*) FROM temp.live_page", &live, e);
 	if (r == 0 && live != pages)
-		r = err_set(e, EIO, "catalog: a page is missing or unreadable; nothing was freed");
+		return err_set(e, EIO, "catalog: a page is missing or unreadable; nothing was freed");
 	return r;
 }
 
@@ -205,19 +140,43 @@ static int sweep_mark_pack(void *arg, const struct extent *x)
 
 static int sweep_mark(struct store_db *db, struct err *e)
 {
-	struct sweep s = {.db = db, .last = -1, .e = e};
-	int r = 0;
-	if (sqlite3_exec(db->h,
-			 "CREATE TEMP TABLE IF NOT EXISTS live_pack(id INTEGER PRIMARY KEY);"
-			 "DELETE FROM temp.live_pack",
-			 NULL, NULL, NULL) != SQLITE_OK ||
-	    sqlite3_prepare_v2(db->h, "INSERT OR IGNORE INTO temp.live_pack VALUES(?1)", -1, &s.pack, NULL) !=
-		SQLITE_OK)
-		r = store_error(db, "sweeping", e);
-	if (r == 0)
-		r = sweep_each_extent(db, sweep_mark_pack, &s, e);
-	sqlite3_finalize(s.pack);
-	return r;
+	_cleanup_(cleanup_stmt) sqlite3_stmt *pack = NULL;
+	int r = store_script(db,
+			     "CREATE TEMP TABLE IF NOT EXISTS live_pack(id INTEGER PRIMARY KEY);"
+			     "DELETE FROM temp.live_pack",
+			     "sweeping", e);
+	if (r < 0)
+		return r;
+	if (sqlite3_prepare_v2(db->h, "INSERT OR IGNORE INTO temp.live_pack VALUES(?1)", -1, &pack, NULL) != SQLITE_OK)
+		return store_error(db, "sweeping", e);
+	return sweep_each_extent(db, sweep_mark_pack, &(struct sweep){.db = db, .pack = pack, .last = -1, .e = e}, e);
+}
+
+/* In the caller's transaction. */
+static int sweep_all(struct store_db *db, struct err *e)
+{
+	int r = store_script(db,
+			     "DELETE FROM version WHERE id NOT IN (SELECT version_id FROM snapshot_table"
+			     " UNION SELECT version_id FROM snapshot_names);"
+			     "DELETE FROM schema_text WHERE id NOT IN (SELECT schema_id FROM snapshot);"
+			     "DELETE FROM mark WHERE snapshot_id NOT IN (SELECT id FROM snapshot)",
+			     "sweeping", e);
+	if (r < 0)
+		return r;
+	r = sweep_mark(db, e);
+	if (r < 0)
+		return r;
+	/* Other processes keep dictionaries and descriptions by number. The last one of each stays, used or not,
+	 * because SQLite gives a new row the highest number there is and one: so none is given twice. */
+	return store_script(
+	    db,
+	    "DELETE FROM page WHERE id NOT IN (SELECT id FROM temp.live_page);"
+	    "DELETE FROM pack WHERE id NOT IN (SELECT id FROM temp.live_pack);"
+	    "DELETE FROM temp.live_page; DELETE FROM temp.live_pack;"
+	    "DELETE FROM dict WHERE id NOT IN (SELECT dict_id FROM pack) AND id<(SELECT max(id) FROM dict);"
+	    "DELETE FROM codec WHERE id NOT IN (SELECT codec_id FROM version UNION SELECT codec_id FROM pack"
+	    " UNION SELECT codec_id FROM dict) AND id<(SELECT max(id) FROM codec)",
+	    "sweeping", e);
 }
 
 int store_sweep(struct catalog *c, struct err *e)
@@ -225,34 +184,9 @@ int store_sweep(struct catalog *c, struct err *e)
 	/* Writers hold the lock shared while what they store is not yet named by a snapshot. */
 	_cleanup_close_ int fd = store_lock(c, STORE_LOCK_WRITERS, true, ERR_DROP);
 	if (fd < 0)
-		return 1;
+		return SWEEP_LATER;
 	struct store_db *db = store_write_begin(c, STORE_DURABLE, e);
-	if (!db)
-		return err_code(e);
-	int r = sqlite3_exec(db->h,
-			     "DELETE FROM version WHERE id NOT IN (SELECT version_id FROM snapshot_table"
-			     " UNION SELECT version_id FROM snapshot_names);"
-			     "DELETE FROM schema_text WHERE id NOT IN (SELECT schema_id FROM snapshot);"
-			     "DELETE FROM mark WHERE snapshot_id NOT IN (SELECT id FROM snapshot)",
-			     NULL, NULL, NULL) == SQLITE_OK
-		    ? 0
-		    : store_error(db, "sweeping", e);
-	if (r == 0)
-		r = sweep_mark(db, e);
-	/* Other processes keep dictionaries and descriptions by number. The last one of each stays, used or not,
-	 * because SQLite gives a new row the highest number there is and one: so none is given twice. */
-	if (r == 0 &&
-	    sqlite3_exec(
-		db->h,
-		"DELETE FROM page WHERE id NOT IN (SELECT id FROM temp.live_page);"
-		"DELETE FROM pack WHERE id NOT IN (SELECT id FROM temp.live_pack);"
-		"DELETE FROM temp.live_page; DELETE FROM temp.live_pack;"
-		"DELETE FROM dict WHERE id NOT IN (SELECT dict_id FROM pack) AND id<(SELECT max(id) FROM dict);"
-		"DELETE FROM codec WHERE id NOT IN (SELECT codec_id FROM version UNION SELECT codec_id FROM pack"
-		" UNION SELECT codec_id FROM dict) AND id<(SELECT max(id) FROM codec)",
-		NULL, NULL, NULL) != SQLITE_OK)
-		r = store_error(db, "sweeping", e);
-	return store_write_end(c, db, r, e);
+	return db ? store_write_end(c, db, sweep_all(db, e), e) : err_code(e);
 }
 
 void store_shrink(struct catalog *c)

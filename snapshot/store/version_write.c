@@ -1,9 +1,9 @@
 /*
- * snapshot/store/version_write.c - making table versions and the snapshot that names them.
+ * snapshot/store/version_write.c - see version_write.h: making a table's version of rows that are kept and rows that
+ * are new.
  *
  * A version writer belongs to one thread; several may write tables of one snapshot. Packs go to the threads of
- * pack_writer.c; until the last transaction names them no reader sees them, and a crash leaves them to the next sweep. The
- * shared WRITERS lock keeps sweeps away meanwhile.
+ * pack_writer.c.
  */
 #include "snapshot/store/internal.h"
 
@@ -16,148 +16,15 @@
 #define PAGE_MIN 16U
 #define PAGE_MAX 1024U
 
-struct written_table {
-	struct manifest_table m;
-	int64_t version_id; /* 0: not stored yet */
-	int64_t codec_id;
-	struct written_page *page;
-	size_t n_pages;
-	struct names_changes *names; /* NULL: its rows are no entities */
-	bool whole;                  /* there was no base: they tell all of them */
-};
-
-struct written_page {
-	struct strbuf data;
-	uint8_t sha[ROW_SHA_LEN];
-	uint64_t rows, line_bytes, file_bytes;
-	struct strbuf sep;
-};
-
-struct snapshot_writer {
-	struct catalog *catalog;
-	int64_t id, source_id, taken_ms;
-	int lock_fd;
-	struct pack_writer *writer;
-	pthread_mutex_t mutex; /* of the tables, while threads write them */
-	struct written_table *table;
-	size_t n_tables, cap_tables;
-	struct mark_list marks;
-	bool has_marks;
-	int64_t base_id;            /* 0: none */
-	struct written_table names; /* the index; no name: not written */
-};
-
-struct version_writer {
-	struct snapshot_writer *w;
-	const struct row_codec *codec;
-	bool hashed;
-	int64_t codec_id;
-	struct pack_writer_table *writer;
-	struct hasher *hasher;
-	/* the pack that is being filled */
-	int64_t pack_id;
-	uint32_t pack_rows;
-	struct strbuf head, lines, shas;
-	/* the extent and page that are being filled */
-	struct extent extent; /* count 0: none; its separator is extent_sep */
-	struct strbuf extent_sep, last_key, page, page_sep;
-	bool last_known; /* last_key is; else it is the key of last_ref */
-	struct row_ref last_ref;
-	uint32_t page_extents;
-	int64_t page_pack; /* delta base */
-	uint64_t page_rows, page_line_bytes, page_file_bytes;
-	struct written_table out, *into; /* into: NULL, or the place that is not among the tables */
-	uint64_t rows, new_rows, line_bytes, file_bytes;
-};
-
-int snapshot_writer_new(struct snapshot_writer **ret, struct catalog *c, int64_t source_id, int64_t taken_ms,
-			struct err *e)
-{
-	int fd = store_lock(c, STORE_LOCK_WRITERS, false, e);
-	if (fd < 0)
-		return fd;
-	_cleanup_(cleanup_snapshot_writer) struct snapshot_writer *w = xcalloc(1, sizeof *w);
-	w->catalog = c;
-	w->source_id = source_id;
-	w->taken_ms = taken_ms;
-	w->lock_fd = fd;
-	(void)pthread_mutex_init(&w->mutex, NULL);
-	int r = pack_writer_new(&w->writer, c, taken_ms, e);
-	if (r < 0)
-		return r;
-	struct store_db *db = store_write_begin(c, STORE_LAZY, e);
-	if (!db)
-		return err_code(e);
-	r = store_reserve(db, "snapshot", 1, &w->id, e);
-	r = store_write_end(c, db, r, e);
-	if (r < 0)
-		return r;
-	*ret = TAKE_PTR(w);
-	return 0;
-}
-
-int64_t snapshot_writer_id(const struct snapshot_writer *w)
-{
-	return w->id;
-}
-
-int64_t snapshot_writer_source(const struct snapshot_writer *w)
-{
-	return w->source_id;
-}
-
-void snapshot_writer_set_marks(struct snapshot_writer *w, struct mark_list *m)
-{
-	mark_list_done(&w->marks);
-	w->marks = *m;
-	*m = (struct mark_list){0};
-	w->has_marks = true;
-}
-
-void snapshot_writer_set_base(struct snapshot_writer *w, int64_t snapshot_id)
-{
-	w->base_id = snapshot_id;
-}
-
-uint64_t snapshot_writer_rows(const struct snapshot_writer *w)
-{
-	uint64_t rows = 0;
-	for (size_t i = 0; i < w->n_tables; i++)
-		rows += w->table[i].m.rows;
-	return rows;
-}
-
-uint64_t snapshot_writer_bytes(struct snapshot_writer *w)
-{
-	return pack_writer_bytes(w->writer);
-}
-
-static void written_table_done(struct written_table *t)
+void written_table_done(struct written_table *t)
 {
 	free(t->m.name);
-	names_changes_free(t->names);
 	for (size_t i = 0; i < t->n_pages; i++) {
 		strbuf_done(&t->page[i].data);
 		strbuf_done(&t->page[i].sep);
 	}
 	free(t->page);
 	*t = (struct written_table){0};
-}
-
-void snapshot_writer_free(struct snapshot_writer *w)
-{
-	if (!w)
-		return;
-	pack_writer_free(w->writer);
-	for (size_t i = 0; i < w->n_tables; i++)
-		written_table_done(&w->table[i]);
-	free(w->table);
-	written_table_done(&w->names);
-	mark_list_done(&w->marks);
-	(void)pthread_mutex_destroy(&w->mutex);
-	if (w->lock_fd >= 0)
-		(void)close(w->lock_fd);
-	free(w);
 }
 
 /* ---- packs ---- */
@@ -251,7 +118,7 @@ static int writer_find_last_key(struct version_writer *v, struct err *e)
 	int r = pack_get(v->w->catalog, v->last_ref.pack, &p, e);
 	if (r == 0)
 		r = pack_key_of(p, v->last_ref.index, &v->last_key, e);
-	if (r < 0) /* a pack of the base: as stream/splice.h says of it */
+	if (r < 0) /* a pack of the base: what of it cannot be read is not the failure of what is written */
 		return r == -EIO || r == -ENOENT ? err_set(e, EUCLEAN, "%s", e->msg) : r;
 	v->last_known = true;
 	return 0;
@@ -312,6 +179,8 @@ static int writer_append(struct version_writer *v, const struct extent *rows, co
 	return 0;
 }
 
+/* ---- rows ---- */
+
 int version_writer_keep(struct version_writer *v, const struct stored_row *row, struct err *e)
 {
 	struct extent one = {.pack = row->ref.pack,
@@ -342,8 +211,9 @@ int version_writer_keep_rows(struct version_writer *v, const struct pack *p, uin
 		part.file_bytes += p->file_size[i];
 	_cleanup_strbuf_ struct strbuf low = {0}, high = {0};
 	int r = pack_key_of(p, first, &low, e);
-	if (r == 0)
-		r = pack_key_of(p, first + count - 1, &high, e);
+	if (r < 0)
+		return r;
+	r = pack_key_of(p, first + count - 1, &high, e);
 	return r < 0 ? r : writer_append(v, &part, low.data, low.len, high.data, high.len, e);
 }
 
@@ -353,11 +223,11 @@ int version_writer_new_row(struct version_writer *v, const void *key, size_t key
 	if (line_len > (1U << 30) - 4096)
 		return err_set(e, EFBIG, "table %s: a row of %zu bytes; the catalog keeps rows up to 1 GiB",
 			       v->out.m.name, line_len);
-	int r = 0;
-	if (v->pack_rows && (v->lines.len + line_len > PACK_RAW_TARGET || v->pack_rows == PACK_MAX_ROWS))
-		r = writer_close_pack(v, e);
-	if (r == 0 && v->pack_rows == 0)
-		r = pack_writer_id(v->w->writer, &v->pack_id, e);
+	bool full = v->pack_rows && (v->lines.len + line_len > PACK_RAW_TARGET || v->pack_rows == PACK_MAX_ROWS);
+	int r = full ? writer_close_pack(v, e) : 0;
+	if (r < 0)
+		return r;
+	r = v->pack_rows ? 0 : pack_writer_id(v->w->writer, &v->pack_id, e);
 	if (r < 0)
 		return r;
 	uint64_t file_size = row_pretty_size(line, line_len);
@@ -374,13 +244,13 @@ int version_writer_new_row(struct version_writer *v, const void *key, size_t key
 	strbuf_addch(&v->lines, '\n');
 	strbuf_add(&v->shas, sha, ROW_SHA_LEN);
 	v->pack_rows++;
-	return names_changes_add(v->out.names, key, key_len, line, line_len, e);
+	return v->watch.added ? v->watch.added(v->watch.arg, key, key_len, line, line_len, e) : 0;
 }
 
 int version_writer_gone(struct version_writer *v, const void *key, size_t key_len, const char *line, size_t line_len,
 			struct err *e)
 {
-	return names_changes_remove(v->out.names, key, key_len, line, line_len, e);
+	return v->watch.gone ? v->watch.gone(v->watch.arg, key, key_len, line, line_len, e) : 0;
 }
 
 /* ---- tables ---- */
@@ -406,12 +276,12 @@ int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, s
 	v->out.m.has_auto_increment = t->has_auto_increment;
 	v->out.m.auto_increment = t->auto_increment;
 	int r = store_codec_id(w->catalog, t, &v->codec_id, e);
-	if (r == 0)
-		r = catalog_codec(w->catalog, v->codec_id, &v->codec, e);
-	if (r == 0)
-		r = names_changes_new(&v->out.names, w->catalog, v->codec, e);
-	if (r == 0)
-		r = pack_writer_table(&v->writer, w->writer, v->codec_id, e);
+	if (r < 0)
+		return r;
+	r = catalog_codec(w->catalog, v->codec_id, &v->codec, e);
+	if (r < 0)
+		return r;
+	r = pack_writer_table(&v->writer, w->writer, v->codec_id, e);
 	if (r < 0)
 		return r;
 	v->out.codec_id = v->codec_id;
@@ -419,6 +289,21 @@ int snapshot_writer_table(struct snapshot_writer *w, const struct db_table *t, s
 	v->hasher = hasher_new();
 	*ret = TAKE_PTR(v);
 	return 0;
+}
+
+int snapshot_writer_index(struct snapshot_writer *w, const struct db_table *t, struct version_writer **ret,
+			  struct err *e)
+{
+	int r = snapshot_writer_table(w, t, ret, e);
+	if (r < 0)
+		return r;
+	(*ret)->into = &w->index;
+	return 0;
+}
+
+void version_writer_set_watch(struct version_writer *v, const struct row_watch *watch)
+{
+	v->watch = *watch;
 }
 
 int64_t version_writer_codec_id(const struct version_writer *v)
@@ -438,8 +323,9 @@ int version_writer_finish(struct version_writer *v, const struct digest *d, cons
 		return err_set(e, EIO, "table %s: %" PRIu64 " rows hashed, %" PRIu64 " written", v->out.m.name,
 			       d->count, v->rows);
 	int r = writer_close_pack(v, e);
-	if (r == 0)
-		r = pack_writer_end_table(v->writer, e);
+	if (r < 0)
+		return r;
+	r = pack_writer_end_table(v->writer, e);
 	if (r < 0)
 		return r;
 	writer_close_extent(v);
@@ -481,278 +367,4 @@ void version_writer_free(struct version_writer *v)
 	strbuf_done(&v->page);
 	strbuf_done(&v->page_sep);
 	free(v);
-}
-
-struct manifest_table *snapshot_writer_find(struct snapshot_writer *w, const char *table)
-{
-	for (size_t i = 0; i < w->n_tables; i++)
-		if (!strcmp(w->table[i].m.name, table))
-			return &w->table[i].m;
-	return NULL;
-}
-
-/* ---- the index of names ---- */
-
-static int writer_names(struct snapshot_writer *w, const struct names_table *t, size_t n, struct err *e)
-{
-	_cleanup_(cleanup_version_writer) struct version_writer *v = NULL;
-	struct version_info same = {0};
-	int r = snapshot_writer_table(w, names_description(), &v, e);
-	if (r < 0)
-		return r;
-	v->into = &w->names;
-	r = names_write(w->catalog, w->base_id, t, n, v, &same, e);
-	if (r == 2) {
-		w->names = (struct written_table){.m.name = TAKE_PTR(same.name), .version_id = same.id};
-		version_info_done(&same);
-	}
-	return r < 0 ? r : 0;
-}
-
-static int writer_table_names(struct snapshot_writer *w, struct err *e)
-{
-	_cleanup_free_ struct names_table *t = xcalloc(w->n_tables + 1, sizeof *t);
-	for (size_t i = 0; i < w->n_tables; i++)
-		t[i] = (struct names_table){w->table[i].m.name, w->table[i].names, w->table[i].whole};
-	return writer_names(w, t, w->n_tables, e);
-}
-
-/* ---- the snapshot ---- */
-
-static int commit_page(struct store_db *db, const struct written_page *p, int64_t *ret, struct err *e)
-{
-	sqlite3_stmt *st = store_stmt(db, STMT_PAGE_FIND, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_blob(st, 1, p->sha, sizeof p->sha, SQLITE_STATIC);
-	bool found = sqlite3_step(st) == SQLITE_ROW;
-	if (found)
-		*ret = sqlite3_column_int64(st, 0);
-	(void)sqlite3_reset(st);
-	if (found)
-		return 0;
-	st = store_stmt(db, STMT_PAGE_INSERT, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_blob(st, 1, p->sha, sizeof p->sha, SQLITE_STATIC);
-	_cleanup_strbuf_ struct strbuf stored = {0};
-	page_pack(&p->data, &stored);
-	sqlite3_bind_blob64(st, 2, stored.data, stored.len, SQLITE_STATIC);
-	int r = store_run(db, st, "storing a page", e);
-	*ret = sqlite3_last_insert_rowid(db->h);
-	return r;
-}
-
-static int commit_version(struct store_db *db, struct written_table *t, struct err *e)
-{
-	_cleanup_strbuf_ struct strbuf pages = {0};
-	for (size_t i = 0; i < t->n_pages; i++) {
-		int64_t id = 0;
-		int r = commit_page(db, &t->page[i], &id, e);
-		if (r < 0)
-			return r;
-		varint_add(&pages, (uint64_t)id);
-		varint_add(&pages, t->page[i].rows);
-		varint_add(&pages, t->page[i].line_bytes);
-		varint_add(&pages, t->page[i].file_bytes);
-		varint_add(&pages, t->page[i].sep.len);
-		strbuf_add(&pages, t->page[i].sep.data, t->page[i].sep.len);
-	}
-	sqlite3_stmt *st = store_stmt(db, STMT_VERSION_INSERT, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_int64(st, 1, t->codec_id);
-	sqlite3_bind_int64(st, 2, (int64_t)t->m.rows);
-	sqlite3_bind_int64(st, 3, (int64_t)t->m.line_bytes);
-	sqlite3_bind_int64(st, 4, (int64_t)t->m.file_bytes);
-	sqlite3_bind_blob(st, 5, t->m.digest, sizeof t->m.digest, SQLITE_STATIC);
-	sqlite3_bind_blob64(st, 6, strbuf_str(&pages), pages.len, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 7, t->m.since_ms);
-	int r = store_run(db, st, "storing a table version", e);
-	t->version_id = sqlite3_last_insert_rowid(db->h);
-	return r;
-}
-
-static int commit_schema(struct store_db *db, const uint8_t sha[ROW_SHA_LEN], const char *text, size_t len,
-			 int64_t *ret, struct err *e)
-{
-	sqlite3_stmt *st = store_stmt(db, STMT_SCHEMA_FIND, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_blob(st, 1, sha, ROW_SHA_LEN, SQLITE_STATIC);
-	bool found = sqlite3_step(st) == SQLITE_ROW;
-	if (found)
-		*ret = sqlite3_column_int64(st, 0);
-	(void)sqlite3_reset(st);
-	if (found)
-		return 0;
-	const void *z;
-	size_t z_len;
-	_cleanup_(cleanup_compressor) struct compressor *compressor = compressor_new();
-	int r = compressor_compress(compressor, NULL, text, len, &z, &z_len, e);
-	if (r < 0)
-		return r;
-	st = store_stmt(db, STMT_SCHEMA_INSERT, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_blob(st, 1, sha, ROW_SHA_LEN, SQLITE_STATIC);
-	sqlite3_bind_blob64(st, 2, z, z_len, SQLITE_STATIC);
-	r = store_run(db, st, "storing the schema", e);
-	*ret = sqlite3_last_insert_rowid(db->h);
-	return r;
-}
-
-/* The marks of a source are its newest captured snapshot's: one set. */
-static int commit_marks(struct snapshot_writer *w, struct store_db *db, struct err *e)
-{
-	sqlite3_stmt *st = store_stmt(db, STMT_MARKS_DELETE, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_int64(st, 1, w->source_id);
-	int r = store_run(db, st, "storing marks", e);
-	for (size_t i = 0; r == 0 && i < w->marks.n; i++) {
-		const struct mark *m = &w->marks.v[i];
-		if (!m->text)
-			continue;
-		st = store_stmt(db, STMT_MARK_INSERT, e);
-		if (!st)
-			return err_code(e);
-		sqlite3_bind_int64(st, 1, w->source_id);
-		sqlite3_bind_text(st, 2, m->table, -1, SQLITE_STATIC);
-		sqlite3_bind_int64(st, 3, w->id);
-		sqlite3_bind_int64(st, 4, m->age);
-		sqlite3_bind_text(st, 5, m->text, -1, SQLITE_STATIC);
-		r = store_run(db, st, "storing marks", e);
-	}
-	return r;
-}
-
-static int commit_names(struct snapshot_writer *w, struct store_db *db, int64_t snapshot_id, struct err *e)
-{
-	int r = w->names.m.name && !w->names.version_id ? commit_version(db, &w->names, e) : 0;
-	if (r < 0 || !w->names.m.name)
-		return r;
-	sqlite3_stmt *st = store_stmt(db, STMT_NAMES_INSERT, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_int64(st, 1, snapshot_id);
-	sqlite3_bind_int64(st, 2, w->names.version_id);
-	return store_run(db, st, "storing the index of entities", e);
-}
-
-static int commit_in(struct snapshot_writer *w, struct store_db *db, const char *name, struct manifest *m,
-		     size_t manifest_len, const char *schema_sql, size_t schema_len, struct err *e)
-{
-	int r = pack_writer_store(w->writer, db, e);
-	for (size_t i = 0; r == 0 && i < w->n_tables; i++)
-		if (!w->table[i].version_id)
-			r = commit_version(db, &w->table[i], e);
-	int64_t schema_id = 0;
-	if (r == 0)
-		r = commit_schema(db, m->schema_sha256, schema_sql, schema_len, &schema_id, e);
-	if (r < 0)
-		return r;
-	_cleanup_strbuf_ struct strbuf text = {0};
-	manifest_render(m, &text);
-	uint64_t rows = 0, bytes = 0;
-	for (size_t i = 0; i < w->n_tables; i++) {
-		rows += w->table[i].m.rows;
-		bytes += w->table[i].m.line_bytes;
-	}
-	sqlite3_stmt *st = store_stmt(db, STMT_SNAPSHOT_INSERT, e);
-	if (!st)
-		return err_code(e);
-	sqlite3_bind_int64(st, 1, w->id);
-	sqlite3_bind_int64(st, 2, w->source_id);
-	sqlite3_bind_text(st, 3, name, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 4, w->taken_ms);
-	sqlite3_bind_text(st, 5, m->engine, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 6, m->server_version, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 7, m->app_version, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 8, schema_id);
-	sqlite3_bind_int64(st, 9, (int64_t)schema_len);
-	sqlite3_bind_int64(st, 10, (int64_t)w->n_tables);
-	sqlite3_bind_int64(st, 11, (int64_t)rows);
-	sqlite3_bind_int64(st, 12, (int64_t)bytes);
-	sqlite3_bind_int64(st, 13, (int64_t)pack_writer_bytes(w->writer));
-	sqlite3_bind_blob64(st, 14, text.data, text.len, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 15, (int64_t)manifest_len);
-	sqlite3_bind_int64(st, 16, m->schema_since_ms);
-	r = store_run(db, st, "storing the snapshot", e);
-	if (r == -EEXIST)
-		r = err_set(e, EEXIST, "snapshot '%s' exists already", name ? name : "");
-	for (size_t i = 0; r == 0 && i < w->n_tables; i++) {
-		st = store_stmt(db, STMT_SNAPSHOT_TABLE_INSERT, e);
-		if (!st)
-			return err_code(e);
-		sqlite3_bind_int64(st, 1, w->id);
-		sqlite3_bind_int64(st, 2, (int64_t)i);
-		sqlite3_bind_text(st, 3, w->table[i].m.name, -1, SQLITE_STATIC);
-		sqlite3_bind_int64(st, 4, w->table[i].version_id);
-		r = store_run(db, st, "storing the snapshot", e);
-	}
-	if (r == 0)
-		r = commit_names(w, db, w->id, e);
-	if (r == 0 && w->has_marks)
-		r = commit_marks(w, db, e);
-	return r;
-}
-
-static int written_by_name(const void *a, const void *b)
-{
-	return strcmp(((const struct written_table *)a)->m.name, ((const struct written_table *)b)->m.name);
-}
-
-int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct manifest *m, const char *schema_sql,
-			   size_t schema_len, struct err *e)
-{
-	qsort(w->table, w->n_tables, sizeof *w->table, written_by_name);
-	for (size_t i = 0; i < m->n_tables; i++)
-		free(m->tables[i].name);
-	m->tables = xrealloc(m->tables, (w->n_tables + 1) * sizeof *m->tables);
-	m->n_tables = w->n_tables;
-	for (size_t i = 0; i < w->n_tables; i++) {
-		m->tables[i] = w->table[i].m;
-		m->tables[i].name = xstrdup(w->table[i].m.name);
-	}
-	m->taken_ms = w->taken_ms;
-	if (!m->schema_since_ms)
-		m->schema_since_ms = w->taken_ms;
-	_cleanup_(cleanup_hasher) struct hasher *hasher = hasher_new();
-	hasher_sha256(hasher, schema_sql, schema_len, m->schema_sha256);
-	_cleanup_strbuf_ struct strbuf full = {0};
-	_cleanup_free_ int64_t *codec_ids = xcalloc(w->n_tables, sizeof *codec_ids);
-	for (size_t i = 0; i < w->n_tables; i++)
-		codec_ids[i] = w->table[i].codec_id;
-	int r = store_manifest_full(w->catalog, m, codec_ids, &full, e);
-	if (r < 0)
-		return r;
-	r = writer_table_names(w, e);
-	if (r == 0)
-		r = pack_writer_wait(w->writer, e);
-	if (r < 0)
-		return r;
-	struct store_db *db = store_write_begin(w->catalog, STORE_DURABLE, e);
-	if (!db)
-		return err_code(e);
-	return store_write_end(w->catalog, db, commit_in(w, db, name, m, full.len, schema_sql, schema_len, e), e);
-}
-
-int snapshot_writer_commit_names(struct snapshot_writer *w, int64_t snapshot_id, const struct names_table *t, size_t n,
-				 struct err *e)
-{
-	int r = writer_names(w, t, n, e);
-	if (r == 0 && !w->names.m.name)
-		return 1;
-	if (r == 0)
-		r = pack_writer_wait(w->writer, e);
-	if (r < 0)
-		return r;
-	struct store_db *db = store_write_begin(w->catalog, STORE_DURABLE, e);
-	if (!db)
-		return err_code(e);
-	r = pack_writer_store(w->writer, db, e);
-	if (r == 0)
-		r = commit_names(w, db, snapshot_id, e);
-	return store_write_end(w->catalog, db, r, e);
 }

@@ -80,11 +80,13 @@ int changes_cursor_open(struct changes_cursor **ret, struct catalog *c, const st
 	bool same = table_pair_same(p);
 	cc->merge = (struct merge){.differences = true, .stop = stop};
 	int r = stream_version(&cc->merge.left, c, p->before && !same ? p->before->id : 0, e);
-	if (r == 0)
-		r = stream_version(&cc->merge.right, c, p->after && !same ? p->after->id : 0, e);
-	if (r == 0)
-		*ret = TAKE_PTR(cc);
-	return r;
+	if (r < 0)
+		return r;
+	r = stream_version(&cc->merge.right, c, p->after && !same ? p->after->id : 0, e);
+	if (r < 0)
+		return r;
+	*ret = TAKE_PTR(cc);
+	return 0;
 }
 
 int changes_cursor_next(struct changes_cursor *cc, struct changes_row *ret, struct err *e)

@@ -1,5 +1,6 @@
 /*
- * snapshot/stream/changes.h - what differs between two snapshots: counted table by table, listed row by row, one row by name.
+ * snapshot/stream/changes.h - what differs between two snapshots: counted table by table, listed row by row, one row
+ * by name.
  *
  * Rows are the same when their keys and lines are. Of a table whose description differs (snapshots of two schemas) rows
  * with the same encoded key are `changed`; rows without a key of their own are known by their content: one that changed
@@ -10,7 +11,7 @@
 
 #include <stdatomic.h>
 
-#include "snapshot/store/catalog.h"
+#include "snapshot/store/store.h"
 
 enum change { CHANGE_ADDED, CHANGE_REMOVED, CHANGE_CHANGED, CHANGE_KINDS };
 

@@ -184,8 +184,9 @@ int splice_add(struct splice *s, const struct row_codec *codec, const struct str
 		uint32_t place;
 		strbuf_clear(&key);
 		int r = row_key(codec, row->line, row->line_len, sha, numbered.number, &key, e);
-		if (r == 0)
-			r = splice_seek(s, key.data, key.len, &place, e);
+		if (r < 0)
+			return r;
+		r = splice_seek(s, key.data, key.len, &place, e);
 		if (r < 0)
 			return r;
 		if (r == 0)

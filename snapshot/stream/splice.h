@@ -5,7 +5,8 @@
  */
 #pragma once
 
-#include "snapshot/stream/stream.h"
+#include "snapshot/store/version_write.h"
+#include "snapshot/stream/row_stream.h"
 
 struct splice;
 /* v: the writer of the new version, of the same description as the base. */

@@ -8,6 +8,7 @@
 #include "snapshot/row/json_text.h"
 #include "snapshot/sqlfile/python_json.h"
 #include "snapshot/sqlfile/read.h"
+#include "snapshot/sqlfile/scan.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

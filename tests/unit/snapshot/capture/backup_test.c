@@ -11,7 +11,8 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#include "snapshot/capture/backup.h"
+#include "snapshot/capture/backup_dir.h"
+#include "snapshot/capture/backup_look.h"
 #include "snapshot/row/manifest.h"
 
 static char *test_dir(void)

@@ -16,7 +16,7 @@
 #include "snapshot/openmetadata/names.h"
 #include "snapshot/restore/restore.h"
 #include "snapshot/service/service.h"
-#include "snapshot/store/internal.h"
+#include "snapshot/store/store.h"
 
 struct world {
 	char *dir;
@@ -460,8 +460,8 @@ static void a_crash_is_settled(void **state)
 			sql(&w, "UPDATE tag_usage SET state=44 WHERE targetFQNHash='1.3'");
 		char label[] = {(char)('0' + n), '\0'};
 		struct catalog *c = service_catalog(w.engine);
-		assert_int_equal(journal_add(c, 1, "restore", label, 0, 1, "test", &entry, &e), 0);
-		assert_int_equal(journal_state(c, entry, "begun", mark, b, a, false, &e), 0);
+		assert_int_equal(journal_add(c, 1, JOURNAL_RESTORE, label, 0, 1, "test", &entry, &e), 0);
+		assert_int_equal(journal_state(c, entry, JOURNAL_BEGUN, mark, b, a, false, &e), 0);
 		world_close(&w);
 		world_open(&w, "");
 		(void)take(&w, NULL); /* waits for the settling */

@@ -1,6 +1,6 @@
 /*
- * tests/unit/snapshot/openmetadata/names_test.c - snapshot/openmetadata/names.c and snapshot/openmetadata/names_path.c: how names are spelled, and that the index of entities
- * follows what happens to the tables.
+ * tests/unit/snapshot/openmetadata/names_test.c - snapshot/openmetadata/names_*.c: how names are spelled, and that the
+ * index of entities follows what happens to the tables.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,11 +9,13 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
-#include "snapshot/capture/capture.h"
+#include "snapshot/capture/merge.h"
 #include "snapshot/openmetadata/names.h"
+#include "snapshot/store/store.h"
 
 /* ---- spelling ---- */
 
@@ -242,6 +244,14 @@ static void model_line(const struct model *m, size_t table, size_t row, struct s
 	strbuf_adds(out, "\":null}");
 }
 
+static void change_catalog(struct catalog *c, const char *sql)
+{
+	sqlite3 *db;
+	assert_int_equal(sqlite3_open(catalog_path(c), &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
 /* One snapshot of the model, from its base: merged, or (spliced) told by its changes. */
 static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t base_id, int64_t at)
 {
@@ -250,7 +260,7 @@ static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t 
 	int64_t source;
 	assert_int_equal(catalog_source(c, "s", &source, &e), 0);
 	assert_int_equal(snapshot_writer_new(&w, c, source, at, &e), 0);
-	snapshot_writer_set_base(w, base_id);
+	struct names_update *names = names_update_new(c, w);
 	for (size_t i = 0; i < TABLES; i++) {
 		struct db_column columns[3];
 		size_t key[1];
@@ -263,6 +273,7 @@ static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t 
 			continue;
 		model_table(m, i, columns, key, &t);
 		assert_int_equal(snapshot_writer_table(w, &t, &v, &e), 0);
+		assert_int_equal(names_update_watch(names, v, &e), 0);
 		struct sorter *sorter = sorter_new(version_writer_codec(v), 1U << (rand() % 2 ? 20 : 8));
 		for (size_t k = 0; k < ROWS; k++) {
 			if (!m->name[i][k])
@@ -287,9 +298,11 @@ static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t 
 	char name[32];
 	(void)snprintf(name, sizeof name, "s%lld", (long long)at);
 	int64_t id = snapshot_writer_id(w);
+	assert_int_equal(names_update_write(names, base_id, &e), 0);
 	if (snapshot_writer_commit(w, name, &manifest, "schema", 6, &e) < 0)
 		fail_msg("%s", e.msg);
 	manifest_done(&manifest);
+	names_update_free(names);
 	snapshot_writer_free(w);
 	return id;
 }
@@ -418,9 +431,7 @@ static void index_follows_the_tables(void **state)
 			if (round % 11 == 0) {
 				_cleanup_free_ char *sql =
 				    xasprintf("DELETE FROM snapshot_names WHERE snapshot_id=%lld", (long long)id);
-				struct store_db *db = store_write_begin(c, STORE_DURABLE, &e);
-				assert_int_equal(sqlite3_exec(db->h, sql, NULL, NULL, NULL), SQLITE_OK);
-				assert_int_equal(store_write_end(c, db, 0, &e), 0);
+				change_catalog(c, sql);
 				assert_int_equal(names_version(c, id, &made, &e), -ENOENT);
 				if (round % 2) {
 					assert_int_equal(names_build(c, id, &e), 0);
@@ -452,14 +463,6 @@ static void index_follows_the_tables(void **state)
 		_cleanup_free_ char *rm = xasprintf("rm -r '%s'", dir);
 		assert_int_equal(system(rm), 0);
 	}
-}
-
-static void change_catalog(struct catalog *c, const char *sql)
-{
-	struct err e = ERR_INIT;
-	struct store_db *db = store_write_begin(c, STORE_DURABLE, &e);
-	assert_int_equal(sqlite3_exec(db->h, sql, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(store_write_end(c, db, 0, &e), 0);
 }
 
 static int64_t index_of(struct catalog *c, int64_t snapshot)
@@ -554,7 +557,8 @@ static void missing_indexes(void **state)
 	int64_t before = index_of(c, id[3]);
 	assert_int_equal(catalog_open(&other, path, CATALOG_WRITE, &e), 0);
 	assert_int_equal(snapshot_writer_new(&w, other, 0, 1, &e), 0);
-	assert_int_equal(snapshot_writer_commit_names(w, id[3], NULL, 0, &e), 0);
+	assert_int_equal(names_write(other, w, 0, NULL, 0, &e), NAMES_WRITTEN);
+	assert_int_equal(snapshot_writer_commit_index(w, id[3], &e), 0);
 	snapshot_writer_free(w);
 	assert_int_equal(index_of(c, id[3]), before);
 	assert_int_equal(store_sweep(other, &e), 0);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "snapshot/openmetadata/preflight.h"
+#include "snapshot/openmetadata/preflight_server.h"
 
 static char test_dir[] = "/tmp/metasnap-preflight.XXXXXX";
 static char *test_db;

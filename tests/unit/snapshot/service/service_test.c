@@ -15,8 +15,11 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "snapshot/capture/backup_dir.h"
+#include "snapshot/export/export.h"
 #include "snapshot/service/service.h"
 #include "snapshot/store/prune.h"
+#include "snapshot/store/store.h"
 
 struct world {
 	char *dir;
@@ -628,9 +631,9 @@ static void a_crash_is_settled(void **state)
 	sql(w.db, CHANGES);
 	int64_t b = take(&w, "b"), entry, snapshot_entry;
 	struct catalog *c = service_catalog(w.engine);
-	assert_int_equal(journal_add(c, 1, "snapshot", "cut", 0, 1, "test", &snapshot_entry, &e), 0);
-	assert_int_equal(journal_add(c, 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
-	assert_int_equal(journal_state(c, entry, "begun", NULL, b, a, false, &e), 0);
+	assert_int_equal(journal_add(c, 1, JOURNAL_SNAPSHOT, "cut", 0, 1, "test", &snapshot_entry, &e), 0);
+	assert_int_equal(journal_add(c, 1, JOURNAL_RESTORE, "cut", 0, 1, "test", &entry, &e), 0);
+	assert_int_equal(journal_state(c, entry, JOURNAL_BEGUN, NULL, b, a, false, &e), 0);
 	world_close(&w);
 	world_open(&w, "");
 	(void)take(&w, "c"); /* waits for the settling */
@@ -640,8 +643,8 @@ static void a_crash_is_settled(void **state)
 	assert_non_null(strstr(text.data, "restore cut: rolled back"));
 	strbuf_done(&text);
 	c = service_catalog(w.engine);
-	assert_int_equal(journal_add(c, 1, "restore", "cut2", 0, 1, "test", &entry, &e), 0);
-	assert_int_equal(journal_state(c, entry, "begun", NULL, a, b, false, &e), 0);
+	assert_int_equal(journal_add(c, 1, JOURNAL_RESTORE, "cut2", 0, 1, "test", &entry, &e), 0);
+	assert_int_equal(journal_state(c, entry, JOURNAL_BEGUN, NULL, a, b, false, &e), 0);
 	world_close(&w);
 	world_open(&w, "");
 	(void)take(&w, "d");
@@ -668,8 +671,8 @@ static void a_crash_without_its_target_is_settled(void **state)
 		sql(w.db, CHANGES);
 		int64_t b = take(&w, "b");
 		struct catalog *c = service_catalog(w.engine);
-		assert_int_equal(journal_add(c, 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
-		assert_int_equal(journal_state(c, entry, "begun", NULL, b, a, false, &e), 0);
+		assert_int_equal(journal_add(c, 1, JOURNAL_RESTORE, "cut", 0, 1, "test", &entry, &e), 0);
+		assert_int_equal(journal_state(c, entry, JOURNAL_BEGUN, NULL, b, a, false, &e), 0);
 		assert_int_equal(store_remove_snapshot(c, a, false, &e), 0);
 		if (which == 1)
 			sql(w.db, "DELETE FROM series");
@@ -700,8 +703,8 @@ static void a_prune_keeps_what_settling_needs(void **state)
 	(void)take(&w, "more");
 	(void)take(&w, "newest");
 	struct catalog *c = service_catalog(w.engine);
-	assert_int_equal(journal_add(c, 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
-	assert_int_equal(journal_state(c, entry, "begun", NULL, safety, target, false, &e), 0);
+	assert_int_equal(journal_add(c, 1, JOURNAL_RESTORE, "cut", 0, 1, "test", &entry, &e), 0);
+	assert_int_equal(journal_state(c, entry, JOURNAL_BEGUN, NULL, safety, target, false, &e), 0);
 	struct keep_rules rules = {0};
 	struct prune_list list;
 	struct snapshot_info s;
@@ -711,7 +714,7 @@ static void a_prune_keeps_what_settling_needs(void **state)
 	prune_list_done(&list);
 	assert_int_equal(catalog_find(c, 1, "more", &s, &e), -ENOENT);
 	assert_int_equal(listed(&w), 3);
-	assert_int_equal(journal_state(c, entry, "rolled back", NULL, 0, 0, true, &e), 0);
+	assert_int_equal(journal_state(c, entry, JOURNAL_ROLLED_BACK, NULL, 0, 0, true, &e), 0);
 	assert_int_equal(store_prune(c, 1, &rules, later, false, &w.me, &list, &e), 0);
 	prune_list_done(&list);
 	assert_int_equal(listed(&w), 1);
@@ -895,7 +898,7 @@ static void an_import_is_not_now(void **state)
 	world_open(&w, "");
 	char *path = xasprintf("%s/backup", w.dir);
 	int64_t a = take(&w, "a"), id, now;
-	if (service_export(w.engine, a, path, &e) < 0)
+	if (export_snapshot(service_catalog(w.engine), a, path, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(service_remove(w.engine, 0, "a", &w.me, &e), 0);
 	struct backup_tree *b;
@@ -925,7 +928,7 @@ static void an_import_checks_the_sizes(void **state)
 	char *path = xasprintf("%s/backup", w.dir), *file = xasprintf("%s/MANIFEST.json", path);
 	char *sums = xasprintf("%s/SHA256SUMS", path);
 	int64_t a = take(&w, "a"), id;
-	if (service_export(w.engine, a, path, &e) < 0)
+	if (export_snapshot(service_catalog(w.engine), a, path, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(unlink(sums), 0); /* it would tell as well */
 	struct backup_tree *b;
@@ -974,7 +977,7 @@ static void a_file_of_zeros_is_not_gathered(void **state)
 	world_open(&w, "");
 	char *path = xasprintf("%s/backup", w.dir), *file = xasprintf("%s/tables/series.jsonl", path);
 	int64_t a = take(&w, "a"), id;
-	if (service_export(w.engine, a, path, &e) < 0)
+	if (export_snapshot(service_catalog(w.engine), a, path, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(truncate(file, 0), 0);
 	assert_int_equal(truncate(file, (off_t)1 << 33), 0);
@@ -1001,7 +1004,7 @@ static void a_damaged_newest_snapshot_stops_nothing(void **state)
 	world_open(&w, "");
 	char *before = dump(w.db), *path = xasprintf("%s/backup", w.dir);
 	int64_t a = take(&w, "a"), id;
-	if (service_export(w.engine, a, path, &e) < 0)
+	if (export_snapshot(service_catalog(w.engine), a, path, &e) < 0)
 		fail_msg("%s", e.msg);
 	sql(w.db, CHANGES);
 	(void)take(&w, "b");
@@ -1053,10 +1056,12 @@ static void definitions_alone_differ(void **state)
 	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 1);
 	assert_true(plan.rebuild);
 	restore_plan_done(&plan);
-	assert_int_equal(journal_add(service_catalog(w.engine), 1, "restore", "undone", 0, 1, "test", &undone, &e), 0);
-	assert_int_equal(journal_state(service_catalog(w.engine), undone, "begun", NULL, b, a, false, &e), 0);
-	assert_int_equal(journal_add(service_catalog(w.engine), 1, "restore", "done", 0, 1, "test", &done, &e), 0);
-	assert_int_equal(journal_state(service_catalog(w.engine), done, "begun", NULL, a, b, false, &e), 0);
+	assert_int_equal(
+	    journal_add(service_catalog(w.engine), 1, JOURNAL_RESTORE, "undone", 0, 1, "test", &undone, &e), 0);
+	assert_int_equal(journal_state(service_catalog(w.engine), undone, JOURNAL_BEGUN, NULL, b, a, false, &e), 0);
+	assert_int_equal(journal_add(service_catalog(w.engine), 1, JOURNAL_RESTORE, "done", 0, 1, "test", &done, &e),
+			 0);
+	assert_int_equal(journal_state(service_catalog(w.engine), done, JOURNAL_BEGUN, NULL, a, b, false, &e), 0);
 	if (restore_to(&w, a, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);
@@ -1091,8 +1096,9 @@ static void a_key_given_up_can_be_compared(void **state)
 	assert_int_equal(service_verify_live(w.engine, 0, b, NULL, &plan, &e), 0);
 	restore_plan_done(&plan);
 	/* and a crashed restore is settled */
-	assert_int_equal(journal_add(service_catalog(w.engine), 1, "restore", "cut", 0, 1, "test", &entry, &e), 0);
-	assert_int_equal(journal_state(service_catalog(w.engine), entry, "begun", NULL, b, a, false, &e), 0);
+	assert_int_equal(journal_add(service_catalog(w.engine), 1, JOURNAL_RESTORE, "cut", 0, 1, "test", &entry, &e),
+			 0);
+	assert_int_equal(journal_state(service_catalog(w.engine), entry, JOURNAL_BEGUN, NULL, b, a, false, &e), 0);
 	if (restore_to(&w, a, &e) < 0)
 		fail_msg("%s", e.msg);
 	assert_int_equal(service_verify_live(w.engine, 0, a, NULL, &plan, &e), 0);

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 
 #include "snapshot/sqlfile/read.h"
+#include "snapshot/sqlfile/scan.h"
 
 struct memory {
 	const char *text;

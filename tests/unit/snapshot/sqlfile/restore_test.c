@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "snapshot/service/service.h"
+#include "snapshot/sqlfile/read.h"
 
 struct world {
 	char *dir, *db, *catalog;

@@ -1,7 +1,7 @@
 /*
- * tests/unit/snapshot/store/catalog_test.c - the catalog against a model in memory: random tables changed at random, many versions,
- * every row by number, name and byte offset; sweeps after removals, rows dropped from packs; damage found and
- * contained; a disk that loses transactions; locks; names.
+ * tests/unit/snapshot/store/catalog_test.c - the catalog against a model in memory: random tables changed at random,
+ * many versions, every row by number, name and byte offset; sweeps after removals, rows dropped from packs; damage
+ * found and contained; a disk that loses transactions; locks; names.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,9 @@
 #include <inttypes.h>
 #include <sys/stat.h>
 
-#include "snapshot/capture/capture.h"
+#include "snapshot/capture/merge.h"
+#include "snapshot/store/internal.h"
+#include "snapshot/store/remove.h"
 #include "snapshot/stream/splice.h"
 
 #define MAX_ROWS 6000
@@ -223,6 +225,16 @@ static void model_check(struct catalog *c, const struct db_table *t, const struc
 	version_info_done(&v);
 }
 
+static int remove_and_sweep(struct catalog *c, int64_t snapshot_id, struct err *e)
+{
+	int r = store_remove_snapshot(c, snapshot_id, false, e);
+	if (r == 0)
+		r = store_sweep(c, e);
+	if (r == 0)
+		store_shrink(c);
+	return r < 0 ? r : 0;
+}
+
 static int64_t count(struct catalog *c, const char *sql)
 {
 	struct store_db *db = store_read_begin(c, ERR_DROP);
@@ -276,7 +288,7 @@ static void versions_follow_a_model(void **state)
 		for (int s = 0; s < 6; s++) {
 			struct err e = ERR_INIT;
 			int64_t before = count(c, "SELECT count(*) FROM pack");
-			if (catalog_remove(c, id[s], &e) < 0)
+			if (remove_and_sweep(c, id[s], &e) < 0)
 				fail_msg("%s", e.msg);
 			assert_true(count(c, "SELECT count(*) FROM pack") <= before);
 			for (int k = s + 1; k < 6; k++)
@@ -691,7 +703,7 @@ static void numbers_are_not_used_again(void **state)
 	int64_t a = model_write(c, &t, rows, MAX_ROWS, 0, 5, "a");
 	model_check(other, &t, rows, MAX_ROWS, a);
 	assert_true(count(c, "SELECT count(*) FROM dict") > 0);
-	assert_int_equal(catalog_remove(c, a, &e), 0);
+	assert_int_equal(remove_and_sweep(c, a, &e), 0);
 	assert_int_equal(count(c, "SELECT count(*) FROM pack"), 0);
 	int64_t b = model_write(c, &u, rows, MAX_ROWS, 0, 6, "b");
 	model_check(other, &u, rows, MAX_ROWS, b);
@@ -718,7 +730,7 @@ static void sweep_waits_for_writers(void **state)
 	int64_t packs = count(c, "SELECT count(*) FROM pack");
 	assert_true(packs > 10);
 	/* the writer may hold on to rows of the snapshot that goes */
-	assert_int_equal(catalog_remove(c, id, &e), 0);
+	assert_int_equal(remove_and_sweep(c, id, &e), 0);
 	assert_int_equal(count(c, "SELECT count(*) FROM pack"), packs);
 	snapshot_writer_free(w);
 	assert_int_equal(store_sweep(c, &e), 0);
@@ -856,7 +868,7 @@ static void repack_follows_a_model(void **state)
 			waste(c, &dead, &all);
 			dead_before += dead;
 			/* an old reader and a new one */
-			pack_cache_limit(c->packs, round % 2 ? 0 : 32 << 20);
+			lru_set_limit(c->packs, round % 2 ? 0 : 32 << 20);
 			if (store_repack(c, &done, &e) < 0)
 				fail_msg("%s", e.msg);
 			assert_false(done.busy);
@@ -920,7 +932,7 @@ static void dropped_rows_are_gone(void **state)
 	struct snapshot_writer *w;
 	struct repack done;
 	assert_int_equal(snapshot_writer_new(&w, c, 1, 9, &e), 0);
-	assert_int_equal(store_sweep(c, &e), 1);
+	assert_int_equal(store_sweep(c, &e), SWEEP_LATER);
 	assert_int_equal(store_repack(c, &done, &e), 0);
 	assert_true(done.busy);
 	assert_int_equal(done.packs, 0);
@@ -1011,10 +1023,10 @@ static void snapshots_by_name(void **state)
 	assert_int_equal(catalog_rename(c, a, "c", &e), 0);
 	assert_int_equal(catalog_find(c, 1, "a", &s, &e), -ENOENT);
 	assert_int_equal(catalog_hold(c, b, true, &e), 0);
-	assert_int_equal(catalog_remove(c, b, &e), -EBUSY);
+	assert_int_equal(remove_and_sweep(c, b, &e), -EBUSY);
 	assert_int_equal(catalog_hold(c, b, false, &e), 0);
-	assert_int_equal(catalog_remove(c, b, &e), 0);
-	assert_int_equal(catalog_remove(c, b, &e), -ENOENT);
+	assert_int_equal(remove_and_sweep(c, b, &e), 0);
+	assert_int_equal(remove_and_sweep(c, b, &e), -ENOENT);
 	/* the manifest's announced size is its size, and the sums are stable */
 	struct strbuf m = {0}, s1 = {0}, s2 = {0};
 	assert_int_equal(catalog_get(c, a, &s, &e), 0);

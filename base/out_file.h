@@ -1,7 +1,7 @@
 /*
- * snapshot/export/out_file.h - one file that is written whole or is not there, and never in the place of another.
+ * base/out_file.h - one file that is written whole or is not there, and never in the place of another.
  *
- * Written and synced under a temporary name beside the target, then renamed. Mode 0600: what is written holds
+ * Written and synced under a temporary name beside the target, then renamed. Mode 0600: what is written may hold
  * credentials. Belongs to one thread. A caller that blocks SIGINT, SIGTERM and SIGHUP can have the writing stopped by
  * them: a pending one is looked for whenever bytes are written.
  */

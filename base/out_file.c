@@ -1,7 +1,7 @@
 /*
- * snapshot/export/out_file.c - a new file that is whole or not there. No locks; one thread at a time.
+ * base/out_file.c - a new file that is whole or not there. No locks; one thread at a time.
  */
-#include "snapshot/export/out_file.h"
+#include "base/out_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
