@@ -228,7 +228,7 @@ int pg_aside_begin(struct db_conn *conn, const struct db_schema *s, const char *
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	struct pg_aside *st = &c->aside;
-	if (!c->active || c->access != DB_WRITE || c->changing || st->schema)
+	if (!c->active || c->access != DB_WRITE || c->change.on || st->schema)
 		return err_set(e, EINVAL, "rebuild: no transaction that may write");
 	_cleanup_free_ char *aside = xasprintf(PG_ASIDE_PREFIX "%s", c->schema);
 	int r = pg_choose_aside(c, s, sql, aside, set_aside, e);
@@ -372,7 +372,7 @@ int pg_aside_table(struct db_conn *conn, const struct db_conn *leader, const str
 	int r = pg_begin_aside(c, t->name, e);
 	if (r < 0)
 		return r;
-	c->freeze = true;
+	c->load.freeze = true;
 	return pg_run_aside(c, st, set_aside, set_aside->create, e);
 }
 
@@ -397,7 +397,7 @@ int pg_aside_end(struct db_conn *conn, const struct db_conn *leader, const struc
 	const struct pg_aside_table *set_aside = pg_find_aside(st, t->name);
 	if (!set_aside || !c->active)
 		return err_set(e, EINVAL, "%s: not a table that is staged", t->name);
-	c->freeze = false;
+	c->load.freeze = false;
 	int r = pg_run_aside_type(c, st, set_aside, "CONSTRAINT", e);
 	return r < 0 ? r : pg_commit_aside(c, e);
 }

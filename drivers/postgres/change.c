@@ -2,8 +2,8 @@
  * drivers/postgres/change.c - changing rows of tables that stay: foreign keys, triggers and rules put away and brought
  * back, rows deleted by key.
  *
- * Owns the restore's members of struct pg_conn; no locks. What hangs on a table is put away at the first change to it,
- * so that a restore which changes two tables touches the definitions of two. All of it is inside the one transaction.
+ * Owns struct pg_conn's `change`; no locks. What hangs on a table is put away at the first change to it, so that a
+ * restore which changes two tables touches the definitions of two. All of it is inside the one transaction.
  *
  * Foreign keys: where session_replication_role may be set (superuser, or PostgreSQL 15's GRANT SET ON PARAMETER) they
  * stay defined, do not act, and change_end looks for orphans itself; else they are dropped and added again, which
@@ -12,7 +12,6 @@
 #include "drivers/postgres/internal.h"
 
 #include <errno.h>
-#include <inttypes.h>
 
 #include "base/text.h"
 
@@ -21,26 +20,24 @@
 
 void pg_change_done(struct pg_conn *c)
 {
-	while (c->undo) {
-		struct pg_undo *next = c->undo->next;
-		free(c->undo->sql);
-		free(c->undo->what);
-		free(c->undo);
-		c->undo = next;
+	while (c->change.undo) {
+		struct pg_undo *next = c->change.undo->next;
+		free(c->change.undo->sql);
+		free(c->change.undo->what);
+		free(c->change.undo);
+		c->change.undo = next;
 	}
-	for (size_t i = 0; i < c->n_touched; i++)
-		free(c->touched[i]);
-	free(c->touched);
-	c->touched = NULL;
-	c->n_touched = 0;
-	c->changing = c->replica = false;
+	for (size_t i = 0; i < c->change.n_touched; i++)
+		free(c->change.touched[i]);
+	free(c->change.touched);
+	c->change = (struct pg_change){0};
 }
 
 static void pg_push_undo(struct pg_conn *c, char *sql, char *what)
 {
 	struct pg_undo *u = xcalloc(1, sizeof *u);
-	*u = (struct pg_undo){.sql = sql, .what = what, .next = c->undo};
-	c->undo = u;
+	*u = (struct pg_undo){.sql = sql, .what = what, .next = c->change.undo};
+	c->change.undo = u;
 }
 
 int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err *e)
@@ -54,7 +51,7 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 	r = pg_query(c, NULL, "session_replication_role",
 		     "SAVEPOINT metasnap_role; SET LOCAL session_replication_role = replica", 0, NULL, &refusal);
 	if (!r) {
-		c->replica = true;
+		c->change.replica = true;
 	} else if (strcmp(refusal.sqlstate, "42501")) {
 		*e = refusal;
 		return r;
@@ -66,7 +63,7 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 	r = pg_query(c, NULL, "session_replication_role", "RELEASE metasnap_role", 0, NULL, e);
 	if (r < 0)
 		return r;
-	c->changing = true;
+	c->change.on = true;
 	return 0;
 }
 
@@ -84,7 +81,7 @@ static int pg_disable_triggers(struct pg_conn *c, const char *table, const char 
 	    " WHERE r.ev_class = $1::pg_catalog.oid"
 	    " AND r.rulename <> '_RETURN' AND r.ev_enabled = ANY ($2::pg_catalog.\"char\"[]) ORDER BY 1, 2";
 	_cleanup_result_ PGresult *res = NULL;
-	const char *params[] = {oid, c->replica ? "{R,A}" : "{O,R,A}"};
+	const char *params[] = {oid, c->change.replica ? "{R,A}" : "{O,R,A}"};
 	int r = pg_query(c, &res, table, sql, 2, params, e);
 	if (r < 0)
 		return r;
@@ -155,22 +152,22 @@ static int pg_drop_foreign_keys(struct pg_conn *c, const char *table, const char
 int pg_change_touch(struct pg_conn *c, const char *table, struct err *e)
 {
 	int r = pg_check_write(c, table, e);
-	if (r < 0 || !c->changing)
+	if (r < 0 || !c->change.on)
 		return r;
 	const char *oid = pg_listing_oid(&c->listing, table);
 	if (!oid)
 		return err_set(e, EINVAL, "%s: no such table when the transaction began", table);
-	for (size_t i = 0; i < c->n_touched; i++)
-		if (!strcmp(c->touched[i], oid))
+	for (size_t i = 0; i < c->change.n_touched; i++)
+		if (!strcmp(c->change.touched[i], oid))
 			return 0;
 	r = pg_disable_triggers(c, table, oid, e);
 	if (r < 0)
 		return r;
-	r = c->replica ? 0 : pg_drop_foreign_keys(c, table, oid, e);
+	r = c->change.replica ? 0 : pg_drop_foreign_keys(c, table, oid, e);
 	if (r < 0)
 		return r;
-	c->touched = xrealloc(c->touched, (c->n_touched + 1) * sizeof *c->touched);
-	c->touched[c->n_touched++] = xstrdup(oid);
+	c->change.touched = xrealloc(c->change.touched, (c->change.n_touched + 1) * sizeof *c->change.touched);
+	c->change.touched[c->change.n_touched++] = xstrdup(oid);
 	return 0;
 }
 
@@ -242,7 +239,7 @@ static int pg_find_orphans(struct pg_conn *c, struct strbuf *orphans, struct err
 {
 	_cleanup_strbuf_ struct strbuf array = {0};
 	_cleanup_result_ PGresult *res = NULL;
-	pg_add_oid_array(&array, c->touched, c->n_touched);
+	pg_add_oid_array(&array, c->change.touched, c->change.n_touched);
 	const char *params[] = {strbuf_str(&array)};
 	int r = pg_query(c, &res, "cannot list the foreign keys", pg_foreign_keys, 1, params, e);
 	if (r < 0)
@@ -282,9 +279,9 @@ int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	int r = pg_check_write(c, "change", e);
-	if (r < 0 || !c->changing)
+	if (r < 0 || !c->change.on)
 		return r;
-	if (c->replica) {
+	if (c->change.replica) {
 		r = pg_find_orphans(c, orphans, e);
 		if (r < 0)
 			return r;
@@ -293,7 +290,7 @@ int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e)
 		if (r < 0)
 			return r;
 	}
-	for (struct pg_undo *u = c->undo; u; u = u->next) {
+	for (struct pg_undo *u = c->change.undo; u; u = u->next) {
 		r = pg_query(c, NULL, u->what, u->sql, 0, NULL, e);
 		if (r < 0)
 			return r;

@@ -8,7 +8,6 @@
 #include "drivers/postgres/internal.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <strings.h>
 
 /* Types with a form of their own; pg_type.dat fixes these oids for ever. */

@@ -33,7 +33,7 @@ static void pg_forget_transaction(struct pg_conn *c)
 	pg_marks_done(c);
 	pg_change_done(c);
 	pg_aside_done(c);
-	pg_script_done(&c->script);
+	pg_script_done(&c->rebuild.script);
 }
 
 /* Ends the transaction and all that is known of it; sql is COMMIT or ROLLBACK. */

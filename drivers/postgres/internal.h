@@ -53,11 +53,44 @@ struct pg_listing {
 	bool schema_exists;
 };
 
+/* The open scan. */
+struct pg_scan {
+	bool open;
+	bool at_end;
+	bool saved;    /* a savepoint to go back to */
+	bool sorts;    /* the server sorts for it: it can run out of room */
+	uint64_t left; /* rows still to come; UINT64_MAX: not known */
+	char *table;
+	char *line; /* libpq's buffer of the current row */
+	struct db_value *values;
+	bool *binary; /* whether value i is bytea */
+	size_t n_values;
+};
+
+/* The open load. */
+struct pg_load {
+	bool open;
+	bool freeze; /* into a table that this transaction made and nobody knows; set before it is opened */
+	char *table;
+	bool *binary;
+	size_t n_values;
+	struct strbuf buffer;
+};
+
 /* One foreign key, trigger or rule that change_begin has put away: the statement that brings it back. */
 struct pg_undo {
 	char *sql;
 	char *what;
 	struct pg_undo *next;
+};
+
+/* Between change_begin and change_end. */
+struct pg_change {
+	bool on;
+	bool replica;   /* session_replication_role is on */
+	char **touched; /* oids of the tables that delete_* and load_* changed */
+	size_t n_touched;
+	struct pg_undo *undo; /* newest first */
 };
 
 struct pg_statement {
@@ -71,6 +104,12 @@ struct pg_statement {
 struct pg_script {
 	struct pg_statement *statements;
 	size_t n_statements;
+};
+
+/* Between rebuild_begin and rebuild_end, which runs what is left. */
+struct pg_rebuild {
+	struct pg_script script;
+	size_t next;
 };
 
 /* A program that runs; pid 0: none. */
@@ -132,35 +171,11 @@ struct pg_conn {
 	struct pg_marks marks;
 	struct pg_child dump; /* pg_dump, whose text schema_sql takes */
 
-	/* The scan */
-	bool scanning;
-	bool scan_done;
-	bool scan_saved;    /* a savepoint to go back to */
-	bool scan_sorts;    /* the server sorts for the open scan: it can run out of room */
-	uint64_t scan_left; /* rows still to come; UINT64_MAX: not known */
-	char *scan_table;
-	char *line; /* libpq's buffer of the current row */
-	struct db_value *values;
-	bool *binary; /* whether value i is bytea */
-	size_t n_values;
-
-	/* The load */
-	bool loading;
-	char *load_table;
-	bool *load_binary;
-	size_t n_load;
-	struct strbuf load_buffer;
-
-	/* The restore */
-	bool changing;
-	bool replica;   /* session_replication_role is on */
-	char **touched; /* oids of the tables that delete_* and load_* changed */
-	size_t n_touched;
-	struct pg_undo *undo;    /* newest first */
-	struct pg_script script; /* of rebuild_begin, whose rest rebuild_end runs */
-	size_t script_next;
+	struct pg_scan scan;
+	struct pg_load load;
+	struct pg_change change;
+	struct pg_rebuild rebuild;
 	struct pg_aside aside;
-	bool freeze; /* the load is into a table that this transaction made and nobody knows */
 };
 
 /* ---- text.c ---- */

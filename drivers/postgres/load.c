@@ -1,7 +1,7 @@
 /*
  * drivers/postgres/load.c - rows in, by COPY in text format, byte for byte.
  *
- * Owns the load's members of struct pg_conn; no locks.
+ * Owns struct pg_conn's `load`, but for `freeze`, which is the rebuild's; no locks.
  */
 #include "drivers/postgres/internal.h"
 
@@ -22,46 +22,46 @@ int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e)
 		return r;
 	strbuf_adds(&sql, "COPY ");
 	pg_add_relation(&sql, c, t->name);
-	c->n_load = 0;
-	c->load_binary = xcalloc(t->n_columns, sizeof *c->load_binary);
+	c->load.n_values = 0;
+	c->load.binary = xcalloc(t->n_columns, sizeof *c->load.binary);
 	for (size_t i = 0; i < t->n_columns; i++) {
 		if (t->columns[i].generated)
 			continue;
-		strbuf_adds(&sql, c->n_load ? ", " : " (");
+		strbuf_adds(&sql, c->load.n_values ? ", " : " (");
 		pg_add_ident(&sql, t->columns[i].name);
-		c->load_binary[c->n_load++] = t->columns[i].form == DB_FORM_BINARY;
+		c->load.binary[c->load.n_values++] = t->columns[i].form == DB_FORM_BINARY;
 	}
 	/* A table without a column of its own takes an empty line a row, and no column list. */
-	strbuf_adds(&sql, c->n_load ? ") FROM STDIN" : " FROM STDIN");
-	strbuf_adds(&sql, c->freeze ? " WITH (FREEZE)" : "");
+	strbuf_adds(&sql, c->load.n_values ? ") FROM STDIN" : " FROM STDIN");
+	strbuf_adds(&sql, c->load.freeze ? " WITH (FREEZE)" : "");
 	r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
 	if (!r && PQresultStatus(res) != PGRES_COPY_IN)
 		r = err_set(e, EIO, "%s: the server does not take rows by COPY", t->name);
 	if (r < 0) {
-		free(TAKE_PTR(c->load_binary));
+		free(TAKE_PTR(c->load.binary));
 		return r;
 	}
-	c->load_table = xstrdup(t->name);
-	c->loading = true;
-	strbuf_clear(&c->load_buffer);
+	c->load.table = xstrdup(t->name);
+	c->load.open = true;
+	strbuf_clear(&c->load.buffer);
 	return 0;
 }
 
 /* Puts the buffer on its way; waits while the server is slower than we are. */
 static int pg_load_flush(struct pg_conn *c, struct err *e)
 {
-	struct strbuf *sb = &c->load_buffer;
+	struct strbuf *sb = &c->load.buffer;
 	if (pg_is_cancelled(c))
-		return err_set(e, EINTR, "%s: cancelled", c->load_table);
+		return err_set(e, EINTR, "%s: cancelled", c->load.table);
 	for (size_t sent = 0; sent < sb->len;) {
 		size_t n = sb->len - sent < PG_LOAD_BUFFER ? sb->len - sent : PG_LOAD_BUFFER;
 		int done = PQputCopyData(c->pg, sb->data + sent, (int)n);
 		if (done < 0)
-			return pg_fail(c, NULL, c->load_table, e);
+			return pg_fail(c, NULL, c->load.table, e);
 		if (done)
 			sent += n;
 		/* libpq would buffer without bound: what it holds goes out before more comes in. */
-		int r = pg_flush(c, c->load_table, e);
+		int r = pg_flush(c, c->load.table, e);
 		if (r < 0)
 			return r;
 	}
@@ -72,31 +72,31 @@ static int pg_load_flush(struct pg_conn *c, struct err *e)
 int pg_load_row(struct db_conn *conn, const struct db_value *values, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	struct strbuf *sb = &c->load_buffer;
-	if (!c->loading)
+	struct strbuf *sb = &c->load.buffer;
+	if (!c->load.open)
 		return err_set(e, EINVAL, "no load is open");
-	pg_add_copy_row(sb, values, c->load_binary, c->n_load);
+	pg_add_copy_row(sb, values, c->load.binary, c->load.n_values);
 	return sb->len >= PG_LOAD_BUFFER ? pg_load_flush(c, e) : 0;
 }
 
 /* The buffer is kept for the next one. */
 static void pg_end_load(struct pg_conn *c)
 {
-	c->loading = false;
-	free(TAKE_PTR(c->load_table));
-	free(TAKE_PTR(c->load_binary));
-	strbuf_clear(&c->load_buffer);
+	c->load.open = false;
+	free(TAKE_PTR(c->load.table));
+	free(TAKE_PTR(c->load.binary));
+	strbuf_clear(&c->load.buffer);
 }
 
 void pg_load_done(struct pg_conn *c)
 {
 	pg_end_load(c);
-	strbuf_done(&c->load_buffer);
+	strbuf_done(&c->load.buffer);
 }
 
 void pg_release_load(struct pg_conn *c)
 {
-	if (!c->loading)
+	if (!c->load.open)
 		return;
 	if (!c->broken) {
 		bool shielded = c->shielded;
@@ -123,8 +123,8 @@ static int pg_load_finish(struct pg_conn *c, struct err *e)
 	for (;;) {
 		int done = PQputCopyEnd(c->pg, NULL);
 		if (done < 0)
-			return pg_fail(c, NULL, c->load_table, e);
-		r = pg_flush(c, c->load_table, e);
+			return pg_fail(c, NULL, c->load.table, e);
+		r = pg_flush(c, c->load.table, e);
 		if (r < 0 || done)
 			return r;
 	}
@@ -133,7 +133,7 @@ static int pg_load_finish(struct pg_conn *c, struct err *e)
 int pg_load_end(struct db_conn *conn, bool ok, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	if (!c->loading)
+	if (!c->load.open)
 		return 0;
 	if (!ok) {
 		pg_release_load(c);
@@ -144,7 +144,7 @@ int pg_load_end(struct db_conn *conn, bool ok, struct err *e)
 		pg_release_load(c);
 		return r;
 	}
-	r = pg_drain(c, NULL, c->load_table, e);
+	r = pg_drain(c, NULL, c->load.table, e);
 	pg_end_load(c);
 	return r;
 }

@@ -199,7 +199,7 @@ int pg_query(struct pg_conn *c, PGresult **ret, const char *what, const char *sq
 		return err_set(e, EINTR, "%s: cancelled", what);
 	if (c->broken)
 		return err_set(e, ECONNRESET, "%s: the connection is lost", what);
-	if (c->scanning || c->loading)
+	if (c->scan.open || c->load.open)
 		return err_set(e, EINVAL, "%s: a scan or a load is open on this connection", what);
 	int sent = n ? PQsendQueryParams(c->pg, sql, n, NULL, params, NULL, NULL, 0) : PQsendQuery(c->pg, sql);
 	if (!sent)
@@ -224,7 +224,7 @@ int pg_do(struct pg_conn *c, struct err *e, const char *what, const char *fmt, .
 
 int pg_check_ready(const struct pg_conn *c, const char *what, struct err *e)
 {
-	if (!c->active || c->scanning || c->loading)
+	if (!c->active || c->scan.open || c->load.open)
 		return err_set(e, EINVAL, "%s: %s", what,
 			       c->active ? "a scan or a load is open on this connection" : "no transaction");
 	return 0;
@@ -243,7 +243,7 @@ int pg_check_commit(struct pg_conn *c, struct err *e)
 		return err_set(e, EINVAL, "commit without a transaction");
 	if (pg_is_cancelled(c))
 		return err_set(e, EINTR, "commit: cancelled");
-	if (c->scanning || c->loading)
+	if (c->scan.open || c->load.open)
 		return err_set(e, EINVAL, "commit: a scan or a load is open");
 	return 0;
 }

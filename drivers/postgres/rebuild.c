@@ -3,7 +3,7 @@
  * pg_dump's text up to the data, and what comes after the data later. DDL is transactional: until commit others see the
  * old tables.
  *
- * Owns struct pg_conn's script; no locks. Owners and privileges that this server refuses become warnings, under a
+ * Owns struct pg_conn's `rebuild`; no locks. Owners and privileges that this server refuses become warnings, under a
  * savepoint each.
  */
 #include "drivers/postgres/internal.h"
@@ -86,11 +86,11 @@ static int pg_run_statement(struct pg_conn *c, const struct pg_statement *s, con
 
 static int pg_run_next(struct pg_conn *c, const char *user, struct strbuf *warnings, struct err *e)
 {
-	size_t i = c->script_next++;
+	size_t i = c->rebuild.next++;
 	_cleanup_free_ char *move = NULL;
 	if (!pg_aside_has(c, i, &move))
-		return pg_run_statement(c, &c->script.statements[i], user, warnings, e);
-	return move ? pg_query(c, NULL, c->script.statements[i].entry, move, 0, NULL, e) : 0;
+		return pg_run_statement(c, &c->rebuild.script.statements[i], user, warnings, e);
+	return move ? pg_query(c, NULL, c->rebuild.script.statements[i].entry, move, 0, NULL, e) : 0;
 }
 
 static int pg_current_user(struct pg_conn *c, char **ret, struct err *e)
@@ -126,16 +126,16 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	_cleanup_free_ char *user = NULL;
-	if (!c->active || c->access != DB_WRITE || c->changing)
+	if (!c->active || c->access != DB_WRITE || c->change.on)
 		return err_set(e, EINVAL, "rebuild: no transaction that may write");
 	if (s->schema && strcmp(s->schema, c->schema))
 		return err_set(e, EINVAL, "the snapshot is of schema %s, the connection is for schema %s", s->schema,
 			       c->schema);
-	pg_script_done(&c->script);
-	int r = pg_script_parse(&c->script, sql, e);
+	pg_script_done(&c->rebuild.script);
+	int r = pg_script_parse(&c->rebuild.script, sql, e);
 	if (r < 0)
 		return r;
-	if (c->aside.schema && c->script.n_statements != c->aside.script.n_statements)
+	if (c->aside.schema && c->rebuild.script.n_statements != c->aside.script.n_statements)
 		return err_set(e, EINVAL, "the tables were staged from another text");
 	r = pg_current_user(c, &user, e);
 	if (r < 0)
@@ -147,8 +147,9 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 	r = pg_drop_objects(c, e);
 	if (r < 0)
 		return r;
-	c->script_next = 0;
-	while (c->script_next < c->script.n_statements && !pg_is_post_data(c->script.statements[c->script_next].type)) {
+	c->rebuild.next = 0;
+	while (c->rebuild.next < c->rebuild.script.n_statements &&
+	       !pg_is_post_data(c->rebuild.script.statements[c->rebuild.next].type)) {
 		r = pg_run_next(c, user, warnings, e);
 		if (r < 0)
 			return r;
@@ -160,12 +161,13 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 /* Matviews hold no rows of their own: filled from the tables, in the order they were created in. */
 static int pg_refresh_views(struct pg_conn *c, struct err *e)
 {
-	for (size_t i = 0; i < c->script.n_statements; i++) {
+	for (size_t i = 0; i < c->rebuild.script.n_statements; i++) {
 		size_t len = 0;
-		const char *name = pg_matview_of(&c->script.statements[i], &len);
+		const char *name = pg_matview_of(&c->rebuild.script.statements[i], &len);
 		if (!name)
 			continue;
-		int r = pg_do(c, e, c->script.statements[i].entry, "REFRESH MATERIALIZED VIEW %.*s", (int)len, name);
+		int r = pg_do(c, e, c->rebuild.script.statements[i].entry, "REFRESH MATERIALIZED VIEW %.*s", (int)len,
+			      name);
 		if (r < 0)
 			return r;
 	}
@@ -176,7 +178,7 @@ int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	_cleanup_free_ char *user = NULL;
-	if (!c->active || !c->script.n_statements)
+	if (!c->active || !c->rebuild.script.n_statements)
 		return err_set(e, EINVAL, "rebuild: not begun");
 	int r = pg_current_user(c, &user, e);
 	if (r < 0)
@@ -187,12 +189,12 @@ int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e)
 		     0, NULL, e);
 	if (r < 0)
 		return r;
-	while (c->script_next < c->script.n_statements) {
+	while (c->rebuild.next < c->rebuild.script.n_statements) {
 		r = pg_run_next(c, user, warnings, e);
 		if (r < 0)
 			return r;
 	}
 	r = pg_refresh_views(c, e);
-	pg_script_done(&c->script);
+	pg_script_done(&c->rebuild.script);
 	return r;
 }

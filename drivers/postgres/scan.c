@@ -1,7 +1,7 @@
 /*
  * drivers/postgres/scan.c - rows out, by COPY in text format, byte for byte.
  *
- * Owns the scan's members of struct pg_conn; no locks. A scan runs under a savepoint, because ending one early means
+ * Owns struct pg_conn's `scan`; no locks. A scan runs under a savepoint, because ending one early means
  * cancelling the statement, and the caller goes on in the same transaction.
  */
 #include "drivers/postgres/internal.h"
@@ -21,14 +21,14 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 	_cleanup_strbuf_ struct strbuf columns = {0};
 	size_t n = 0;
 	bool computed = false, ordered = how != DB_SCAN_UNORDERED && t->n_key;
-	c->values = xcalloc(t->n_columns + t->n_key, sizeof *c->values);
-	c->binary = xcalloc(t->n_columns + t->n_key, sizeof *c->binary);
+	c->scan.values = xcalloc(t->n_columns + t->n_key, sizeof *c->scan.values);
+	c->scan.binary = xcalloc(t->n_columns + t->n_key, sizeof *c->scan.binary);
 	for (size_t i = 0; i < t->n_columns; i++) {
 		if (t->columns[i].generated || how == DB_SCAN_KEYS)
 			continue;
 		strbuf_adds(&columns, n ? ", " : "");
 		pg_add_ident(&columns, t->columns[i].name);
-		c->binary[n++] = t->columns[i].form == DB_FORM_BINARY;
+		c->scan.binary[n++] = t->columns[i].form == DB_FORM_BINARY;
 	}
 	for (size_t k = 0; k < t->n_key; k++) {
 		const struct db_column *column = &t->columns[t->key[k]];
@@ -36,10 +36,10 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 			continue;
 		strbuf_adds(&columns, n ? ", " : "");
 		pg_add_ident(&columns, column->name);
-		c->binary[n++] = column->form == DB_FORM_BINARY;
+		c->scan.binary[n++] = column->form == DB_FORM_BINARY;
 		computed = true;
 	}
-	c->n_values = n;
+	c->scan.n_values = n;
 
 	strbuf_adds(sql, "SAVEPOINT metasnap_scan; ");
 	if (n && !ordered && !computed && !where) {
@@ -53,7 +53,7 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 		/* To look each row up is not what the planner would choose for thousands of them. */
 		strbuf_adds(sql, "SET LOCAL enable_seqscan = off; SET LOCAL enable_indexscan = off;"
 				 " SET LOCAL enable_bitmapscan = off; ");
-	else if (c->scan_sorts)
+	else if (c->scan.sorts)
 		strbuf_adds(sql, "SET LOCAL enable_indexscan = off; SET LOCAL enable_bitmapscan = off;"
 				 " SET LOCAL max_parallel_workers_per_gather = 0; ");
 	else if (ordered && !where)
@@ -73,11 +73,11 @@ static void pg_add_scan_statement(struct strbuf *sql, struct pg_conn *c, const s
 
 void pg_scan_done(struct pg_conn *c)
 {
-	c->scanning = c->scan_done = c->scan_saved = c->scan_sorts = false;
-	PQfreemem(TAKE_PTR(c->line));
-	free(TAKE_PTR(c->scan_table));
-	free(TAKE_PTR(c->values));
-	free(TAKE_PTR(c->binary));
+	PQfreemem(c->scan.line);
+	free(c->scan.table);
+	free(c->scan.values);
+	free(c->scan.binary);
+	c->scan = (struct pg_scan){0};
 }
 
 static int pg_start_scan(struct pg_conn *c, const struct db_table *t, const char *sql, uint64_t n_rows, struct err *e)
@@ -90,9 +90,9 @@ static int pg_start_scan(struct pg_conn *c, const struct db_table *t, const char
 		pg_scan_done(c);
 		return r;
 	}
-	c->scan_table = xstrdup(t->name);
-	c->scanning = c->scan_saved = true;
-	c->scan_left = n_rows;
+	c->scan.table = xstrdup(t->name);
+	c->scan.open = c->scan.saved = true;
+	c->scan.left = n_rows;
 	return 0;
 }
 
@@ -128,7 +128,7 @@ int pg_scan_open(struct db_conn *conn, const struct db_table *t, enum db_scan ho
 	if (how == DB_SCAN_KEYS && !t->n_key)
 		return err_set(e, EOPNOTSUPP, "%s: the table has no key", t->name);
 	if (how == DB_SCAN_ORDERED && t->n_key) {
-		r = pg_scan_should_sort(c, t, &c->scan_sorts, e);
+		r = pg_scan_should_sort(c, t, &c->scan.sorts, e);
 		if (r < 0)
 			return r;
 	}
@@ -141,8 +141,8 @@ int pg_scan_some(struct pg_conn *c, const struct db_table *t, const char *where,
 {
 	_cleanup_strbuf_ struct strbuf sql = {0};
 	if (!n_rows) {
-		c->scan_table = xstrdup(t->name);
-		c->scanning = c->scan_done = true;
+		c->scan.table = xstrdup(t->name);
+		c->scan.open = c->scan.at_end = true;
 		return 0;
 	}
 	pg_add_scan_statement(&sql, c, t, DB_SCAN_ORDERED, where, tids);
@@ -173,42 +173,43 @@ static int pg_next_row(struct db_conn *conn, const struct db_value **ret, struct
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	*ret = NULL;
-	if (!c->scanning)
+	if (!c->scan.open)
 		return err_set(e, EINVAL, "no scan is open");
-	if (c->scan_done)
+	if (c->scan.at_end)
 		return 0;
 	for (;;) {
-		PQfreemem(TAKE_PTR(c->line));
+		PQfreemem(TAKE_PTR(c->scan.line));
 		/* Looked at for each row: while rows keep coming there is no wait to be woken from. */
 		if (pg_is_cancelled(c))
-			return err_set(e, EINTR, "%s: cancelled", c->scan_table);
-		int n = PQgetCopyData(c->pg, &c->line, 1);
+			return err_set(e, EINTR, "%s: cancelled", c->scan.table);
+		int n = PQgetCopyData(c->pg, &c->scan.line, 1);
 		if (n > 0) {
-			int r = pg_read_copy_row(c->line, (size_t)n, c->values, c->binary, c->n_values, e);
+			int r = pg_read_copy_row(c->scan.line, (size_t)n, c->scan.values, c->scan.binary,
+						 c->scan.n_values, e);
 			if (r < 0)
-				return err_prefix(e, "%s", c->scan_table);
-			*ret = c->values;
-			if (c->scan_left != UINT64_MAX && !c->scan_left--)
-				return err_set(e, EIO, "%s: more rows than were counted", c->scan_table);
+				return err_prefix(e, "%s", c->scan.table);
+			*ret = c->scan.values;
+			if (c->scan.left != UINT64_MAX && !c->scan.left--)
+				return err_set(e, EIO, "%s: more rows than were counted", c->scan.table);
 			return 1;
 		}
 		if (n == -1) {
 			/* The end of the rows is not yet success: that is what the command's result says. */
-			int r = pg_drain(c, NULL, c->scan_table, e);
+			int r = pg_drain(c, NULL, c->scan.table, e);
 			if (r < 0)
 				return r;
-			if (c->scan_left && c->scan_left != UINT64_MAX)
-				return err_set(e, EIO, "%s: fewer rows than were counted", c->scan_table);
-			c->scan_done = true;
+			if (c->scan.left && c->scan.left != UINT64_MAX)
+				return err_set(e, EIO, "%s: fewer rows than were counted", c->scan.table);
+			c->scan.at_end = true;
 			return 0;
 		}
 		if (n == -2)
-			return pg_fail(c, NULL, c->scan_table, e);
-		int r = pg_wait(c, false, c->scan_table, e);
+			return pg_fail(c, NULL, c->scan.table, e);
+		int r = pg_wait(c, false, c->scan.table, e);
 		if (r < 0)
 			return r;
 		if (!PQconsumeInput(c->pg))
-			return pg_fail(c, NULL, c->scan_table, e);
+			return pg_fail(c, NULL, c->scan.table, e);
 	}
 }
 
@@ -235,7 +236,7 @@ static void pg_stop_copy_out(struct pg_conn *c)
 
 void pg_release_scan(struct pg_conn *c)
 {
-	if (!c->scanning)
+	if (!c->scan.open)
 		return;
 	if (PQtransactionStatus(c->pg) == PQTRANS_ACTIVE && !c->broken)
 		pg_stop_copy_out(c);
@@ -250,8 +251,8 @@ int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *
 	if (r >= 0)
 		return r;
 	/* Disk full, or temp_file_limit: our caller can sort elsewhere. */
-	if (c->scan_sorts && (!strcmp(why.sqlstate, "53100") || !strcmp(why.sqlstate, "53400")))
-		r = err_set(&why, EOPNOTSUPP, "%s: the server has no room to sort it", c->scan_table);
+	if (c->scan.sorts && (!strcmp(why.sqlstate, "53100") || !strcmp(why.sqlstate, "53400")))
+		r = err_set(&why, EOPNOTSUPP, "%s: the server has no room to sort it", c->scan.table);
 	*e = why;
 	return r;
 }
@@ -259,9 +260,9 @@ int pg_scan_next(struct db_conn *conn, const struct db_value **ret, struct err *
 int pg_scan_close(struct db_conn *conn, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	if (!c->scanning)
+	if (!c->scan.open)
 		return 0;
-	bool saved = c->scan_saved;
+	bool saved = c->scan.saved;
 	pg_release_scan(c);
 	if (c->broken)
 		return err_set(e, ECONNRESET, "the connection is lost");
