@@ -24,7 +24,7 @@ struct fs {
 	struct tree *tree;
 	struct staging *staging;
 	struct slow *slow;
-	struct edits *now;
+	struct edits *edits;
 	struct restores *restores;
 	struct notify *notify;
 	void (*ready)(void *arg); /* once, when the kernel has said hello */
