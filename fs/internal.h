@@ -10,6 +10,8 @@
 #include "fs/restore/edit.h"
 #include "fs/restore/link.h"
 #include "fs/restore/sets.h"
+#include "fs/restore/texts.h"
+#include "fs/restore/track.h"
 #include "fs/slow.h"
 #include "fs/tree/dir.h"
 #include "fs/tree/file.h"

@@ -19,27 +19,11 @@
 #include "fs/restore/internal.h"
 #include "fs/restore/sql_file.h"
 #include "fs/restore/staged_backup.h"
+#include "fs/restore/texts.h"
 #include "fs/staging/commit.h"
-#include "fs/staging/content.h"
 #include "fs/staging/nodes.h"
 #include "fs/staging/sets.h"
 #include "snapshot/row/manifest.h"
-
-#define RESTORES_REPORT_MAX (1u << 20)
-
-/* What is known of a set of row files while it is being copied in. */
-struct restores_track {
-	struct restores_track *next;
-	int64_t top;
-	pid_t pid;  /* who brought the last file */
-	bool dated; /* a file was given a time, other than the one that means unfinished */
-	bool known; /* manifest is */
-	struct manifest manifest;
-	int64_t tables;    /* node of tables/; 0: not seen yet */
-	int64_t dir;       /* table that a file arrived in last */
-	uint64_t expected; /* its files */
-	uint64_t at_least; /* arrivals since, and what was there before */
-};
 
 struct restores *restores_new(struct service *svc, struct staging *s)
 {
@@ -50,20 +34,6 @@ struct restores *restores_new(struct service *svc, struct staging *s)
 	return rs;
 }
 
-static void restores_drop_track(struct restores *rs, int64_t top)
-{
-	for (struct restores_track **at = &rs->tracks; *at; at = &(*at)->next) {
-		if ((*at)->top == top) {
-			struct restores_track *k = *at;
-			*at = k->next;
-			if (k->known)
-				manifest_done(&k->manifest);
-			free(k);
-			return;
-		}
-	}
-}
-
 void restores_free(struct restores *rs)
 {
 	if (!rs)
@@ -72,200 +42,6 @@ void restores_free(struct restores *rs)
 		restores_drop_track(rs, rs->tracks->top);
 	(void)pthread_mutex_destroy(&rs->mutex);
 	free(rs);
-}
-
-/* ---- the cheap questions ---- */
-
-static bool restores_is_manifest(const char *name)
-{
-	return !strcmp(name, "MANIFEST.json") || !strcmp(name, ".table.json");
-}
-
-static struct restores_track *restores_track_of(struct restores *rs, int64_t top)
-{
-	struct restores_track *k = rs->tracks;
-	while (k && k->top != top)
-		k = k->next;
-	if (!k) {
-		k = xcalloc(1, sizeof *k);
-		k->top = top;
-		k->next = rs->tracks;
-		rs->tracks = k;
-	}
-	return k;
-}
-
-static int restores_load_manifest(struct restores *rs, int64_t top, struct manifest *ret)
-{
-	_cleanup_(cleanup_backup) struct backup_tree *t = staged_backup_open(rs->staging, top);
-	_cleanup_strbuf_ struct strbuf text = {0};
-	int r = t->slurp(t, "MANIFEST.json", &text, ERR_DROP);
-	return r < 0 ? r : manifest_parse(ret, strbuf_str(&text), text.len, ERR_DROP);
-}
-
-static const struct manifest_table *restores_find_table(const struct manifest *m, const char *table)
-{
-	for (size_t k = 0; k < m->n_tables; k++)
-		if (!strcmp(m->tables[k].name, table))
-			return &m->tables[k];
-	return NULL;
-}
-
-/* True when file n, just arrived in a directory of row files, is the one that fills it. Estimates from above, so that
- * the exact count is only asked for when it matters. */
-static bool restores_filled(struct restores *rs, const struct staged_node *n)
-{
-	struct staged_node dir;
-	MUTEX_GUARD(&rs->mutex);
-	struct restores_track *k = restores_track_of(rs, n->top);
-	if (n->parent == k->dir) {
-		if (!k->expected || ++k->at_least < k->expected)
-			return false;
-	} else {
-		if (n->parent == n->top || staging_get(rs->staging, n->parent, &dir) < 0 || dir.parent == k->top)
-			return false;
-		if (!k->known) {
-			if (restores_load_manifest(rs, n->top, &k->manifest) < 0)
-				return false;
-			k->known = true;
-		}
-		char name[STAGING_NAME_MAX + 1];
-		_cleanup_strbuf_ struct strbuf table = {0};
-		k->dir = n->parent;
-		k->tables = dir.parent;
-		k->expected = 0;
-		if (staging_name(rs->staging, dir.id, name) == 0 && table_of_file_name(name, &table) == 0) {
-			const struct manifest_table *t = restores_find_table(&k->manifest, strbuf_str(&table));
-			k->expected = t ? t->rows + 1 : 0;
-		}
-		if (!k->expected)
-			return false;
-	}
-	if (staging_count(rs->staging, n->parent, &k->at_least) < 0)
-		return false;
-	return k->at_least >= k->expected;
-}
-
-int64_t restores_due(struct restores *rs, const struct staged_node *n, const char *name, pid_t pid)
-{
-	struct staged_set set;
-	if (!n->top || staging_set(rs->staging, n->top, &set) < 0)
-		return 0;
-	bool manifest = n->parent == n->top && restores_is_manifest(name);
-	{
-		MUTEX_GUARD(&rs->mutex);
-		if (manifest)
-			restores_drop_track(rs, n->top);
-		restores_track_of(rs, n->top)->pid = pid;
-	}
-	if (set.state != STAGED_OPEN || set.running)
-		return 0;
-	if (n->top == n->id && S_ISREG(n->mode))
-		return n->size && set.dirty == 0 ? n->top : 0;
-	/* A shell closes its own descriptor of `> x.json` before the command has written: an empty file is no row. */
-	size_t len = strlen(name);
-	if (S_ISREG(n->mode) && n->size == 0 && len > 5 && !strcmp(name + len - 5, ".json"))
-		return 0;
-	bool filled = S_ISREG(n->mode) && !manifest && restores_filled(rs, n);
-	if (manifest || (filled && set.dirty == 0) || S_ISDIR(n->mode))
-		return n->top;
-	return set.need != UINT64_MAX && set.files >= set.need && set.dirty == 0 ? n->top : 0;
-}
-
-int64_t restores_ended(struct restores *rs, const struct staged_node *n, pid_t pid)
-{
-	struct staged_set set;
-	if (n->top != n->id || staging_set(rs->staging, n->top, &set) < 0)
-		return 0;
-	if (set.state != STAGED_OPEN || set.running || pid <= 0)
-		return 0;
-	/* Only who has brought the last file is at its end: rsync sets times at its start and in between, too, by
-	 * another process than the one that writes. */
-	MUTEX_GUARD(&rs->mutex);
-	return restores_track_of(rs, n->top)->pid == pid ? n->top : 0;
-}
-
-/* ---- running ---- */
-
-int restores_text_name(struct staging *s, int64_t top, const char *text, int64_t *ret_dir,
-		       char name[STAGING_NAME_MAX + 1])
-{
-	struct staged_node n;
-	char file[STAGING_NAME_MAX + 1];
-	int r = staging_get(s, top, &n);
-	if (r == 0 && S_ISREG(n.mode))
-		r = staging_name(s, top, file);
-	if (r < 0)
-		return r;
-	*ret_dir = S_ISREG(n.mode) ? n.parent : top;
-	int len = S_ISREG(n.mode) ? snprintf(name, STAGING_NAME_MAX + 1, "%s.%s", file, text)
-				  : snprintf(name, STAGING_NAME_MAX + 1, "%s", text);
-	return len > STAGING_NAME_MAX ? -ENAMETOOLONG : 0;
-}
-
-int64_t restores_applied_by(struct restores *rs, int64_t dir, const char *name)
-{
-	static const char ending[] = "." RESTORES_APPLY_NAME;
-	struct staged_node n;
-	if (dir > 0)
-		return !strcmp(name, RESTORES_APPLY_NAME) && staging_get(rs->staging, dir, &n) == 0 && n.top == dir
-			   ? dir
-			   : 0;
-	size_t len = strlen(name), tail = sizeof ending - 1;
-	if (len <= tail || len > STAGING_NAME_MAX || strcmp(name + len - tail, ending))
-		return 0;
-	_cleanup_free_ char *file = xmemdup0(name, len - tail);
-	return staging_lookup(rs->staging, dir, file, &n) == 0 && S_ISREG(n.mode) && n.top == n.id ? n.id : 0;
-}
-
-static void restores_write_text(struct restores *rs, int64_t top, const char *text_name, const struct strbuf *text)
-{
-	int64_t dir = 0;
-	char name[STAGING_NAME_MAX + 1] = "";
-	int r = restores_text_name(rs->staging, top, text_name, &dir, name);
-	if (r == 0)
-		r = staging_write_text(rs->staging, dir, name, text ? strbuf_str(text) : NULL, text ? text->len : 0);
-	if (r < 0)
-		log_error("restore/: %s cannot be written: %s", text_name, strerror(-r));
-}
-
-static bool restores_is_sql(struct restores *rs, int64_t top)
-{
-	struct staged_node n;
-	return staging_get(rs->staging, top, &n) == 0 && S_ISREG(n.mode);
-}
-
-/* The report's lines that the error itself does not say. */
-static void restores_add_report(struct strbuf *text, const struct strbuf *report, const struct err *e)
-{
-	const char *line = report->data,
-		   *end = line + (report->len < RESTORES_REPORT_MAX ? report->len : RESTORES_REPORT_MAX);
-	bool first = true;
-	while (line < end) {
-		const char *next = memchr(line, '\n', (size_t)(end - line));
-		size_t n = (size_t)((next ? next : end) - line);
-		if (n && !memmem(e->msg, strlen(e->msg), line, n)) {
-			strbuf_adds(text, first ? "\n" : "");
-			strbuf_add(text, line, n);
-			strbuf_addch(text, '\n');
-			first = false;
-		}
-		line += n + 1;
-	}
-}
-
-static void restores_write_error(struct restores *rs, int64_t top, const char *label, const struct err *e,
-				 const struct strbuf *report)
-{
-	_cleanup_strbuf_ struct strbuf text = {0};
-	strbuf_addf(&text, "%s was not restored: %s\n", label, strerror(e->code));
-	if (*e->msg)
-		strbuf_addf(&text, "%s\n", e->msg);
-	if (report && report->len)
-		restores_add_report(&text, report, e);
-	strbuf_addf(&text, "\nWhen the cause is gone: touch %s%c" RESTORES_APPLY_NAME ", or copy it in again.\n", label,
-		    restores_is_sql(rs, top) ? '.' : '/');
-	restores_write_text(rs, top, "ERROR.txt", &text);
 }
 
 static int restores_apply(struct restores *rs, int64_t top, size_t source, const char *label, bool plan_only,
@@ -335,14 +111,6 @@ static bool restores_has_manifest(struct restores *rs, int64_t top)
 	struct staged_node n;
 	return staging_lookup(rs->staging, top, "MANIFEST.json", &n) == 0 ||
 	       staging_lookup(rs->staging, top, ".table.json", &n) == 0;
-}
-
-void restores_dated(struct restores *rs, const struct staged_node *n)
-{
-	if (n->parent >= 0 || !S_ISREG(n->mode)) /* not directly in restore/ */
-		return;
-	MUTEX_GUARD(&rs->mutex);
-	restores_track_of(rs, n->id)->dated = n->mtime_ns >= 1000000000;
 }
 
 int restores_named(struct restores *rs, const struct staged_node *n, const char *from, const char *to)
