@@ -10,6 +10,8 @@
 #include "fs/restore/edit.h"
 #include "fs/restore/link.h"
 #include "fs/restore/sets.h"
+#include "fs/restore/texts.h"
+#include "fs/restore/track.h"
 #include "fs/slow.h"
 #include "fs/tree/dir.h"
 #include "fs/tree/file.h"
@@ -24,7 +26,7 @@ struct fs {
 	struct tree *tree;
 	struct staging *staging;
 	struct slow *slow;
-	struct edits *now;
+	struct edits *edits;
 	struct restores *restores;
 	struct notify *notify;
 	void (*ready)(void *arg); /* once, when the kernel has said hello */

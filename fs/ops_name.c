@@ -24,7 +24,7 @@ static void ops_reply_created(struct call *c, const struct tree_node *n, struct 
 				staging_dirty(c->fs->staging, h->node, -1);
 			staging_release(c->fs->staging, h->node);
 		} else {
-			edits_release(c->fs->now, h->edit);
+			edits_release(c->fs->edits, h->edit);
 		}
 		free(h);
 	}
@@ -102,7 +102,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 		return;
 	}
 	struct handle *h = handle_new(HANDLE_EDIT);
-	int r = edits_create(c.fs->now, parent, name, mode, &h->edit, &e);
+	int r = edits_create(c.fs->edits, parent, name, mode, &h->edit, &e);
 	struct tree_node n = {0};
 	if (r == 0)
 		r = tree_getattr(c.fs->tree, edit_ino(h->edit), NULL, &n, &e);
@@ -271,7 +271,7 @@ void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 		if (r == 0 && dir < 0 && staging_is_sql(name))
 			ops_forget_texts(c.fs, dir, name);
 	} else if (i.kind == INO_NOW_TABLE) {
-		r = edits_unlink(c.fs->now, parent, name);
+		r = edits_unlink(c.fs->edits, parent, name);
 		if (r == -ENOENT)
 			r = -EROFS; /* a row of the database: it is not removed this way */
 	}
@@ -331,7 +331,7 @@ static void ops_run_rename_snapshot(struct call *c)
 static void ops_run_rename_edit(struct call *c)
 {
 	struct err e = ERR_INIT;
-	int r = edits_rename(c->fs->now, c->ino, c->name, c->new_ino, c->new_name, &c->who, &c->waiter, &e);
+	int r = edits_rename(c->fs->edits, c->ino, c->name, c->new_ino, c->new_name, &c->who, &c->waiter, &e);
 	if (r < 0 && *e.msg)
 		log_warning("%s", e.msg);
 	reply_err(c, r == -ENOENT ? -EROFS : r, &e);

@@ -89,7 +89,7 @@ static void ops_opened(struct call *c, struct handle *h, int r, const struct err
 		if (h->kind == HANDLE_STAGED)
 			staging_release(c->fs->staging, h->node);
 		if (h->kind == HANDLE_EDIT)
-			edits_release(c->fs->now, h->edit);
+			edits_release(c->fs->edits, h->edit);
 		free(h);
 	}
 }
@@ -134,7 +134,7 @@ static void ops_run_open(struct call *c)
 	bool writes = ops_writes(c->fi.flags);
 	if (i.kind == INO_EDIT || (i.kind == INO_NOW_ROW && writes)) {
 		struct handle *h = handle_new(HANDLE_EDIT);
-		int r = edits_open(c->fs->now, c->ino, c->fi.flags & O_TRUNC, &h->edit, &e);
+		int r = edits_open(c->fs->edits, c->ino, c->fi.flags & O_TRUNC, &h->edit, &e);
 		c->fi.direct_io = 1; /* the snapshot's row stays what it is */
 		ops_opened(c, h, r, &e);
 		return;

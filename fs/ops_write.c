@@ -36,7 +36,7 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off
 static void ops_run_flush_edit(struct call *c)
 {
 	struct err e = ERR_INIT;
-	int r = edits_flush(c->fs->now, c->handle->edit, &c->who, &c->waiter, &e);
+	int r = edits_flush(c->fs->edits, c->handle->edit, &c->who, &c->waiter, &e);
 	if (r < 0 && *e.msg)
 		log_warning("%s", e.msg);
 	reply_err(c, r, &e);
@@ -109,7 +109,7 @@ void ops_release(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 			}
 			break;
 		case HANDLE_EDIT:
-			edits_release(fs->now, h->edit);
+			edits_release(fs->edits, h->edit);
 			notify_inode(fs->notify, ino);
 			break;
 		}
@@ -191,8 +191,8 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, 
 	(void)ino_decode(ino, &i);
 	int r = -EROFS;
 	if (i.kind == INO_EDIT) {
-		r = edits_setattr(c.fs->now, ino, to_set & FUSE_SET_ATTR_SIZE, (uint64_t)attr->st_size, &n);
-	} else if (i.kind == INO_NOW_ROW && edits_row_is_open(c.fs->now, ino)) {
+		r = edits_setattr(c.fs->edits, ino, to_set & FUSE_SET_ATTR_SIZE, (uint64_t)attr->st_size, &n);
+	} else if (i.kind == INO_NOW_ROW && edits_row_is_open(c.fs->edits, ino)) {
 		/* cp -p sets modes and times of what it writes: a row has none of its own */
 		struct handle *h = ops_handle(&c.fi);
 		r = 0;

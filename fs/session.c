@@ -241,7 +241,7 @@ static void session_start_watchdog(void)
 static void session_cleanup_fs(struct fs *fs)
 {
 	restores_free(fs->restores);
-	edits_free(fs->now);
+	edits_free(fs->edits);
 	tree_close(fs->tree);
 	slow_free(fs->slow);
 	staging_close(fs->staging);
@@ -264,7 +264,7 @@ static int session_open(struct fs *fs, const struct config *config, struct err *
 	if (r < 0)
 		return r;
 	fs->slow = slow_new();
-	fs->now = edits_new(fs->service, fs->tree);
+	fs->edits = edits_new(fs->service, fs->tree);
 	fs->restores = restores_new(fs->service, fs->staging);
 	return 0;
 }

@@ -10,8 +10,8 @@
 #include "fs/tree/tables.h"
 #include "snapshot/restore/policy.h"
 
-#define NOW_FILES 1024
-#define NOW_FILE_MAX (64u << 20)
+#define EDITS_MAX 1024
+#define EDIT_SIZE_MAX (64u << 20)
 
 struct edit {
 	struct edit *next;
@@ -157,7 +157,7 @@ static int edits_allowed(struct edits *n, int source, struct err *e)
 static int edits_add(struct edits *n, struct edit *p, struct err *e)
 {
 	MUTEX_GUARD(&n->mutex);
-	if (n->n >= NOW_FILES) {
+	if (n->n >= EDITS_MAX) {
 		edit_free(p);
 		return err_set(e, ENOSPC, "too many files are being written into now/");
 	}
@@ -287,7 +287,7 @@ static void edit_resize(struct edit *p, size_t size)
 
 int edit_write(struct edit *p, uint64_t offset, const void *data, size_t n)
 {
-	if (offset > NOW_FILE_MAX || n > NOW_FILE_MAX - offset)
+	if (offset > EDIT_SIZE_MAX || n > EDIT_SIZE_MAX - offset)
 		return -EFBIG;
 	MUTEX_GUARD(&p->mutex);
 	if (p->data.len < offset + n)
@@ -299,7 +299,7 @@ int edit_write(struct edit *p, uint64_t offset, const void *data, size_t n)
 
 int edit_truncate(struct edit *p, uint64_t size)
 {
-	if (size > NOW_FILE_MAX)
+	if (size > EDIT_SIZE_MAX)
 		return -EFBIG;
 	MUTEX_GUARD(&p->mutex);
 	edit_resize(p, (size_t)size);

@@ -27,41 +27,41 @@ static bool restores_parse_link(const char *target, char **ret_snapshot, const c
 }
 
 /* The snapshot called `name`, waited for when it is being taken. */
-static int restores_snapshot(struct restores *r, size_t source, const char *name, struct waiter *w, int64_t *ret,
+static int restores_snapshot(struct restores *rs, size_t source, const char *name, struct waiter *w, int64_t *ret,
 			     struct err *e)
 {
-	int64_t source_id = service_source_id(r->service, source);
+	int64_t source_id = service_source_id(rs->service, source);
 	struct snapshot_info info;
 	char pending[256];
-	if (service_pending(r->service, source, ret, pending) == 0 && !strcmp(pending, name))
-		return service_wait(r->service, *ret, w, e);
-	int k = !strcmp(name, "latest") ? catalog_latest(service_catalog(r->service), source_id, &info, e)
-					: catalog_find(service_catalog(r->service), source_id, name, &info, e);
-	if (k < 0)
-		return k;
+	if (service_pending(rs->service, source, ret, pending) == 0 && !strcmp(pending, name))
+		return service_wait(rs->service, *ret, w, e);
+	int r = !strcmp(name, "latest") ? catalog_latest(service_catalog(rs->service), source_id, &info, e)
+					: catalog_find(service_catalog(rs->service), source_id, name, &info, e);
+	if (r < 0)
+		return r;
 	*ret = info.id;
 	snapshot_info_done(&info);
 	return 0;
 }
 
 /* The entity's row, and its name behind the label. */
-static int restores_entity(struct restores *r, int64_t snapshot_id, const char *path, struct strbuf *ret_row,
+static int restores_entity(struct restores *rs, int64_t snapshot_id, const char *path, struct strbuf *ret_row,
 			   struct strbuf *label, struct err *e)
 {
-	struct catalog *c = service_catalog(r->service);
+	struct catalog *c = service_catalog(rs->service);
 	_cleanup_strbuf_ struct strbuf table = {0}, row = {0};
-	int k = names_find_path(c, snapshot_id, path, &table, &row, e);
-	if (k < 0)
-		return k;
+	int r = names_find_path(c, snapshot_id, path, &table, &row, e);
+	if (r < 0)
+		return r;
 	strbuf_addf(ret_row, "%s/%s", strbuf_str(&table), strbuf_str(&row));
 	strbuf_addf(label, ", entity %.*s ", (int)strcspn(path, "/"), path);
 	return entity_name(c, snapshot_id, strbuf_str(&table), strbuf_str(&row), label, e);
 }
 
-int restores_link(struct restores *r, size_t source, const char *target, const char *label, const struct requester *who,
-		  struct waiter *w, struct err *e)
+int restores_link(struct restores *rs, size_t source, const char *target, const char *label,
+		  const struct requester *who, struct waiter *w, struct err *e)
 {
-	const struct source_config *c = service_source(r->service, source);
+	const struct source_config *c = service_source(rs->service, source);
 	_cleanup_free_ char *name = NULL;
 	_cleanup_strbuf_ struct strbuf report = {0}, entity = {0}, full = {0};
 	const char *path = NULL;
@@ -76,14 +76,14 @@ int restores_link(struct restores *r, size_t source, const char *target, const c
 		return err_set(e, EPERM,
 			       "restore/%s: restore_confirm is set: copy the snapshot in, read PLAN.txt, touch APPLY",
 			       label);
-	int k = restores_snapshot(r, source, name, w, &id, e);
-	if (k < 0)
-		return k;
+	int r = restores_snapshot(rs, source, name, w, &id, e);
+	if (r < 0)
+		return r;
 	strbuf_addf(&full, "restore/%s (snapshots/%s", label, name);
 	if (path)
-		k = restores_entity(r, id, path, &entity, &full, e);
-	if (k < 0)
-		return k;
+		r = restores_entity(rs, id, path, &entity, &full, e);
+	if (r < 0)
+		return r;
 	strbuf_addch(&full, ')');
 	struct restore_plan plan = {0};
 	struct restore_request rq = {.snapshot_id = id,
@@ -91,7 +91,7 @@ int restores_link(struct restores *r, size_t source, const char *target, const c
 				     .label = strbuf_str(&full),
 				     .force = c->restore_force,
 				     .policy = c->restore};
-	k = service_restore(r->service, source, &rq, who, w, &plan, &report, e);
+	r = service_restore(rs->service, source, &rq, who, w, &plan, &report, e);
 	restore_plan_done(&plan);
-	return k;
+	return r;
 }

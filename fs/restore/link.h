@@ -7,5 +7,5 @@
 #include "fs/restore/sets.h"
 
 /* ln -s ../snapshots/NAME restore/LABEL, ln -s ../entities/NAME/TYPE/.../NAME.json restore/LABEL (one entity). */
-int restores_link(struct restores *r, size_t source, const char *target, const char *label, const struct requester *who,
-		  struct waiter *w, struct err *e);
+int restores_link(struct restores *rs, size_t source, const char *target, const char *label,
+		  const struct requester *who, struct waiter *w, struct err *e);

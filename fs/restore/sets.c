@@ -19,8 +19,8 @@
 #include "fs/restore/internal.h"
 #include "fs/restore/sql_file.h"
 #include "fs/restore/staged_backup.h"
+#include "fs/restore/texts.h"
 #include "fs/staging/commit.h"
-#include "fs/staging/content.h"
 #include "fs/staging/nodes.h"
 #include "fs/staging/sets.h"
 #include "snapshot/capture/backup_look.h"
@@ -28,256 +28,33 @@
 #include "snapshot/openmetadata/names.h"
 #include "snapshot/row/manifest.h"
 
-#define RESTORES_REPORT_MAX (1u << 20)
-
-/* What is known of a set of row files while it is being copied in. */
-struct restores_track {
-	struct restores_track *next;
-	int64_t top;
-	pid_t pid;  /* who brought the last file */
-	bool dated; /* a file was given a time, other than the one that means unfinished */
-	bool known; /* manifest is */
-	struct manifest manifest;
-	int64_t tables;    /* node of tables/; 0: not seen yet */
-	int64_t dir;       /* table that a file arrived in last */
-	uint64_t expected; /* its files */
-	uint64_t at_least; /* arrivals since, and what was there before */
-};
-
 struct restores *restores_new(struct service *svc, struct staging *s)
 {
-	struct restores *r = xcalloc(1, sizeof *r);
-	r->service = svc;
-	r->staging = s;
-	(void)pthread_mutex_init(&r->mutex, NULL);
-	return r;
+	struct restores *rs = xcalloc(1, sizeof *rs);
+	rs->service = svc;
+	rs->staging = s;
+	(void)pthread_mutex_init(&rs->mutex, NULL);
+	return rs;
 }
 
-static void restores_drop_track(struct restores *r, int64_t top)
+void restores_free(struct restores *rs)
 {
-	for (struct restores_track **at = &r->tracks; *at; at = &(*at)->next) {
-		if ((*at)->top == top) {
-			struct restores_track *k = *at;
-			*at = k->next;
-			if (k->known)
-				manifest_done(&k->manifest);
-			free(k);
-			return;
-		}
-	}
-}
-
-void restores_free(struct restores *r)
-{
-	if (!r)
+	if (!rs)
 		return;
-	while (r->tracks)
-		restores_drop_track(r, r->tracks->top);
-	(void)pthread_mutex_destroy(&r->mutex);
-	free(r);
+	while (rs->tracks)
+		restores_drop_track(rs, rs->tracks->top);
+	(void)pthread_mutex_destroy(&rs->mutex);
+	free(rs);
 }
 
-/* ---- the cheap questions ---- */
-
-static bool restores_is_manifest(const char *name)
-{
-	return !strcmp(name, "MANIFEST.json") || !strcmp(name, ".table.json");
-}
-
-static struct restores_track *restores_track_of(struct restores *r, int64_t top)
-{
-	struct restores_track *k = r->tracks;
-	while (k && k->top != top)
-		k = k->next;
-	if (!k) {
-		k = xcalloc(1, sizeof *k);
-		k->top = top;
-		k->next = r->tracks;
-		r->tracks = k;
-	}
-	return k;
-}
-
-static int restores_load_manifest(struct restores *r, int64_t top, struct manifest *ret)
-{
-	_cleanup_(cleanup_backup) struct backup_tree *t = staged_backup_open(r->staging, top);
-	_cleanup_strbuf_ struct strbuf text = {0};
-	int k = t->slurp(t, "MANIFEST.json", &text, ERR_DROP);
-	return k < 0 ? k : manifest_parse(ret, strbuf_str(&text), text.len, ERR_DROP);
-}
-
-static const struct manifest_table *restores_find_table(const struct manifest *m, const char *table)
-{
-	for (size_t k = 0; k < m->n_tables; k++)
-		if (!strcmp(m->tables[k].name, table))
-			return &m->tables[k];
-	return NULL;
-}
-
-/* True when file n, just arrived in a directory of row files, is the one that fills it. Estimates from above, so that
- * the exact count is only asked for when it matters. */
-static bool restores_filled(struct restores *r, const struct staged_node *n)
-{
-	struct staged_node dir;
-	MUTEX_GUARD(&r->mutex);
-	struct restores_track *k = restores_track_of(r, n->top);
-	if (n->parent == k->dir) {
-		if (!k->expected || ++k->at_least < k->expected)
-			return false;
-	} else {
-		if (n->parent == n->top || staging_get(r->staging, n->parent, &dir) < 0 || dir.parent == k->top)
-			return false;
-		if (!k->known) {
-			if (restores_load_manifest(r, n->top, &k->manifest) < 0)
-				return false;
-			k->known = true;
-		}
-		char name[STAGING_NAME_MAX + 1];
-		_cleanup_strbuf_ struct strbuf table = {0};
-		k->dir = n->parent;
-		k->tables = dir.parent;
-		k->expected = 0;
-		if (staging_name(r->staging, dir.id, name) == 0 && table_of_file_name(name, &table) == 0) {
-			const struct manifest_table *t = restores_find_table(&k->manifest, strbuf_str(&table));
-			k->expected = t ? t->rows + 1 : 0;
-		}
-		if (!k->expected)
-			return false;
-	}
-	if (staging_count(r->staging, n->parent, &k->at_least) < 0)
-		return false;
-	return k->at_least >= k->expected;
-}
-
-int64_t restores_due(struct restores *r, const struct staged_node *n, const char *name, pid_t pid)
-{
-	struct staged_set set;
-	if (!n->top || staging_set(r->staging, n->top, &set) < 0)
-		return 0;
-	bool manifest = n->parent == n->top && restores_is_manifest(name);
-	{
-		MUTEX_GUARD(&r->mutex);
-		if (manifest)
-			restores_drop_track(r, n->top);
-		restores_track_of(r, n->top)->pid = pid;
-	}
-	if (set.state != STAGED_OPEN || set.running)
-		return 0;
-	if (n->top == n->id && S_ISREG(n->mode))
-		return n->size && set.dirty == 0 ? n->top : 0;
-	/* A shell closes its own descriptor of `> x.json` before the command has written: an empty file is no row. */
-	size_t len = strlen(name);
-	if (S_ISREG(n->mode) && n->size == 0 && len > 5 && !strcmp(name + len - 5, ".json"))
-		return 0;
-	bool filled = S_ISREG(n->mode) && !manifest && restores_filled(r, n);
-	if (manifest || (filled && set.dirty == 0) || S_ISDIR(n->mode))
-		return n->top;
-	return set.need != UINT64_MAX && set.files >= set.need && set.dirty == 0 ? n->top : 0;
-}
-
-int64_t restores_ended(struct restores *r, const struct staged_node *n, pid_t pid)
-{
-	struct staged_set set;
-	if (n->top != n->id || staging_set(r->staging, n->top, &set) < 0)
-		return 0;
-	if (set.state != STAGED_OPEN || set.running || pid <= 0)
-		return 0;
-	/* Only who has brought the last file is at its end: rsync sets times at its start and in between, too, by
-	 * another process than the one that writes. */
-	MUTEX_GUARD(&r->mutex);
-	return restores_track_of(r, n->top)->pid == pid ? n->top : 0;
-}
-
-/* ---- running ---- */
-
-int restores_text_name(struct staging *s, int64_t top, const char *text, int64_t *ret_dir,
-		       char name[STAGING_NAME_MAX + 1])
-{
-	struct staged_node n;
-	char file[STAGING_NAME_MAX + 1];
-	int k = staging_get(s, top, &n);
-	if (k == 0 && S_ISREG(n.mode))
-		k = staging_name(s, top, file);
-	if (k < 0)
-		return k;
-	*ret_dir = S_ISREG(n.mode) ? n.parent : top;
-	int len = S_ISREG(n.mode) ? snprintf(name, STAGING_NAME_MAX + 1, "%s.%s", file, text)
-				  : snprintf(name, STAGING_NAME_MAX + 1, "%s", text);
-	return len > STAGING_NAME_MAX ? -ENAMETOOLONG : 0;
-}
-
-int64_t restores_applied_by(struct restores *r, int64_t dir, const char *name)
-{
-	static const char ending[] = "." RESTORES_APPLY_NAME;
-	struct staged_node n;
-	if (dir > 0)
-		return !strcmp(name, RESTORES_APPLY_NAME) && staging_get(r->staging, dir, &n) == 0 && n.top == dir ? dir
-														   : 0;
-	size_t len = strlen(name), tail = sizeof ending - 1;
-	if (len <= tail || len > STAGING_NAME_MAX || strcmp(name + len - tail, ending))
-		return 0;
-	_cleanup_free_ char *file = xmemdup0(name, len - tail);
-	return staging_lookup(r->staging, dir, file, &n) == 0 && S_ISREG(n.mode) && n.top == n.id ? n.id : 0;
-}
-
-static void restores_write_text(struct restores *r, int64_t top, const char *text_name, const struct strbuf *text)
-{
-	int64_t dir = 0;
-	char name[STAGING_NAME_MAX + 1] = "";
-	int k = restores_text_name(r->staging, top, text_name, &dir, name);
-	if (k == 0)
-		k = staging_write_text(r->staging, dir, name, text ? strbuf_str(text) : NULL, text ? text->len : 0);
-	if (k < 0)
-		log_error("restore/: %s cannot be written: %s", text_name, strerror(-k));
-}
-
-static bool restores_is_sql(struct restores *r, int64_t top)
-{
-	struct staged_node n;
-	return staging_get(r->staging, top, &n) == 0 && S_ISREG(n.mode);
-}
-
-/* The report's lines that the error itself does not say. */
-static void restores_add_report(struct strbuf *text, const struct strbuf *report, const struct err *e)
-{
-	const char *line = report->data,
-		   *end = line + (report->len < RESTORES_REPORT_MAX ? report->len : RESTORES_REPORT_MAX);
-	bool first = true;
-	while (line < end) {
-		const char *next = memchr(line, '\n', (size_t)(end - line));
-		size_t n = (size_t)((next ? next : end) - line);
-		if (n && !memmem(e->msg, strlen(e->msg), line, n)) {
-			strbuf_adds(text, first ? "\n" : "");
-			strbuf_add(text, line, n);
-			strbuf_addch(text, '\n');
-			first = false;
-		}
-		line += n + 1;
-	}
-}
-
-static void restores_write_error(struct restores *r, int64_t top, const char *label, const struct err *e,
-				 const struct strbuf *report)
-{
-	_cleanup_strbuf_ struct strbuf text = {0};
-	strbuf_addf(&text, "%s was not restored: %s\n", label, strerror(e->code));
-	if (*e->msg)
-		strbuf_addf(&text, "%s\n", e->msg);
-	if (report && report->len)
-		restores_add_report(&text, report, e);
-	strbuf_addf(&text, "\nWhen the cause is gone: touch %s%c" RESTORES_APPLY_NAME ", or copy it in again.\n", label,
-		    restores_is_sql(r, top) ? '.' : '/');
-	restores_write_text(r, top, "ERROR.txt", &text);
-}
-
-static int restores_apply(struct restores *r, int64_t top, size_t source, const char *label, bool plan_only,
+static int restores_apply(struct restores *rs, int64_t top, size_t source, const char *label, bool plan_only,
 			  const struct requester *who, struct waiter *w, struct err *e)
 {
-	bool is_sql = restores_is_sql(r, top);
-	_cleanup_(cleanup_backup) struct backup_tree *tree = is_sql ? NULL : staged_backup_open(r->staging, top);
-	struct restore_sql file = {r->staging, top};
+	bool is_sql = restores_is_sql(rs, top);
+	_cleanup_(cleanup_backup) struct backup_tree *tree = is_sql ? NULL : staged_backup_open(rs->staging, top);
+	struct restore_sql file = {rs->staging, top};
 	_cleanup_strbuf_ struct strbuf report = {0};
-	const struct source_config *c = service_source(r->service, source);
+	const struct source_config *c = service_source(rs->service, source);
 	struct sql_file sql = {.source = {restore_sql_read, &file}, .mysql = !strcmp(c->params.engine, "mysql")};
 	struct restore_plan plan = {0};
 	struct restore_request rq = {
@@ -288,72 +65,64 @@ static int restores_apply(struct restores *r, int64_t top, size_t source, const 
 	    .force = c->restore_force,
 	    .policy = c->restore,
 	};
-	int k = service_restore(r->service, source, &rq, who, w, &plan, &report, e);
-	if (plan.n || k == 0) {
+	int r = service_restore(rs->service, source, &rq, who, w, &plan, &report, e);
+	if (plan.n || r == 0) {
 		_cleanup_strbuf_ struct strbuf text = {0};
 		restore_plan_text(&plan, &text);
-		if (plan_only && k == 0)
+		if (plan_only && r == 0)
 			strbuf_addf(&text, "\nNothing was changed yet. To do it: touch %s%c" RESTORES_APPLY_NAME "\n",
 				    label, is_sql ? '.' : '/');
-		if (k == 0 && report.len) {
+		if (r == 0 && report.len) {
 			strbuf_addch(&text, '\n');
 			strbuf_add(&text, report.data, report.len);
 		}
-		restores_write_text(r, top, "PLAN.txt", &text);
+		restores_write_text(rs, top, "PLAN.txt", &text);
 	}
 	restore_plan_done(&plan);
-	if (k < 0)
-		restores_write_error(r, top, label, e, &report);
+	if (r < 0)
+		restores_write_error(rs, top, label, e, &report);
 	else
-		restores_write_text(r, top, "ERROR.txt", NULL);
-	return k;
+		restores_write_text(rs, top, "ERROR.txt", NULL);
+	return r;
 }
 
 /* All tables have rows here (those that have any at all), so the copier has been everywhere; at least one is short. */
-static bool restores_all_begun(struct restores *r, int64_t top)
+static bool restores_all_begun(struct restores *rs, int64_t top)
 {
-	_cleanup_(cleanup_backup) struct backup_tree *tree = staged_backup_open(r->staging, top);
+	_cleanup_(cleanup_backup) struct backup_tree *tree = staged_backup_open(rs->staging, top);
 	struct manifest m;
 	struct staged_node n;
 	uint64_t files;
-	bool all = staging_lookup(r->staging, top, "schema.sql", &n) == 0;
+	bool all = staging_lookup(rs->staging, top, "schema.sql", &n) == 0;
 	int64_t tables;
 
-	if (!all || restores_load_manifest(r, top, &m) < 0)
+	if (!all || restores_load_manifest(rs, top, &m) < 0)
 		return false;
 	all = staged_backup_dir(tree, "tables", &tables) == 0;
 	for (size_t k = m.n_tables; all && k-- > 0;) { /* the last ones come last */
 		_cleanup_strbuf_ struct strbuf name = {0};
 		table_file_name(m.tables[k].name, &name);
-		all = staging_lookup(r->staging, tables, strbuf_str(&name), &n) == 0 && S_ISDIR(n.mode) &&
-		      staging_count(r->staging, n.id, &files) == 0 && files > (m.tables[k].rows > 0 ? 1 : 0);
+		all = staging_lookup(rs->staging, tables, strbuf_str(&name), &n) == 0 && S_ISDIR(n.mode) &&
+		      staging_count(rs->staging, n.id, &files) == 0 && files > (m.tables[k].rows > 0 ? 1 : 0);
 	}
 	manifest_done(&m);
 	return all;
 }
 
-static bool restores_has_manifest(struct restores *r, int64_t top)
+static bool restores_has_manifest(struct restores *rs, int64_t top)
 {
 	struct staged_node n;
-	return staging_lookup(r->staging, top, "MANIFEST.json", &n) == 0 ||
-	       staging_lookup(r->staging, top, ".table.json", &n) == 0;
+	return staging_lookup(rs->staging, top, "MANIFEST.json", &n) == 0 ||
+	       staging_lookup(rs->staging, top, ".table.json", &n) == 0;
 }
 
-void restores_dated(struct restores *r, const struct staged_node *n)
-{
-	if (n->parent >= 0 || !S_ISREG(n->mode)) /* not directly in restore/ */
-		return;
-	MUTEX_GUARD(&r->mutex);
-	restores_track_of(r, n->id)->dated = n->mtime_ns >= 1000000000;
-}
-
-int restores_named(struct restores *r, const struct staged_node *n, const char *from, const char *to)
+int restores_named(struct restores *rs, const struct staged_node *n, const char *from, const char *to)
 {
 	if (n->top != n->id || !S_ISREG(n->mode) || !restore_sql_is_rsync(from, to))
 		return 0;
 	{
-		MUTEX_GUARD(&r->mutex);
-		if (restores_track_of(r, n->id)->dated)
+		MUTEX_GUARD(&rs->mutex);
+		if (restores_track_of(rs, n->id)->dated)
 			return 0;
 	}
 	_cleanup_strbuf_ struct strbuf text = {0};
@@ -362,35 +131,36 @@ int restores_named(struct restores *r, const struct staged_node *n, const char *
 		    "file that is cut.\n\nCopy it in again, with rsync -a. If it is whole: touch "
 		    "restore/%s." RESTORES_APPLY_NAME "\n",
 		    to, to);
-	restores_write_text(r, n->id, "ERROR.txt", &text);
+	restores_write_text(rs, n->id, "ERROR.txt", &text);
 	return -EBADMSG;
 }
 
 /* A .sql file whose writer says that it is whole. */
-static int restores_look_sql(struct restores *r, int64_t top, size_t source, const char *label, enum restores_why why,
+static int restores_look_sql(struct restores *rs, int64_t top, size_t source, const char *label, enum restores_why why,
 			     const struct staged_set *set, const struct requester *who, struct waiter *w, struct err *e)
 {
 	struct staged_node n;
-	bool plan_only = service_source(r->service, source)->restore_confirm && why != RESTORES_APPLY;
-	int k = staging_get(r->staging, top, &n);
-	if (k == 0 && !restore_sql_has_end(r->staging, &n)) {
-		k = err_set(e, EBADMSG, "%s: its last line has no end: it is cut (copy it in again)", label);
-		restores_write_error(r, top, label, e, NULL);
-	} else if (k == 0) {
-		k = restores_apply(r, top, source, label, plan_only, who, w, e);
+	bool plan_only = service_source(rs->service, source)->restore_confirm && why != RESTORES_APPLY;
+	int r = staging_get(rs->staging, top, &n);
+	if (r == 0 && !restore_sql_has_end(rs->staging, &n)) {
+		r = err_set(e, EBADMSG, "%s: its last line has no end: it is cut (copy it in again)", label);
+		restores_write_error(rs, top, label, e, NULL);
+	} else if (r == 0) {
+		r = restores_apply(rs, top, source, label, plan_only, who, w, e);
 	}
-	enum staged_state state = k < 0 ? STAGED_FAILED : plan_only ? STAGED_CONFIRM : STAGED_DONE;
-	int f = staging_set_finish(r->staging, top, set->changes, state, k < 0 ? -k : 0, 0);
-	return k < 0 ? k : plan_only ? f : 0;
+	enum staged_state state = r < 0 ? STAGED_FAILED : plan_only ? STAGED_CONFIRM : STAGED_DONE;
+	int f = staging_set_finish(rs->staging, top, set->changes, state, r < 0 ? -r : 0, 0);
+	return r < 0 ? r : plan_only ? f : 0;
 }
 
-void restores_left(struct restores *r, int64_t top)
+void restores_left(struct restores *rs, int64_t top)
 {
 	struct staged_set set;
 	struct staged_node n;
 	char name[STAGING_NAME_MAX + 1];
-	if (staging_get(r->staging, top, &n) < 0 || n.top != top || !n.size || staging_set(r->staging, top, &set) < 0 ||
-	    set.state != STAGED_OPEN || set.running || set.dirty || staging_name(r->staging, top, name) < 0)
+	if (staging_get(rs->staging, top, &n) < 0 || n.top != top || !n.size ||
+	    staging_set(rs->staging, top, &set) < 0 || set.state != STAGED_OPEN || set.running || set.dirty ||
+	    staging_name(rs->staging, top, name) < 0)
 		return;
 	_cleanup_strbuf_ struct strbuf text = {0};
 	strbuf_addf(
@@ -399,28 +169,28 @@ void restores_left(struct restores *r, int64_t top)
 	    "not known whether it is whole.\n\nWhen it is: touch restore/%s." RESTORES_APPLY_NAME
 	    ". Else copy it in again.\n",
 	    name, name);
-	restores_write_text(r, top, "ERROR.txt", &text);
+	restores_write_text(rs, top, "ERROR.txt", &text);
 }
 
 /* One look, with the set marked as running. */
-static int restores_look(struct restores *r, int64_t top, size_t source, const char *label, enum restores_why why,
+static int restores_look(struct restores *rs, int64_t top, size_t source, const char *label, enum restores_why why,
 			 struct staged_set *set, const struct requester *who, struct waiter *w, struct err *e)
 {
 	struct backup_state state = {0};
-	bool confirm = service_source(r->service, source)->restore_confirm;
+	bool confirm = service_source(rs->service, source)->restore_confirm;
 	uint64_t need;
 
-	if (restores_is_sql(r, top))
-		return restores_look_sql(r, top, source, label, why, set, who, w, e);
-	int k;
+	if (restores_is_sql(rs, top))
+		return restores_look_sql(rs, top, source, label, why, set, who, w, e);
+	int r;
 	{
-		_cleanup_(cleanup_backup) struct backup_tree *tree = staged_backup_open(r->staging, top);
-		k = backup_look(tree, &state, e);
+		_cleanup_(cleanup_backup) struct backup_tree *tree = staged_backup_open(rs->staging, top);
+		r = backup_look(tree, &state, e);
 	}
-	if (k < 0) {
-		restores_write_error(r, top, label, e, NULL);
-		(void)staging_set_finish(r->staging, top, set->changes, STAGED_FAILED, -k, UINT64_MAX);
-		return k;
+	if (r < 0) {
+		restores_write_error(rs, top, label, e, NULL);
+		(void)staging_set_finish(rs->staging, top, set->changes, STAGED_FAILED, -r, UINT64_MAX);
+		return r;
 	}
 	uint64_t missing = state.files_expected > state.files_found ? state.files_expected - state.files_found : 0;
 	bool go = state.complete || why == RESTORES_APPLY;
@@ -431,14 +201,14 @@ static int restores_look(struct restores *r, int64_t top, size_t source, const c
 	 * bring. */
 	struct staged_node sums;
 	if (go && state.kind == BACKUP_ARCHIVE && why == RESTORES_FILE)
-		go = staging_lookup(r->staging, top, "SHA256SUMS", &sums) == 0;
+		go = staging_lookup(rs->staging, top, "SHA256SUMS", &sums) == 0;
 	if (!go && state.kind == BACKUP_SNAPSHOT && missing)
-		go = (why == RESTORES_ENDED && missing * 2 <= state.files_expected) || restores_all_begun(r, top);
+		go = (why == RESTORES_ENDED && missing * 2 <= state.files_expected) || restores_all_begun(rs, top);
 	if (!go && state.kind == BACKUP_TABLE && why == RESTORES_ENDED)
 		go = state.files_found > 1;
 	if (!go) {
 		if (state.kind == BACKUP_NONE)
-			need = restores_has_manifest(r, top) ? set->files + 1 : UINT64_MAX;
+			need = restores_has_manifest(rs, top) ? set->files + 1 : UINT64_MAX;
 		else if (state.kind == BACKUP_SNAPSHOT && state.files_found <= 2)
 			need = set->files + 1; /* no table yet: it may still become an archive, with far fewer files */
 		else
@@ -446,25 +216,25 @@ static int restores_look(struct restores *r, int64_t top, size_t source, const c
 		if (why == RESTORES_ENDED && state.kind != BACKUP_NONE) {
 			(void)err_set(e, EBADMSG, "%s: incomplete: %llu of %llu files are there", label,
 				      (unsigned long long)state.files_found, (unsigned long long)state.files_expected);
-			restores_write_error(r, top, label, e, NULL);
-			service_say_error(r->service, source, "restore", e);
-			(void)staging_set_finish(r->staging, top, set->changes, STAGED_OPEN, 0, need);
+			restores_write_error(rs, top, label, e, NULL);
+			service_say_error(rs->service, source, "restore", e);
+			(void)staging_set_finish(rs->staging, top, set->changes, STAGED_OPEN, 0, need);
 			return -EBADMSG;
 		}
-		return staging_set_finish(r->staging, top, set->changes, STAGED_OPEN, 0, need);
+		return staging_set_finish(rs->staging, top, set->changes, STAGED_OPEN, 0, need);
 	}
 	if (confirm && why != RESTORES_APPLY) {
-		k = restores_apply(r, top, source, label, true, who, w, e);
+		r = restores_apply(rs, top, source, label, true, who, w, e);
 		int f =
-		    staging_set_finish(r->staging, top, set->changes, k < 0 ? STAGED_FAILED : STAGED_CONFIRM, -k, 0);
-		return k < 0 ? k : f;
+		    staging_set_finish(rs->staging, top, set->changes, r < 0 ? STAGED_FAILED : STAGED_CONFIRM, -r, 0);
+		return r < 0 ? r : f;
 	}
-	k = restores_apply(r, top, source, label, false, who, w, e);
-	(void)staging_set_finish(r->staging, top, set->changes, k < 0 ? STAGED_FAILED : STAGED_DONE, -k, 0);
-	return k;
+	r = restores_apply(rs, top, source, label, false, who, w, e);
+	(void)staging_set_finish(rs->staging, top, set->changes, r < 0 ? STAGED_FAILED : STAGED_DONE, -r, 0);
+	return r;
 }
 
-int restores_run(struct restores *r, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w,
+int restores_run(struct restores *rs, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w,
 		 struct err *e)
 {
 	struct staged_set set;
@@ -472,33 +242,33 @@ int restores_run(struct restores *r, int64_t top, enum restores_why why, const s
 	char name[STAGING_NAME_MAX + 1];
 
 	for (;;) {
-		int k = staging_get(r->staging, top, &n);
-		if (k < 0)
-			return k;
-		k = staging_name(r->staging, top, name);
-		if (k < 0)
-			return k;
+		int r = staging_get(rs->staging, top, &n);
+		if (r < 0)
+			return r;
+		r = staging_name(rs->staging, top, name);
+		if (r < 0)
+			return r;
 		if (n.top != top || n.parent >= 0)
 			return 0;
 		int source = -ENOENT;
-		for (size_t s = 0; s < service_sources(r->service); s++)
-			if (service_source_id(r->service, s) == -n.parent)
+		for (size_t s = 0; s < service_sources(rs->service); s++)
+			if (service_source_id(rs->service, s) == -n.parent)
 				source = (int)s;
 		if (source < 0)
 			return source;
-		k = staging_set_start(r->staging, top, &set);
-		if (k == -EBUSY)
+		r = staging_set_start(rs->staging, top, &set);
+		if (r == -EBUSY)
 			return why == RESTORES_APPLY ? err_set(e, EBUSY, "restore/%s is being restored", name) : 0;
-		if (k < 0)
-			return k;
+		if (r < 0)
+			return r;
 		_cleanup_free_ char *label = xasprintf("restore/%s", name);
-		k = restores_look(r, top, (size_t)source, label, why, &set, who, w, e);
-		(void)staging_commit(r->staging);
-		if (k < 0)
-			return k;
+		r = restores_look(rs, top, (size_t)source, label, why, &set, who, w, e);
+		(void)staging_commit(rs->staging);
+		if (r < 0)
+			return r;
 		/* what was closed meanwhile found the set running and left it to us */
 		struct staged_set now;
-		if (staging_set(r->staging, top, &now) < 0 || now.state != STAGED_OPEN || now.changes == set.changes ||
+		if (staging_set(rs->staging, top, &now) < 0 || now.state != STAGED_OPEN || now.changes == set.changes ||
 		    now.dirty || now.running || now.files < now.need || atomic_load(&w->interrupted))
 			return 0;
 		why = RESTORES_FILE;

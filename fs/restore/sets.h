@@ -14,7 +14,7 @@
 struct restores;
 
 struct restores *restores_new(struct service *svc, struct staging *s);
-void restores_free(struct restores *r);
+void restores_free(struct restores *rs);
 
 enum restores_why {
 	RESTORES_FILE,  /* a file was closed after writing (a .sql file: by who wrote it), or got its name */
@@ -22,25 +22,12 @@ enum restores_why {
 	RESTORES_APPLY, /* touch APPLY */
 };
 
-/* The set to run restores_run for after process `pid` has brought file (or directory) `n` called `name`; 0: none. */
-int64_t restores_due(struct restores *r, const struct staged_node *n, const char *name, pid_t pid);
-/* The same after it set the time of directory n. */
-int64_t restores_ended(struct restores *r, const struct staged_node *n, pid_t pid);
 /* Looks and, when the set is complete, restores it: the result of the call that waits. 0 as well when it is not
  * complete. */
-int restores_run(struct restores *r, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w,
+int restores_run(struct restores *rs, int64_t top, enum restores_why why, const struct requester *who, struct waiter *w,
 		 struct err *e);
 
-/* Names directly in a set that are ours; of a set that is a file, beside it: x.sql.APPLY. */
-#define RESTORES_APPLY_NAME "APPLY"
-/* The set that making a file `name` in directory `dir` applies; 0: it is no such file. */
-int64_t restores_applied_by(struct restores *r, int64_t dir, const char *name);
-/* The set's `text` (ERROR.txt, PLAN.txt): its directory's node, and its name in it. */
-int restores_text_name(struct staging *s, int64_t top, const char *text, int64_t *ret_dir,
-		       char name[STAGING_NAME_MAX + 1]);
-/* Node n was given a time. */
-void restores_dated(struct restores *r, const struct staged_node *n);
 /* Node n is called `to` now. EBADMSG, with words beside it: a .sql file that rsync may not have finished. */
-int restores_named(struct restores *r, const struct staged_node *n, const char *from, const char *to);
+int restores_named(struct restores *rs, const struct staged_node *n, const char *from, const char *to);
 /* The last handle of a .sql file is gone, and nobody has closed it in a way that says that it is whole. */
-void restores_left(struct restores *r, int64_t top);
+void restores_left(struct restores *rs, int64_t top);

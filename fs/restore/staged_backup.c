@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#include "fs/restore/internal.h"
+#include "fs/restore/texts.h"
 #include "fs/staging/content.h"
 #include "fs/staging/nodes.h"
 

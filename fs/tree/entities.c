@@ -6,7 +6,6 @@
  * that is. Any thread; a listing belongs to one at a time. No locks.
  */
 #include <errno.h>
-#include <stdio.h>
 
 #include "fs/tree/internal.h"
 

@@ -8,7 +8,6 @@
  * Any thread; a listing belongs to one at a time. No locks.
  */
 #include <errno.h>
-#include <stdio.h>
 
 #include "fs/tree/internal.h"
 
