@@ -16,6 +16,7 @@ struct tree_dir {
 	struct tree_dir *list_next, **list_prev;
 	uint64_t number;
 	const struct tree_kind *kind;
+	const struct tree_part *part;
 	void *state;      /* the part's */
 	int64_t at, next; /* next: where the entry that was seen last says it goes on */
 	bool names_only;  /* attributes are not asked for: `bare` entries will do */
@@ -30,12 +31,12 @@ int tree_dir_open(struct tree *t, uint64_t number, const struct tree_wait *w, st
 	if (!ino_decode(number, &i))
 		return -ENOENT;
 	*ret_cacheable = false;
-	const struct tree_kind *kind = &tree_kinds[i.kind];
-	int r = kind->part->dir_open ? kind->part->dir_open(t, &i, w, &state, ret_cacheable, e) : -ENOTDIR;
+	const struct tree_part *p = tree_parts[i.kind];
+	int r = p->dir_open ? p->dir_open(t, &i, w, &state, ret_cacheable, e) : -ENOTDIR;
 	if (r)
 		return r;
 	struct tree_dir *d = xcalloc(1, sizeof *d);
-	*d = (struct tree_dir){.tree = t, .number = number, .kind = kind, .state = state};
+	*d = (struct tree_dir){.tree = t, .number = number, .kind = &tree_kinds[i.kind], .part = p, .state = state};
 	MUTEX_GUARD(&t->mutex);
 	d->list_next = t->dirs;
 	d->list_prev = &t->dirs;
@@ -56,7 +57,7 @@ void tree_dir_close(struct tree_dir *d)
 		if (d->list_next)
 			d->list_next->list_prev = d->list_prev;
 	}
-	d->kind->part->dir_close(d->state);
+	d->part->dir_close(d->state);
 	free(d);
 }
 
@@ -91,12 +92,12 @@ int tree_dir_peek(struct tree_dir *d, struct tree_entry *ret, struct err *e)
 		*ret = (struct tree_entry){.next = d->at + 1};
 		if (d->at < 2) {
 			ret->name = d->at == 0 ? "." : "..";
-			ret->node.ino = d->at == 0 ? d->number : d->kind->part->dir_parent(d->state);
+			ret->node.ino = d->at == 0 ? d->number : d->part->dir_parent(d->state);
 			ret->node.mode = TREE_DIR;
 			ret->bare = true;
 			r = 1;
 		} else {
-			r = d->kind->part->dir_peek(d->state, d->at, d->names_only, ret, e);
+			r = d->part->dir_peek(d->state, d->at, d->names_only, ret, e);
 			if (r == TREE_ASK)
 				r = dir_ask(d, ret, e);
 		}

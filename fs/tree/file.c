@@ -14,7 +14,7 @@ int tree_file_open(struct tree *t, uint64_t number, const struct tree_wait *w, s
 	*ret_direct = false;
 	if (!ino_decode(number, &i))
 		return -ENOENT;
-	const struct tree_part *p = tree_kinds[i.kind].part;
+	const struct tree_part *p = tree_parts[i.kind];
 	struct tree_file f = {.tree = t};
 	int r = p->open ? p->open(t, &i, w, &f, ret_direct, e) : p->text ? p->text(t, &i, w, &f.own, e) : -EISDIR;
 	if (r) {
@@ -46,7 +46,7 @@ int tree_read(struct tree *t, uint64_t number, struct tree_file *f, uint64_t off
 		return -ENOENT;
 	if (!f)
 		return -EISDIR;
-	const struct tree_part *p = tree_kinds[i.kind].part;
+	const struct tree_part *p = tree_parts[i.kind];
 	if (p->read)
 		return p->read(t, &i, f, offset, n, out, e);
 	tree_slice(strbuf_str(&f->own), f->own.len, offset, n, out);

@@ -35,7 +35,7 @@ struct tree_file {
 };
 
 /*
- * Answers for inodes of some kinds (kinds.c); functions it has no use for are NULL. All as the functions of tree.h,
+ * Answers for inodes of some kinds (parts.c); functions it has no use for are NULL. All as the functions of tree.h,
  * file.h and dir.h have it, with the inode already decoded, TREE_MUST_WAIT included. No part asks another one for
  * attributes: lookup and dir_peek may answer TREE_ASK instead.
  *
@@ -156,7 +156,6 @@ struct tree_fixed {
 };
 
 struct tree_kind {
-	const struct tree_part *part;
 	enum ino_kind parent; /* of ".."; what parts with another dir_parent say themselves */
 	mode_t mode;
 	enum tree_of of;
@@ -173,9 +172,6 @@ extern const struct tree_kind tree_kinds[INO_NOW_ROW + 1];
 
 /* The number of ".." by the table; source_id: of a snapshot's inode. */
 uint64_t tree_parent(const struct ino *i, int64_t source_id);
-/* tree_getattr for a number that is decoded. */
-int tree_answer(struct tree *t, uint64_t number, const struct ino *i, const struct tree_wait *w, struct tree_node *ret,
-		struct err *e);
 
 /* ---- answer.c ---- */
 
@@ -265,7 +261,7 @@ bool tree_now_writable(const struct tree *t, int source);
 int tree_snapshot_dir(struct tree *t, uint64_t number, const struct ino *i, uint32_t nlink, const struct tree_wait *w,
 		      struct tree_node *ret, struct err *e);
 
-/* ---- xattr.c ---- */
+/* ---- computed.c ---- */
 
 int tree_row_xattr(struct tree *t, const struct ino *i, const char *name, struct strbuf *out, struct err *e);
 int tree_table_xattr(struct tree *t, const struct ino *i, const char *name, struct strbuf *out, struct err *e);
@@ -332,6 +328,14 @@ int counted_get(struct tree *t, int64_t before, int64_t after, const struct tree
 		struct err *e);
 void counted_unref(struct counted_ref *r);
 #define _cleanup_counted_ _cleanup_(counted_unref)
+
+/* ---- parts.c ---- */
+
+/* By kind. */
+extern const struct tree_part *const tree_parts[INO_NOW_ROW + 1];
+/* tree_getattr for a number that is decoded. */
+int tree_answer(struct tree *t, uint64_t number, const struct ino *i, const struct tree_wait *w, struct tree_node *ret,
+		struct err *e);
 
 /* ---- the parts' own ---- */
 
