@@ -31,12 +31,12 @@ int tree_dir_open(struct tree *t, uint64_t number, const struct tree_wait *w, st
 	if (!ino_decode(number, &i))
 		return -ENOENT;
 	*ret_cacheable = false;
-	const struct tree_part *part = tree_parts[i.kind];
-	int r = part->dir_open ? part->dir_open(t, &i, w, &state, ret_cacheable, e) : -ENOTDIR;
+	const struct tree_part *p = tree_parts[i.kind];
+	int r = p->dir_open ? p->dir_open(t, &i, w, &state, ret_cacheable, e) : -ENOTDIR;
 	if (r)
 		return r;
 	struct tree_dir *d = xcalloc(1, sizeof *d);
-	*d = (struct tree_dir){.tree = t, .number = number, .kind = &tree_kinds[i.kind], .part = part, .state = state};
+	*d = (struct tree_dir){.tree = t, .number = number, .kind = &tree_kinds[i.kind], .part = p, .state = state};
 	MUTEX_GUARD(&t->mutex);
 	d->list_next = t->dirs;
 	d->list_prev = &t->dirs;

@@ -261,7 +261,7 @@ bool tree_now_writable(const struct tree *t, int source);
 int tree_snapshot_dir(struct tree *t, uint64_t number, const struct ino *i, uint32_t nlink, const struct tree_wait *w,
 		      struct tree_node *ret, struct err *e);
 
-/* ---- attributes.c ---- */
+/* ---- computed.c ---- */
 
 int tree_row_xattr(struct tree *t, const struct ino *i, const char *name, struct strbuf *out, struct err *e);
 int tree_table_xattr(struct tree *t, const struct ino *i, const char *name, struct strbuf *out, struct err *e);
@@ -329,6 +329,14 @@ int counted_get(struct tree *t, int64_t before, int64_t after, const struct tree
 void counted_unref(struct counted_ref *r);
 #define _cleanup_counted_ _cleanup_(counted_unref)
 
+/* ---- parts.c ---- */
+
+/* By kind. */
+extern const struct tree_part *const tree_parts[INO_NOW_ROW + 1];
+/* tree_getattr for a number that is decoded. */
+int tree_answer(struct tree *t, uint64_t number, const struct ino *i, const struct tree_wait *w, struct tree_node *ret,
+		struct err *e);
+
 /* ---- the parts' own ---- */
 
 extern const struct tree_part tree_part_root;
@@ -352,11 +360,3 @@ extern const struct tree_part tree_part_edit;
 extern const struct tree_part tree_part_entities;
 extern const struct tree_part tree_part_history;
 extern const struct tree_part tree_part_changes;
-
-/* ---- parts.c ---- */
-
-/* By enum ino_kind. */
-extern const struct tree_part *const tree_parts[INO_NOW_ROW + 1];
-/* tree_getattr for a number that is decoded. */
-int tree_answer(struct tree *t, uint64_t number, const struct ino *i, const struct tree_wait *w, struct tree_node *ret,
-		struct err *e);

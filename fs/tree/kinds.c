@@ -1,8 +1,8 @@
 /*
- * fs/tree/kinds.c - the one table of what each kind of inode is: where it lies, which names are in it, how long answers
- * hold. Whose part answers for it is told by parts.c.
+ * fs/tree/kinds.c - the one table of what each kind of inode is: whose part it is, where it lies, which names are in
+ * it.
  *
- * Constant; any thread.
+ * Constant; any thread. Whose part it is: parts.c.
  */
 #include "fs/tree/internal.h"
 

@@ -1,11 +1,10 @@
 /*
- * fs/tree/parts.c - which part answers for each kind of inode. Parts do not know it, nor each other.
+ * fs/tree/parts.c - whose part each kind of inode is. Above the parts, so that none of them calls another one.
  *
  * Constant; any thread.
  */
 #include "fs/tree/internal.h"
 
-/* clang-format off */
 const struct tree_part *const tree_parts[INO_NOW_ROW + 1] = {
     [INO_ROOT] = &tree_part_root,
     [INO_README] = &tree_part_readme,
@@ -53,7 +52,6 @@ const struct tree_part *const tree_parts[INO_NOW_ROW + 1] = {
     [INO_STAGED] = &tree_part_staged,
     [INO_EDIT] = &tree_part_edit,
 };
-/* clang-format on */
 
 int tree_answer(struct tree *t, uint64_t number, const struct ino *i, const struct tree_wait *w, struct tree_node *ret,
 		struct err *e)

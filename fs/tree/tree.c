@@ -1,6 +1,6 @@
 /*
  * fs/tree/tree.c - see tree.h. Owns no content: every answer is made from the catalog, the service's texts or the
- * staging area, by the part (kinds.c) that the inode is of. Threads: all. Lock: tree.mutex, never held over a call into
+ * staging area, by the part (parts.c) that the inode is of. Threads: all. Lock: tree.mutex, never held over a call into
  * the catalog, the service or the staging area.
  */
 #include "fs/tree/tree.h"
@@ -126,11 +126,11 @@ int tree_source_of(struct tree *t, uint64_t number)
 	struct ino i;
 	if (!ino_decode(number, &i))
 		return -ENOENT;
-	const struct tree_kind *k = &tree_kinds[i.kind];
-	if (k->of == TREE_OF_SOURCE)
+	const struct tree_part *p = tree_parts[i.kind];
+	if (tree_kinds[i.kind].of == TREE_OF_SOURCE)
 		return tree_source_index(t, i.id);
-	if (k->of == TREE_OF_OTHER)
-		return tree_parts[i.kind]->source ? tree_parts[i.kind]->source(t, &i) : -ENOENT;
+	if (tree_kinds[i.kind].of == TREE_OF_OTHER)
+		return p->source ? p->source(t, &i) : -ENOENT;
 	if (snap_get(t, (int64_t)i.id, NULL, &ref.snap, ERR_DROP))
 		return tree_pending(t, (int64_t)i.id, NULL);
 	return tree_source_index(t, (uint64_t)ref.snap->source_id);

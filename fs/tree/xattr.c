@@ -1,5 +1,5 @@
 /*
- * fs/tree/xattr.c - see xattr.h. The attributes themselves are their parts' (attributes.c). Any thread; no locks.
+ * fs/tree/xattr.c - see xattr.h. Any thread; no locks.
  */
 #include "fs/tree/xattr.h"
 

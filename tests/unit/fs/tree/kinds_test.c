@@ -25,6 +25,7 @@ static void test_every_kind_is_a_part_s(void **state)
 	size_t n = 0;
 	for (size_t kind = 0; kind < KINDS; kind++) {
 		const struct tree_kind *k = &tree_kinds[kind];
+		const struct tree_part *p = tree_parts[kind];
 		struct ino i;
 		if (!test_ino(kind)) {
 			assert_null(tree_parts[kind]);
@@ -33,17 +34,17 @@ static void test_every_kind_is_a_part_s(void **state)
 		n++;
 		assert_true(ino_decode(test_ino(kind), &i));
 		assert_int_equal(i.kind, kind);
-		assert_non_null(tree_parts[kind]);
-		assert_non_null(tree_parts[kind]->getattr);
+		assert_non_null(p);
+		assert_non_null(p->getattr);
 		assert_non_null(tree_parts[k->parent]);
 		/* a listing is opened, read and closed, and knows its parent */
-		assert_int_equal(!tree_parts[kind]->dir_open, !tree_parts[kind]->dir_peek);
-		assert_int_equal(!tree_parts[kind]->dir_open, !tree_parts[kind]->dir_parent);
-		assert_int_equal(!tree_parts[kind]->dir_open, !tree_parts[kind]->dir_close);
+		assert_int_equal(!p->dir_open, !p->dir_peek);
+		assert_int_equal(!p->dir_open, !p->dir_parent);
+		assert_int_equal(!p->dir_open, !p->dir_close);
 		if (S_ISDIR(k->mode))
-			assert_non_null(tree_parts[kind]->lookup);
+			assert_non_null(p->lookup);
 		if (S_ISLNK(k->mode))
-			assert_non_null(tree_parts[kind]->readlink);
+			assert_non_null(p->readlink);
 	}
 	assert_int_equal(n, INO_KINDS - 1 + 1); /* without INO_BAD, with INO_NOW_ROW */
 }

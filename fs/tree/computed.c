@@ -1,22 +1,22 @@
 /*
- * fs/tree/attributes.c - the extended attributes of rows and tables. Any thread; no locks.
+ * fs/tree/computed.c - the extended attributes of rows and tables: computed when they are asked for. Any thread; no
+ * locks.
  */
-#include "fs/tree/internal.h"
-
 #include <errno.h>
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "fs/tree/internal.h"
 
-#define XATTR_PREFIX "user.metasnap."
+#define COMPUTED_PREFIX "user.metasnap."
 
 /* The name without the prefix of ours; NULL: it is none of ours. */
-static const char *xattr_name(const char *name)
+static const char *computed_name(const char *name)
 {
-	return strncmp(name, XATTR_PREFIX, sizeof XATTR_PREFIX - 1) ? NULL : name + sizeof XATTR_PREFIX - 1;
+	return strncmp(name, COMPUTED_PREFIX, sizeof COMPUTED_PREFIX - 1) ? NULL : name + sizeof COMPUTED_PREFIX - 1;
 }
 
-static void xattr_add_ms(int64_t ms, struct strbuf *out)
+static void computed_add_ms(int64_t ms, struct strbuf *out)
 {
 	char text[CLOCK_TEXT];
 	clock_text(ms, text);
@@ -25,7 +25,7 @@ static void xattr_add_ms(int64_t ms, struct strbuf *out)
 
 /* The key's values as they are in the database, joined by commas; where rows have no key of their own, the file's
  * name. */
-static int xattr_key(struct stored_row *row, struct strbuf *out, struct err *e)
+static int computed_key(struct stored_row *row, struct strbuf *out, struct err *e)
 {
 	const struct db_table *table = row_codec_table(row->codec);
 	if (table->key_kind != DB_KEY_UNIQUE) {
@@ -54,7 +54,7 @@ static int xattr_key(struct stored_row *row, struct strbuf *out, struct err *e)
 int tree_row_xattr(struct tree *t, const struct ino *i, const char *name, struct strbuf *out, struct err *e)
 {
 	struct stored_row row;
-	const char *what = xattr_name(name);
+	const char *what = computed_name(name);
 	if (!what)
 		return -ENODATA;
 	int r = catalog_row_by_ref(t->catalog, (struct row_ref){.pack = (int64_t)i->id, .index = i->sub}, &row, e);
@@ -68,11 +68,11 @@ int tree_row_xattr(struct tree *t, const struct ino *i, const char *name, struct
 		hasher_sha256(h, text.data, text.len, sha);
 		hex_add(out, sha, sizeof sha);
 	} else if (!strcmp(what, "key")) {
-		r = xattr_key(&row, out, e);
+		r = computed_key(&row, out, e);
 	} else if (!strcmp(what, "table")) {
 		strbuf_adds(out, row_codec_table(row.codec)->name);
 	} else if (!strcmp(what, "first_seen")) {
-		xattr_add_ms(row.first_seen_ms, out);
+		computed_add_ms(row.first_seen_ms, out);
 	} else {
 		r = -ENODATA;
 	}
@@ -83,7 +83,7 @@ int tree_row_xattr(struct tree *t, const struct ino *i, const char *name, struct
 int tree_table_xattr(struct tree *t, const struct ino *i, const char *name, struct strbuf *out, struct err *e)
 {
 	_cleanup_snap_ struct snap_ref ref = {.tree = t};
-	const char *what = xattr_name(name);
+	const char *what = computed_name(name);
 	if (!what)
 		return -ENODATA;
 	int r = snap_get(t, (int64_t)i->id, NULL, &ref.snap, e);
@@ -110,7 +110,7 @@ int tree_table_xattr(struct tree *t, const struct ino *i, const char *name, stru
 
 int tree_table_xattrs(struct tree *t, const struct ino *i, struct strbuf *out)
 {
-	static const char names[] = XATTR_PREFIX "table\0" XATTR_PREFIX "rows\0" XATTR_PREFIX "digest";
+	static const char names[] = COMPUTED_PREFIX "table\0" COMPUTED_PREFIX "rows\0" COMPUTED_PREFIX "digest";
 	strbuf_add(out, names, sizeof names);
 	return 0;
 }
