@@ -4,6 +4,7 @@
  */
 #include "snapshot/openmetadata/entity_merge.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "snapshot/openmetadata/internal.h"
@@ -76,28 +77,27 @@ static int part_changed(void *arg, const struct stream_row *l, const struct stre
 	return 0;
 }
 
-static int find_rule(struct entity_part *p, const char *table, const struct entity_rule **ret, struct err *e)
+/* The table is one of entity_part_tables(). */
+static const struct entity_rule *find_rule(struct entity_part *p, const char *table)
 {
-	for (size_t i = 0; i < p->n_rules; i++)
-		if (!strcmp(p->rules[i].table->name, table)) {
-			*ret = &p->rules[i];
-			if (p->rules[i].beside == BESIDE_TAGS)
-				p->uses = 0;
-			return 0;
-		}
-	return err_set(e, EINVAL, "table %s has no rows of an entity", table);
+	size_t i = 0;
+	while (i < p->n_rules && strcmp(p->rules[i].table->name, table))
+		i++;
+	assert(i < p->n_rules);
+	if (p->rules[i].beside == BESIDE_TAGS)
+		p->uses = 0;
+	return &p->rules[i];
 }
 
 int entity_part_merge(struct entity_part *p, const char *table, struct row_stream *live, struct row_stream *target,
 		      const struct merge_sink *to, struct err *e)
 {
-	struct part_merge m = {.part = p, .to = to};
+	struct part_merge m = {.part = p, .rule = find_rule(p, table), .to = to};
 	struct merge_sink sink = {&m, part_left, part_right, NULL, part_changed};
 	/* Rows that are the same on both sides matter only where it is more on the live side than in the snapshot. */
 	if (p->names[BY_ID].n > 1 || p->names[BY_HASH].n > 1)
 		sink.same = part_same;
-	int r = find_rule(p, table, &m.rule, e);
-	return r == 0 ? merge_streams(live, target, &sink, e) : r;
+	return merge_streams(live, target, &sink, e);
 }
 
 static int result_left(void *arg, const struct stream_row *l, struct err *e)
@@ -126,9 +126,8 @@ static int result_same(void *arg, const struct stream_row *l, const struct strea
 int entity_part_result(struct entity_part *p, const char *table, struct row_stream *live, struct row_stream *target,
 		       int (*each)(void *arg, const struct stream_row *row, struct err *e), void *arg, struct err *e)
 {
-	struct part_merge m = {.part = p, .each = each, .arg = arg};
+	struct part_merge m = {.part = p, .rule = find_rule(p, table), .each = each, .arg = arg};
 	/* Rows without a key of their own are the same, or they are others. */
 	struct merge_sink sink = {&m, result_left, result_right, result_same, NULL};
-	int r = find_rule(p, table, &m.rule, e);
-	return r == 0 ? merge_streams(live, target, &sink, e) : r;
+	return merge_streams(live, target, &sink, e);
 }

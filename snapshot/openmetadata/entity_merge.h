@@ -8,8 +8,8 @@
 
 struct entity_part;
 
-/* merge_streams of one of the tables, left live and right the snapshot: `to` hears of the entity's rows only. `same` is
- * not asked. */
+/* merge_streams of one of entity_part_tables(), left live and right the snapshot: `to` hears of the entity's rows only.
+ * `same` is not asked. */
 int entity_part_merge(struct entity_part *p, const char *table, struct row_stream *live, struct row_stream *target,
 		      const struct merge_sink *to, struct err *e);
 /* Calls each() with every row that the table holds once the entity is back: of tables whose rows have no key to change

@@ -185,9 +185,12 @@ JSON_INLINE const char *json_string(struct json_scan *s, const char *p)
 	}
 }
 
-JSON_INLINE const char *json_literal(struct json_scan *s, const char *p, const char *word, size_t len)
+/* true, false or null, by its first byte. */
+JSON_INLINE const char *json_literal(struct json_scan *s, const char *p)
 {
-	return (size_t)(s->end - p) >= len && !memcmp(p, word, len) ? p + len : NULL;
+	if (*p == 'f')
+		return s->end - p >= 5 && !memcmp(p, "false", 5) ? p + 5 : NULL;
+	return s->end - p >= 4 && (!memcmp(p, "true", 4) || !memcmp(p, "null", 4)) ? p + 4 : NULL;
 }
 
 /* End of the value that starts at p (behind white space), or NULL with *at where it broke. */
@@ -231,17 +234,9 @@ value:
 			goto member;
 		goto value;
 	case 't':
-		if (!(q = json_literal(s, p, "true", 4)))
-			goto unknown;
-		p = q;
-		break;
 	case 'f':
-		if (!(q = json_literal(s, p, "false", 5)))
-			goto unknown;
-		p = q;
-		break;
 	case 'n':
-		if (!(q = json_literal(s, p, "null", 4)))
+		if (!(q = json_literal(s, p)))
 			goto unknown;
 		p = q;
 		break;

@@ -257,12 +257,12 @@ int row_key_of_name(const struct row_codec *c, const char *name, struct strbuf *
 		p = comma + 1;
 	}
 	if (cut)
-		return 1;
+		return ROW_NAME_SHORTENED;
 	_cleanup_strbuf_ struct strbuf again = {0};
 	if (i + 1 == n_fields)
 		row_name(c, key->data, key->len, &again);
 	if (again.len == len && !memcmp(again.data, name, len))
-		return 0;
+		return ROW_NAME_EXACT;
 	strbuf_clear(key);
 	return -ENOENT;
 }

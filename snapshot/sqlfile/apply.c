@@ -22,7 +22,8 @@ void sql_job_done(struct sql_job *j)
 	strbuf_done(&j->line);
 }
 
-int sql_at_line(int r, uint64_t line, struct err *e)
+/* r, with the line in front of the words of a failure. */
+static int at_line(int r, uint64_t line, struct err *e)
 {
 	return r < 0 ? err_prefix(e, "line %" PRIu64, line) : r;
 }
@@ -137,7 +138,7 @@ int sql_load_row(struct sql_job *j, const struct sql_item *item, const struct db
 		j->span_bytes = 0;
 		int r = j->driver->load_begin(j->rs->conn, sql_map_table(j->map), e);
 		if (r < 0)
-			return sql_at_line(r, item->line, e);
+			return at_line(r, item->line, e);
 		j->loading = true;
 	}
 	j->span.last = j->row;
@@ -160,7 +161,7 @@ int sql_use_map(struct sql_job *j, const struct sql_item *item, struct err *e)
 	sql_map_free(TAKE_PTR(j->map));
 	r = sql_map_new(&j->map, j->tables[i].table, j->live->engine, item, e);
 	if (r < 0)
-		return sql_at_line(r, item->line, e);
+		return at_line(r, item->line, e);
 	j->current = i;
 	if (sql_map_left_out(j->map))
 		j->tables[i].left_out = sql_map_left_out(j->map);
@@ -196,7 +197,7 @@ static int apply_row(struct sql_job *j, const struct sql_item *item, struct err 
 		return r;
 	r = sql_map_row(j->map, item, &values, e);
 	if (r < 0)
-		return sql_at_line(r, item->line, e);
+		return at_line(r, item->line, e);
 	count_row(j);
 	atomic_fetch_add_explicit(&rs->job->rows_done, 1, memory_order_relaxed);
 	return rs->dry_run ? 0 : sql_load_row(j, item, values, SQL_LOAD_ROWS, e);
@@ -212,7 +213,7 @@ static int apply_truncate(struct sql_job *j, const struct sql_item *item, struct
 	t->rows = 0;
 	t->digest = (struct digest){0};
 	t->known = true;
-	return j->rs->dry_run ? 0 : sql_at_line(j->driver->delete_all(j->rs->conn, t->table, e), item->line, e);
+	return j->rs->dry_run ? 0 : at_line(j->driver->delete_all(j->rs->conn, t->table, e), item->line, e);
 }
 
 int sql_apply_file(struct sql_job *j, struct err *e)

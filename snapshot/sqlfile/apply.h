@@ -49,8 +49,6 @@ struct sql_job {
 };
 
 void sql_job_done(struct sql_job *j);
-/* r, with the line in front of the words of a failure. */
-int sql_at_line(int r, uint64_t line, struct err *e);
 int sql_check_cancelled(const struct sql_job *j, struct err *e);
 
 /* Finds the file's tables (j->scan) in the live schema. */

@@ -319,7 +319,7 @@ int catalog_row_by_name(struct catalog *c, int64_t version_id, const char *file_
 	int exact = row_key_of_name(codec, file_name, &key);
 	if (exact < 0)
 		return err_set(e, ENOENT, "no such row");
-	if (exact == 0) {
+	if (exact == ROW_NAME_EXACT) {
 		/* a name that is not written as we write it is nobody's */
 		row_name(codec, key.data, key.len, &name);
 		return strcmp(strbuf_str(&name), file_name) == 0 ? row_by_key(c, vb, strbuf_str(&key), key.len, ret, e)
