@@ -30,8 +30,6 @@
 #define PG_PASS_FILE "/proc/self/fd/3"
 #define PG_PASS_MAX 150 /* libpq before 14 reads lines of 320 bytes; each byte may take two */
 
-extern char **environ;
-
 /* ---- running a program ---- */
 
 struct pg_pipe {
