@@ -20,6 +20,7 @@
 #include <cmocka.h>
 
 #include "drivers/driver.h"
+#include "tests/unit/world.h"
 
 #define D (&db_driver_postgres)
 
@@ -183,14 +184,6 @@ static struct db_conn *open_db(const char *database)
 {
 	return open_as(database, admin.user, admin.password, NULL);
 }
-
-#define ok(call)                                                                                                       \
-	do {                                                                                                           \
-		struct err e = ERR_INIT;                                                                               \
-		int r_ = (call);                                                                                       \
-		if (r_ < 0)                                                                                            \
-			fail_msg("%s: %d %s %s", #call, r_, e.sqlstate, e.msg);                                        \
-	} while (0) /* the call fills e */
 
 #define refused(call, errno_, words)                                                                                   \
 	do {                                                                                                           \

@@ -9,13 +9,13 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
 #include "snapshot/capture/merge.h"
 #include "snapshot/openmetadata/names.h"
 #include "snapshot/store/store.h"
+#include "tests/unit/world.h"
 
 /* ---- spelling ---- */
 
@@ -181,13 +181,6 @@ struct model {
 	unsigned body[TABLES][ROWS];
 };
 
-static char *test_dir(void)
-{
-	char *dir = xstrdup("/tmp/metasnap-names-XXXXXX");
-	assert_non_null(mkdtemp(dir));
-	return dir;
-}
-
 static void model_fqn(size_t table, unsigned name, struct strbuf *out)
 {
 	if (table == 3) /* users have a `name` only */
@@ -244,14 +237,6 @@ static void model_line(const struct model *m, size_t table, size_t row, struct s
 	strbuf_adds(out, "\":null}");
 }
 
-static void change_catalog(struct catalog *c, const char *sql)
-{
-	sqlite3 *db;
-	assert_int_equal(sqlite3_open(catalog_path(c), &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
 /* One snapshot of the model, from its base: merged, or (spliced) told by its changes. */
 static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t base_id, int64_t at)
 {
@@ -279,15 +264,13 @@ static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t 
 			if (!m->name[i][k])
 				continue;
 			model_line(m, i, k, &line);
-			if (sorter_add(sorter, line.data, line.len, &e) < 0)
-				fail_msg("%s", e.msg);
+			ok(sorter_add(sorter, line.data, line.len, &e));
 		}
 		assert_int_equal(sorter_stream(&rows, sorter, &e), 0);
 		if (base_id && catalog_table(c, base_id, t.name, &base, ERR_DROP) == 0 &&
 		    base.codec_id != version_writer_codec_id(v))
 			version_info_done(&base);
-		if (capture_merge(rows, c, base.id ? &base : NULL, v, 0, &e) < 0)
-			fail_msg("%s", e.msg);
+		ok(capture_merge(rows, c, base.id ? &base : NULL, v, 0, &e));
 		row_stream_close(rows);
 		version_writer_free(v);
 		version_info_done(&base);
@@ -299,8 +282,7 @@ static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t 
 	(void)snprintf(name, sizeof name, "s%lld", (long long)at);
 	int64_t id = snapshot_writer_id(w);
 	assert_int_equal(names_update_write(names, base_id, &e), 0);
-	if (snapshot_writer_commit(w, name, &manifest, "schema", 6, &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(snapshot_writer_commit(w, name, &manifest, "schema", 6, &e));
 	manifest_done(&manifest);
 	names_update_free(names);
 	snapshot_writer_free(w);
@@ -408,7 +390,7 @@ static void index_follows_the_tables(void **state)
 {
 	(void)state;
 	for (unsigned seed = 1; seed < 4; seed++) {
-		_cleanup_free_ char *dir = test_dir();
+		char *dir = test_dir();
 		_cleanup_free_ char *path = xasprintf("%s/c.db", dir);
 		struct catalog *c;
 		struct err e = ERR_INIT;
@@ -429,9 +411,9 @@ static void index_follows_the_tables(void **state)
 			before = index.id;
 			/* one that was lost comes back the same, or is left out by the next snapshot */
 			if (round % 11 == 0) {
-				_cleanup_free_ char *sql =
+				_cleanup_free_ char *forget =
 				    xasprintf("DELETE FROM snapshot_names WHERE snapshot_id=%lld", (long long)id);
-				change_catalog(c, sql);
+				sql(catalog_path(c), forget);
 				assert_int_equal(names_version(c, id, &made, &e), -ENOENT);
 				if (round % 2) {
 					assert_int_equal(names_build(c, id, &e), 0);
@@ -460,8 +442,7 @@ static void index_follows_the_tables(void **state)
 			base = id;
 		}
 		catalog_close(c);
-		_cleanup_free_ char *rm = xasprintf("rm -r '%s'", dir);
-		assert_int_equal(system(rm), 0);
+		test_dir_end(dir, "c.db");
 	}
 }
 
@@ -523,7 +504,7 @@ static void check_new_names(struct catalog *c, int64_t before, int64_t after)
 /* Missing indexes are made of the nearest one that is there and can be read; who has one in hand keeps it. */
 static void missing_indexes(void **state)
 {
-	_cleanup_free_ char *dir = test_dir();
+	char *dir = test_dir();
 	_cleanup_free_ char *path = xasprintf("%s/c.db", dir);
 	struct model m[4] = {{.table = {true, true, true, true}}};
 	struct err e = ERR_INIT;
@@ -541,7 +522,7 @@ static void missing_indexes(void **state)
 	}
 	for (int i = 0; i < 4; i++)
 		id[i] = model_snapshot(c, &m[i], i ? id[i - 1] : 0, i + 1);
-	change_catalog(c, "DELETE FROM snapshot_names");
+	sql(catalog_path(c), "DELETE FROM snapshot_names");
 	static const int order[] = {2, 0, 1, 3};
 	for (int i = 0; i < 4; i++) {
 		assert_int_equal(names_build(c, id[order[i]], &e), 0);
@@ -566,19 +547,18 @@ static void missing_indexes(void **state)
 	model_check(c, &m[3], id[3]);
 
 	/* a program that knows of no indexes has freed one; the nearest one is damaged */
-	change_catalog(c, "DELETE FROM snapshot_names WHERE snapshot_id<>(SELECT max(id) FROM snapshot);"
-			  "UPDATE snapshot_names SET version_id=version_id+1000000;");
+	sql(catalog_path(c), "DELETE FROM snapshot_names WHERE snapshot_id<>(SELECT max(id) FROM snapshot);"
+			     "UPDATE snapshot_names SET version_id=version_id+1000000;");
 	assert_int_equal(names_build(c, id[3], &e), 0);
 	model_check(c, &m[3], id[3]);
-	change_catalog(c, "UPDATE pack SET data=zeroblob(20) WHERE codec_id IN (SELECT codec_id FROM version JOIN"
-			  " snapshot_names ON version_id=version.id)");
+	sql(catalog_path(c), "UPDATE pack SET data=zeroblob(20) WHERE codec_id IN (SELECT codec_id FROM version JOIN"
+			     " snapshot_names ON version_id=version.id)");
 	catalog_close(c);
 	assert_int_equal(catalog_open(&c, path, CATALOG_WRITE, &e), 0);
 	assert_int_equal(names_build(c, id[2], &e), 0);
 	model_check(c, &m[2], id[2]);
 	catalog_close(c);
-	_cleanup_free_ char *rm = xasprintf("rm -r '%s'", dir);
-	assert_int_equal(system(rm), 0);
+	test_dir_end(dir, "c.db");
 }
 
 int main(void)
