@@ -1,6 +1,6 @@
 /*
- * tests/unit/fs/staging/staging_test.c - fs/staging: content equals that of a plain buffer under any order of writes, cuts and
- * restarts; names, renames and the counters of sets.
+ * tests/unit/fs/staging/staging_test.c - fs/staging/staging.c and its folder: content equals that of a plain buffer
+ * under any order of writes, cuts and restarts; names, renames and the counters of sets.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 /*
- * tests/unit/fs/tree/tree_test.c - fs/tree over a real catalog, without a mount: every listing, lookup, attribute, file and
- * link says the same of what is there, a listing goes on from each of its cookies, ".." leads back; what is removed is gone.
+ * tests/unit/fs/tree/tree_test.c - fs/tree/tree.c and its folder over a real catalog, without a mount: every listing,
+ * lookup, attribute, file and link says the same of what is there, a listing goes on from each of its cookies, ".."
+ * leads back; what is removed is gone.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /*
- * tests/unit/snapshot/capture/backup_test.c - snapshot/capture/backup.c: the tree of a directory, and telling what a directory holds while its
- * files arrive in any order.
+ * tests/unit/snapshot/capture/backup_test.c - snapshot/capture/backup.c: the tree of a directory, and telling what a
+ * directory holds while its files arrive in any order.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,6 @@
 /*
- * tests/unit/snapshot/config/config_test.c - snapshot/config/config.c: what a configuration may say, and that nothing else passes.
+ * tests/unit/snapshot/config/config_test.c - snapshot/config/config.c: what a configuration may say, and that nothing
+ * else passes.
  */
 #include <setjmp.h>
 #include <stdarg.h>

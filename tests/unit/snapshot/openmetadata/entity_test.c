@@ -1,6 +1,7 @@
 /*
- * tests/unit/snapshot/openmetadata/entity_test.c - bringing one entity back, on real SQLite databases: whose rows are changed in the
- * schemas of today and of old, faults by the fake driver at every call, crashes and lost answers.
+ * tests/unit/snapshot/openmetadata/entity_test.c - snapshot/openmetadata/entity.c: bringing one entity back, on real
+ * SQLite databases: whose rows are changed in the schemas of today and of old, faults by the fake driver at every call,
+ * crashes and lost answers.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
- * tests/unit/snapshot/openmetadata/preflight_test.c - snapshot/preflight: versions, names, the server's configuration, and what is made of a
- * database, a server or a catalog that fails (the SQLite driver and the one with faults). The cases of tests/fs look at
- * real servers.
+ * tests/unit/snapshot/openmetadata/preflight_test.c - snapshot/openmetadata/preflight.c: versions, names, the server's
+ * configuration, and what is made of a database, a server or a catalog that fails (the SQLite driver and the one with
+ * faults). The cases of tests/fs look at real servers.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
- * tests/unit/snapshot/service/service_test.c - jobs on real SQLite databases, with faults by the fake driver: one job at a time, cancel,
- * failures at every call of the driver (the database is old or new, never between; no half snapshot), recovery after a
- * crash, now, one row.
+ * tests/unit/snapshot/service/service_test.c - snapshot/service/service.c: jobs on real SQLite databases, with faults
+ * by the fake driver: one job at a time, cancel, failures at every call of the driver (the database is old or new,
+ * never between; no half snapshot), recovery after a crash, now, one row.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
- * tests/unit/snapshot/sqlfile/restore_test.c - snapshot/sqlfile/restore.c on SQLite databases: rows in and out as the file says, the
- * plan, the line of a refused row wherever it stands among thousands, and a failure at every call of the driver (the
- * database is as before, or as the file says, never between).
+ * tests/unit/snapshot/sqlfile/restore_test.c - snapshot/sqlfile/restore.c on SQLite databases: rows in and out as the
+ * file says, the plan, the line of a refused row wherever it stands among thousands, and a failure at every call of the
+ * driver (the database is as before, or as the file says, never between).
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
- * tests/unit/snapshot/store/catalog_test.c - the catalog against a model in memory: random tables changed at random,
- * many versions, every row by number, name and byte offset; sweeps after removals, rows dropped from packs; damage
- * found and contained; a disk that loses transactions; locks; names.
+ * tests/unit/snapshot/store/catalog_test.c - snapshot/store/catalog.c and what is built on it, against a model in
+ * memory: random tables changed at random, many versions, every row by number, name and byte offset; sweeps after
+ * removals, rows dropped from packs; damage found and contained; a disk that loses transactions; locks; names.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /*
- * tests/unit/snapshot/store/journal_test.c - snapshot/store/journal.c: each job and state comes back as it was
- * written, in the words that catalogs have had from the start; words of another program are kept.
+ * tests/unit/snapshot/store/journal_test.c - snapshot/store/journal.c: each job and state comes back as it was written,
+ * in the words that catalogs have had from the start; words of another program are kept.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
- * tests/unit/snapshot/stream/changes_test.c - snapshot/changes: on real snapshots of SQLite databases, what the cursor, the counts and
- * the lookup by name say is what reading both sides whole says; the summary's text; tables that come, go and are
- * altered; rows without a key; stopping.
+ * tests/unit/snapshot/stream/changes_test.c - snapshot/stream/changes.c: on real snapshots of SQLite databases, what
+ * the cursor, the counts and the lookup by name say is what reading both sides whole says; the summary's text; tables
+ * that come, go and are altered; rows without a key; stopping.
  */
 #include <setjmp.h>
 #include <stdarg.h>

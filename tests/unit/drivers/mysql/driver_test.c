@@ -1,5 +1,6 @@
 /*
- * tests/unit/drivers/mysql/mysql_test.c - the MySQL/MariaDB driver against a real server.
+ * tests/unit/drivers/mysql/driver_test.c - drivers/mysql/driver.c, the whole MySQL/MariaDB driver, against a real
+ * server.
  *
  * SERVER_URL and SERVER_PASSWORD (or SERVER_PASSWORD_FILE) name it; without them the tests are skipped (77).
  * SERVER_MYSQLDUMP, a command line, is the witness for "the database is as it was": definitions, counters and rows.

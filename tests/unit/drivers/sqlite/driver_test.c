@@ -1,6 +1,7 @@
 /*
- * tests/unit/drivers/sqlite/sqlite_test.c - drivers/sqlite/sqlite.c, drivers/sqlite/ddl.c, trace.c and fake.c on real database files: what is read is
- * what was written, what is restored reads the same, and nothing stands in the way of the file's own program.
+ * tests/unit/drivers/sqlite/driver_test.c - drivers/sqlite/driver.c, the whole SQLite driver, with drivers/trace.c and
+ * drivers/fake.c on real database files: what is read is what was written, what is restored reads the same, and nothing
+ * stands in the way of the file's own program.
  */
 #include <setjmp.h>
 #include <stdarg.h>
