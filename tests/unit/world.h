@@ -1,6 +1,6 @@
 /*
- * tests/unit/world.h - what unit tests share: a folder of a test's own, SQLite databases in it by SQL text, a call that must
- * succeed, and a whole world: such a database as the only source of a service with a catalog.
+ * tests/unit/world.h - what unit tests share: a folder of a test's own, SQLite databases in it by SQL text, a call that
+ * must succeed, and a whole world: such a database as the only source of a service with a catalog.
  *
  * Whatever goes wrong here fails the test. One thread; only the service has others.
  */
@@ -33,8 +33,8 @@
 char *test_dir(void);
 /* With everything in it; frees the path. */
 void test_dir_remove(char *dir);
-/* Removes these files and what SQLite and the catalog lay beside databases, then the folder, which must hold nothing else;
- * frees the path. */
+/* Removes these files and what SQLite and the catalog lay beside databases, then the folder, which must hold nothing
+ * else; frees the path. */
 #define test_dir_end(dir, ...) test_dir_end_files((dir), (const char *const[]){__VA_ARGS__, NULL})
 void test_dir_end_files(char *dir, const char *const *files);
 
