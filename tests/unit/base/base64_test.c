@@ -1,6 +1,6 @@
 /*
- * tests/unit/base/base64_test.c - base64: RFC 4648's own examples, every length both ways, and that nothing but the
- * canonical spelling is read.
+ * tests/unit/base/base64_test.c - base/base64.c: RFC 4648's own examples, every length both ways, and that nothing but
+ * the canonical spelling is read.
  */
 #include <setjmp.h>
 #include <stdarg.h>

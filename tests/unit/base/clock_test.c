@@ -1,6 +1,6 @@
 /*
- * tests/unit/base/clock_test.c - the clocks run, a moment from now is in range, and moments are written as they should
- * be.
+ * tests/unit/base/clock_test.c - base/clock.c: the clocks run, a moment from now is in range, and moments are written
+ * as they should be.
  */
 #include <setjmp.h>
 #include <stdarg.h>

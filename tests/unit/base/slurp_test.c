@@ -1,6 +1,6 @@
 /*
- * tests/unit/base/slurp_test.c - a file read whole: from where it stands, behind what is in the buffer, up to the
- * limit.
+ * tests/unit/base/slurp_test.c - base/slurp.c: a file read whole, from where it stands, behind what is in the buffer,
+ * up to the limit.
  */
 #include <setjmp.h>
 #include <stdarg.h>

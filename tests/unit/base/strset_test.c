@@ -1,5 +1,5 @@
 /*
- * tests/unit/base/strset_test.c - a set of strings: what was added is there, and nothing else.
+ * tests/unit/base/strset_test.c - base/strset.c: what was added is there, and nothing else.
  */
 #include <setjmp.h>
 #include <stdarg.h>

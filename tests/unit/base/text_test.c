@@ -1,5 +1,6 @@
 /*
- * tests/unit/base/text_test.c - hex digits and percent-encoding, both ways, and what is refused on the way back.
+ * tests/unit/base/text_test.c - base/text.c: hex digits and percent-encoding, both ways, and what is refused on the way
+ * back.
  */
 #include <errno.h>
 #include <setjmp.h>

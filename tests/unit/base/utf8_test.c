@@ -1,5 +1,5 @@
 /*
- * tests/unit/base/utf8_test.c - UTF-8: every character there and back, and that nothing else is one.
+ * tests/unit/base/utf8_test.c - base/utf8.c: every character there and back, and that nothing else is one.
  */
 #include <setjmp.h>
 #include <stdarg.h>

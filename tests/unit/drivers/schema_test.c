@@ -1,6 +1,6 @@
 /*
- * tests/unit/drivers/schema_test.c - drivers/schema.c and drivers/params.c: derived columns as each server prints them, the
- * choice of keys, SQLSTATEs and database URLs.
+ * tests/unit/drivers/schema_test.c - drivers/schema.c and drivers/params.c: derived columns as each server prints them,
+ * the choice of keys, SQLSTATEs and database URLs.
  */
 #include <setjmp.h>
 #include <stdarg.h>

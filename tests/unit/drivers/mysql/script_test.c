@@ -1,7 +1,7 @@
 /*
  * tests/unit/drivers/mysql/script_test.c - drivers/mysql/script.c: a script that is printed is taken apart to the same
- * statements, whatever is in their bodies and names; a damaged one is refused. Also the names that drivers/mysql/shadow.c
- * gives. No server is asked.
+ * statements, whatever is in their bodies and names; a damaged one is refused. Also the names that
+ * drivers/mysql/shadow.c gives. No server is asked.
  */
 #include <errno.h>
 #include <setjmp.h>

@@ -19,19 +19,12 @@
 #include <cmocka.h>
 
 #include "drivers/driver.h"
+#include "tests/unit/world.h"
 
 #define D (&db_driver_postgres)
 #define DATABASE "ms_mark"
 
 static struct db_params admin;
-
-#define ok(call)                                                                                                       \
-	do {                                                                                                           \
-		struct err e = ERR_INIT;                                                                               \
-		int r_ = (call);                                                                                       \
-		if (r_ < 0)                                                                                            \
-			fail_msg("%s: %d %s %s", #call, r_, e.sqlstate, e.msg);                                        \
-	} while (0) /* the call fills e */
 
 /* ---- sessions of the test's own ---- */
 

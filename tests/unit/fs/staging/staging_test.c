@@ -1,6 +1,6 @@
 /*
- * tests/unit/fs/staging/staging_test.c - fs/staging: content equals that of a plain buffer under any order of writes, cuts and
- * restarts; names, renames and the counters of sets.
+ * tests/unit/fs/staging/staging_test.c - fs/staging/staging.c and its folder: content equals that of a plain buffer
+ * under any order of writes, cuts and restarts; names, renames and the counters of sets.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "fs/staging/commit.h"
 #include "fs/staging/content.h"
@@ -21,20 +20,18 @@
 #include "fs/staging/nodes.h"
 #include "fs/staging/sets.h"
 #include "fs/staging/xattr.h"
+#include "tests/unit/world.h"
 
 #define ROOT staging_root(7)
 
 struct test_area {
-	char dir[64];
-	char path[96];
+	char *dir, *path;
 	struct staging *s;
 };
 
 static void test_open(struct test_area *t)
 {
-	struct err e = ERR_INIT;
-	if (staging_open(&t->s, t->path, &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(staging_open(&t->s, t->path, &e));
 	assert_int_equal(staging_add_root(t->s, 7, 1000, 1001, 42), 0);
 }
 
@@ -46,10 +43,9 @@ static void test_reopen(struct test_area *t)
 
 static int test_setup(void **state)
 {
-	struct test_area *t = calloc(1, sizeof *t);
-	(void)snprintf(t->dir, sizeof t->dir, "/tmp/test_staging.XXXXXX");
-	assert_non_null(mkdtemp(t->dir));
-	(void)snprintf(t->path, sizeof t->path, "%s/staging", t->dir);
+	struct test_area *t = xcalloc(1, sizeof *t);
+	t->dir = test_dir();
+	t->path = xasprintf("%s/staging", t->dir);
 	test_open(t);
 	*state = t;
 	return 0;
@@ -58,12 +54,9 @@ static int test_setup(void **state)
 static int test_teardown(void **state)
 {
 	struct test_area *t = *state;
-	char name[128];
 	staging_close(t->s);
-	(void)unlink(t->path);
-	(void)snprintf(name, sizeof name, "%s-wal", t->path);
-	(void)unlink(name);
-	(void)rmdir(t->dir);
+	test_dir_end(t->dir, "staging");
+	free(t->path);
 	free(t);
 	return 0;
 }

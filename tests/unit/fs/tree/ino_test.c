@@ -1,5 +1,5 @@
 /*
- * tests/unit/fs/tree/ino_test.c - fs/ino: every id comes back, no two things share a number, 0 and 1 stay free.
+ * tests/unit/fs/tree/ino_test.c - fs/tree/ino.c: every id comes back, no two things share a number, 0 and 1 stay free.
  */
 #include <setjmp.h>
 #include <stdarg.h>

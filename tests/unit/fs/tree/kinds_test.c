@@ -1,6 +1,6 @@
 /*
- * tests/unit/fs/tree/kinds_test.c - fs/tree/kinds: every kind that an inode can have is some part's, and the table agrees
- * with itself on what lies where.
+ * tests/unit/fs/tree/kinds_test.c - fs/tree/kinds.c: every kind that an inode can have is some part's, and the table
+ * agrees with itself on what lies where.
  */
 #include <setjmp.h>
 #include <stdarg.h>

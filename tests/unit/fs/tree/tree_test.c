@@ -1,6 +1,7 @@
 /*
- * tests/unit/fs/tree/tree_test.c - fs/tree over a real catalog, without a mount: every listing, lookup, attribute, file and
- * link says the same of what is there, a listing goes on from each of its cookies, ".." leads back; what is removed is gone.
+ * tests/unit/fs/tree/tree_test.c - fs/tree/tree.c and its folder over a real catalog, without a mount: every listing,
+ * lookup, attribute, file and link says the same of what is there, a listing goes on from each of its cookies, ".."
+ * leads back; what is removed is gone.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,7 +12,6 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -21,70 +21,39 @@
 #include "fs/tree/staged.h"
 #include "fs/tree/tree.h"
 #include "fs/tree/xattr.h"
+#include "tests/unit/world.h"
 
 struct test_mount {
-	char dir[64];
-	char *path; /* of the database */
-	char *staging_path;
-	struct config config;
-	struct service *service;
+	struct world world;
 	struct staging *staging;
 	struct tree *tree;
-	struct requester me;
 	struct waiter waiter;
 	struct tree_wait wait;
 	size_t dirs, files, links; /* that a walk has seen */
 };
 
-static void test_sql(struct test_mount *m, const char *text)
-{
-	sqlite3 *db;
-	assert_int_equal(sqlite3_open(m->path, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, text, NULL, NULL, NULL), SQLITE_OK);
-	(void)sqlite3_close(db);
-}
-
-static void test_take(struct test_mount *m, const char *name)
-{
-	struct err e = ERR_INIT;
-	int64_t id;
-	if (service_snapshot(m->service, 0, name, &m->me, &id, &e) < 0 || service_wait(m->service, id, NULL, &e) < 0)
-		fail_msg("%s", e.msg);
-}
-
 /* Two snapshots of a database, and a folder with a file and a link in restore/. */
 static int test_setup(void **state)
 {
 	struct test_mount *m = xcalloc(1, sizeof *m);
-	const char *tmp = getenv("TMPDIR");
-	struct err e = ERR_INIT;
+	struct world *w = &m->world;
 	struct staged_node n;
 
-	(void)snprintf(m->dir, sizeof m->dir, "%s/metasnap-tree-XXXXXX", tmp ? tmp : "/tmp");
-	assert_non_null(mkdtemp(m->dir));
-	m->path = xasprintf("%s/om.db", m->dir);
-	m->staging_path = xasprintf("%s/catalog.db-staging", m->dir);
-	requester_self(&m->me);
-	m->wait = (struct tree_wait){.waiter = &m->waiter, .who = &m->me};
-	test_sql(m, "CREATE TABLE entity(id INTEGER PRIMARY KEY, json TEXT); CREATE TABLE series(a TEXT);"
-		    "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 150)"
-		    " INSERT INTO entity SELECT n, '{\"name\":\"e' || n || '\"}' FROM i;"
-		    "INSERT INTO series VALUES('x'), ('x'), ('y');");
-	_cleanup_free_ char *url = xasprintf("sqlite:%s", m->path);
-	assert_int_equal(config_from_url(&m->config, url, "om", &e), 0);
-	free(m->config.catalog_path);
-	m->config.catalog_path = xasprintf("%s/catalog.db", m->dir);
-	m->config.sources[0].restore = RESTORE_REPLACE;
-	if (service_open(&m->service, &m->config, &e) < 0 || staging_open(&m->staging, m->staging_path, &e) < 0 ||
-	    tree_open(&m->tree, m->service, m->staging, getuid(), getgid(), &e) < 0)
-		fail_msg("%s", e.msg);
-	test_take(m, "a");
-	test_sql(m,
-		 "UPDATE entity SET json = '{}' WHERE id % 40 = 0; DELETE FROM entity WHERE id = 7;"
-		 "INSERT INTO entity VALUES(999, '{\"name\":\"new\"}'); CREATE TABLE later(id INTEGER PRIMARY KEY);");
-	test_take(m, "b");
+	world_new(w, "CREATE TABLE entity(id INTEGER PRIMARY KEY, json TEXT); CREATE TABLE series(a TEXT);"
+		     "WITH RECURSIVE i(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM i WHERE n < 150)"
+		     " INSERT INTO entity SELECT n, '{\"name\":\"e' || n || '\"}' FROM i;"
+		     "INSERT INTO series VALUES('x'), ('x'), ('y');");
+	world_open(w, "");
+	_cleanup_free_ char *staging_path = xasprintf("%s-staging", w->catalog_path);
+	ok(staging_open(&m->staging, staging_path, &e));
+	ok(tree_open(&m->tree, w->service, m->staging, getuid(), getgid(), &e));
+	m->wait = (struct tree_wait){.waiter = &m->waiter, .who = &w->me};
+	(void)take(w, "a");
+	sql(w->db, "UPDATE entity SET json = '{}' WHERE id % 40 = 0; DELETE FROM entity WHERE id = 7;"
+		   "INSERT INTO entity VALUES(999, '{\"name\":\"new\"}'); CREATE TABLE later(id INTEGER PRIMARY KEY);");
+	(void)take(w, "b");
 
-	int64_t root = staging_root(service_source_id(m->service, 0));
+	int64_t root = staging_root(service_source_id(m->world.service, 0));
 	assert_int_equal(staging_make(m->staging, root, "set", S_IFDIR | 0700, 1, 2, NULL, &n), 0);
 	int64_t set = n.id;
 	assert_int_equal(staging_make(m->staging, set, "link", S_IFLNK | 0777, 1, 2, "target", &n), 0);
@@ -100,21 +69,11 @@ static int test_setup(void **state)
 
 static int test_teardown(void **state)
 {
-	static const char *const names[] = {
-	    "om.db",           "catalog.db",         "catalog.db-wal",        "catalog.db-shm",
-	    "catalog.db-lock", "catalog.db-staging", "catalog.db-staging-wal"};
 	struct test_mount *m = *state;
 	tree_close(m->tree);
 	staging_close(m->staging);
-	service_close(m->service);
-	config_done(&m->config);
-	for (size_t k = 0; k < sizeof names / sizeof *names; k++) {
-		_cleanup_free_ char *path = xasprintf("%s/%s", m->dir, names[k]);
-		(void)unlink(path);
-	}
-	assert_int_equal(rmdir(m->dir), 0);
-	free(m->path);
-	free(m->staging_path);
+	world_close(&m->world);
+	world_end(&m->world);
 	free(m);
 	return 0;
 }
@@ -283,7 +242,7 @@ static void test_what_is_removed_is_gone(void **state)
 	assert_int_equal(tree_dir_open(m->tree, test_at(m, "om/changes"), &m->wait, &d, &cacheable, &e), 0);
 	_cleanup_(test_listing_done) struct test_listing before = test_list(d, false);
 	assert_int_equal(before.n, 3); /* ".", "..", a..b */
-	assert_int_equal(service_remove(m->service, 0, "a", &m->me, &e), 0);
+	assert_int_equal(service_remove(m->world.service, 0, "a", &m->world.me, &e), 0);
 	assert_true(test_at(m, "om/snapshots/a") == 0 && test_at(m, "om/archives/a") == 0 &&
 		    test_at(m, "om/changes/a..b") == 0);
 	assert_int_equal(tree_getattr(m->tree, table, &m->wait, &node, &e), -ENOENT);

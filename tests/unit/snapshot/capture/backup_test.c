@@ -1,6 +1,6 @@
 /*
- * tests/unit/snapshot/capture/backup_test.c - snapshot/capture/backup.c: the tree of a directory, and telling what a directory holds while its
- * files arrive in any order.
+ * tests/unit/snapshot/capture/backup_test.c - snapshot/capture/backup.c: the tree of a directory, and telling what a
+ * directory holds while its files arrive in any order.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,20 +14,7 @@
 #include "snapshot/capture/backup_dir.h"
 #include "snapshot/capture/backup_look.h"
 #include "snapshot/row/manifest.h"
-
-static char *test_dir(void)
-{
-	char *dir = xstrdup("/tmp/test_backup.XXXXXX");
-	assert_non_null(mkdtemp(dir));
-	return dir;
-}
-
-static void test_remove(char *dir)
-{
-	_cleanup_free_ char *command = xasprintf("rm -rf '%s'", dir);
-	assert_int_equal(system(command), 0);
-	free(dir);
-}
+#include "tests/unit/world.h"
 
 static void put(const char *dir, const char *name, const char *text)
 {
@@ -151,7 +138,7 @@ static void test_dir_tree(void **state)
 	assert_int_equal(t->slurp(t, "fifo", &out, &e), -EINVAL);
 	put(dir, "stop", "");
 	assert_int_equal(t->list(t, "", collect, &out, &e), 7);
-	test_remove(dir);
+	test_dir_remove(dir);
 }
 
 /* Whatever the order in which the files come, the set is complete with the last one and not before. */
@@ -188,7 +175,7 @@ static void test_snapshot(void **state)
 		/* One more is complete too: import is to refuse it in words. */
 		put(dir, "tables/a/3.json", "{}");
 		assert_true(look(dir, 0).complete);
-		test_remove(dir);
+		test_dir_remove(dir);
 	}
 }
 
@@ -217,7 +204,7 @@ static void test_archive(void **state)
 	_cleanup_free_ char *b = xasprintf("%s/tables/b.jsonl", dir);
 	assert_int_equal(unlink(b), 0);
 	assert_false(look(dir, 0).complete);
-	test_remove(dir);
+	test_dir_remove(dir);
 }
 
 static void test_table(void **state)
@@ -234,7 +221,7 @@ static void test_table(void **state)
 	s = look(dir, 0);
 	assert_true(s.complete);
 	assert_int_equal(s.files_expected, 3);
-	test_remove(dir);
+	test_dir_remove(dir);
 }
 
 /* Every proper beginning of a manifest is "not yet"; a whole text that is no manifest is an error. */
@@ -257,7 +244,7 @@ static void test_half_manifest(void **state)
 	}
 	put(dir, "MANIFEST.json", "{\"format\":2,\"tables\":{}}");
 	(void)look(dir, -ENOTSUP);
-	test_remove(dir);
+	test_dir_remove(dir);
 }
 
 /* Whatever a manifest calls a table, its files are below tables/. */
@@ -276,7 +263,7 @@ static void test_table_name(void **state)
 	put(dir, "tables/%2E.%2F..%2Fetc.jsonl", "");
 	assert_int_equal(look(dir, 0).kind, BACKUP_ARCHIVE);
 	assert_true(look(dir, 0).complete);
-	test_remove(dir);
+	test_dir_remove(dir);
 }
 
 int main(void)

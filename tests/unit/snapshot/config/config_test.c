@@ -1,5 +1,6 @@
 /*
- * tests/unit/snapshot/config/config_test.c - snapshot/config/config.c: what a configuration may say, and that nothing else passes.
+ * tests/unit/snapshot/config/config_test.c - snapshot/config/config.c: what a configuration may say, and that nothing
+ * else passes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,13 +12,7 @@
 #include <sys/stat.h>
 
 #include "snapshot/config/config.h"
-
-static char *test_dir(void)
-{
-	char *dir = xstrdup("/tmp/test_config.XXXXXX");
-	assert_non_null(mkdtemp(dir));
-	return dir;
-}
+#include "tests/unit/world.h"
 
 static void test_write(const char *path, const char *text, mode_t mode)
 {
@@ -30,13 +25,12 @@ static void test_write(const char *path, const char *text, mode_t mode)
 
 static int load(struct config *c, const char *text, mode_t mode, struct err *e)
 {
-	_cleanup_free_ char *dir = test_dir();
+	char *dir = test_dir();
 	_cleanup_free_ char *path = xasprintf("%s/metasnap.conf", dir);
 	test_write(path, text, mode);
 	*e = ERR_INIT;
 	int r = config_load(c, path, e);
-	assert_int_equal(unlink(path), 0);
-	assert_int_equal(rmdir(dir), 0);
+	test_dir_end(dir, "metasnap.conf");
 	return r;
 }
 
@@ -205,7 +199,7 @@ static void test_private(void **state)
 
 static void test_password_file(void **state)
 {
-	_cleanup_free_ char *dir = test_dir();
+	char *dir = test_dir();
 	_cleanup_free_ char *path = xasprintf("%s/pw", dir);
 	struct source_config s = {.password_file = path};
 	struct err e = ERR_INIT;
@@ -223,8 +217,7 @@ static void test_password_file(void **state)
 	assert_int_equal(chmod(path, 0600), 0);
 	test_write(path, "\nx\n", 0600);
 	assert_int_equal(config_read_password(&s, &e), -EINVAL);
-	assert_int_equal(unlink(path), 0);
-	assert_int_equal(rmdir(dir), 0);
+	test_dir_end(dir, "pw");
 	db_params_done(&s.params);
 }
 

@@ -1,5 +1,6 @@
 /*
- * tests/unit/snapshot/config/keep_test.c - snapshot/config/keep.c: which snapshots the rules keep, and how rules are written.
+ * tests/unit/snapshot/config/keep_test.c - snapshot/config/keep.c: which snapshots the rules keep, and how rules are
+ * written.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,7 @@
 /*
- * tests/unit/snapshot/openmetadata/entity_test.c - bringing one entity back, on real SQLite databases: whose rows are changed in the
- * schemas of today and of old, faults by the fake driver at every call, crashes and lost answers.
+ * tests/unit/snapshot/openmetadata/entity_test.c - snapshot/openmetadata/entity.c: bringing one entity back, on real
+ * SQLite databases: whose rows are changed in the schemas of today and of old, faults by the fake driver at every call,
+ * crashes and lost answers.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,7 +10,6 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <sqlite3.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,35 +17,7 @@
 #include "snapshot/restore/restore.h"
 #include "snapshot/service/service.h"
 #include "snapshot/store/store.h"
-
-struct world {
-	char *dir;
-	char *db;
-	char *catalog;
-	struct config config;
-	struct service *engine;
-	struct requester me;
-};
-
-static void sql(const struct world *w, const char *text)
-{
-	sqlite3 *h;
-	char *why = NULL;
-	assert_int_equal(sqlite3_open(w->db, &h), SQLITE_OK);
-	sqlite3_busy_timeout(h, 5000);
-	if (sqlite3_exec(h, text, NULL, NULL, &why) != SQLITE_OK)
-		fail_msg("%s: %s", text, why);
-	sqlite3_close(h);
-}
-
-static int dump_row(void *arg, int n, char **v, char **names)
-{
-	(void)names;
-	for (int i = 0; i < n; i++)
-		strbuf_addf(arg, "%s|", v[i] ? v[i] : "NULL");
-	strbuf_addch(arg, '\n');
-	return 0;
-}
+#include "tests/unit/world.h"
 
 /* What the database holds, as text. */
 static char *dump(const struct world *w)
@@ -54,14 +26,10 @@ static char *dump(const struct world *w)
 					     "entity_relationship", "tag_usage",   "field_relationship",
 					     "entity_extension",    "entity_usage"};
 	struct strbuf out = {0};
-	sqlite3 *h;
-	assert_int_equal(sqlite3_open(w->db, &h), SQLITE_OK);
 	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-		char *q = xasprintf("SELECT '%s', * FROM %s ORDER BY 2, 3, 4", tables[i], tables[i]);
-		(void)sqlite3_exec(h, q, dump_row, &out, NULL);
-		free(q);
+		_cleanup_free_ char *query = xasprintf("SELECT '%s', * FROM %s ORDER BY 2, 3, 4", tables[i], tables[i]);
+		sql_rows(w->db, query, &out);
 	}
-	sqlite3_close(h);
 	return strbuf_detach(&out);
 }
 
@@ -109,64 +77,6 @@ static char *dump(const struct world *w)
 	"INSERT INTO entity_usage VALUES('o',NULL,7),('o',NULL,7); DELETE FROM entity_relationship WHERE relation=3;"  \
 	"UPDATE table_entity SET json=json_set(json,'$.d',1) WHERE id='o'"
 
-/* options: "" or "?fail=..." for the fake driver */
-static void world_open(struct world *w, const char *options)
-{
-	struct err e = ERR_INIT;
-	char *url = xasprintf("%s:%s%s", *options ? "fake" : "sqlite", w->db, options);
-	if (config_from_url(&w->config, url, "om", &e) < 0)
-		fail_msg("%s", e.msg);
-	free(url);
-	free(w->config.catalog_path);
-	w->config.catalog_path = xstrdup(w->catalog);
-	w->config.sources[0].restore = RESTORE_REPLACE;
-	if (service_open(&w->engine, &w->config, &e) < 0)
-		fail_msg("%s", e.msg);
-}
-
-static void world_close(struct world *w)
-{
-	service_close(w->engine);
-	w->engine = NULL;
-	config_done(&w->config);
-}
-
-static void world_new(struct world *w, const char *schema)
-{
-	const char *base = getenv("TMPDIR");
-	*w = (struct world){.dir = xasprintf("%s/metasnap-entity-XXXXXX", base ? base : "/tmp")};
-	assert_non_null(mkdtemp(w->dir));
-	w->db = xasprintf("%s/om.db", w->dir);
-	w->catalog = xasprintf("%s/catalog.db", w->dir);
-	requester_self(&w->me);
-	sql(w, schema);
-}
-
-static void world_end(struct world *w)
-{
-	static const char *const names[] = {"om.db",          "om.db-wal",      "om.db-shm",
-					    "om.db-journal",  "aside.db",       "catalog.db",
-					    "catalog.db-wal", "catalog.db-shm", "catalog.db-lock"};
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		char *path = xasprintf("%s/%s", w->dir, names[i]);
-		(void)unlink(path);
-		free(path);
-	}
-	assert_int_equal(rmdir(w->dir), 0);
-	free(w->dir);
-	free(w->db);
-	free(w->catalog);
-}
-
-static int64_t take(struct world *w, const char *name)
-{
-	struct err e = ERR_INIT;
-	int64_t id;
-	if (service_snapshot(w->engine, 0, name, &w->me, &id, &e) < 0 || service_wait(w->engine, id, NULL, &e) < 0)
-		fail_msg("%s", e.msg);
-	return id;
-}
-
 /* "TABLE/ROW" of an entity of a snapshot. */
 static char *row_of(struct world *w, int64_t id, const char *table, const char *key)
 {
@@ -175,8 +85,8 @@ static char *row_of(struct world *w, int64_t id, const char *table, const char *
 	struct strbuf out = {0};
 	struct row_cursor *rc;
 	struct stored_row row;
-	assert_int_equal(catalog_table(service_catalog(w->engine), id, table, &v, &e), 0);
-	assert_int_equal(row_cursor_open(&rc, service_catalog(w->engine), v.id, 0, &e), 0);
+	assert_int_equal(catalog_table(w->catalog, id, table, &v, &e), 0);
+	assert_int_equal(row_cursor_open(&rc, w->catalog, v.id, 0, &e), 0);
 	while (row_cursor_next(rc, &row, &e) == 1)
 		if (memmem(row.line, row.line_len, key, strlen(key))) {
 			strbuf_addf(&out, "%s/", table);
@@ -194,7 +104,7 @@ static int back_to(struct world *w, int64_t id, const char *entity, struct waite
 {
 	struct restore_plan plan = {0};
 	struct restore_request rq = {.snapshot_id = id, .entity = entity, .label = "test", .policy = RESTORE_REPLACE};
-	int r = service_restore(w->engine, 0, &rq, &w->me, waiter, &plan, report, e);
+	int r = service_restore(w->service, 0, &rq, &w->me, waiter, &plan, report, e);
 	restore_plan_done(&plan);
 	return r;
 }
@@ -204,19 +114,17 @@ static int back_to(struct world *w, int64_t id, const char *entity, struct waite
 static void brings_back(const char *schema, const char *want, const char *changes, const char *said)
 {
 	struct world w;
-	struct err e = ERR_INIT;
 	struct strbuf report = {0};
 	world_new(&w, schema);
 	world_open(&w, "");
 	int64_t a = take(&w, "a");
 	char *entity = row_of(&w, a, "table_entity", "\"id\":\"e\"");
-	sql(&w, want);
+	sql(w.db, want);
 	char *expected = dump(&w);
-	sql(&w, changes);
+	sql(w.db, changes);
 	char *changed = dump(&w);
 	assert_string_not_equal(expected, changed);
-	if (back_to(&w, a, entity, NULL, &report, &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(back_to(&w, a, entity, NULL, &report, &e));
 	char *found = dump(&w);
 	assert_string_equal(expected, found);
 	if (said)
@@ -347,13 +255,12 @@ static void uses_of_a_tag_are_told(void **state)
 	world_open(&w, "");
 	int64_t a = take(&w, "a");
 	char *entity = row_of(&w, a, "tag", "PII");
-	sql(&w, "DELETE FROM tag; DELETE FROM tag_usage WHERE tagFQNHash='9' AND targetFQNHash < '1.2.4'");
-	if (back_to(&w, a, entity, NULL, &report, &e) < 0)
-		fail_msg("%s", e.msg);
+	sql(w.db, "DELETE FROM tag; DELETE FROM tag_usage WHERE tagFQNHash='9' AND targetFQNHash < '1.2.4'");
+	ok(back_to(&w, a, entity, NULL, &report, &e));
 	assert_non_null(strstr(strbuf_str(&report), "2 uses of this tag"));
 	/* The journal has it as well: a link on the mount has no other way to say it. */
 	struct strbuf text = {0};
-	assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
+	assert_int_equal(service_journal(w.service, 0, &text, &e), 0);
 	assert_non_null(strstr(text.data, "2 uses of this tag"));
 	strbuf_done(&text);
 	strbuf_done(&report);
@@ -376,11 +283,11 @@ static void refusals(void **state)
 	assert_int_equal(back_to(&w, a, "nothing", NULL, NULL, &e), -EINVAL);
 	char *other = row_of(&w, a, "entity_usage", "\"o\"");
 	assert_int_equal(back_to(&w, a, other, NULL, NULL, &e), -EINVAL);
-	sql(&w, "ALTER TABLE field_relationship ADD COLUMN x");
+	sql(w.db, "ALTER TABLE field_relationship ADD COLUMN x");
 	assert_int_equal(back_to(&w, a, entity, NULL, NULL, &e), -EXDEV);
-	sql(&w, "DROP TABLE field_relationship");
+	sql(w.db, "DROP TABLE field_relationship");
 	assert_int_equal(back_to(&w, a, entity, NULL, NULL, &e), -ENOENT);
-	sql(&w, "CREATE TABLE field_relationship(a TEXT)");
+	sql(w.db, "CREATE TABLE field_relationship(a TEXT)");
 	int64_t b = take(&w, "b");
 	assert_int_equal(back_to(&w, b, entity, NULL, NULL, &e), -ENOTSUP);
 	free(entity);
@@ -412,7 +319,7 @@ static void a_fault_anywhere_changes_nothing(void **state)
 	int64_t a = take(&w, "a");
 	char *entity = row_of(&w, a, "table_entity", "\"id\":\"e\"");
 	char *was = dump(&w);
-	sql(&w, GONE "INSERT INTO entity_extension VALUES('e','v7','{}')");
+	sql(w.db, GONE "INSERT INTO entity_extension VALUES('e','v7','{}')");
 	char *before = dump(&w);
 	world_close(&w);
 	for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) {
@@ -425,8 +332,7 @@ static void a_fault_anywhere_changes_nothing(void **state)
 		world_close(&w);
 	}
 	world_open(&w, "");
-	if (back_to(&w, a, entity, NULL, NULL, &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(back_to(&w, a, entity, NULL, NULL, &e));
 	char *found = dump(&w);
 	assert_string_equal(was, found);
 	free(found);
@@ -450,23 +356,23 @@ static void a_crash_is_settled(void **state)
 	int64_t a = take(&w, "a");
 	char *entity = row_of(&w, a, "table_entity", "\"id\":\"e\"");
 	char *mark = xasprintf(RESTORE_ENTITY_MARK "%s", entity);
-	sql(&w, OTHERS ";" GONE);
+	sql(w.db, OTHERS ";" GONE);
 	int64_t b = take(&w, "b");
 	static const char *const after[] = {"restore 0: rolled back", "restore 1: committed", "restore 2: unknown"};
 	for (int n = 0; n < 3; n++) {
-		if (n == 1 && back_to(&w, a, entity, NULL, NULL, &e) < 0)
-			fail_msg("%s", e.msg);
+		if (n == 1)
+			ok(back_to(&w, a, entity, NULL, NULL, &e));
 		if (n == 2)
-			sql(&w, "UPDATE tag_usage SET state=44 WHERE targetFQNHash='1.3'");
+			sql(w.db, "UPDATE tag_usage SET state=44 WHERE targetFQNHash='1.3'");
 		char label[] = {(char)('0' + n), '\0'};
-		struct catalog *c = service_catalog(w.engine);
+		struct catalog *c = w.catalog;
 		assert_int_equal(journal_add(c, 1, JOURNAL_RESTORE, label, 0, 1, "test", &entry, &e), 0);
 		assert_int_equal(journal_state(c, entry, JOURNAL_BEGUN, mark, b, a, false, &e), 0);
 		world_close(&w);
 		world_open(&w, "");
 		(void)take(&w, NULL); /* waits for the settling */
 		strbuf_clear(&text);
-		assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
+		assert_int_equal(service_journal(w.service, 0, &text, &e), 0);
 		if (!strstr(text.data, after[n]))
 			fail_msg("no \"%s\" in:\n%s", after[n], text.data);
 		for (time_t now = time(NULL); time(NULL) == now; usleep(10000)) /* names of snapshots are seconds */
@@ -496,7 +402,7 @@ static void *cancel_commit(void *arg)
 	free(sign);
 	if (c->aside)
 		assert_int_equal(rename(c->w->db, c->aside), 0);
-	service_interrupt(c->w->engine, c->waiter);
+	service_interrupt(c->w->service, c->waiter);
 	return NULL;
 }
 
@@ -516,9 +422,9 @@ static void an_uncertain_commit_is_settled(void **state)
 		int64_t a = take(&w, "a");
 		char *entity = row_of(&w, a, "table_entity", "\"id\":\"e\""), *aside = xasprintf("%s/aside.db", w.dir);
 		char *restored = xasprintf("%s/restored.db", w.dir), *copy = xasprintf("VACUUM INTO '%s'", restored);
-		sql(&w, OTHERS);
-		sql(&w, copy);
-		sql(&w, GONE);
+		sql(w.db, OTHERS);
+		sql(w.db, copy);
+		sql(w.db, GONE);
 		world_close(&w);
 		world_open(&w, "?hang=commit");
 		struct canceller c = {&w, &waiter, away ? aside : NULL, false};
@@ -534,7 +440,7 @@ static void an_uncertain_commit_is_settled(void **state)
 			world_open(&w, "");
 			if (back_to(&w, a, entity, NULL, NULL, &e) < 0) /* settles the first one before */
 				fail_msg("%s", e.msg);
-			assert_int_equal(service_journal(w.engine, 0, &text, &e), 0);
+			assert_int_equal(service_journal(w.service, 0, &text, &e), 0);
 			if (!strstr(text.data,
 				    away == 1 ? "restore test: rolled back" : "found complete after a crash"))
 				fail_msg("%s", text.data);
@@ -542,6 +448,7 @@ static void an_uncertain_commit_is_settled(void **state)
 			world_close(&w);
 		}
 		(void)unlink(restored);
+		(void)unlink(aside);
 		free(entity);
 		free(aside);
 		free(restored);

@@ -1,7 +1,7 @@
 /*
- * tests/unit/snapshot/openmetadata/preflight_test.c - snapshot/preflight: versions, names, the server's configuration, and what is made of a
- * database, a server or a catalog that fails (the SQLite driver and the one with faults). The cases of tests/fs look at
- * real servers.
+ * tests/unit/snapshot/openmetadata/preflight_test.c - snapshot/openmetadata/preflight.c: versions, names, the server's
+ * configuration, and what is made of a database, a server or a catalog that fails (the SQLite driver and the one with
+ * faults). The cases of tests/fs look at real servers.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,42 +12,35 @@
 #include <cmocka.h>
 
 #include <errno.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "snapshot/openmetadata/preflight.h"
 #include "snapshot/openmetadata/preflight_server.h"
+#include "tests/unit/world.h"
 
-static char test_dir[] = "/tmp/metasnap-preflight.XXXXXX";
-static char *test_db;
+static char *test_place, *test_db;
 
 static int test_setup(void **state)
 {
 	(void)state;
-	assert_non_null(mkdtemp(test_dir));
-	test_db = xasprintf("%s/db.sqlite", test_dir);
+	test_place = test_dir();
+	test_db = xasprintf("%s/db.sqlite", test_place);
 	return 0;
 }
 
 static int test_teardown(void **state)
 {
 	(void)state;
-	_cleanup_free_ char *sql = xasprintf("%s/server.env", test_dir);
-	(void)unlink(test_db);
-	(void)unlink(sql);
-	(void)rmdir(test_dir);
+	test_dir_end(test_place, "db.sqlite", "server.env");
 	free(test_db);
 	return 0;
 }
 
-static void test_make_db(const char *sql)
+static void test_make_db(const char *text)
 {
-	sqlite3 *db;
 	(void)unlink(test_db);
-	assert_int_equal(sqlite3_open(test_db, &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	sqlite3_close(db);
+	sql(test_db, text);
 }
 
 /* The report of a URL as text. */
@@ -134,7 +127,7 @@ static void test_secrets_manager(void **state)
 	    {"# SECRET_MANAGER=noop\nSECRET_MANAGER_X=noop\nsecretsManagerConfiguration:\n", PREFLIGHT_INFO},
 	    {"", PREFLIGHT_INFO},
 	};
-	_cleanup_free_ char *path = xasprintf("%s/server.env", test_dir);
+	_cleanup_free_ char *path = xasprintf("%s/server.env", test_place);
 	for (size_t i = 0; i <= sizeof files / sizeof files[0]; i++) {
 		struct preflight_line l = {0};
 		if (i < sizeof files / sizeof files[0]) {

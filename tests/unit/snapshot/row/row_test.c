@@ -1,5 +1,6 @@
 /*
- * tests/unit/snapshot/row/row_test.c - the canonical row: exact lines, strict reading, keys and names, pretty and compact text.
+ * tests/unit/snapshot/row/row_test.c - snapshot/row/row.h, the canonical row: exact lines, strict reading, keys and
+ * names, pretty and compact text.
  *
  * The second half is property tests over random tables and values. ROW_SEED=N repeats a run (the seed is printed).
  */

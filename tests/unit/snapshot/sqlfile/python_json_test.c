@@ -1,6 +1,6 @@
 /*
- * tests/unit/snapshot/sqlfile/python_json_test.c - snapshot/sqlfile/python_json.c: Python's printed documents as JSON, token by token, and what
- * is refused.
+ * tests/unit/snapshot/sqlfile/python_json_test.c - snapshot/sqlfile/python_json.c: Python's printed documents as JSON,
+ * token by token, and what is refused.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
- * tests/unit/snapshot/sqlfile/read_test.c - snapshot/sqlfile/read.c: what statements and values say, in every way that backslashes can
- * be meant, whatever the pieces that the file is read in; what is refused, by line; how the meaning of backslashes is
- * found.
+ * tests/unit/snapshot/sqlfile/read_test.c - snapshot/sqlfile/read.c: what statements and values say, in every way that
+ * backslashes can be meant, whatever the pieces that the file is read in; what is refused, by line; how the meaning of
+ * backslashes is found.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /*
- * tests/unit/snapshot/sqlfile/restore_test.c - snapshot/sqlfile/restore.c on SQLite databases: rows in and out as the file says, the
- * plan, the line of a refused row wherever it stands among thousands, and a failure at every call of the driver (the
- * database is as before, or as the file says, never between).
+ * tests/unit/snapshot/sqlfile/restore_test.c - snapshot/sqlfile/restore.c on SQLite databases: rows in and out as the
+ * file says, the plan, the line of a refused row wherever it stands among thousands, and a failure at every call of the
+ * driver (the database is as before, or as the file says, never between).
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,18 +11,17 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <sqlite3.h>
-#include <unistd.h>
 
 #include "snapshot/service/service.h"
 #include "snapshot/sqlfile/read.h"
+#include "tests/unit/world.h"
 
-struct world {
-	char *dir, *db, *catalog;
-	struct config config;
-	struct service *engine;
-	struct requester me;
-};
+static const char tables[] =
+    "CREATE TABLE entity(name TEXT AS (json_extract(json,'$.name')) STORED, id INTEGER PRIMARY KEY, "
+    "json JSON NOT NULL);"
+    "CREATE TABLE series(a TEXT, b BLOB); CREATE TABLE Other(x);"
+    "INSERT INTO entity(id, json) VALUES (1, '{\"name\":\"old\"}'), (2, '{\"name\":\"older\"}');"
+    "INSERT INTO series VALUES ('kept', x'00ff'); INSERT INTO Other VALUES (5)";
 
 struct text_source {
 	const struct strbuf *text;
@@ -42,81 +41,12 @@ static int text_read(void *arg, uint64_t offset, void *buf, size_t n, size_t *re
 	return 0;
 }
 
-static void sql(const char *path, const char *text)
-{
-	sqlite3 *h;
-	char *why = NULL;
-	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
-	if (sqlite3_exec(h, text, NULL, NULL, &why) != SQLITE_OK)
-		fail_msg("%s: %s", text, why);
-	sqlite3_close(h);
-}
-
-static int dump_row(void *arg, int n, char **v, char **names)
-{
-	(void)names;
-	for (int i = 0; i < n; i++)
-		strbuf_addf(arg, "%s|", v[i] ? v[i] : "NULL");
-	strbuf_addch(arg, '\n');
-	return 0;
-}
-
 static char *dump(const char *path)
 {
 	struct strbuf out = {0};
-	sqlite3 *h;
-	assert_int_equal(sqlite3_open(path, &h), SQLITE_OK);
-	(void)sqlite3_exec(h, "SELECT id, quote(json), name FROM entity ORDER BY id", dump_row, &out, NULL);
-	(void)sqlite3_exec(h, "SELECT quote(a), quote(b) FROM series ORDER BY 1, 2", dump_row, &out, NULL);
-	sqlite3_close(h);
+	sql_rows(path, "SELECT id, quote(json), name FROM entity ORDER BY id", &out);
+	sql_rows(path, "SELECT quote(a), quote(b) FROM series ORDER BY 1, 2", &out);
 	return strbuf_detach(&out);
-}
-
-static void world_open(struct world *w, const char *options)
-{
-	struct err e = ERR_INIT;
-	_cleanup_free_ char *url = xasprintf("%s:%s%s", *options ? "fake" : "sqlite", w->db, options);
-	if (config_from_url(&w->config, url, "om", &e) < 0)
-		fail_msg("%s", e.msg);
-	free(w->config.catalog_path);
-	w->config.catalog_path = xstrdup(w->catalog);
-	if (service_open(&w->engine, &w->config, &e) < 0)
-		fail_msg("%s", e.msg);
-}
-
-static void world_close(struct world *w)
-{
-	service_close(w->engine);
-	config_done(&w->config);
-}
-
-static void world_new(struct world *w)
-{
-	const char *base = getenv("TMPDIR");
-	*w = (struct world){.dir = xasprintf("%s/metasnap-sql-XXXXXX", base ? base : "/tmp")};
-	assert_non_null(mkdtemp(w->dir));
-	w->db = xasprintf("%s/om.db", w->dir);
-	w->catalog = xasprintf("%s/catalog.db", w->dir);
-	requester_self(&w->me);
-	sql(w->db, "CREATE TABLE entity(name TEXT AS (json_extract(json,'$.name')) STORED, id INTEGER PRIMARY KEY, "
-		   "json JSON NOT NULL);"
-		   "CREATE TABLE series(a TEXT, b BLOB); CREATE TABLE Other(x);"
-		   "INSERT INTO entity(id, json) VALUES (1, '{\"name\":\"old\"}'), (2, '{\"name\":\"older\"}');"
-		   "INSERT INTO series VALUES ('kept', x'00ff'); INSERT INTO Other VALUES (5)");
-}
-
-static void world_end(struct world *w)
-{
-	static const char *const names[] = {"om.db",      "om.db-wal",      "om.db-shm",      "om.db-journal",
-					    "catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db-lock"};
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		_cleanup_free_ char *path = xasprintf("%s/%s", w->dir, names[i]);
-		(void)unlink(path);
-	}
-	assert_int_equal(rmdir(w->dir), 0);
-	free(w->dir);
-	free(w->db);
-	free(w->catalog);
 }
 
 struct outcome {
@@ -137,7 +67,7 @@ static int apply_as(struct world *w, struct text_source *source, enum restore_po
 	struct sql_file file = {.source = {text_read, source}};
 	struct restore_request rq = {.sql = &file, .label = "test.sql", .policy = policy, .dry_run = dry_run};
 	*o = (struct outcome){.e = ERR_INIT};
-	return service_restore(w->engine, 0, &rq, &w->me, NULL, &o->plan, &o->report, &o->e);
+	return service_restore(w->service, 0, &rq, &w->me, NULL, &o->plan, &o->report, &o->e);
 }
 
 static int apply(struct world *w, const struct strbuf *text, struct outcome *o)
@@ -162,7 +92,7 @@ static void rows_as_the_file_says(void **state)
 	struct world w;
 	_cleanup_strbuf_ struct strbuf file = {0};
 	struct outcome o;
-	world_new(&w);
+	world_new(&w, tables);
 	world_open(&w, "");
 	make_file(&file, 3, 0);
 	_cleanup_free_ char *before = dump(w.db);
@@ -196,7 +126,7 @@ static void the_line_of_a_refused_row(void **state)
 	(void)state;
 	static const unsigned bad[] = {3, 500, 501, 502, 1001, 1777, 2001};
 	struct world w;
-	world_new(&w);
+	world_new(&w, tables);
 	world_open(&w, "");
 	_cleanup_free_ char *before = dump(w.db);
 	for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -237,7 +167,7 @@ static void refusals(void **state)
 	    {"TRUNCATE entity;\nINSERT INTO entity VALUES (1, NULL);", "line 2: ", -EEXIST},
 	};
 	struct world w;
-	world_new(&w);
+	world_new(&w, tables);
 	world_open(&w, "");
 	_cleanup_free_ char *before = dump(w.db);
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -281,7 +211,7 @@ static void a_fault_anywhere_changes_nothing(void **state)
 					    "load_row", "load_end",   "change_end",   "commit"};
 	_cleanup_strbuf_ struct strbuf file = {0};
 	struct world w;
-	world_new(&w);
+	world_new(&w, tables);
 	make_file(&file, 700, 0);
 	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
 		for (int after = 0; after < 3; after++) {
@@ -302,7 +232,7 @@ static void a_fault_anywhere_changes_nothing(void **state)
 	world_open(&w, "");
 	struct err e = ERR_INIT;
 	_cleanup_strbuf_ struct strbuf report = {0};
-	if (service_check(w.engine, &report, &e) < 0)
+	if (service_check(w.service, &report, &e) < 0)
 		fail_msg("%s %s", e.msg, strbuf_str(&report));
 	world_close(&w);
 	world_end(&w);

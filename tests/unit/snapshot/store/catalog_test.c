@@ -1,7 +1,7 @@
 /*
- * tests/unit/snapshot/store/catalog_test.c - the catalog against a model in memory: random tables changed at random,
- * many versions, every row by number, name and byte offset; sweeps after removals, rows dropped from packs; damage
- * found and contained; a disk that loses transactions; locks; names.
+ * tests/unit/snapshot/store/catalog_test.c - snapshot/store/catalog.c and what is built on it, against a model in
+ * memory: random tables changed at random, many versions, every row by number, name and byte offset; sweeps after
+ * removals, rows dropped from packs; damage found and contained; a disk that loses transactions; locks; names.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,6 +18,7 @@
 #include "snapshot/store/internal.h"
 #include "snapshot/store/remove.h"
 #include "snapshot/stream/splice.h"
+#include "tests/unit/world.h"
 
 #define MAX_ROWS 6000
 
@@ -26,33 +27,11 @@ struct model_row {
 	unsigned value; /* 0: not there */
 };
 
-static char *test_dir(void)
-{
-	const char *base = getenv("TMPDIR");
-	char *dir = xasprintf("%s/metasnap-catalog-XXXXXX", base ? base : "/tmp");
-	assert_non_null(mkdtemp(dir));
-	return dir;
-}
-
-static void test_dir_remove(char *dir)
-{
-	static const char *const names[] = {"c.db", "c.db-wal", "c.db-shm", "c.db-lock"};
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		char *path = xasprintf("%s/%s", dir, names[i]);
-		(void)unlink(path);
-		free(path);
-	}
-	assert_int_equal(rmdir(dir), 0);
-	free(dir);
-}
-
 static struct catalog *test_open(const char *dir)
 {
 	char *path = xasprintf("%s/c.db", dir);
 	struct catalog *c = NULL;
-	struct err e = ERR_INIT;
-	if (catalog_open(&c, path, CATALOG_WRITE, &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(catalog_open(&c, path, CATALOG_WRITE, &e));
 	free(path);
 	return c;
 }
@@ -113,15 +92,13 @@ static int64_t model_write(struct catalog *c, const struct db_table *t, const st
 	struct version_info base = {0};
 	if (base_id)
 		assert_int_equal(catalog_table(c, base_id, t->name, &base, &e), 0);
-	if (capture_merge(stream, c, base.id ? &base : NULL, v, 0, &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(capture_merge(stream, c, base.id ? &base : NULL, v, 0, &e));
 	row_stream_close(stream);
 	version_writer_free(v);
 	version_info_done(&base);
 	struct manifest m = {.engine = xstrdup("sqlite"), .server_version = xstrdup("3"), .database = xstrdup("d")};
 	int64_t id = snapshot_writer_id(w);
-	if (snapshot_writer_commit(w, name, &m, "schema", 6, &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(snapshot_writer_commit(w, name, &m, "schema", 6, &e));
 	manifest_done(&m);
 	snapshot_writer_free(w);
 	return id;
@@ -286,10 +263,8 @@ static void versions_follow_a_model(void **state)
 		version_info_done(&b);
 		/* removals free what only they used, and nothing else */
 		for (int s = 0; s < 6; s++) {
-			struct err e = ERR_INIT;
 			int64_t before = count(c, "SELECT count(*) FROM pack");
-			if (remove_and_sweep(c, id[s], &e) < 0)
-				fail_msg("%s", e.msg);
+			ok(remove_and_sweep(c, id[s], &e));
 			assert_true(count(c, "SELECT count(*) FROM pack") <= before);
 			for (int k = s + 1; k < 6; k++)
 				model_check(c, &t, saved[k], MAX_ROWS, id[k]);
@@ -298,7 +273,7 @@ static void versions_follow_a_model(void **state)
 		assert_int_equal(count(c, "SELECT count(*) FROM page"), 0);
 		assert_int_equal(count(c, "SELECT count(*) FROM version"), 0);
 		catalog_close(c);
-		test_dir_remove(dir);
+		test_dir_end(dir, "c.db");
 	}
 }
 
@@ -320,8 +295,7 @@ static int64_t model_splice(struct catalog *c, const struct db_table *t, const s
 	assert_int_equal(snapshot_writer_new(&w, c, 1, at, &e), 0);
 	assert_int_equal(snapshot_writer_table(w, t, &v, &e), 0);
 	assert_int_equal(catalog_table(c, base_id, t->name, &base, &e), 0);
-	if (splice_new(&s, c, &base, v, &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(splice_new(&s, c, &base, v, &e));
 	struct sorter *sorter;
 	struct row_stream *puts;
 	struct strbuf line = {0}, *gone = xcalloc(n + 1, sizeof *gone);
@@ -346,21 +320,19 @@ static int64_t model_splice(struct catalog *c, const struct db_table *t, const s
 		struct stream_row row;
 		q = puts->next(puts, &row, &e);
 		for (; g < n_gone && (q == 0 || key_compare(gone[g].data, gone[g].len, row.key, row.key_len) < 0); g++)
-			if (splice_delete(s, gone[g].data, gone[g].len, &e) < 0)
-				fail_msg("%s", e.msg);
-		if (q == 1 && splice_upsert(s, &row, &e) < 0)
-			fail_msg("%s", e.msg);
+			ok(splice_delete(s, gone[g].data, gone[g].len, &e));
+		if (q == 1)
+			ok(splice_upsert(s, &row, &e));
 	}
 	/* A key that is not there is not taken for another. */
 	assert_int_equal(splice_delete(s, "\xff", 1, &e), -EUCLEAN);
 	assert_int_equal(splice_found(s), found);
 	struct digest digest;
-	if (splice_end(s, &digest, &e) < 0 || version_writer_finish(v, &digest, &base, 0, &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(splice_end(s, &digest, &e));
+	ok(version_writer_finish(v, &digest, &base, 0, &e));
 	struct manifest m = {.engine = xstrdup("sqlite"), .server_version = xstrdup("3")};
 	int64_t id = snapshot_writer_id(w);
-	if (snapshot_writer_commit(w, name, &m, "schema", 6, &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(snapshot_writer_commit(w, name, &m, "schema", 6, &e));
 	for (size_t i = 0; i < n_gone; i++)
 		strbuf_done(&gone[i]);
 	free(gone);
@@ -416,7 +388,7 @@ static void splices_follow_a_model(void **state)
 		version_info_done(&b);
 	}
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 /* Rows added to a table without a key, equal ones among them, get the numbers that a whole read gives them. */
@@ -457,10 +429,9 @@ static void splices_add_equal_rows(void **state)
 		}
 		assert_int_equal(sorter_stream(&added, sorter, &e), 0);
 		while (added->next(added, &row, &e) == 1)
-			if (splice_add(s, version_writer_codec(v), &row, &e) < 0)
-				fail_msg("%s", e.msg);
-		if (splice_end(s, &digest, &e) < 0 || version_writer_finish(v, &digest, &base, 0, &e) < 0)
-			fail_msg("%s", e.msg);
+			ok(splice_add(s, version_writer_codec(v), &row, &e));
+		ok(splice_end(s, &digest, &e));
+		ok(version_writer_finish(v, &digest, &base, 0, &e));
 		struct manifest m = {.engine = xstrdup("sqlite"), .server_version = xstrdup("3")};
 		id = snapshot_writer_id(w);
 		(void)snprintf(name, sizeof name, "s%zu", n);
@@ -482,7 +453,7 @@ static void splices_add_equal_rows(void **state)
 		version_info_done(&whole);
 	}
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 static void empty_table(void **state)
@@ -502,7 +473,7 @@ static void empty_table(void **state)
 	assert_int_equal(catalog_row_by_name(c, v.id, "x.json", &r, ERR_DROP), -ENOENT);
 	version_info_done(&v);
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 static void damage_is_found_and_contained(void **state)
@@ -558,7 +529,7 @@ static void damage_is_found_and_contained(void **state)
 	hasher_free(hs);
 	version_info_done(&v);
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 static void alter(const char *dir, const char *sql)
@@ -647,7 +618,7 @@ static void damage_frees_nothing(void **state)
 		row_cursor_close(rc);
 		assert_int_equal(r, -EIO);
 		catalog_close(c);
-		test_dir_remove(dir);
+		test_dir_end(dir, "c.db");
 	}
 }
 
@@ -684,7 +655,7 @@ static void a_page_of_other_rows_is_not_believed(void **state)
 	assert_int_equal(store_sweep(c, &e), -EIO);
 	model_check(c, &t, rows, 400, b);
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 /* What another process has in memory by its number is still the same thing after everything was removed and freed. */
@@ -709,7 +680,7 @@ static void numbers_are_not_used_again(void **state)
 	model_check(other, &u, rows, MAX_ROWS, b);
 	catalog_close(other);
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 static void sweep_waits_for_writers(void **state)
@@ -736,7 +707,7 @@ static void sweep_waits_for_writers(void **state)
 	assert_int_equal(store_sweep(c, &e), 0);
 	assert_int_equal(count(c, "SELECT count(*) FROM pack"), 0);
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 /* ---- rows dropped from packs ---- */
@@ -869,8 +840,7 @@ static void repack_follows_a_model(void **state)
 			dead_before += dead;
 			/* an old reader and a new one */
 			lru_set_limit(c->packs, round % 2 ? 0 : 32 << 20);
-			if (store_repack(c, &done, &e) < 0)
-				fail_msg("%s", e.msg);
+			ok(store_repack(c, &done, &e));
 			assert_false(done.busy);
 			assert_int_equal(done.packs > 0, done.rows > 0);
 			rewritten += done.packs;
@@ -899,7 +869,7 @@ static void repack_follows_a_model(void **state)
 		assert_true(count(c, "SELECT count(*) FROM dict") <= 1);
 		assert_true(count(c, "SELECT count(*) FROM codec") <= 2); /* the rows' and the names' */
 		catalog_close(c);
-		test_dir_remove(dir);
+		test_dir_end(dir, "c.db");
 	}
 	assert_true(rewritten > 30);
 	assert_true(dead_after < dead_before);
@@ -961,7 +931,7 @@ static void dropped_rows_are_gone(void **state)
 	hasher_free(h);
 	assert_true(gone > 20 && there > 0 && gone + there == 45);
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 /* What was freed goes back to the file system. */
@@ -997,7 +967,7 @@ static void freed_space_is_given_back(void **state)
 	catalog_close(c);
 	free(path);
 	free(wal);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 static void snapshots_by_name(void **state)
@@ -1043,7 +1013,7 @@ static void snapshots_by_name(void **state)
 	int64_t d = model_write(c, &t, &row, 1, a, 11, "d");
 	assert_true(d > b);
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 static void opening(void **state)
@@ -1077,7 +1047,7 @@ static void opening(void **state)
 	sqlite3_close(h);
 	assert_int_equal(catalog_open(&c, path, CATALOG_WRITE, &e), -EINVAL);
 	free(path);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 static void full_disk(void **state)
@@ -1133,7 +1103,7 @@ static void full_disk(void **state)
 	int64_t b = model_write(c, &t, &row, 1, a, 12, "b");
 	model_check(c, &t, &row, 1, b);
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 /* ---- a disk that does not take a transaction ---- */
@@ -1230,7 +1200,7 @@ static void a_lost_transaction_is_told(void **state)
 	snapshot_info_done(&s);
 	model_check(c, &t, &row, 1, a);
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 	lossy(false);
 }
 
@@ -1257,7 +1227,7 @@ static void durable_is_durable(void **state)
 	assert_int_equal(full, 2);
 	assert_int_equal(store_write_end(c, db, 0, &e), 0);
 	catalog_close(c);
-	test_dir_remove(dir);
+	test_dir_end(dir, "c.db");
 }
 
 int main(void)

@@ -1,6 +1,6 @@
 /*
- * tests/unit/snapshot/store/journal_test.c - snapshot/store/journal.c: each job and state comes back as it was
- * written, in the words that catalogs have had from the start; words of another program are kept.
+ * tests/unit/snapshot/store/journal_test.c - snapshot/store/journal.c: each job and state comes back as it was written,
+ * in the words that catalogs have had from the start; words of another program are kept.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,24 +11,21 @@
 #include <errno.h>
 
 #include "snapshot/store/internal.h"
+#include "tests/unit/world.h"
 
-static struct catalog *test_catalog(char dir[32], struct strbuf *path)
+static struct catalog *test_catalog(char **dir, struct strbuf *path)
 {
 	struct catalog *c = NULL;
-	struct err e = ERR_INIT;
-	(void)strcpy(dir, "/tmp/metasnap-XXXXXX");
-	assert_non_null(mkdtemp(dir));
-	strbuf_addf(path, "%s/c.db", dir);
-	if (catalog_open(&c, path->data, CATALOG_WRITE, &e) < 0)
-		fail_msg("%s", e.msg);
+	*dir = test_dir();
+	strbuf_addf(path, "%s/c.db", *dir);
+	ok(catalog_open(&c, path->data, CATALOG_WRITE, &e));
 	return c;
 }
 
-static void test_catalog_done(struct catalog *c, const char *dir)
+static void test_catalog_done(struct catalog *c, char *dir)
 {
 	catalog_close(c);
-	_cleanup_free_ char *rm = xasprintf("rm -r '%s'", dir);
-	assert_int_equal(system(rm), 0);
+	test_dir_end(dir, "c.db");
 }
 
 struct look {
@@ -62,9 +59,9 @@ static void words_stay(void **state)
 	    [JOURNAL_COMMITTED] = "committed",     [JOURNAL_DONE] = "done",     [JOURNAL_DIFFERENT] = "different",
 	    [JOURNAL_ROLLED_BACK] = "rolled back", [JOURNAL_FAILED] = "failed", [JOURNAL_INTERRUPTED] = "interrupted",
 	    [JOURNAL_UNKNOWN] = "unknown"};
-	char dir[32], want[64];
+	char *dir, want[64];
 	_cleanup_strbuf_ struct strbuf path = {0};
-	struct catalog *c = test_catalog(dir, &path);
+	struct catalog *c = test_catalog(&dir, &path);
 	struct err e = ERR_INIT;
 	for (unsigned op = JOURNAL_SNAPSHOT; op <= JOURNAL_SETTLE; op++)
 		for (unsigned s = JOURNAL_RUNNING; s <= JOURNAL_UNKNOWN; s++) {
@@ -88,9 +85,9 @@ static void words_stay(void **state)
 static void other_words_are_kept(void **state)
 {
 	(void)state;
-	char dir[32];
+	char *dir;
 	_cleanup_strbuf_ struct strbuf path = {0};
-	struct catalog *c = test_catalog(dir, &path);
+	struct catalog *c = test_catalog(&dir, &path);
 	struct err e = ERR_INIT;
 	struct look l = {0};
 	int64_t id;
@@ -108,9 +105,9 @@ static void other_words_are_kept(void **state)
 static void last_write_is_a_restore_or_a_put(void **state)
 {
 	(void)state;
-	char dir[32];
+	char *dir;
 	_cleanup_strbuf_ struct strbuf path = {0};
-	struct catalog *c = test_catalog(dir, &path);
+	struct catalog *c = test_catalog(&dir, &path);
 	struct err e = ERR_INIT;
 	struct look l = {.answer = -EINTR};
 	int64_t ms, last, id;

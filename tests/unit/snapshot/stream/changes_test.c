@@ -1,7 +1,7 @@
 /*
- * tests/unit/snapshot/stream/changes_test.c - snapshot/changes: on real snapshots of SQLite databases, what the cursor, the counts and
- * the lookup by name say is what reading both sides whole says; the summary's text; tables that come, go and are
- * altered; rows without a key; stopping.
+ * tests/unit/snapshot/stream/changes_test.c - snapshot/stream/changes.c: on real snapshots of SQLite databases, what
+ * the cursor, the counts and the lookup by name say is what reading both sides whole says; the summary's text; tables
+ * that come, go and are altered; rows without a key; stopping.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -11,44 +11,16 @@
 #include <cmocka.h>
 #include <errno.h>
 #include <sqlite3.h>
-#include <unistd.h>
 
 #include "snapshot/service/service.h"
 #include "snapshot/stream/changes.h"
+#include "tests/unit/world.h"
 
-struct world {
-	char *dir, *db;
-	struct config config;
-	struct service *engine;
-	struct catalog *catalog;
-	struct requester me;
-};
-
-static void sql(struct world *w, const char *text)
+static int test_setup(void **state)
 {
-	sqlite3 *h;
-	char *why = NULL;
-	assert_int_equal(sqlite3_open(w->db, &h), SQLITE_OK);
-	if (sqlite3_exec(h, text, NULL, NULL, &why) != SQLITE_OK)
-		fail_msg("%s: %s", text, why);
-	sqlite3_close(h);
-}
-
-static int world_new(void **state)
-{
-	const char *base = getenv("TMPDIR");
 	struct world *w = xcalloc(1, sizeof *w);
-	struct err e = ERR_INIT;
-	w->dir = xasprintf("%s/metasnap-changes-XXXXXX", base ? base : "/tmp");
-	assert_non_null(mkdtemp(w->dir));
-	w->db = xasprintf("%s/om.db", w->dir);
-	_cleanup_free_ char *url = xasprintf("sqlite:%s", w->db);
-	if (config_from_url(&w->config, url, "om", &e) < 0)
-		fail_msg("%s", e.msg);
-	free(w->config.catalog_path);
-	w->config.catalog_path = xasprintf("%s/catalog.db", w->dir);
-	requester_self(&w->me);
-	sql(w,
+	world_new(
+	    w,
 	    "CREATE TABLE keyed(id INTEGER PRIMARY KEY, json JSON NOT NULL);"
 	    "CREATE TABLE names(name TEXT PRIMARY KEY, v INTEGER) WITHOUT ROWID;"
 	    "CREATE TABLE bag(a TEXT, b INTEGER);"
@@ -60,38 +32,18 @@ static int world_new(void **state)
 	    " id FROM keyed WHERE id < 900;"
 	    "INSERT INTO bag SELECT 'same', 1 FROM keyed WHERE id < 9; INSERT INTO bag SELECT 'b' || id, id FROM keyed;"
 	    "INSERT INTO still SELECT id FROM keyed WHERE id < 20");
-	if (service_open(&w->engine, &w->config, &e) < 0)
-		fail_msg("%s", e.msg);
-	w->catalog = service_catalog(w->engine);
+	world_open(w, "");
 	*state = w;
 	return 0;
 }
 
-static int world_end(void **state)
+static int test_teardown(void **state)
 {
 	struct world *w = *state;
-	static const char *const names[] = {"om.db",      "om.db-wal",      "om.db-shm",      "om.db-journal",
-					    "catalog.db", "catalog.db-wal", "catalog.db-shm", "catalog.db-lock"};
-	service_close(w->engine);
-	config_done(&w->config);
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		_cleanup_free_ char *path = xasprintf("%s/%s", w->dir, names[i]);
-		(void)unlink(path);
-	}
-	assert_int_equal(rmdir(w->dir), 0);
-	free(w->dir);
-	free(w->db);
+	world_close(w);
+	world_end(w);
 	free(w);
 	return 0;
-}
-
-static int64_t take(struct world *w, const char *name)
-{
-	struct err e = ERR_INIT;
-	int64_t id;
-	if (service_snapshot(w->engine, 0, name, &w->me, &id, &e) < 0 || service_wait(w->engine, id, NULL, &e) < 0)
-		fail_msg("%s", e.msg);
-	return id;
 }
 
 /* ---- both sides read whole ---- */
@@ -254,7 +206,7 @@ static void test_rows(void **state)
 {
 	struct world *w = *state;
 	int64_t a = take(w, "a");
-	sql(w,
+	sql(w->db,
 	    "UPDATE keyed SET json = '{\"n\":0}' WHERE id % 100 = 1; DELETE FROM keyed WHERE id % 250 = 3;"
 	    "INSERT INTO keyed VALUES(0, '{}'), (99999, '[]');"
 	    "UPDATE names SET v = -1 WHERE v % 31 = 0; INSERT INTO names VALUES('', 0);"
@@ -287,10 +239,10 @@ static void test_schemas(void **state)
 {
 	struct world *w = *state;
 	int64_t a = take(w, "a");
-	sql(w, "DROP TABLE names; CREATE TABLE \"new table/1\"(id INTEGER PRIMARY KEY, t TEXT);"
-	       "INSERT INTO \"new table/1\" VALUES(1, 'x'), (2, 'y'); CREATE TABLE void(id INTEGER PRIMARY KEY);"
-	       "ALTER TABLE still ADD COLUMN more TEXT; DELETE FROM still WHERE id = 3;"
-	       "ALTER TABLE bag ADD COLUMN c TEXT");
+	sql(w->db, "DROP TABLE names; CREATE TABLE \"new table/1\"(id INTEGER PRIMARY KEY, t TEXT);"
+		   "INSERT INTO \"new table/1\" VALUES(1, 'x'), (2, 'y'); CREATE TABLE void(id INTEGER PRIMARY KEY);"
+		   "ALTER TABLE still ADD COLUMN more TEXT; DELETE FROM still WHERE id = 3;"
+		   "ALTER TABLE bag ADD COLUMN c TEXT");
 	int64_t b = take(w, "b");
 	assert_text(w, a, b,
 		    "ADDED  REMOVED  CHANGED  BEFORE  AFTER  NOTE     TABLE\n"
@@ -309,8 +261,8 @@ static void test_other_keys(void **state)
 {
 	struct world *w = *state;
 	int64_t a = take(w, "a");
-	sql(w, "DROP TABLE still; CREATE TABLE still(id TEXT PRIMARY KEY) WITHOUT ROWID;"
-	       "INSERT INTO still SELECT id FROM keyed WHERE id < 20");
+	sql(w->db, "DROP TABLE still; CREATE TABLE still(id TEXT PRIMARY KEY) WITHOUT ROWID;"
+		   "INSERT INTO still SELECT id FROM keyed WHERE id < 20");
 	int64_t b = take(w, "b");
 	_cleanup_free_ char *text = text_of(w, a, b);
 	assert_non_null(strstr(text, "   19       19        0      19     19  altered  still\n"));
@@ -320,13 +272,14 @@ static void test_other_keys(void **state)
 static void test_pages(void **state)
 {
 	struct world *w = *state;
-	sql(w, "WITH RECURSIVE i(n) AS (SELECT 5000 UNION ALL SELECT n+1 FROM i WHERE n<120000)"
-	       " INSERT INTO keyed SELECT n, '{\"n\":' || n || ',\"text\":\"many words of a row, so that there are many"
-	       " packs, extents and pages of them ' || n || '\"}' FROM i");
+	sql(w->db,
+	    "WITH RECURSIVE i(n) AS (SELECT 5000 UNION ALL SELECT n+1 FROM i WHERE n<120000)"
+	    " INSERT INTO keyed SELECT n, '{\"n\":' || n || ',\"text\":\"many words of a row, so that there are many"
+	    " packs, extents and pages of them ' || n || '\"}' FROM i");
 	int64_t a = take(w, "a");
-	sql(w, "UPDATE keyed SET json = '{}' WHERE id IN (1, 5000, 60000, 60001, 119999, 120000);"
-	       "DELETE FROM keyed WHERE id BETWEEN 30000 AND 31999 OR id = 90000;"
-	       "INSERT INTO keyed VALUES(4500, '{}'), (200000, '{}'), (200001, '{}')");
+	sql(w->db, "UPDATE keyed SET json = '{}' WHERE id IN (1, 5000, 60000, 60001, 119999, 120000);"
+		   "DELETE FROM keyed WHERE id BETWEEN 30000 AND 31999 OR id = 90000;"
+		   "INSERT INTO keyed VALUES(4500, '{}'), (200000, '{}'), (200001, '{}')");
 	int64_t b = take(w, "b");
 	static const char want[] = "1C 4500A 5000C 60000C 60001C 90000R 119999C 120000C 200000A 200001A ";
 	struct table_pairs pairs;
@@ -367,7 +320,7 @@ static void test_damage(void **state)
 	struct changes ch;
 	sqlite3 *h;
 	int64_t a = take(w, "a");
-	sql(w, "UPDATE keyed SET json = '{}' WHERE id = 7; UPDATE names SET v = 0 WHERE v = 3; DELETE FROM bag");
+	sql(w->db, "UPDATE keyed SET json = '{}' WHERE id = 7; UPDATE names SET v = 0 WHERE v = 3; DELETE FROM bag");
 	int64_t b = take(w, "b");
 	assert_int_equal(catalog_table(w->catalog, b, "keyed", &v, ERR_DROP), 0);
 	assert_int_equal(row_cursor_open(&rc, w->catalog, v.id, 6, ERR_DROP), 0);
@@ -376,13 +329,12 @@ static void test_damage(void **state)
 	    "UPDATE pack SET data = substr(data, 1, length(data) / 2) WHERE id = %lld", (long long)row.ref.pack);
 	row_cursor_close(rc);
 	version_info_done(&v);
-	service_close(w->engine);
-	assert_int_equal(sqlite3_open(w->config.catalog_path, &h), SQLITE_OK);
+	world_close(w);
+	assert_int_equal(sqlite3_open(w->catalog_path, &h), SQLITE_OK);
 	assert_int_equal(sqlite3_exec(h, damage, NULL, NULL, NULL), SQLITE_OK);
 	assert_int_equal(sqlite3_changes(h), 1);
 	sqlite3_close(h);
-	assert_int_equal(service_open(&w->engine, &w->config, &e), 0);
-	w->catalog = service_catalog(w->engine);
+	world_open(w, "");
 	assert_int_equal(changes_count(w->catalog, a, b, NULL, &ch, &e), -EIO);
 	assert_memory_equal(e.msg, "table keyed: ", strlen("table keyed: "));
 	assert_int_equal(ch.n, 3);
@@ -396,7 +348,7 @@ static void test_stop(void **state)
 {
 	struct world *w = *state;
 	int64_t a = take(w, "a");
-	sql(w, "UPDATE keyed SET json = '{}'");
+	sql(w->db, "UPDATE keyed SET json = '{}'");
 	int64_t b = take(w, "b");
 	atomic_bool stop = true;
 	struct changes ch;
@@ -411,12 +363,12 @@ static void test_stop(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test_setup_teardown(test_rows, world_new, world_end),
-	    cmocka_unit_test_setup_teardown(test_schemas, world_new, world_end),
-	    cmocka_unit_test_setup_teardown(test_other_keys, world_new, world_end),
-	    cmocka_unit_test_setup_teardown(test_pages, world_new, world_end),
-	    cmocka_unit_test_setup_teardown(test_damage, world_new, world_end),
-	    cmocka_unit_test_setup_teardown(test_stop, world_new, world_end),
+	    cmocka_unit_test_setup_teardown(test_rows, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_schemas, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_other_keys, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_pages, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_damage, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_stop, test_setup, test_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /*
- * tests/unit/drivers/mysql/mysql_test.c - the MySQL/MariaDB driver against a real server.
+ * tests/unit/drivers/mysql/driver_test.c - drivers/mysql/driver.c, the whole MySQL/MariaDB driver, against a real
+ * server.
  *
  * SERVER_URL and SERVER_PASSWORD (or SERVER_PASSWORD_FILE) name it; without them the tests are skipped (77).
  * SERVER_MYSQLDUMP, a command line, is the witness for "the database is as it was": definitions, counters and rows.
@@ -26,6 +27,7 @@
 
 #include "base/cleanup.h"
 #include "drivers/driver.h"
+#include "tests/unit/world.h"
 
 #define DB "metasnap_ut"
 #define ROUNDS 60 /* of the test that kills restores */
@@ -50,10 +52,8 @@ static char *read_password(void)
 
 static void params_make(struct db_params *p)
 {
-	struct err e = ERR_INIT;
 
-	if (db_params_parse(p, getenv("SERVER_URL"), &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(db_params_parse(p, getenv("SERVER_URL"), &e));
 	free(p->database);
 	p->database = xstrdup(DB);
 	free(p->password);
@@ -230,14 +230,6 @@ static void assert_same_dump(const char *a, const char *b)
 	fail_msg("dumps differ:\n- %.600s\n+ %.600s", a + line, b + line);
 }
 
-#define OK(call)                                                                                                       \
-	do {                                                                                                           \
-		struct err e = ERR_INIT;                                                                               \
-		int r_ = (call);                                                                                       \
-		if (r_ < 0)                                                                                            \
-			fail_msg("%s:%d: %s: %d %s", __FILE__, __LINE__, #call, r_, e.msg);                            \
-	} while (0)
-
 #define FAILS(want, call)                                                                                              \
 	do {                                                                                                           \
 		struct err e = ERR_INIT;                                                                               \
@@ -303,7 +295,7 @@ static void copy_scan(struct db_conn *c, const struct db_table *t, struct copy_t
 	}
 	if (r < 0)
 		fail_msg("scan %s: %s", t->name, err.msg);
-	OK(d->scan_close(c, &e));
+	ok(d->scan_close(c, &e));
 }
 
 static void copy_all(struct db_conn *c, struct copy *to)
@@ -313,8 +305,8 @@ static void copy_all(struct db_conn *c, struct copy *to)
 	to->tables = xcalloc(to->schema->n_tables + 1, sizeof *to->tables);
 	for (size_t i = 0; i < to->schema->n_tables; i++)
 		copy_scan(c, &to->schema->tables[i], &to->tables[i], to->schema->tables[i].key_kind == DB_KEY_UNIQUE);
-	OK(d->finish(c, to->schema, &e));
-	OK(d->schema_sql(c, to->schema, &sql, &e));
+	ok(d->finish(c, to->schema, &e));
+	ok(d->schema_sql(c, to->schema, &sql, &e));
 	to->sql = strbuf_detach(&sql);
 }
 
@@ -322,9 +314,9 @@ static void copy_take(struct copy *to)
 {
 	struct db_conn *c = conn_open();
 
-	OK(d->begin(c, DB_READ, &to->schema, &e));
+	ok(d->begin(c, DB_READ, &to->schema, &e));
 	copy_all(c, to);
-	OK(d->commit(c, &e));
+	ok(d->commit(c, &e));
 	d->close(c);
 }
 
@@ -350,10 +342,10 @@ static void load_all(struct db_conn *c, const struct copy *from)
 	for (size_t i = 0; i < from->schema->n_tables; i++) {
 		const struct copy_table *t = &from->tables[i];
 
-		OK(d->load_begin(c, &from->schema->tables[i], &e));
+		ok(d->load_begin(c, &from->schema->tables[i], &e));
 		for (size_t k = 0; k < t->n_rows; k++)
-			OK(d->load_row(c, t->values + k * t->width, &e));
-		OK(d->load_end(c, true, &e));
+			ok(d->load_row(c, t->values + k * t->width, &e));
+		ok(d->load_end(c, true, &e));
 	}
 }
 
@@ -389,14 +381,14 @@ static struct db_conn *rebuild_until_commit(const struct copy *from, struct strb
 	struct db_conn *c = conn_open();
 	struct db_schema *now = NULL;
 
-	OK(d->settle(c, &e));
-	OK(d->begin(c, DB_WRITE, &now, &e));
+	ok(d->settle(c, &e));
+	ok(d->begin(c, DB_WRITE, &now, &e));
 	scan_away(c, now);
 	db_schema_free(now);
-	OK(d->rebuild_begin(c, from->schema, from->sql, warnings, &e));
+	ok(d->rebuild_begin(c, from->schema, from->sql, warnings, &e));
 	load_all(c, from);
-	OK(d->rebuild_end(c, warnings, &e));
-	OK(d->set_sequences(c, from->schema, &e));
+	ok(d->rebuild_end(c, warnings, &e));
+	ok(d->set_sequences(c, from->schema, &e));
 	verify_all(c, from);
 	return c;
 }
@@ -406,7 +398,7 @@ static void rebuild(const struct copy *from)
 	struct strbuf warnings = {0};
 	struct db_conn *c = rebuild_until_commit(from, &warnings);
 
-	OK(d->commit(c, &e));
+	ok(d->commit(c, &e));
 	d->close(c);
 	assert_string_equal(strbuf_str(&warnings), "");
 	strbuf_done(&warnings);
@@ -647,7 +639,7 @@ static void test_refused_engine(void **state)
 	assert_non_null(strstr(err.msg, "m1"));
 	d->close(c);
 	c = conn_open_excluding("m*");
-	OK(d->begin(c, DB_READ, &s, &e));
+	ok(d->begin(c, DB_READ, &s, &e));
 	assert_int_equal(s->n_tables, 1);
 	db_schema_free(s);
 	d->close(c);
@@ -730,7 +722,7 @@ static void test_rebuild_rollback(void **state)
 	assert_same_dump(before, after);
 	/* The same connection can go on. */
 	struct db_schema *now = NULL;
-	OK(d->begin(c, DB_WRITE, &now, &e));
+	ok(d->begin(c, DB_WRITE, &now, &e));
 	db_schema_free(now);
 	d->rollback(c);
 	d->close(c);
@@ -1070,15 +1062,15 @@ static void test_change(void **state)
 	for (int round = 0; round < 2; round++) {
 		_cleanup_free_ char *changed = round == 0 ? dump() : NULL;
 
-		OK(d->begin(c, DB_WRITE, &now, &e));
+		ok(d->begin(c, DB_WRITE, &now, &e));
 		scan_away(c, now);
-		OK(d->change_begin(c, s.schema, &e));
+		ok(d->change_begin(c, s.schema, &e));
 		for (size_t i = 0; i < now->n_tables; i++) {
 			const struct db_table *t = &now->tables[i];
 			struct copy_table live;
 
 			if (t->key_kind != DB_KEY_UNIQUE) {
-				OK(d->delete_all(c, t, &e));
+				ok(d->delete_all(c, t, &e));
 				continue;
 			}
 			copy_scan(c, t, &live, true);
@@ -1094,20 +1086,20 @@ static void test_change(void **state)
 					keys[k * t->n_key + j] = live.values[k * live.width + at];
 				}
 			}
-			OK(d->delete_keys(c, t, keys, live.n_rows, &e));
+			ok(d->delete_keys(c, t, keys, live.n_rows, &e));
 			free(keys);
 			copy_table_done(&live);
 		}
 		load_all(c, &s);
-		OK(d->change_end(c, NULL, &e));
-		OK(d->set_sequences(c, s.schema, &e));
+		ok(d->change_end(c, NULL, &e));
+		ok(d->set_sequences(c, s.schema, &e));
 		verify_all(c, &s);
 		if (round == 0) {
 			d->rollback(c);
 			_cleanup_free_ char *after = dump();
 			assert_same_dump(changed, after);
 		} else {
-			OK(d->commit(c, &e));
+			ok(d->commit(c, &e));
 		}
 		db_schema_free(now);
 	}
@@ -1127,11 +1119,11 @@ static void test_change_orphan(void **state)
 
 	(void)state;
 	_cleanup_free_ char *before = dump();
-	OK(d->begin(c, DB_WRITE, &s, &e));
+	ok(d->begin(c, DB_WRITE, &s, &e));
 	scan_away(c, s);
-	OK(d->change_begin(c, s, &e));
+	ok(d->change_begin(c, s, &e));
 	/* Cascades must not act: c keeps its rows. */
-	OK(d->delete_all(c, table_of(s, "p"), &e));
+	ok(d->delete_all(c, table_of(s, "p"), &e));
 	assert_int_equal(d->change_end(c, NULL, &err), -EEXIST);
 	assert_true(strstr(err.msg, "fk_ c") || strstr(err.msg, "ibfk"));
 	d->rollback(c);
@@ -1139,13 +1131,13 @@ static void test_change_orphan(void **state)
 	assert_same_dump(before, after);
 	/* A key that is not there is an error, not a shrug. */
 	db_schema_free(s);
-	OK(d->begin(c, DB_WRITE, &s, &e));
-	OK(d->change_begin(c, s, &e));
+	ok(d->begin(c, DB_WRITE, &s, &e));
+	ok(d->change_begin(c, s, &e));
 	FAILS(EIO, d->delete_keys(c, table_of(s, "p"), &(struct db_value){.data = "77", .len = 2}, 1, &e));
 	d->rollback(c);
 	db_schema_free(s);
 	session_run(my, "CREATE TRIGGER tr BEFORE INSERT ON p FOR EACH ROW SET new.x = 1");
-	OK(d->begin(c, DB_WRITE, &s, &e));
+	ok(d->begin(c, DB_WRITE, &s, &e));
 	FAILS(ENOTSUP, d->change_begin(c, s, &e));
 	db_schema_free(s);
 	d->close(c);
@@ -1169,10 +1161,10 @@ static void test_load_refused(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		OK(d->begin(c, DB_WRITE, &s, &e));
-		OK(d->change_begin(c, s, &e));
-		OK(d->load_begin(c, &s->tables[0], &e));
-		OK(d->load_row(c, rows[i], &e));
+		ok(d->begin(c, DB_WRITE, &s, &e));
+		ok(d->change_begin(c, s, &e));
+		ok(d->load_begin(c, &s->tables[0], &e));
+		ok(d->load_row(c, rows[i], &e));
 		FAILS(EIO, d->load_end(c, true, &e));
 		d->rollback(c);
 		db_schema_free(s);
@@ -1210,7 +1202,7 @@ static void test_write_blocks(void **state)
 	struct db_conn *c = conn_open(), *c2 = conn_open();
 
 	(void)state;
-	OK(d->begin(c, DB_WRITE, &s, &e));
+	ok(d->begin(c, DB_WRITE, &s, &e));
 	session_run(my, "SET innodb_lock_wait_timeout=1, lock_wait_timeout=1");
 	for (size_t i = 0; i < sizeof attempts / sizeof attempts[0]; i++)
 		if (session_try(my, attempts[i]) != 1205)
@@ -1218,8 +1210,8 @@ static void test_write_blocks(void **state)
 	/* Readers go on; a second restore does not. */
 	session_run(my, "SELECT * FROM p");
 	FAILS(EBUSY, d->begin(c2, DB_WRITE, &s2, &e));
-	OK(d->begin(c2, DB_READ, &s2, &e));
-	OK(d->commit(c2, &e));
+	ok(d->begin(c2, DB_READ, &s2, &e));
+	ok(d->commit(c2, &e));
 	d->rollback(c);
 	session_run(my, attempts[0]);
 	db_schema_free(s);
@@ -1309,7 +1301,7 @@ static void test_concurrent_ddl(void **state)
 		}
 		if (strcmp(seen, "ab") != 0 && strcmp(seen, "ba") != 0)
 			fail_msg("round %d: %zu tables, seen \"%s\"", i, s->n_tables, seen);
-		OK(d->commit(c, &e));
+		ok(d->commit(c, &e));
 		db_schema_free(s);
 		good++;
 	}
@@ -1360,7 +1352,7 @@ static void test_money(void **state)
 			copy_table_done(&t);
 		}
 		assert_int_equal(sum, 1000);
-		OK(d->commit(c, &e));
+		ok(d->commit(c, &e));
 		db_schema_free(s);
 	}
 	busy_stop(&move);
@@ -1409,8 +1401,8 @@ static void test_cancel(void **state)
 	for (int i = 0; i < 11; i++)
 		session_run(my, "INSERT INTO t (v) SELECT v FROM t");
 	/* In a scan. */
-	OK(d->begin(c, DB_READ, &s, &e));
-	OK(d->scan_open(c, &s->tables[0], DB_SCAN_ORDERED, &e));
+	ok(d->begin(c, DB_READ, &s, &e));
+	ok(d->scan_open(c, &s->tables[0], DB_SCAN_ORDERED, &e));
 	assert_int_equal(d->scan_next(c, &v, &err), 1);
 	d->cancel(c);
 	while ((r = d->scan_next(c, &v, &err)) == 1)
@@ -1419,14 +1411,14 @@ static void test_cancel(void **state)
 	d->rollback(c);
 	db_schema_free(s);
 	/* A scan that is left early, large; then the connection goes on. */
-	OK(d->begin(c, DB_READ, &s, &e));
-	OK(d->scan_open(c, &s->tables[0], DB_SCAN_ORDERED, &e));
+	ok(d->begin(c, DB_READ, &s, &e));
+	ok(d->scan_open(c, &s->tables[0], DB_SCAN_ORDERED, &e));
 	assert_int_equal(d->scan_next(c, &v, &err), 1);
-	OK(d->scan_close(c, &e));
-	OK(d->scan_open(c, &s->tables[0], DB_SCAN_ORDERED, &e));
+	ok(d->scan_close(c, &e));
+	ok(d->scan_open(c, &s->tables[0], DB_SCAN_ORDERED, &e));
 	assert_int_equal(d->scan_next(c, &v, &err), 1);
-	OK(d->scan_close(c, &e));
-	OK(d->commit(c, &e));
+	ok(d->scan_close(c, &e));
+	ok(d->commit(c, &e));
 	db_schema_free(s);
 	/* In a wait for a lock. */
 	session_run(my, "LOCK TABLES t WRITE");
@@ -1438,7 +1430,7 @@ static void test_cancel(void **state)
 	assert_true(b.tv_sec - k.at.tv_sec < 5);
 	session_run(my, "UNLOCK TABLES");
 	d->rollback(c);
-	OK(d->begin(c, DB_READ, &s, &e));
+	ok(d->begin(c, DB_READ, &s, &e));
 	db_schema_free(s);
 	d->close(c);
 	database_drop(my);
@@ -1484,9 +1476,9 @@ static void test_few_rights(void **state)
 	free(p.password);
 	p.user = xstrdup("metasnap_few");
 	p.password = xstrdup("few");
-	OK(d->open(&c, &p, &e));
+	ok(d->open(&c, &p, &e));
 	struct db_schema *now = NULL;
-	OK(d->begin(c, DB_WRITE, &now, &e));
+	ok(d->begin(c, DB_WRITE, &now, &e));
 	scan_away(c, now);
 	assert_int_equal(d->rebuild_begin(c, s.schema, s.sql, &warnings, &err), -EACCES);
 	assert_non_null(strstr(err.msg, "GRANT"));
@@ -1498,14 +1490,14 @@ static void test_few_rights(void **state)
 	session_run(my, "GRANT ALL ON `metasnap\\_ut\\_\\_metasnap\\_new`.* TO metasnap_few@'%'; GRANT ALL ON "
 			"`metasnap\\_ut\\_\\_metasnap\\_old`.* TO metasnap_few@'%'");
 	d->close(c);
-	OK(d->open(&c, &p, &e));
-	OK(d->begin(c, DB_WRITE, &now, &e));
+	ok(d->open(&c, &p, &e));
+	ok(d->begin(c, DB_WRITE, &now, &e));
 	scan_away(c, now);
 	db_schema_free(now);
-	OK(d->rebuild_begin(c, s.schema, s.sql, &warnings, &e));
+	ok(d->rebuild_begin(c, s.schema, s.sql, &warnings, &e));
 	load_all(c, &s);
-	OK(d->rebuild_end(c, &warnings, &e));
-	OK(d->commit(c, &e));
+	ok(d->rebuild_end(c, &warnings, &e));
+	ok(d->commit(c, &e));
 	assert_true(strstr(strbuf_str(&warnings), "view w"));
 	assert_null(strstr(strbuf_str(&warnings), "view v"));
 	assert_get(my, "SELECT COUNT(*) FROM v", "1");
@@ -1647,14 +1639,14 @@ static int scan_to_end(bool ordered, struct err *err)
 	const struct db_value *v;
 	int r;
 
-	OK(d->begin(c, DB_READ, &s, &e));
+	ok(d->begin(c, DB_READ, &s, &e));
 	r = d->scan_open(c, &s->tables[0],
 			 ordered && s->tables[0].key_kind == DB_KEY_UNIQUE ? DB_SCAN_ORDERED : DB_SCAN_UNORDERED, err);
 	while (r >= 0 && (r = d->scan_next(c, &v, err)) == 1)
 		;
 	if (r == 0) {
-		OK(d->scan_close(c, &e));
-		OK(d->commit(c, &e));
+		ok(d->scan_close(c, &e));
+		ok(d->commit(c, &e));
 	}
 	db_schema_free(s);
 	d->close(c);

@@ -1,5 +1,6 @@
 /*
- * tests/unit/drivers/postgres/postgres_test.c - drivers/postgres/ against a real server.
+ * tests/unit/drivers/postgres/driver_test.c - drivers/postgres/driver.c, the whole PostgreSQL driver, against a real
+ * server.
  *
  * Wants SERVER_URL and SERVER_PASSWORD (or SERVER_PASSWORD_FILE) of a superuser, as tests/servers/postgres prints them;
  * SERVER_BINDIR names the folder of pg_dump when it is not in PATH. Each test makes and drops a database of its own.
@@ -20,6 +21,7 @@
 #include <cmocka.h>
 
 #include "drivers/driver.h"
+#include "tests/unit/world.h"
 
 #define D (&db_driver_postgres)
 
@@ -183,14 +185,6 @@ static struct db_conn *open_db(const char *database)
 {
 	return open_as(database, admin.user, admin.password, NULL);
 }
-
-#define ok(call)                                                                                                       \
-	do {                                                                                                           \
-		struct err e = ERR_INIT;                                                                               \
-		int r_ = (call);                                                                                       \
-		if (r_ < 0)                                                                                            \
-			fail_msg("%s: %d %s %s", #call, r_, e.sqlstate, e.msg);                                        \
-	} while (0) /* the call fills e */
 
 #define refused(call, errno_, words)                                                                                   \
 	do {                                                                                                           \
@@ -1556,7 +1550,7 @@ int main(void)
 	struct err e = ERR_INIT;
 	if (!url || db_params_parse(&admin, url, &e) < 0 || strcmp(admin.engine, "postgresql") != 0) {
 		(void)fprintf(stderr,
-			      "test_postgres: SERVER_URL is not the URL of a PostgreSQL server%s%s; run it under"
+			      "SERVER_URL is not the URL of a PostgreSQL server%s%s; run it under"
 			      " tests/servers/postgres start DIR\n",
 			      *e.msg ? ": " : "", e.msg);
 		return 1;
@@ -1564,7 +1558,7 @@ int main(void)
 	free(admin.password);
 	admin.password = read_password();
 	if (!admin.password) {
-		(void)fprintf(stderr, "test_postgres: neither SERVER_PASSWORD nor a readable SERVER_PASSWORD_FILE\n");
+		(void)fprintf(stderr, "neither SERVER_PASSWORD nor a readable SERVER_PASSWORD_FILE\n");
 		return 1;
 	}
 	int r = cmocka_run_group_tests(tests, NULL, NULL);

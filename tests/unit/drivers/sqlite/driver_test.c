@@ -1,6 +1,7 @@
 /*
- * tests/unit/drivers/sqlite/sqlite_test.c - drivers/sqlite/sqlite.c, drivers/sqlite/ddl.c, trace.c and fake.c on real database files: what is read is
- * what was written, what is restored reads the same, and nothing stands in the way of the file's own program.
+ * tests/unit/drivers/sqlite/driver_test.c - drivers/sqlite/driver.c, the whole SQLite driver, with drivers/trace.c and
+ * drivers/fake.c on real database files: what is read is what was written, what is restored reads the same, and nothing
+ * stands in the way of the file's own program.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -24,6 +25,7 @@
 #include "drivers/registry.h"
 #include "drivers/sqlite/ddl.h"
 #include "drivers/trace.h"
+#include "tests/unit/world.h"
 
 static const char schema_om[] =
     "CREATE TABLE table_entity (json JSON NOT NULL, id TEXT GENERATED ALWAYS AS (json ->> '$.id') STORED NOT NULL,"
@@ -53,8 +55,7 @@ struct place {
 static int place_up(void **state)
 {
 	struct place *p = xcalloc(1, sizeof *p);
-	p->dir = xstrdup("/tmp/test_sqlite.XXXXXX");
-	assert_non_null(mkdtemp(p->dir));
+	p->dir = test_dir();
 	p->path = xasprintf("%s/source.db", p->dir);
 	*state = p;
 	return 0;
@@ -63,23 +64,10 @@ static int place_up(void **state)
 static int place_down(void **state)
 {
 	struct place *p = *state;
-	_cleanup_free_ char *command = xasprintf("rm -rf '%s'", p->dir);
-	int r = system(command);
-	free(p->dir);
+	test_dir_remove(p->dir);
 	free(p->path);
 	free(p);
-	return r;
-}
-
-static void sql(const char *path, const char *text)
-{
-	sqlite3 *db = NULL;
-	char *message = NULL;
-	assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
-	(void)sqlite3_busy_timeout(db, 2000);
-	if (sqlite3_exec(db, text, NULL, NULL, &message) != SQLITE_OK)
-		fail_msg("%s: %s", message, text);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+	return 0;
 }
 
 /* What the sqlite3 shell's .dump tells, made here: each row of sqlite_schema, each value with its type, by rowid. */
@@ -127,12 +115,6 @@ static void expect_dump(const char *path, const char *before)
 
 /* ---- driving ---- */
 
-#define OK(call)                                                                                                       \
-	do {                                                                                                           \
-		if ((call) < 0)                                                                                        \
-			fail_msg("%s: %s", #call, e.msg);                                                              \
-	} while (0)
-
 static int try_open_url(struct db_conn **ret, const char *url, const char *exclude, struct err *e)
 {
 	struct db_params p;
@@ -151,10 +133,9 @@ static int try_open_url(struct db_conn **ret, const char *url, const char *exclu
 
 static struct db_conn *open_path(const char *path)
 {
-	struct err e = ERR_INIT;
 	struct db_conn *c = NULL;
 	_cleanup_free_ char *url = xasprintf("sqlite:%s", path);
-	OK(try_open_url(&c, url, NULL, &e));
+	ok(try_open_url(&c, url, NULL, &e));
 	return c;
 }
 
@@ -242,10 +223,9 @@ static int try_capture(struct db_conn *c, struct image *im, struct err *e)
 
 static struct image capture(const char *path)
 {
-	struct err e = ERR_INIT;
 	struct image im;
 	_cleanup_(cleanup_db_close) struct db_conn *c = open_path(path);
-	OK(try_capture(c, &im, &e));
+	ok(try_capture(c, &im, &e));
 	return im;
 }
 
@@ -281,9 +261,8 @@ static int try_rebuild(struct db_conn *c, const struct image *im, bool commit, s
 
 static void rebuild(const char *path, const struct image *im, bool commit)
 {
-	struct err e = ERR_INIT;
 	_cleanup_(cleanup_db_close) struct db_conn *c = open_path(path);
-	OK(try_rebuild(c, im, commit, &e));
+	ok(try_rebuild(c, im, commit, &e));
 }
 
 static void expect_same(const struct image *a, const struct image *b)
@@ -619,7 +598,6 @@ static void test_rebuild_empty(void **state)
 static void test_rebuild_keeps_excluded(void **state)
 {
 	const struct place *p = *state;
-	struct err e = ERR_INIT;
 	_cleanup_free_ char *target = xasprintf("%s/target.db", p->dir);
 	_cleanup_free_ char *url = xasprintf("sqlite:%s", target);
 	sql(p->path, "CREATE TABLE t (x); INSERT INTO t VALUES (1)");
@@ -628,9 +606,9 @@ static void test_rebuild_keeps_excluded(void **state)
 		    "('hello')");
 	struct image im = capture(p->path), again;
 	struct db_conn *c = NULL;
-	OK(try_open_url(&c, url, "keep_*", &e));
-	OK(try_rebuild(c, &im, true, &e));
-	OK(try_capture(c, &again, &e));
+	ok(try_open_url(&c, url, "keep_*", &e));
+	ok(try_rebuild(c, &im, true, &e));
+	ok(try_capture(c, &again, &e));
 	expect_same(&im, &again);
 	image_done(&again);
 	db_close(c);
@@ -725,18 +703,18 @@ static void test_change(void **state)
 	sql(p->path, damage);
 	_cleanup_free_ char *before = dump(p->path);
 	_cleanup_(cleanup_db_close) struct db_conn *c = open_path(p->path);
-	OK(try_change(c, &im, "parent", true, false, &e));
+	ok(try_change(c, &im, "parent", true, false, &e));
 	expect_dump(p->path, before);
-	OK(try_change(c, &im, "parent", true, true, &e)); /* neither the trigger nor the cascade has touched child */
-	OK(try_capture(c, &again, &e));
+	ok(try_change(c, &im, "parent", true, true, &e)); /* neither the trigger nor the cascade has touched child */
+	ok(try_capture(c, &again, &e));
 	assert_int_equal(db_schema_find(again.schema, "parent")->auto_increment, 51);
 	free(again.sql);
 	again.sql = xstrdup(im.sql); /* the damage moved a trigger to the end */
 	expect_same(&im, &again);
 	image_done(&again);
-	OK(try_change(c, &im, "child", false, true, &e));
-	OK(try_change(c, &im, "child", true, true, &e));
-	OK(try_capture(c, &again, &e));
+	ok(try_change(c, &im, "child", false, true, &e));
+	ok(try_change(c, &im, "child", true, true, &e));
+	ok(try_capture(c, &again, &e));
 	free(again.sql);
 	again.sql = xstrdup(im.sql);
 	expect_same(&im, &again);
@@ -771,12 +749,12 @@ static void test_orphans(void **state)
 	expect_dump(p->path, before);
 	_cleanup_(cleanup_db_close) struct db_conn *c = open_path(p->path);
 	assert_int_equal(try_change(c, &im, "child", true, true, &e), -EEXIST);
-	OK(d->begin(c, DB_WRITE, &s, &e));
-	OK(d->change_begin(c, s, &e));
-	OK(d->delete_all(c, db_schema_find(s, "child"), &e));
-	OK(load_table(c, db_schema_find(im.schema, "child"), image_of(&im, "child"), &e));
-	OK(d->change_end(c, &warnings, &e));
-	OK(d->commit(c, &e));
+	ok(d->begin(c, DB_WRITE, &s, &e));
+	ok(d->change_begin(c, s, &e));
+	ok(d->delete_all(c, db_schema_find(s, "child"), &e));
+	ok(load_table(c, db_schema_find(im.schema, "child"), image_of(&im, "child"), &e));
+	ok(d->change_end(c, &warnings, &e));
+	ok(d->commit(c, &e));
 	assert_non_null(strstr(strbuf_str(&warnings), "child"));
 	expect_dump(p->path, before);
 	image_done(&im);
@@ -827,15 +805,15 @@ static void test_change_keys(void **state)
 	expect_cell(&nocase->values[0], DB_KIND_TEXT, "B"); /* bytewise, not as the index has it */
 	expect_cell(&nocase->values[1], DB_KIND_TEXT, "_");
 	for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
-		OK(try_change(c, &im, tables[i], true, true, &e));
-		OK(try_capture(c, &again, &e));
+		ok(try_change(c, &im, tables[i], true, true, &e));
+		ok(try_capture(c, &again, &e));
 		expect_same(&im, &again);
 		image_done(&again);
 	}
 	/* a key that is not there */
 	struct db_schema *s = NULL;
-	OK(db_driver_sqlite.begin(c, DB_WRITE, &s, &e));
-	OK(db_driver_sqlite.change_begin(c, s, &e));
+	ok(db_driver_sqlite.begin(c, DB_WRITE, &s, &e));
+	ok(db_driver_sqlite.change_begin(c, s, &e));
 	struct db_value key = {.data = "nobody", .len = 6, .kind = DB_KIND_TEXT};
 	assert_int_equal(db_driver_sqlite.delete_keys(c, db_schema_find(s, "kinds"), &key, 1, &e), -EIO);
 	db_driver_sqlite.rollback(c);
@@ -847,27 +825,26 @@ static void test_change_keys(void **state)
 
 static void check_writers_go_on(const struct place *p, const char *mode)
 {
-	struct err e = ERR_INIT;
 	_cleanup_free_ char *pragma = xasprintf("PRAGMA journal_mode=%s", mode);
 	sql(p->path, pragma);
 	sql(p->path, "CREATE TABLE money (id INTEGER PRIMARY KEY, n INTEGER); INSERT INTO money VALUES (1, 10), (2, 0);"
 		     "CREATE TABLE empty_later (x); INSERT INTO empty_later VALUES (1)");
 	_cleanup_(cleanup_db_close) struct db_conn *c = open_path(p->path);
 	struct image im = {0}, other = {0};
-	OK(db_driver_sqlite.begin(c, DB_READ, &im.schema, &e));
+	ok(db_driver_sqlite.begin(c, DB_READ, &im.schema, &e));
 	/* the moment is fixed: all of these are later, and none waits */
 	sql(p->path,
 	    "BEGIN IMMEDIATE; UPDATE money SET n = 0 WHERE id = 1; UPDATE money SET n = 10 WHERE id = 2; COMMIT;"
 	    "DELETE FROM empty_later; DROP TABLE empty_later; ALTER TABLE money ADD COLUMN x DEFAULT 9; CREATE TABLE "
 	    "new (x)");
-	OK(capture_in(c, &im, &e));
-	OK(db_driver_sqlite.commit(c, &e));
+	ok(capture_in(c, &im, &e));
+	ok(db_driver_sqlite.commit(c, &e));
 	assert_int_equal(im.schema->n_tables, 2);
 	assert_int_equal(image_of(&im, "empty_later")->n_rows, 1);
 	assert_null(strstr(im.sql, "DEFAULT 9"));
 	expect_cell(&image_of(&im, "money")->values[1], DB_KIND_INTEGER, "10");
 	expect_cell(&image_of(&im, "money")->values[3], DB_KIND_INTEGER, "0");
-	OK(try_capture(c, &other, &e)); /* the next transaction of the same connection sees them */
+	ok(try_capture(c, &other, &e)); /* the next transaction of the same connection sees them */
 	assert_null(db_schema_find(other.schema, "empty_later"));
 	assert_non_null(db_schema_find(other.schema, "new"));
 	image_done(&im);
@@ -922,15 +899,14 @@ static void test_consistent_under_writes(void **state)
 		sql(p->path, modes[m]);
 		assert_int_equal(pthread_create(&thread, NULL, writer_run, &w), 0);
 		for (int i = 0; i < 5; i++) {
-			struct err e = ERR_INIT;
 			struct image im;
 			_cleanup_free_ char *url = xasprintf("sqlite:%s?", p->path);
 			struct db_params params;
 			_cleanup_(cleanup_db_close) struct db_conn *c = NULL;
-			OK(db_params_parse(&params, url, &e));
-			OK(db_driver_sqlite.open(&c, &params, &e));
+			ok(db_params_parse(&params, url, &e));
+			ok(db_driver_sqlite.open(&c, &params, &e));
 			db_params_done(&params);
-			OK(try_capture(c, &im, &e));
+			ok(try_capture(c, &im, &e));
 			const struct table_image *rows = image_of(&im, "money");
 			assert_int_equal(strtol(rows->values[1].data, NULL, 10),
 					 -strtol(rows->values[4].data, NULL, 10));
@@ -950,12 +926,12 @@ static void test_write_lock(void **state)
 	_cleanup_(cleanup_db_close) struct db_conn *c = open_path(p->path);
 	_cleanup_(cleanup_db_close) struct db_conn *other = open_path(p->path);
 	struct db_schema *s = NULL, *s2 = NULL;
-	OK(db_driver_sqlite.begin(c, DB_WRITE, &s, &e));
+	ok(db_driver_sqlite.begin(c, DB_WRITE, &s, &e));
 	assert_int_equal(db_driver_sqlite.begin(other, DB_WRITE, &s2, &e), -EBUSY);
 	assert_null(s2);
 	db_driver_sqlite.rollback(c);
 	db_schema_free(s);
-	OK(db_driver_sqlite.begin(other, DB_WRITE, &s2, &e));
+	ok(db_driver_sqlite.begin(other, DB_WRITE, &s2, &e));
 	db_schema_free(s2);
 	/* closing rolls back */
 }
@@ -1113,7 +1089,7 @@ static void test_cancel(void **state)
 		if (i > 2) {
 			full[strlen(url) - 1] = '0'; /* not slow: these come after the rows */
 		}
-		OK(try_open_url(&c, full, NULL, &e));
+		ok(try_open_url(&c, full, NULL, &e));
 		assert_int_equal(pthread_create(&thread, NULL, cancel_soon, c), 0);
 		int64_t start = clock_mono_ms();
 		int r = try_capture(c, &im, &e);
@@ -1130,7 +1106,7 @@ static void test_cancel(void **state)
 	/* one long statement */
 	_cleanup_(cleanup_db_close) struct db_conn *long_one = open_path(p->path);
 	struct db_schema *s = NULL;
-	OK(db_driver_sqlite.begin(long_one, DB_WRITE, &s, &e));
+	ok(db_driver_sqlite.begin(long_one, DB_WRITE, &s, &e));
 	assert_int_equal(pthread_create(&thread, NULL, cancel_soon, long_one), 0);
 	int r = 0;
 	struct strbuf warnings = {0};
@@ -1166,7 +1142,7 @@ static void test_faults(void **state)
 		_cleanup_(cleanup_db_close) struct db_conn *c = NULL;
 		free(url);
 		url = xasprintf("fake:%s?fail=%s&errno=%d", p->path, captures[i], ECONNRESET);
-		OK(try_open_url(&c, url, NULL, &e));
+		ok(try_open_url(&c, url, NULL, &e));
 		assert_int_equal(try_capture(c, &other, &e), -ECONNRESET);
 		assert_non_null(strstr(e.msg, captures[i]));
 		image_done(&other);
@@ -1177,7 +1153,7 @@ static void test_faults(void **state)
 		_cleanup_(cleanup_db_close) struct db_conn *c = NULL;
 		free(url);
 		url = xasprintf("fake:%s?fail=%s", p->path, change ? changes[k] : restores[i]);
-		OK(try_open_url(&c, url, NULL, &e));
+		ok(try_open_url(&c, url, NULL, &e));
 		int r = change ? try_change(c, &im, "parent", true, true, &e) : try_rebuild(c, &im, true, &e);
 		assert_int_equal(r, -EIO);
 		expect_dump(p->path, before);
@@ -1186,7 +1162,7 @@ static void test_faults(void **state)
 	struct db_conn *c = NULL;
 	free(url);
 	url = xasprintf("fake:%s?fail=scan_next&after=3", p->path);
-	OK(try_open_url(&c, url, NULL, &e));
+	ok(try_open_url(&c, url, NULL, &e));
 	assert_int_equal(try_capture(c, &other, &e), -EIO);
 	assert_int_equal(image_of(&other, "child")->n_rows, 3);
 	image_done(&other);
@@ -1213,11 +1189,11 @@ static void test_open_registered(void **state)
 		struct image im;
 		if (i == 2)
 			assert_int_equal(setenv("METASNAP_TRACE", trace, 1), 0);
-		OK(db_params_parse(&params, url, &e));
-		OK(db_open(&c, &params, &e));
+		ok(db_params_parse(&params, url, &e));
+		ok(db_open(&c, &params, &e));
 		db_params_done(&params);
 		assert_string_equal(db_driver_of(c)->scheme, schemes[i % 2]);
-		OK(try_capture(c, &im, &e));
+		ok(try_capture(c, &im, &e));
 		assert_int_equal(im.schema->n_tables, 4);
 		image_done(&im);
 		assert_int_equal(stat(trace, &st) == 0, i >= 2);
@@ -1232,22 +1208,21 @@ static void test_open_registered(void **state)
 static void test_trace(void **state)
 {
 	const struct place *p = *state;
-	struct err e = ERR_INIT;
 	struct db_params params;
 	struct image im;
 	_cleanup_free_ char *trace = xasprintf("%s/trace", p->dir);
 	_cleanup_free_ char *url = xasprintf("sqlite:%s", p->path);
 	sql(p->path, schema_om);
 	_cleanup_free_ char *before = dump(p->path);
-	OK(db_params_parse(&params, url, &e));
+	ok(db_params_parse(&params, url, &e));
 	struct db_conn *c = NULL;
-	OK(db_trace_open(&c, &db_driver_sqlite, &params, trace, &e));
+	ok(db_trace_open(&c, &db_driver_sqlite, &params, trace, &e));
 	db_params_done(&params);
 	assert_string_equal(db_driver_of(c)->scheme, "sqlite");
 	assert_null(db_driver_of(c)->begin_like);
-	OK(try_capture(c, &im, &e));
-	OK(try_rebuild(c, &im, true, &e));
-	OK(try_change(c, &im, "entity_relationship", true, true, &e));
+	ok(try_capture(c, &im, &e));
+	ok(try_rebuild(c, &im, true, &e));
+	ok(try_change(c, &im, "entity_relationship", true, true, &e));
 	db_driver_of(c)->cancel(c);
 	struct db_schema *s = NULL;
 	assert_int_equal(db_driver_of(c)->begin(c, DB_READ, &s, ERR_DROP), -EINTR);

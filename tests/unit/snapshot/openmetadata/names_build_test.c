@@ -1,6 +1,6 @@
 /*
- * tests/unit/snapshot/openmetadata/names_test.c - snapshot/openmetadata/names_*.c: how names are spelled, and that the
- * index of entities follows what happens to the tables.
+ * tests/unit/snapshot/openmetadata/names_build_test.c - snapshot/openmetadata/names_build.c and the other names_*.c:
+ * the index of entities follows what happens to the tables, and comes back when it is lost.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,166 +9,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
-#include <sqlite3.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
 #include "snapshot/capture/merge.h"
 #include "snapshot/openmetadata/names.h"
 #include "snapshot/store/store.h"
-
-/* ---- spelling ---- */
-
-static void types(void **state)
-{
-	static const char *const pairs[][2] = {
-	    {"table_entity", "table"},
-	    {"dashboard_service_entity", "dashboardService"},
-	    {"glossary_term_entity", "glossaryTerm"},
-	    {"test_case", "testCase"},
-	    {"tag", "tag"},
-	    {"user_entity", "user"},
-	    {"_entity", "_entity"},
-	    {"a__b_entity", "a_B"},
-	    {"table_entity_2", "tableEntity_2"},
-	    {"TABLE_ENTITY", "TABLE"},
-	    {"od/d.entity", "od%2Fd%2Eentity"},
-	};
-	(void)state;
-	for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-		struct strbuf out = {0};
-		names_type(pairs[i][0], &out);
-		assert_string_equal(pairs[i][1], strbuf_str(&out));
-		strbuf_done(&out);
-	}
-}
-
-static void paths(void **state)
-{
-	static const struct {
-		const char *fqn;
-		bool one_part;
-		const char *path;
-	} cases[] = {
-	    {"svc.db.public.orders", false, "t/svc/db/public/orders.json"},
-	    {"svc.\"a.b\".t", false, "t/svc/a.b/t.json"},
-	    {"svc.\"a\"\"b\".t", false, "t/svc/a%22b/t.json"},
-	    {"svc.\"a\\\"b\".t", false, "t/svc/a%22b/t.json"},
-	    {"svc.\"ends in \\\".t", false, "t/svc/ends in %5C/t.json"},
-	    {"\"whole.name\"", false, "t/whole.name.json"},
-	    {"\"\".x", false, "t/%/x.json"},
-	    {"", false, "t/%.json"},
-	    {"a.", false, "t/a/%.json"},
-	    {".a", false, "t/%/a.json"},
-	    {"x.json", false, "t/x/json.json"},
-	    {"\"x.json\"", false, "t/x.json.json"},
-	    {"\"x.json\".y", false, "t/x%2Ejson/y.json"},
-	    {"\".json\".y", false, "t/%2Ejson/y.json"},
-	    {"\"..\".\".\"", false, "t/%2E./%2E.json"},
-	    {"a/b.c:d", false, "t/a%2Fb/c%3Ad.json"},
-	    {"100%.~x", false, "t/100%25/%7Ex.json"},
-	    {"größe.日本", false, "t/größe/日本.json"},
-	    {"\xff.\xc3", false, "t/%FF/%C3.json"},
-	    {"tab\there", false, "t/tab%09here.json"},
-	    /* what is not well quoted is one part from there on */
-	    {"a.\"open.b", false, "t/a/%22open.b.json"},
-	    {"a.b\"c.d", false, "t/a/b%22c.d.json"},
-	    {"a.\"b\"c.d", false, "t/a/%22b%22c.d.json"},
-	    /* names that are no fully-qualified ones */
-	    {"john.doe", true, "t/john.doe.json"},
-	    {"\"q\"", true, "t/%22q%22.json"},
-	};
-	(void)state;
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		struct strbuf out = {0};
-		names_path("t", cases[i].fqn, strlen(cases[i].fqn), cases[i].one_part, &out);
-		assert_string_equal(cases[i].path, strbuf_str(&out));
-		strbuf_done(&out);
-	}
-}
-
-/* Long parts are cut between characters and stay apart; a deep name ends in one part. */
-static void long_paths(void **state)
-{
-	(void)state;
-	for (size_t len = 140; len < 300; len++) {
-		struct strbuf name = {0}, a = {0}, b = {0};
-		for (size_t i = 0; i < len; i++)
-			strbuf_adds(&name, i % 5 == len % 5 ? "ü" : i % 7 == 0 ? "/" : "x");
-		names_path("t", name.data, name.len, true, &a);
-		name.data[name.len - 1] = 'y';
-		names_path("t", name.data, name.len, true, &b);
-		assert_string_not_equal(a.data, b.data);
-		assert_true(a.len <= 2 + NAMES_PART_MAX + 5);
-		char *cut = strchr(a.data, '~');
-		assert_true(!cut || (a.len == (size_t)(cut - a.data) + 1 + 32 + 5));
-		for (const char *p = a.data; cut && p < cut; p++) {
-			size_t left = (size_t)(cut - p);
-			assert_true(*p != '%' || left > 2);
-			assert_true((unsigned char)*p != 0xc3 || left > 1);
-		}
-		strbuf_done(&name);
-		strbuf_done(&a);
-		strbuf_done(&b);
-	}
-	struct strbuf deep = {0}, path = {0};
-	for (int i = 0; i < 100; i++)
-		strbuf_addf(&deep, "%sp%d", i ? "." : "", i);
-	names_path("t", deep.data, deep.len, false, &path);
-	unsigned slashes = 0;
-	for (size_t i = 0; i < path.len; i++)
-		slashes += path.data[i] == '/';
-	assert_int_equal(slashes, NAMES_DEPTH_MAX);
-	assert_non_null(strstr(path.data, "/p58/p59.p60."));
-	strbuf_done(&deep);
-	strbuf_done(&path);
-}
-
-/* Different parts never have one spelling, as a folder or as a file. */
-static void spelling_is_injective(void **state)
-{
-	static const char alphabet[] = "ab.%~/\\\"{2E}json";
-	(void)state;
-	srand(5);
-	for (int i = 0; i < 4000; i++) {
-		char part[8];
-		size_t len = (size_t)rand() % 7;
-		for (size_t k = 0; k < len; k++)
-			part[k] = alphabet[(size_t)rand() % (sizeof alphabet - 1)];
-		/* a backslash before a quote is old data's way to write a quote: such a part reads otherwise */
-		if (memmem(part, len, "\\\"", 2))
-			continue;
-		struct strbuf fqn = {0}, path = {0};
-		strbuf_addch(&fqn, '"');
-		for (size_t k = 0; k < len; k++) {
-			strbuf_addch(&fqn, part[k]);
-			if (part[k] == '"')
-				strbuf_addch(&fqn, '"');
-		}
-		strbuf_adds(&fqn, "\".x");
-		names_path("t", fqn.data, fqn.len, false, &path);
-		/* the way back by hand */
-		struct strbuf back = {0};
-		const char *p = path.data + 2, *end = path.data + path.len - strlen("/x.json");
-		for (; p < end; p++) {
-			unsigned c = (unsigned char)*p;
-			if (c == '%' && p + 2 < end) {
-				assert_int_equal(sscanf(p + 1, "%2X", &c), 1);
-				p += 2;
-			} else if (c == '%') {
-				break;
-			}
-			strbuf_addch(&back, (char)c);
-		}
-		if (back.len != len || memcmp(strbuf_str(&back), part, len) != 0)
-			fail_msg("%.*s: %s", (int)len, part, path.data);
-		strbuf_done(&path);
-		strbuf_done(&fqn);
-		strbuf_done(&back);
-	}
-}
-
-/* ---- the index ---- */
+#include "tests/unit/world.h"
 
 enum { TABLES = 4, ROWS = 120, ROUNDS = 60 };
 static const char *const table_names[TABLES] = {"query_entity", "series", "tag", "user_entity"};
@@ -180,13 +26,6 @@ struct model {
 	unsigned name[TABLES][ROWS];
 	unsigned body[TABLES][ROWS];
 };
-
-static char *test_dir(void)
-{
-	char *dir = xstrdup("/tmp/metasnap-names-XXXXXX");
-	assert_non_null(mkdtemp(dir));
-	return dir;
-}
 
 static void model_fqn(size_t table, unsigned name, struct strbuf *out)
 {
@@ -244,14 +83,6 @@ static void model_line(const struct model *m, size_t table, size_t row, struct s
 	strbuf_adds(out, "\":null}");
 }
 
-static void change_catalog(struct catalog *c, const char *sql)
-{
-	sqlite3 *db;
-	assert_int_equal(sqlite3_open(catalog_path(c), &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
 /* One snapshot of the model, from its base: merged, or (spliced) told by its changes. */
 static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t base_id, int64_t at)
 {
@@ -279,15 +110,13 @@ static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t 
 			if (!m->name[i][k])
 				continue;
 			model_line(m, i, k, &line);
-			if (sorter_add(sorter, line.data, line.len, &e) < 0)
-				fail_msg("%s", e.msg);
+			ok(sorter_add(sorter, line.data, line.len, &e));
 		}
 		assert_int_equal(sorter_stream(&rows, sorter, &e), 0);
 		if (base_id && catalog_table(c, base_id, t.name, &base, ERR_DROP) == 0 &&
 		    base.codec_id != version_writer_codec_id(v))
 			version_info_done(&base);
-		if (capture_merge(rows, c, base.id ? &base : NULL, v, 0, &e) < 0)
-			fail_msg("%s", e.msg);
+		ok(capture_merge(rows, c, base.id ? &base : NULL, v, 0, &e));
 		row_stream_close(rows);
 		version_writer_free(v);
 		version_info_done(&base);
@@ -299,8 +128,7 @@ static int64_t model_snapshot(struct catalog *c, const struct model *m, int64_t 
 	(void)snprintf(name, sizeof name, "s%lld", (long long)at);
 	int64_t id = snapshot_writer_id(w);
 	assert_int_equal(names_update_write(names, base_id, &e), 0);
-	if (snapshot_writer_commit(w, name, &manifest, "schema", 6, &e) < 0)
-		fail_msg("%s", e.msg);
+	ok(snapshot_writer_commit(w, name, &manifest, "schema", 6, &e));
 	manifest_done(&manifest);
 	names_update_free(names);
 	snapshot_writer_free(w);
@@ -408,7 +236,7 @@ static void index_follows_the_tables(void **state)
 {
 	(void)state;
 	for (unsigned seed = 1; seed < 4; seed++) {
-		_cleanup_free_ char *dir = test_dir();
+		char *dir = test_dir();
 		_cleanup_free_ char *path = xasprintf("%s/c.db", dir);
 		struct catalog *c;
 		struct err e = ERR_INIT;
@@ -429,9 +257,9 @@ static void index_follows_the_tables(void **state)
 			before = index.id;
 			/* one that was lost comes back the same, or is left out by the next snapshot */
 			if (round % 11 == 0) {
-				_cleanup_free_ char *sql =
+				_cleanup_free_ char *forget =
 				    xasprintf("DELETE FROM snapshot_names WHERE snapshot_id=%lld", (long long)id);
-				change_catalog(c, sql);
+				sql(catalog_path(c), forget);
 				assert_int_equal(names_version(c, id, &made, &e), -ENOENT);
 				if (round % 2) {
 					assert_int_equal(names_build(c, id, &e), 0);
@@ -460,8 +288,7 @@ static void index_follows_the_tables(void **state)
 			base = id;
 		}
 		catalog_close(c);
-		_cleanup_free_ char *rm = xasprintf("rm -r '%s'", dir);
-		assert_int_equal(system(rm), 0);
+		test_dir_end(dir, "c.db");
 	}
 }
 
@@ -523,7 +350,7 @@ static void check_new_names(struct catalog *c, int64_t before, int64_t after)
 /* Missing indexes are made of the nearest one that is there and can be read; who has one in hand keeps it. */
 static void missing_indexes(void **state)
 {
-	_cleanup_free_ char *dir = test_dir();
+	char *dir = test_dir();
 	_cleanup_free_ char *path = xasprintf("%s/c.db", dir);
 	struct model m[4] = {{.table = {true, true, true, true}}};
 	struct err e = ERR_INIT;
@@ -541,7 +368,7 @@ static void missing_indexes(void **state)
 	}
 	for (int i = 0; i < 4; i++)
 		id[i] = model_snapshot(c, &m[i], i ? id[i - 1] : 0, i + 1);
-	change_catalog(c, "DELETE FROM snapshot_names");
+	sql(catalog_path(c), "DELETE FROM snapshot_names");
 	static const int order[] = {2, 0, 1, 3};
 	for (int i = 0; i < 4; i++) {
 		assert_int_equal(names_build(c, id[order[i]], &e), 0);
@@ -566,28 +393,23 @@ static void missing_indexes(void **state)
 	model_check(c, &m[3], id[3]);
 
 	/* a program that knows of no indexes has freed one; the nearest one is damaged */
-	change_catalog(c, "DELETE FROM snapshot_names WHERE snapshot_id<>(SELECT max(id) FROM snapshot);"
-			  "UPDATE snapshot_names SET version_id=version_id+1000000;");
+	sql(catalog_path(c), "DELETE FROM snapshot_names WHERE snapshot_id<>(SELECT max(id) FROM snapshot);"
+			     "UPDATE snapshot_names SET version_id=version_id+1000000;");
 	assert_int_equal(names_build(c, id[3], &e), 0);
 	model_check(c, &m[3], id[3]);
-	change_catalog(c, "UPDATE pack SET data=zeroblob(20) WHERE codec_id IN (SELECT codec_id FROM version JOIN"
-			  " snapshot_names ON version_id=version.id)");
+	sql(catalog_path(c), "UPDATE pack SET data=zeroblob(20) WHERE codec_id IN (SELECT codec_id FROM version JOIN"
+			     " snapshot_names ON version_id=version.id)");
 	catalog_close(c);
 	assert_int_equal(catalog_open(&c, path, CATALOG_WRITE, &e), 0);
 	assert_int_equal(names_build(c, id[2], &e), 0);
 	model_check(c, &m[2], id[2]);
 	catalog_close(c);
-	_cleanup_free_ char *rm = xasprintf("rm -r '%s'", dir);
-	assert_int_equal(system(rm), 0);
+	test_dir_end(dir, "c.db");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-	    cmocka_unit_test(types),
-	    cmocka_unit_test(paths),
-	    cmocka_unit_test(long_paths),
-	    cmocka_unit_test(spelling_is_injective),
 	    cmocka_unit_test(index_follows_the_tables),
 	    cmocka_unit_test(missing_indexes),
 	};
