@@ -5,11 +5,11 @@
 
 #include <stdarg.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <syslog.h>
 
 static atomic_bool log_syslog;
-static atomic_bool log_debugging;
 
 __attribute__((format(printf, 2, 0))) static void log_line(int priority, const char *fmt, va_list ap)
 {
@@ -34,11 +34,6 @@ void log_to_syslog(const char *ident)
 	atomic_store(&log_syslog, true);
 }
 
-void log_set_debug(bool on)
-{
-	atomic_store(&log_debugging, on);
-}
-
 void log_error(const char *fmt, ...)
 {
 	LOG_BODY(LOG_ERR);
@@ -47,11 +42,4 @@ void log_error(const char *fmt, ...)
 void log_warning(const char *fmt, ...)
 {
 	LOG_BODY(LOG_WARNING);
-}
-
-void log_debug(const char *fmt, ...)
-{
-	if (!atomic_load(&log_debugging))
-		return;
-	LOG_BODY(LOG_DEBUG);
 }

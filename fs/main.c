@@ -213,7 +213,6 @@ static int main_run(const struct main_options *o, const struct config *config, c
 		(void)err_sys(&e, errno, "/");
 		return main_fail(&e);
 	}
-	log_set_debug(o->debug);
 	struct session_options session = {.config = config,
 					  .mountpoint = mountpoint,
 					  .args = args,

@@ -21,8 +21,6 @@
 #define PG_PASS_FILE "/proc/self/fd/3" /* PG_CHILD_PASS_FD */
 #define PG_PASS_MAX 150                /* libpq before 14 reads lines of 320 bytes; each byte may take two */
 
-extern char **environ;
-
 /* ---- finding pg_dump ---- */
 
 /* Major version of the pg_dump at path; 0 when it is none. */

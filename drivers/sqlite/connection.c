@@ -93,7 +93,7 @@ void sqlite_cancel(struct db_conn *conn)
 	atomic_store(&sqlite_of(conn)->cancelled, true);
 }
 
-int sqlite_set_up(struct sqlite_conn *c, struct err *e)
+static int sqlite_set_up(struct sqlite_conn *c, struct err *e)
 {
 	int on = -1;
 	(void)sqlite3_extended_result_codes(c->db, 1);

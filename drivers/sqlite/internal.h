@@ -96,7 +96,6 @@ void sqlite_end(struct sqlite_conn *c);
 void sqlite_rollback(struct db_conn *conn);
 void sqlite_close(struct db_conn *conn);
 void sqlite_cancel(struct db_conn *conn);
-int sqlite_set_up(struct sqlite_conn *c, struct err *e);
 /* The caller sets head.driver. */
 int sqlite_connect(struct sqlite_conn **ret, const struct db_params *p, struct err *e);
 

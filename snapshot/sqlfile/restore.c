@@ -189,7 +189,7 @@ static int run_locked(struct sql_job *j, struct err *e)
 	int r = sql_find_tables(j, e);
 	if (r < 0)
 		return r;
-	_cleanup_free_ struct db_table *tables = sql_part_of(j, &part);
+	_cleanup_free_ struct db_table *tables __attribute__((unused)) = sql_part_of(j, &part);
 	r = restore_may_over(j->rs->policy, RESTORE_ACT_FILE, j->rs->conn, &part, e);
 	if (r < 0)
 		return r;

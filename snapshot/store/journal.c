@@ -35,7 +35,7 @@ const char *journal_op_word(enum journal_op op)
 	return op_words[op];
 }
 
-const char *journal_state_word(enum journal_state state)
+static const char *journal_state_word(enum journal_state state)
 {
 	return state_words[state];
 }

@@ -39,7 +39,6 @@ enum journal_state {
 };
 /* As the journal has it, in the catalog and in journal.txt. */
 const char *journal_op_word(enum journal_op op);
-const char *journal_state_word(enum journal_state state);
 
 struct journal_entry {
 	int64_t id;

@@ -2,7 +2,7 @@
 # The line that README gives for /etc/fstab mounts by `mount`, with options, and umount ends it; a second one is refused in words.
 # mount looks for the program where the system's programs are: it is put there in a mount namespace of the case's own.
 if [ "${IN_NAMESPACE:-}" != yes ]; then
-	IN_NAMESPACE=yes exec unshare --mount bash "$0"
+	IN_NAMESPACE=yes exec unshare --mount --propagation slave bash "$0"
 fi
 . "$(dirname "$0")/../lib.sh"
 requires unshare mount umount mount.fuse3 findmnt

@@ -1008,7 +1008,7 @@ static bool frozen_unshare(void)
 {
 	_cleanup_free_ char *map = xasprintf("0 %u 1", (unsigned)geteuid());
 	if (!geteuid() && !unshare(CLONE_NEWNS))
-		return !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+		return !mount("none", "/", NULL, MS_REC | MS_SLAVE, NULL);
 	if (unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0)
 		return false;
 	_cleanup_close_ int fd = open("/proc/self/uid_map", O_WRONLY);
