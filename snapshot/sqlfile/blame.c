@@ -67,7 +67,10 @@ void sql_name_line(struct sql_job *j, struct err *e)
 		struct db_schema part;
 		_cleanup_free_ struct db_table *tables = NULL;
 		r = sql_find_tables(&again, ERR_DROP);
-		if (r == 0 && again.n_tables == j->n_tables) {
+		/* Another session made or dropped a table meanwhile: the line can no longer be told. */
+		if (r == 0 && again.n_tables != j->n_tables)
+			r = -EAGAIN;
+		if (r == 0) {
 			tables = sql_part_of(&again, &part);
 			r = j->driver->change_begin(j->rs->conn, &part, ERR_DROP);
 		}

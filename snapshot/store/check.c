@@ -9,7 +9,7 @@ int catalog_each(struct catalog *c, enum catalog_part part, int (*each)(void *ar
 		 void *arg, struct err *e)
 {
 	static const char *const sql[] = {[CATALOG_FILE] = "PRAGMA integrity_check",
-					  [CATALOG_PACKS] = "SELECT id FROM pack ORDER BY id",
+					  [CATALOG_PACKS] = "SELECT id, NULL FROM pack ORDER BY id",
 					  [CATALOG_SNAPSHOTS] = "SELECT id, name FROM snapshot ORDER BY id"};
 	struct store_db *db = store_read_begin(c, e);
 	if (!db)
