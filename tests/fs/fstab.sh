@@ -2,7 +2,10 @@
 # The line that README gives for /etc/fstab mounts by `mount`, with options, and umount ends it; a second one is refused in words.
 # mount looks for the program where the system's programs are: it is put there in a mount namespace of the case's own.
 if [ "${IN_NAMESPACE:-}" != yes ]; then
-	IN_NAMESPACE=yes exec unshare --mount --propagation slave bash "$0"
+	propagation=slave
+	# / is no mount point in a plain chroot: then what is mounted shows outside, too, until the case takes it off.
+	unshare --mount --propagation slave true 2>/dev/null || propagation=unchanged
+	IN_NAMESPACE=yes exec unshare --mount --propagation $propagation bash "$0"
 fi
 . "$(dirname "$0")/../lib.sh"
 requires unshare mount umount mount.fuse3 findmnt
@@ -10,6 +13,7 @@ use_db sqlite
 db_fill 300
 write_config
 mount -t tmpfs none /usr/local/sbin
+trap 'umount -l /usr/local/sbin; case_cleanup' EXIT
 ln -s "$(readlink -f "$METASNAPFS")" /usr/local/sbin/metasnapfs
 line() { printf '%s %s fuse.metasnapfs %s 0 0\n' "$CONF" "$MNT" "$1" >"$CASE_DIR/fstab"; }
 ended() { ! fuser -s "$CATALOG"; }
