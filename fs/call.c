@@ -3,7 +3,8 @@
  *
  * A request that would have to wait (TREE_MUST_WAIT, a job) hands its struct call to a slow-path thread, which runs the
  * same function again with leave to wait and replies from there. An interrupt of such a request ends its wait.
- * Lock: fs.mutex guards the list of such calls, taken alone.
+ * Lock: fs.mutex guards the list of such calls; at the unmount it is held while their waits are ended, so it comes before
+ * service.mutex.
  * Kernel side (seen with 6.18): a reply must be the last thing that touches the request; libfuse 3.14 may run the
  * interrupt function on another worker until fuse_req_interrupt_func(req, NULL, NULL) has returned.
  */

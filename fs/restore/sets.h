@@ -4,7 +4,8 @@
  * A set is a directory or a .sql file (sql_file.h) directly in restore/. The cheap questions (restores_due,
  * restores_ended) are asked by FUSE workers after each close, rename and so on; the answers run on slow-path threads. A
  * set runs once for each state of its files: done, refused or planned, it stays so until one of them changes (or APPLY
- * is touched). Any thread. Lock: restores.mutex, not held over a call out.
+ * is touched). Any thread. Lock: restores.mutex, held over short questions to the staging area (it comes before
+ * staging.mutex), never over a restore.
  */
 #pragma once
 
