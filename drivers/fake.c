@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "drivers/fake.h"
 
 enum fake_row { FAKE_ROW_TRUE, FAKE_ROW_ALTER, FAKE_ROW_DROP, FAKE_ROW_REPEAT };
@@ -69,14 +70,7 @@ static struct fake_conn *fake_of(struct db_conn *c)
 /* Waits until the connection is cancelled (EINTR) or the time has passed (0); ms 0: for ever. */
 static int fake_wait(struct fake_conn *c, unsigned long ms, struct err *e, const char *call)
 {
-	struct timespec end;
-	(void)clock_gettime(CLOCK_MONOTONIC, &end);
-	end.tv_sec += (time_t)(ms / 1000);
-	end.tv_nsec += (long)(ms % 1000) * 1000000;
-	if (end.tv_nsec >= 1000000000) {
-		end.tv_sec++;
-		end.tv_nsec -= 1000000000;
-	}
+	struct timespec end = clock_after(CLOCK_MONOTONIC, (int64_t)ms);
 	MUTEX_GUARD(&c->lock);
 	while (!c->cancelled) {
 		if (!ms)

@@ -15,6 +15,7 @@
 #include <sys/signalfd.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 #define WATCH_TICK_MS 200
@@ -41,13 +42,6 @@ struct cli_watch {
 	int64_t phase_ms; /* a job counts its rows anew for each phase (safety snapshot, restore) */
 	uint64_t last_rows;
 };
-
-static int64_t watch_now_ms(void)
-{
-	struct timespec t;
-	(void)clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static void watch_wipe(struct cli_watch *w)
 {
@@ -114,7 +108,7 @@ static void watch_tick(struct cli_watch *w)
 {
 	if (!w->svc || (!w->terminal && !w->verbose))
 		return;
-	int64_t now = watch_now_ms();
+	int64_t now = clock_mono_ms();
 	if (w->terminal ? now - w->begun_ms < WATCH_FIRST_MS : now - w->said_ms < WATCH_LINE_MS)
 		return;
 	struct progress p = {0};
@@ -221,7 +215,7 @@ void cli_watch_job(struct cli_watch *w, struct service *svc, size_t source, stru
 	w->svc = svc;
 	w->source = source;
 	w->waiter = waiter;
-	w->begun_ms = watch_now_ms();
+	w->begun_ms = clock_mono_ms();
 	w->said_ms = w->begun_ms;
 	w->phase_ms = w->begun_ms;
 	w->last_rows = 0;

@@ -30,7 +30,7 @@ void names_type(const char *table, struct strbuf *out)
 		if (isalnum((unsigned char)c) || c == '_' || c == '-')
 			strbuf_addch(out, c);
 		else
-			strbuf_addf(out, "%%%02X", (unsigned char)c);
+			percent_add(out, (unsigned char)c);
 	}
 }
 
@@ -46,7 +46,7 @@ static void path_encode(const char *part, size_t len, bool folder, struct strbuf
 			strbuf_add(out, part + i, n);
 			i += n;
 		} else {
-			strbuf_addf(out, "%%%02X", c);
+			percent_add(out, c);
 			i++;
 		}
 	}
