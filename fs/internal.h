@@ -78,6 +78,8 @@ void fs_interrupt_all(struct fs *fs);
 
 void ops_log(const char *what, int r, const struct err *e);
 void reply_err(struct call *c, int r, const struct err *e);
+/* The same where the words were said already, or there are none. */
+void reply_code(struct call *c, int r);
 struct fuse_entry_param ops_entry(const struct tree_node *n);
 void reply_entry(struct call *c, const struct tree_node *n);
 void reply_attr(struct call *c, const struct tree_node *n);

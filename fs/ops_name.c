@@ -43,7 +43,7 @@ static void ops_create_staged(struct call *c, int64_t dir, bool apply)
 	if (r == 0)
 		r = staging_hold(c->fs->staging, n.id);
 	if (r < 0) {
-		reply_err(c, r, ERR_DROP);
+		reply_code(c, r);
 		return;
 	}
 	struct handle *h = handle_new(HANDLE_STAGED);
@@ -68,7 +68,7 @@ static void ops_run_apply(struct call *c)
 	if (r < 0 && *e.msg)
 		log_warning("%s", e.msg);
 	if (r < 0)
-		reply_err(c, r, ERR_DROP);
+		reply_code(c, r);
 	else
 		ops_create_staged(c, dir, true);
 	ops_notify_texts(c->fs, c->top);
@@ -98,7 +98,7 @@ void ops_create(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode
 	}
 	(void)ino_decode(parent, &i);
 	if (i.kind != INO_NOW_TABLE) {
-		reply_err(&c, -EROFS, ERR_DROP);
+		reply_code(&c, -EROFS);
 		return;
 	}
 	struct handle *h = handle_new(HANDLE_EDIT);
@@ -151,12 +151,12 @@ static void ops_make(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t
 	struct staged_node n;
 	int64_t dir = tree_staged_of(parent);
 	if (!dir) {
-		reply_err(&c, -EROFS, ERR_DROP);
+		reply_code(&c, -EROFS);
 		return;
 	}
 	int r = staging_make(c.fs->staging, dir, name, mode, ctx->uid, ctx->gid, NULL, &n);
 	if (r < 0) {
-		reply_err(&c, r, ERR_DROP);
+		reply_code(&c, r);
 		return;
 	}
 	struct tree_node node = ops_staged_node(c.fs, &n);
@@ -202,7 +202,7 @@ static void ops_run_symlink(struct call *c)
 	if (r < 0) {
 		if (*e.msg)
 			log_warning("%s", e.msg);
-		reply_err(c, r, ERR_DROP);
+		reply_code(c, r);
 		return;
 	}
 	struct tree_node node = ops_staged_node(c->fs, &n);
@@ -220,7 +220,7 @@ void ops_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char
 	c.name = (char *)(uintptr_t)name;
 	c.new_name = (char *)(uintptr_t)link;
 	if (!dir) {
-		reply_err(&c, -EROFS, ERR_DROP);
+		reply_code(&c, -EROFS);
 		return;
 	}
 	if (dir < 0) {
@@ -229,7 +229,7 @@ void ops_symlink(fuse_req_t req, const char *link, fuse_ino_t parent, const char
 	}
 	int r = staging_make(c.fs->staging, dir, name, S_IFLNK | 0777, ctx->uid, ctx->gid, link, &n);
 	if (r < 0) {
-		reply_err(&c, r, ERR_DROP);
+		reply_code(&c, r);
 		return;
 	}
 	struct tree_node node = ops_staged_node(c.fs, &n);
@@ -275,7 +275,7 @@ void ops_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
 		if (r == -ENOENT)
 			r = -EROFS; /* a row of the database: it is not removed this way */
 	}
-	reply_err(&c, r, ERR_DROP);
+	reply_code(&c, r);
 }
 
 /* A name in snapshots/ went or changed: the one in archives/ with it, before the caller looks there. The kernel sees to
@@ -307,11 +307,11 @@ void ops_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
 	c.ino = parent;
 	c.name = (char *)(uintptr_t)name;
 	if (dir)
-		reply_err(&c, staging_rmdir(c.fs->staging, dir, name), ERR_DROP);
+		reply_code(&c, staging_rmdir(c.fs->staging, dir, name));
 	else if (i.kind == INO_SNAPSHOTS)
 		call_defer(&c);
 	else
-		reply_err(&c, -EROFS, ERR_DROP);
+		reply_code(&c, -EROFS);
 }
 
 /* ---- renaming ---- */
@@ -361,12 +361,12 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
 				return;
 			}
 		}
-		reply_err(&c, r, ERR_DROP);
+		reply_code(&c, r);
 		return;
 	}
 	if (i.kind == INO_SNAPSHOTS && parent == newparent) {
 		if (flags & ~(unsigned)RENAME_NOREPLACE) {
-			reply_err(&c, -EINVAL, ERR_DROP);
+			reply_code(&c, -EINVAL);
 			return;
 		}
 		c.run = ops_run_rename_snapshot;
@@ -379,5 +379,5 @@ void ops_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t 
 		return;
 	}
 	/* never EXDEV: mv would go on to copy, and copying into snapshots/ takes one */
-	reply_err(&c, -EROFS, ERR_DROP);
+	reply_code(&c, -EROFS);
 }

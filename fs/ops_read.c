@@ -117,7 +117,12 @@ static void ops_open_staged(struct call *c, int64_t node)
 	/* only this mount changes staged files, so what the kernel has stays right; our own texts excepted */
 	c->fi.keep_cache = !n.generated;
 	c->fi.noflush = !ops_writes(c->fi.flags);
-	ops_opened(c, h, r, ERR_DROP);
+	if (r < 0) {
+		free(h);
+		reply_code(c, r);
+		return;
+	}
+	ops_opened(c, h, 0, ERR_DROP);
 }
 
 static void ops_run_open(struct call *c)
@@ -140,7 +145,7 @@ static void ops_run_open(struct call *c)
 		return;
 	}
 	if (writes) {
-		reply_err(c, -EROFS, ERR_DROP);
+		reply_code(c, -EROFS);
 		return;
 	}
 	struct tree_file *file;

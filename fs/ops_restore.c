@@ -37,7 +37,7 @@ static void ops_run_restore(struct call *c)
 		int64_t dir = tree_staged_of(c->new_ino);
 		if (staging_lookup(c->fs->staging, dir, c->new_name, &n) == 0 && S_ISREG(n.mode))
 			(void)staging_setattr(c->fs->staging, n.id, &old, STAGING_MTIME, NULL);
-		reply_err(c, r, ERR_DROP);
+		reply_code(c, r);
 		notify_entry(c->fs->notify, c->ino, c->name);
 		notify_entry(c->fs->notify, c->new_ino, c->new_name);
 		return;
@@ -45,7 +45,7 @@ static void ops_run_restore(struct call *c)
 	if (r == 0 && c->node.ino) /* of setattr */
 		reply_attr(c, &c->node);
 	else
-		reply_err(c, r, ERR_DROP);
+		reply_code(c, r);
 }
 
 void ops_defer_restore(struct call *c, int64_t top, enum restores_why why)

@@ -26,7 +26,7 @@ void ops_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off
 		r = edit_write(h->edit, (uint64_t)off, buf, size);
 	}
 	if (r < 0)
-		reply_err(&c, r, ERR_DROP);
+		reply_code(&c, r);
 	else
 		(void)fuse_reply_write(req, size);
 }
@@ -63,7 +63,7 @@ void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 		if (written)
 			staging_dirty(c.fs->staging, h->node, -1);
 		if (h->writer >= 0 && !restore_sql_is_close(h->writer, fuse_req_ctx(req)->pid)) {
-			reply_err(&c, r, ERR_DROP);
+			reply_code(&c, r);
 			return;
 		}
 		if (r == 0 && staging_get(c.fs->staging, h->node, &n) == 0 && n.top &&
@@ -74,10 +74,10 @@ void ops_flush(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 				return;
 			}
 		}
-		reply_err(&c, r, ERR_DROP);
+		reply_code(&c, r);
 		return;
 	}
-	reply_err(&c, 0, ERR_DROP);
+	reply_code(&c, 0);
 }
 
 static void ops_end_apply(struct fs *fs, const struct handle *h)
@@ -123,7 +123,7 @@ void ops_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_in
 	struct call c = call_of(req, NULL);
 	(void)datasync;
 	(void)fi;
-	reply_err(&c, tree_staged_of(ino) ? staging_sync(c.fs->staging) : 0, ERR_DROP);
+	reply_code(&c, tree_staged_of(ino) ? staging_sync(c.fs->staging) : 0);
 }
 
 /* ---- attributes ---- */
@@ -156,7 +156,7 @@ static void ops_setattr_staged(struct call *c, int64_t node, const struct stat *
 		handle_set_dirty(c->fs, h);
 	int r = staging_setattr(c->fs->staging, node, &set, which, &got);
 	if (r < 0) {
-		reply_err(c, r, ERR_DROP);
+		reply_code(c, r);
 		return;
 	}
 	struct tree_node n = ops_staged_node(c->fs, &got);
@@ -203,7 +203,7 @@ void ops_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to_set, 
 		n.keep_attr = TREE_KEEP_NO;
 	}
 	if (r < 0)
-		reply_err(&c, r, ERR_DROP);
+		reply_code(&c, r);
 	else
 		reply_attr(&c, &n);
 }
@@ -227,5 +227,5 @@ void ops_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t offset, off_t
 			r = staging_setattr(c.fs->staging, h->node, &n, STAGING_SIZE, NULL);
 		}
 	}
-	reply_err(&c, r, ERR_DROP);
+	reply_code(&c, r);
 }

@@ -54,12 +54,12 @@ void ops_setxattr(fuse_req_t req, fuse_ino_t ino, const char *name, const char *
 		r = -EOPNOTSUPP;
 	else
 		r = staging_setxattr(c.fs->staging, node, name, value, size, flags);
-	reply_err(&c, r, ERR_DROP);
+	reply_code(&c, r);
 }
 
 void ops_removexattr(fuse_req_t req, fuse_ino_t ino, const char *name)
 {
 	struct call c = call_of(req, NULL);
 	int64_t node = tree_staged_of(ino);
-	reply_err(&c, node ? staging_removexattr(c.fs->staging, node, name) : -EROFS, ERR_DROP);
+	reply_code(&c, node ? staging_removexattr(c.fs->staging, node, name) : -EROFS);
 }

@@ -16,11 +16,17 @@ void ops_log(const char *what, int r, const struct err *e)
 		log_error("%s: %s", what, *e->msg ? e->msg : strerror(-r));
 }
 
+void reply_code(struct call *c, int r)
+{
+	fuse_req_t req = call_take(c);
+	if (req)
+		(void)fuse_reply_err(req, r < 0 ? -r : 0);
+}
+
 void reply_err(struct call *c, int r, const struct err *e)
 {
 	fuse_req_t req = call_take(c);
-	if (e)
-		ops_log("request", r, e);
+	ops_log("request", r, e);
 	if (req)
 		(void)fuse_reply_err(req, r < 0 ? -r : 0);
 }

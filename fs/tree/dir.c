@@ -87,27 +87,25 @@ static int dir_ask(struct tree_dir *d, struct tree_entry *ret, struct err *e)
 
 int tree_dir_peek(struct tree_dir *d, struct tree_entry *ret, struct err *e)
 {
-	int r;
-	do {
+	for (;; d->at = d->next) {
 		*ret = (struct tree_entry){.next = d->at + 1};
 		if (d->at < 2) {
 			ret->name = d->at == 0 ? "." : "..";
 			ret->node.ino = d->at == 0 ? d->number : d->part->dir_parent(d->state);
 			ret->node.mode = TREE_DIR;
 			ret->bare = true;
-			r = 1;
-		} else {
-			r = d->part->dir_peek(d->state, d->at, d->names_only, ret, e);
-			if (r == TREE_ASK)
-				r = dir_ask(d, ret, e);
+			d->next = ret->next;
+			return 1;
 		}
+		int r = d->part->dir_peek(d->state, d->at, d->names_only, ret, e);
 		d->next = ret->next;
-		if (r == -ENOENT && d->kind->asks == TREE_ASKS_LIVE)
-			d->at = d->next; /* removed meanwhile */
-		else
-			break;
-	} while (true);
-	return r;
+		if (r != TREE_ASK) /* a listing that failed is no entry that has gone */
+			return r;
+		r = dir_ask(d, ret, e);
+		if (r != -ENOENT || d->kind->asks != TREE_ASKS_LIVE)
+			return r;
+		/* removed meanwhile */
+	}
 }
 
 void tree_dir_skip(struct tree_dir *d)

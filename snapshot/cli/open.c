@@ -9,7 +9,7 @@
 #define CLI_SYSTEM_CONFIG "/etc/metasnap.conf"
 
 /* One source that has a name and no database (or none at all): enough for what only looks into the catalog. No driver
- * answers to its service, so that nothing is ever taken for its database. */
+ * answers to its engine, so that nothing is ever taken for its database. */
 static int cli_bare_config(struct config *ret, const char *source, struct err *e)
 {
 	int r = config_from_url(ret, "sqlite:/none", source ? source : "none", e);

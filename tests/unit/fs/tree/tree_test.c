@@ -21,6 +21,7 @@
 #include "fs/tree/staged.h"
 #include "fs/tree/tree.h"
 #include "fs/tree/xattr.h"
+#include "snapshot/store/internal.h"
 #include "tests/unit/world.h"
 
 struct test_mount {
@@ -288,6 +289,38 @@ static void test_a_listing_is_left_open(void **state)
 	assert_int_equal(tree_dir_open(m->tree, test_at(m, "om/changes/a..b/added"), &m->wait, &d, &cacheable, &e), 0);
 }
 
+/* A listing that cannot be read is an error, also one whose entries may go while it is read. */
+static void test_a_catalog_that_has_gone(void **state)
+{
+	struct test_mount *m = *state;
+	struct err e = ERR_INIT;
+	struct tree_dir *d;
+	struct tree_entry entry;
+	bool cacheable;
+	struct catalog *c = service_catalog(m->world.service);
+	uint64_t snapshots = ino_of(INO_SNAPSHOTS, (uint64_t)service_source_id(m->world.service, 0));
+	assert_int_equal(tree_dir_open(m->tree, snapshots, &m->wait, &d, &cacheable, &e), 0);
+	assert_int_equal(tree_dir_seek(d, 2, false, &e), 0);
+	struct store_db *pool;
+	{
+		/* as when other requests have all the connections */
+		MUTEX_GUARD(&c->read_mutex);
+		pool = c->free_readers;
+		c->free_readers = NULL;
+	}
+	_cleanup_free_ char *away = xasprintf("%s-away", c->path);
+	assert_int_equal(rename(c->path, away), 0);
+	assert_int_equal(tree_dir_peek(d, &entry, &e), -ENOENT);
+	assert_true(e.code != 0);
+	assert_int_equal(rename(away, c->path), 0);
+	{
+		MUTEX_GUARD(&c->read_mutex);
+		c->free_readers = pool;
+	}
+	assert_int_equal(tree_dir_peek(d, &entry, &e), 1);
+	tree_dir_close(d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +328,7 @@ int main(void)
 	    cmocka_unit_test_setup_teardown(test_what_is_removed_is_gone, test_setup, test_teardown),
 	    cmocka_unit_test_setup_teardown(test_attributes_of_tables_and_rows, test_setup, test_teardown),
 	    cmocka_unit_test_setup_teardown(test_a_listing_is_left_open, test_setup, test_teardown),
+	    cmocka_unit_test_setup_teardown(test_a_catalog_that_has_gone, test_setup, test_teardown),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
