@@ -45,7 +45,8 @@ db_dump "$CASE_DIR/found"
 assert_same "$CASE_DIR/old" "$CASE_DIR/found" "restored"
 step "a capture that fails in the middle leaves no name"
 umount_fs
-DB_URL="fake:$DB_FILE?fail=scan_next&after=200"
+# slow enough that cat waits when it fails: afterwards the name is gone
+DB_URL="fake:$DB_FILE?fail=scan_next&after=200&slow_ms_per_row=10"
 write_config
 mount_fs
 # shellcheck disable=SC2016
