@@ -185,7 +185,7 @@ db_sql() {
 	fi
 	case $DB_ENGINE in
 	postgresql) psql -X -q -o /dev/null -v ON_ERROR_STOP=1 "$DB_URL" ;;
-	sqlite) sqlite3 -bail "$DB_FILE" ;;
+	sqlite) sqlite3 -bail -cmd ".timeout 20000" "$DB_FILE" ;;
 	*) eval "$SERVER_CLIENT --default-character-set=utf8mb4 $DB_NAME" ;;
 	esac 2> >(cut -c1-500 >&2)
 }
@@ -194,7 +194,7 @@ db_sql() {
 db_query() {
 	case $DB_ENGINE in
 	postgresql) psql -X -q -A -t -F $'\t' -v ON_ERROR_STOP=1 -c "$1" "$DB_URL" ;;
-	sqlite) sqlite3 -bail -separator $'\t' "$DB_FILE" "$1" ;;
+	sqlite) sqlite3 -bail -cmd ".timeout 20000" -separator $'\t' "$DB_FILE" "$1" ;;
 	*) eval "$SERVER_CLIENT --default-character-set=utf8mb4 -N -B -r -e \"\$1\" $DB_NAME" ;;
 	esac
 }
@@ -248,7 +248,7 @@ db_drop_tables() {
 db_dump() {
 	case $DB_ENGINE in
 	postgresql) "$SERVER_BINDIR/pg_dump" "$DB_URL" | grep -vE '^\\(un)?restrict ' ;;
-	sqlite) sqlite3 -bail "$DB_FILE" .dump ;;
+	sqlite) sqlite3 -bail -cmd ".timeout 20000" "$DB_FILE" .dump ;;
 	mysql) eval "$SERVER_MYSQLDUMP --set-gtid-purged=OFF $DB_MYSQLDUMP $DB_NAME" | grep -v '^-- ' ;;
 	mariadb) eval "$SERVER_MYSQLDUMP $DB_MYSQLDUMP $DB_NAME" | grep -v '^-- ' ;;
 	esac | sort >"$1"
