@@ -7,7 +7,8 @@ requires python3 setpriv
 mkdir "$CASE_DIR/bin" "$CASE_DIR/home" "$CASE_DIR/seen"
 export XDG_CACHE_HOME=${XDG_CACHE_HOME:-$HOME/.cache} # the unpacked MySQL server stays where it is
 export HOME=$CASE_DIR/home
-# Looks at all processes until $CASE_DIR/watched goes: /proc/*/cmdline of all, /proc/*/environ of metasnap's own children.
+# Looks at all processes until $CASE_DIR/watched goes: /proc/*/cmdline of all, /proc/*/environ of metasnap and of
+# the pg_dump that it starts.
 touch "$CASE_DIR/watched"
 cat >"$CASE_DIR/watch.py" <<'PY'
 import glob, os, sys, time
@@ -24,8 +25,9 @@ while os.path.exists(stop):
         line = read(p + "/cmdline")
         words = line.split(b"\0")
         texts = [("cmdline", line)]
-        if read(p + "/comm").strip() in (b"metasnap", b"metasnapfs"):
-            open(out + ".alive", "a").close()
+        name = read(p + "/comm").strip()
+        if name in (b"metasnap", b"metasnapfs", b"pg_dump"):
+            open(out + ".saw." + name.decode(), "a").close()
             texts.append(("environ", read(p + "/environ")))
         for what, text in texts:
             if any(s in text for s in secrets):
@@ -174,7 +176,9 @@ for engine in postgresql mysql; do
 	rm "$CASE_DIR/watched"
 	wait "$watcher"
 	assert_gone "$CASE_DIR/seen/ps"
-	[ -e "$CASE_DIR/seen/ps.alive" ] || fail "the watcher saw no metasnap"
+	for program in metasnap metasnapfs $([ "$engine" = mysql ] || echo pg_dump); do
+		[ -e "$CASE_DIR/seen/ps.saw.$program" ] || fail "the watcher saw no $program"
+	done
 	[ "$(cat "$CASE_DIR/seen/ps.rounds")" -ge 10 ] || fail "the watcher looked only $(cat "$CASE_DIR/seen/ps.rounds") times"
 	if [ "$engine" = postgresql ]; then
 		assert_has "$(cat "$CASE_DIR/seen/pg_dump")" 'PGHOST=127.0.0.1' "what pg_dump is given"
