@@ -20,6 +20,7 @@
 #include "base/err.h"
 #include "base/strbuf.h"
 #include "drivers/examination.h"
+#include "drivers/objects.h"
 #include "drivers/params.h"
 #include "drivers/schema.h"
 
@@ -107,6 +108,16 @@ struct db_driver {
 	int (*examine)(struct db_conn *c, const struct db_schema *s, const char *measured, struct db_examination *ret,
 		       struct err *e);
 
+	/* What is to be done so that the live definitions (live->sql from schema_sql, in this transaction) become `want`,
+	 * object by object: what is equal stays, what differs is altered where that is safe and certain, else made anew
+	 * with what hangs on it. Two texts of an object are equal when the server has the same after either, whatever
+	 * version of a tool wrote them. touched[i]: rows of table i of `want` will be changed, too (NULL: none): a driver
+	 * that cannot do both at once makes such tables anew. What depends on an object that must go and is not ours (in
+	 * another schema, excluded) is a refusal in *ret; -errno is for what could not be found out. Inside the
+	 * transaction of begin(DB_READ or DB_WRITE); changes nothing. *ret is to be released also after a failure. */
+	int (*compare)(struct db_conn *c, const struct db_definitions *live, const struct db_definitions *want,
+		       const bool *touched, struct db_objects *ret, struct err *e);
+
 	/* After the rows: fills sequences and auto_increment values (they move outside of transactions). */
 	int (*finish)(struct db_conn *c, struct db_schema *s, struct err *e);
 
@@ -136,15 +147,17 @@ struct db_driver {
 	int (*aside_index)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
 	int (*aside_read)(struct db_conn *c, const struct db_conn *leader, const struct db_table *t, struct err *e);
 
-	/* Rebuild: replaces the whole schema by `sql` (from schema_sql), data-independent part. The tables that s names
-	 * can be loaded and scanned from then on; others of the old schema that p->exclude does not match are gone at
-	 * commit. Old tables stay untouched until commit (one transaction, or shadow tables and one RENAME). *warnings
-	 * gets a line for each owner or privilege statement that the server refused; any other refusal is an error. */
-	int (*rebuild_begin)(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
-			     struct err *e);
-	/* After all loads: indexes, keys, constraints, triggers. Orphans of the snapshot become warnings, as in
-	 * change_end. */
-	int (*rebuild_end)(struct db_conn *c, struct strbuf *warnings, struct err *e);
+	/* Rebuild: carries out what `compare` found on this connection (s and sql are its `want`, o its result), first
+	 * part. The tables that are made anew can be loaded and scanned from then on; what is to go is gone at commit.
+	 * All else stays as it is, unlocked against readers, and its rows can be changed between change_begin and
+	 * change_end, which stand inside: rebuild_begin, change_begin, rows, rebuild_end, change_end. Until commit
+	 * nobody sees anything of it (one transaction, or shadow tables and one RENAME). *warnings gets a line for each
+	 * owner or privilege statement that the server refused; any other refusal is an error. */
+	int (*rebuild_begin)(struct db_conn *c, const struct db_schema *s, const char *sql, const struct db_objects *o,
+			     struct strbuf *warnings, struct err *e);
+	/* After all loads: indexes, keys, constraints, triggers, rights. Orphans of the snapshot become warnings, and
+	 * `outside` is as in change_end. */
+	int (*rebuild_end)(struct db_conn *c, struct strbuf *warnings, struct strbuf *outside, struct err *e);
 
 	/* Difference: foreign keys and triggers of the tables of s do not act until change_end, which validates the
 	 * foreign keys again and puts them back. An orphan is EEXIST when `orphans` is NULL; else a line in it, where
@@ -157,7 +170,9 @@ struct db_driver {
 	int (*delete_keys)(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
 			   struct err *e);
 	int (*delete_all)(struct db_conn *c, const struct db_table *t, struct err *e);
-	int (*change_end)(struct db_conn *c, struct strbuf *orphans, struct err *e);
+	/* `outside`: of tables that the snapshot does not hold (other schemas, excluded ones) rows may be left without
+	 * their parent. NULL: EEXIST naming child table, key and number of rows; else a line in it for each such key. */
+	int (*change_end)(struct db_conn *c, struct strbuf *orphans, struct strbuf *outside, struct err *e);
 	/* After change_end: opens an unordered scan of those rows of t that this transaction wrote, and counts the
 	 * others. What is not in the scan is a row as it was before the transaction; so with delete_keys, which takes
 	 * away exactly the rows whose keys it is given, the scan and the count tell the whole table. A row that was not

@@ -57,9 +57,10 @@ struct fake_conn {
 };
 
 static const char *const fake_calls[] = {
-    "open",          "begin",       "schema_sql",    "scan_open",   "scan_next",  "scan_close", "finish",
-    "rebuild_begin", "rebuild_end", "change_begin",  "delete_keys", "delete_all", "change_end", "load_begin",
-    "load_row",      "load_end",    "set_sequences", "settle",      "commit",     "examine",    "scan_written",
+    "open",       "begin",      "schema_sql",    "scan_open",    "scan_next",    "scan_close",
+    "finish",     "compare",    "rebuild_begin", "rebuild_end",  "change_begin", "delete_keys",
+    "delete_all", "change_end", "load_begin",    "load_row",     "load_end",     "set_sequences",
+    "settle",     "commit",     "examine",       "scan_written",
 };
 
 static struct fake_conn *fake_of(struct db_conn *c)
@@ -228,15 +229,22 @@ static int fake_examine(struct db_conn *c, const struct db_schema *s, const char
 	return FAKE_CALL(c, examine, e, s, measured, ret);
 }
 
-static int fake_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
-			      struct err *e)
+static int fake_compare(struct db_conn *c, const struct db_definitions *live, const struct db_definitions *want,
+			const bool *touched, struct db_objects *ret, struct err *e)
 {
-	return FAKE_CALL(c, rebuild_begin, e, s, sql, warnings);
+	*ret = (struct db_objects){0};
+	return FAKE_CALL(c, compare, e, live, want, touched, ret);
 }
 
-static int fake_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct err *e)
+static int fake_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, const struct db_objects *o,
+			      struct strbuf *warnings, struct err *e)
 {
-	return FAKE_CALL(c, rebuild_end, e, warnings);
+	return FAKE_CALL(c, rebuild_begin, e, s, sql, o, warnings);
+}
+
+static int fake_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct strbuf *outside, struct err *e)
+{
+	return FAKE_CALL(c, rebuild_end, e, warnings, outside);
 }
 
 static int fake_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e)
@@ -255,9 +263,9 @@ static int fake_delete_all(struct db_conn *c, const struct db_table *t, struct e
 	return FAKE_CALL(c, delete_all, e, t);
 }
 
-static int fake_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e)
+static int fake_change_end(struct db_conn *c, struct strbuf *orphans, struct strbuf *outside, struct err *e)
 {
-	return FAKE_CALL(c, change_end, e, orphans);
+	return FAKE_CALL(c, change_end, e, orphans, outside);
 }
 
 static int fake_scan_written(struct db_conn *conn, const struct db_table *t, uint64_t *ret_others, struct err *e)
@@ -449,6 +457,7 @@ const struct db_driver db_driver_fake = {
     .scan_close = fake_scan_close,
     .examine = fake_examine,
     .finish = fake_finish,
+    .compare = fake_compare,
     .rebuild_begin = fake_rebuild_begin,
     .rebuild_end = fake_rebuild_end,
     .change_begin = fake_change_begin,

@@ -282,17 +282,23 @@ static int trace_aside_read(struct db_conn *c, const struct db_conn *leader, con
 			  ((const struct trace_conn *)leader)->inner, t, e);
 }
 
-static int trace_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
-			       struct err *e)
+static int trace_compare(struct db_conn *c, const struct db_definitions *live, const struct db_definitions *want,
+			 const bool *touched, struct db_objects *ret, struct err *e)
 {
-	struct strbuf d = trace_schema(s);
-	strbuf_addf(&d, ", %zu bytes", strlen(sql));
-	return TRACE_CALL(c, rebuild_begin, d, e, trace_of(c)->inner, s, sql, warnings, e);
+	return TRACE_CALL(c, compare, trace_schema(want->schema), e, trace_of(c)->inner, live, want, touched, ret, e);
 }
 
-static int trace_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct err *e)
+static int trace_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql,
+			       const struct db_objects *o, struct strbuf *warnings, struct err *e)
 {
-	return TRACE_CALL(c, rebuild_end, TRACE_NOTHING, e, trace_of(c)->inner, warnings, e);
+	struct strbuf d = trace_schema(s);
+	strbuf_addf(&d, ", %zu bytes, %zu objects", strlen(sql), o->n);
+	return TRACE_CALL(c, rebuild_begin, d, e, trace_of(c)->inner, s, sql, o, warnings, e);
+}
+
+static int trace_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct strbuf *outside, struct err *e)
+{
+	return TRACE_CALL(c, rebuild_end, TRACE_NOTHING, e, trace_of(c)->inner, warnings, outside, e);
 }
 
 static int trace_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e)
@@ -321,9 +327,9 @@ static int trace_delete_all(struct db_conn *c, const struct db_table *table, str
 	return TRACE_CALL(c, delete_all, d, e, trace_of(c)->inner, table, e);
 }
 
-static int trace_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e)
+static int trace_change_end(struct db_conn *c, struct strbuf *orphans, struct strbuf *outside, struct err *e)
 {
-	return TRACE_CALL(c, change_end, TRACE_NOTHING, e, trace_of(c)->inner, orphans, e);
+	return TRACE_CALL(c, change_end, TRACE_NOTHING, e, trace_of(c)->inner, orphans, outside, e);
 }
 
 static int trace_advance_sequences(struct db_conn *c, const struct db_table *table, struct err *e)
@@ -439,6 +445,7 @@ static struct trace_conn *trace_new(const struct db_driver *inner, int fd)
 	    TRACE_MEMBER(aside_hold),
 	    TRACE_MEMBER(aside_index),
 	    TRACE_MEMBER(aside_read),
+	    TRACE_MEMBER(compare),
 	    TRACE_MEMBER(rebuild_begin),
 	    TRACE_MEMBER(rebuild_end),
 	    TRACE_MEMBER(change_begin),

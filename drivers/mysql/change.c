@@ -111,8 +111,9 @@ int my_change_begin(struct db_conn *dc, const struct db_schema *s, struct err *e
 	return 0;
 }
 
-int my_change_end(struct db_conn *dc, struct strbuf *orphans, struct err *e)
+int my_change_end(struct db_conn *dc, struct strbuf *orphans, struct strbuf *outside, struct err *e)
 {
+	(void)outside;
 	struct my_conn *c = my_conn_of(dc);
 
 	assert(c->mode == MY_MODE_CHANGE);

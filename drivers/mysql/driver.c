@@ -229,6 +229,7 @@ const struct db_driver db_driver_mysql = {
     .scan_close = my_scan_close,
     .examine = my_examine,
     .finish = my_finish,
+    .compare = my_compare,
     .rebuild_begin = my_rebuild_begin,
     .rebuild_end = my_rebuild_end,
     .change_begin = my_change_begin,

@@ -442,7 +442,7 @@ void my_forget_auto_increment(struct my_conn *c);
 
 int my_change_check(struct db_conn *c, const struct db_schema *s, struct err *e);
 int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
-int my_change_end(struct db_conn *c, struct strbuf *orphans, struct err *e);
+int my_change_end(struct db_conn *c, struct strbuf *orphans, struct strbuf *outside, struct err *e);
 int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
 		   struct err *e);
 int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
@@ -516,9 +516,11 @@ int my_swap(struct my_conn *c, struct my_conn *w, struct err *e);
 
 /* ---- rebuild.c ---- */
 
-int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, struct strbuf *warnings,
-		     struct err *e);
-int my_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct err *e);
+int my_compare(struct db_conn *c, const struct db_definitions *live, const struct db_definitions *want,
+	       const bool *touched, struct db_objects *ret, struct err *e);
+int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, const struct db_objects *o,
+		     struct strbuf *warnings, struct err *e);
+int my_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct strbuf *outside, struct err *e);
 int my_rebuild_commit(struct my_conn *c, struct err *e);
 void my_rebuild_rollback(struct my_conn *c);
 void my_rebuild_done(struct my_conn *c);

@@ -61,9 +61,37 @@ static void my_close_loaders(struct my_conn *c, struct my_conn *w)
 	}
 }
 
-int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *sql, struct strbuf *warnings,
-		     struct err *e)
+/* A trigger would act on single changes; tables made anew have none yet. */
+static int my_refuses(struct db_conn *dc, const struct db_schema *want, const bool *touched, struct err *e)
 {
+	struct db_schema part = *want;
+	_cleanup_free_ struct db_table *tables = part.tables = xcalloc(want->n_tables + 1, sizeof *tables);
+
+	part.n_tables = 0;
+	for (size_t i = 0; i < want->n_tables; i++)
+		if (touched[i])
+			tables[part.n_tables++] = want->tables[i];
+	return my_change_check(dc, &part, e);
+}
+
+int my_compare(struct db_conn *dc, const struct db_definitions *live, const struct db_definitions *want,
+	       const bool *touched, struct db_objects *ret, struct err *e)
+{
+	db_objects_compare_whole(ret, live, want);
+	int r = touched && !ret->n ? my_refuses(dc, want->schema, touched, e) : 0;
+	if (r != -ENOTSUP)
+		return r;
+	*e = (struct err)ERR_INIT;
+	db_objects_add(ret, DB_DEED_REMAKE, xstrdup("schema"), xstrdup("all"), xstrdup("tables with triggers"));
+	for (size_t i = 0; i < want->schema->n_tables; i++)
+		ret->remade[i] = true;
+	return 0;
+}
+
+int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *sql, const struct db_objects *o,
+		     struct strbuf *warnings, struct err *e)
+{
+	(void)o;
 	struct my_conn *c = my_conn_of(dc), *w = atomic_load(&c->builder), *loaders[MY_POOL_THREADS];
 	_cleanup_free_ char *shadow = my_shadow_name(c->database);
 	int r;
@@ -114,8 +142,9 @@ int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *
 	return my_pool_start(&w->pool, loaders, c->script, e);
 }
 
-int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct err *e)
+int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct strbuf *outside, struct err *e)
 {
+	(void)outside;
 	struct my_conn *c = my_conn_of(dc), *w = my_active(c);
 	int r;
 

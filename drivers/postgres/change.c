@@ -275,9 +275,10 @@ static int pg_find_orphans(struct pg_conn *c, struct strbuf *orphans, struct err
 	return 0;
 }
 
-int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e)
+int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbuf *outside, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
+	(void)outside;
 	int r = pg_check_write(c, "change", e);
 	if (r < 0 || !c->change.on)
 		return r;

@@ -254,6 +254,7 @@ const struct db_driver db_driver_postgres = {
     .aside_hold = pg_aside_hold,
     .aside_index = pg_aside_index,
     .aside_read = pg_aside_read,
+    .compare = pg_compare,
     .rebuild_begin = pg_rebuild_begin,
     .rebuild_end = pg_rebuild_end,
     .change_begin = pg_change_begin,

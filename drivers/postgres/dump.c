@@ -287,6 +287,8 @@ int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf
 	(void)s;
 	if (!c->active || !c->snapshot)
 		return err_set(e, EINVAL, "schema text: no transaction with a snapshot of its own");
+	if (!c->listing.schema_exists)
+		return 0;
 	int r = c->dump.pid ? 0 : pg_dump_start(c, e);
 	if (r < 0)
 		return r;

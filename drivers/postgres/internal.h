@@ -282,7 +282,7 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
 		   struct err *e);
 int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e);
-int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e);
+int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbuf *outside, struct err *e);
 /* Before the first change to table t: nothing that hangs on it acts any more. Nothing to do in a rebuild. */
 int pg_change_touch(struct pg_conn *c, const char *table, struct err *e);
 void pg_change_done(struct pg_conn *c);
@@ -376,6 +376,8 @@ int pg_drop_objects(struct pg_conn *c, struct err *e);
 
 /* ---- rebuild.c ---- */
 
-int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, struct strbuf *warnings,
-		     struct err *e);
-int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e);
+int pg_compare(struct db_conn *conn, const struct db_definitions *live, const struct db_definitions *want,
+	       const bool *touched, struct db_objects *ret, struct err *e);
+int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, const struct db_objects *o,
+		     struct strbuf *warnings, struct err *e);
+int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf *outside, struct err *e);

@@ -121,10 +121,21 @@ static int pg_grant_public(struct pg_conn *c, struct strbuf *warnings, struct er
 			       warnings, e);
 }
 
-int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, struct strbuf *warnings,
-		     struct err *e)
+int pg_compare(struct db_conn *conn, const struct db_definitions *live, const struct db_definitions *want,
+	       const bool *touched, struct db_objects *ret, struct err *e)
+{
+	(void)conn;
+	(void)touched;
+	(void)e;
+	db_objects_compare_whole(ret, live, want);
+	return 0;
+}
+
+int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, const struct db_objects *o,
+		     struct strbuf *warnings, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
+	(void)o;
 	_cleanup_free_ char *user = NULL;
 	if (!c->active || c->access != DB_WRITE || c->change.on)
 		return err_set(e, EINVAL, "rebuild: no transaction that may write");
@@ -174,9 +185,10 @@ static int pg_refresh_views(struct pg_conn *c, struct err *e)
 	return 0;
 }
 
-int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e)
+int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf *outside, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
+	(void)outside;
 	_cleanup_free_ char *user = NULL;
 	if (!c->active || !c->rebuild.script.n_statements)
 		return err_set(e, EINVAL, "rebuild: not begun");

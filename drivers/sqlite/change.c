@@ -90,8 +90,9 @@ int sqlite_change_begin(struct db_conn *conn, const struct db_schema *s, struct 
 	return r;
 }
 
-int sqlite_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e)
+int sqlite_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbuf *outside, struct err *e)
 {
+	(void)outside;
 	struct sqlite_conn *c = sqlite_of(conn);
 	int r = sqlite_check_writing(c, e, "changing rows");
 	return r < 0 ? r : sqlite_check_foreign_keys(c, orphans, e);

@@ -79,6 +79,7 @@ const struct db_driver db_driver_sqlite = {
     .scan_close = sqlite_scan_close,
     .examine = sqlite_examine,
     .finish = sqlite_finish,
+    .compare = sqlite_compare,
     .rebuild_begin = sqlite_rebuild_begin,
     .rebuild_end = sqlite_rebuild_end,
     .change_begin = sqlite_change_begin,

@@ -122,7 +122,7 @@ int sqlite_scan_close(struct db_conn *conn, struct err *e);
 void sqlite_remember_checked(struct sqlite_conn *c, const struct db_schema *s);
 int sqlite_check_foreign_keys(struct sqlite_conn *c, struct strbuf *orphans, struct err *e);
 int sqlite_change_begin(struct db_conn *conn, const struct db_schema *s, struct err *e);
-int sqlite_change_end(struct db_conn *conn, struct strbuf *orphans, struct err *e);
+int sqlite_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbuf *outside, struct err *e);
 int sqlite_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
 		       struct err *e);
 int sqlite_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e);
@@ -133,9 +133,11 @@ int sqlite_set_sequences(struct db_conn *conn, const struct db_schema *s, struct
 
 /* ---- rebuild.c ---- */
 
-int sqlite_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, struct strbuf *warnings,
-			 struct err *e);
-int sqlite_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e);
+int sqlite_compare(struct db_conn *conn, const struct db_definitions *live, const struct db_definitions *want,
+		   const bool *touched, struct db_objects *ret, struct err *e);
+int sqlite_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, const struct db_objects *o,
+			 struct strbuf *warnings, struct err *e);
+int sqlite_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf *outside, struct err *e);
 
 /* ---- examine.c ---- */
 

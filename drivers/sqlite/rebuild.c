@@ -50,10 +50,21 @@ static int sqlite_drop_all(struct sqlite_conn *c, struct err *e)
 	return sqlite_run(c, c->db, sql.data, e, "dropping the old tables");
 }
 
-int sqlite_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, struct strbuf *warnings,
-			 struct err *e)
+int sqlite_compare(struct db_conn *conn, const struct db_definitions *live, const struct db_definitions *want,
+		   const bool *touched, struct db_objects *ret, struct err *e)
+{
+	(void)conn;
+	(void)touched;
+	(void)e;
+	db_objects_compare_whole(ret, live, want);
+	return 0;
+}
+
+int sqlite_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, const struct db_objects *o,
+			 struct strbuf *warnings, struct err *e)
 {
 	struct sqlite_conn *c = sqlite_of(conn);
+	(void)o;
 	(void)warnings; /* SQLite knows neither owners nor privileges */
 	int r = sqlite_check_writing(c, e, "schema");
 	if (r < 0)
@@ -84,8 +95,9 @@ int sqlite_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const 
 	return r;
 }
 
-int sqlite_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct err *e)
+int sqlite_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf *outside, struct err *e)
 {
+	(void)outside; /* a file has no outside */
 	struct sqlite_conn *c = sqlite_of(conn);
 	int r = sqlite_check_writing(c, e, "schema");
 	for (size_t i = 0; r >= 0 && i < c->n_later; i++)

@@ -197,7 +197,7 @@ static bool cli_confirm(struct cli *c, const struct cli_target *t, const struct 
 	    "restore %s from %s: %llu insert%s, %llu update%s, %llu delete%s in %llu table%s%s%s. Go on? [y/N] ",
 	    cli_source_name(c, c->source), t->label, (unsigned long long)n[0], cli_plural(n[0]),
 	    (unsigned long long)n[1], cli_plural(n[1]), (unsigned long long)n[2], cli_plural(n[2]),
-	    (unsigned long long)n[3], cli_plural(n[3]), plan->rebuild ? ", schema made anew" : "",
+	    (unsigned long long)n[3], cli_plural(n[3]), plan->objects.n ? ", definitions changed" : "",
 	    plan->counters.len ? ", counters set" : "");
 	if (!fgets(answer, sizeof answer, stdin))
 		(void)fputc('\n', stderr);

@@ -212,12 +212,12 @@ static int aside_start(struct aside *st, size_t want, struct err *e)
 }
 
 /* Which tables are worth it and fit for it: their number, or -errno. */
-static int aside_choose(struct restore *rs, const struct target *t, bool *set_aside, struct err *e)
+static int aside_choose(struct restore *rs, const struct target *t, const bool *remade, bool *set_aside, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	int n = 0;
 	for (size_t i = 0; d->aside_begin && i < t->versions.n; i++)
-		n += set_aside[i] = t->versions.v[i].line_bytes >= RESTORE_ASIDE_BYTES;
+		n += set_aside[i] = remade[i] && t->versions.v[i].line_bytes >= RESTORE_ASIDE_BYTES;
 	int r = n > 1 ? d->aside_begin(rs->conn, t->schema, strbuf_str(&t->sql), set_aside, e) : 0;
 	if (n <= 1 || r < 0) {
 		memset(set_aside, 0, t->versions.n * sizeof *set_aside);
@@ -231,9 +231,9 @@ static int aside_choose(struct restore *rs, const struct target *t, bool *set_as
 
 /* Makes the tables that are worth it and fit for it; which, is between the driver's aside_begin and rebuild_begin.
  * set_aside[i]: table i of the target is loaded and has been read back. */
-int apply_aside(struct restore *rs, const struct target *t, bool *set_aside, struct err *e)
+int apply_aside(struct restore *rs, const struct target *t, const bool *remade, bool *set_aside, struct err *e)
 {
-	int n = aside_choose(rs, t, set_aside, e);
+	int n = aside_choose(rs, t, remade, set_aside, e);
 	if (n <= 0)
 		return n;
 	struct aside st = {.rs = rs,

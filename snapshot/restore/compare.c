@@ -15,13 +15,11 @@ static int compare_rest(struct db_conn *conn, struct db_schema *live, const stru
 	if (r < 0)
 		return r;
 	plan_counters(live, t->schema, &plan->counters);
-	if (!live->n_tables || plan->rebuild)
-		return 0;
 	r = d->schema_sql(conn, live, &sql, e);
 	if (r < 0)
 		return r;
-	plan->rebuild = target_schema_differs(live, &sql, t);
-	return 0;
+	_cleanup_free_ bool *touched = plan_touched(plan, t);
+	return plan_definitions(conn, live, &sql, t, touched, plan, e);
 }
 
 /* In the transaction. The plan says more where it is asked for. */
@@ -39,7 +37,6 @@ static int compare_live_in(struct catalog *c, struct db_conn *conn, struct db_sc
 	    tables ? target_check_tables(tables, live, t, ERR_DROP) == 0 : live->n_tables == t->schema->n_tables;
 	for (size_t i = 0; same && !tables && i < live->n_tables; i++)
 		same = restore_same_table(&live->tables[i], &t->schema->tables[i]);
-	plan->rebuild = !same;
 	same = same && restore_plan_is_empty(plan);
 	/* Who asks for no plan has the answer when the rows differ. */
 	if (!tables && (same || whole_plan)) {
@@ -49,7 +46,7 @@ static int compare_live_in(struct catalog *c, struct db_conn *conn, struct db_sc
 	}
 	if (!same)
 		return COMPARED_ROWS;
-	return plan->rebuild ? COMPARED_DEFINITIONS : plan->counters.len ? COMPARED_COUNTERS : COMPARED_SAME;
+	return plan->objects.n ? COMPARED_DEFINITIONS : plan->counters.len ? COMPARED_COUNTERS : COMPARED_SAME;
 }
 
 int restore_compare_live(struct catalog *c, struct db_conn *conn, int64_t snapshot_id, char *const *tables,

@@ -1,5 +1,6 @@
 /*
- * snapshot/restore/difference.c - only the tables that differ from the safety snapshot's are changed, each read back.
+ * snapshot/restore/difference.c - of the tables that stay only those that differ from the safety snapshot's are
+ * changed, each read back.
  *
  * Runs on the job's thread, in the transaction that locked the tables: the difference is exact until its end.
  */
@@ -8,7 +9,7 @@
 bool *difference_tables(const struct restore *rs, const struct version_list *safety, const struct target *t,
 			const struct part *part)
 {
-	bool *touched = xcalloc(t->versions.n, sizeof *touched);
+	bool *touched = xcalloc(t->versions.n + 1, sizeof *touched);
 	for (size_t i = 0; i < t->versions.n; i++) {
 		const struct version_info goal = restore_goal(t, part, i), *was = restore_version_of(safety, goal.name);
 		touched[i] = restore_wants(rs->tables, goal.name) && !(was && digest_equal(&was->digest, &goal.digest));
@@ -16,54 +17,59 @@ bool *difference_tables(const struct restore *rs, const struct version_list *saf
 	return touched;
 }
 
-int difference_begin(struct restore *rs, const struct target *t, const bool *touched, struct err *e)
+void difference_done(struct difference *d)
+{
+	free(d->changes);
+}
+
+static int difference_begin(const struct difference *d, struct restore *rs, const struct target *t, struct err *e)
 {
 	struct db_schema part = *t->schema;
-	_cleanup_free_ struct db_table *tables = part.tables = xcalloc(t->versions.n, sizeof *tables);
+	_cleanup_free_ struct db_table *tables = part.tables = xcalloc(t->versions.n + 1, sizeof *tables);
 	part.n_tables = 0;
 	for (size_t i = 0; i < t->versions.n; i++)
-		if (touched[i])
+		if (d->kept[i])
 			tables[part.n_tables++] = t->schema->tables[i];
 	return db_driver_of(rs->conn)->change_begin(rs->conn, &part, e);
 }
 
-int apply_difference(struct restore *rs, const struct version_list *safety, const struct target *t,
-		     const struct part *part, const bool *touched, struct err *e)
+int difference_rows(struct difference *d, struct restore *rs, const struct target *t, struct err *e)
 {
-	const struct db_driver *d = db_driver_of(rs->conn);
-	_cleanup_free_ struct change *changes = xcalloc(t->versions.n, sizeof *changes);
-	for (size_t i = 0; i < t->versions.n; i++) {
-		if (!touched[i])
-			continue;
+	d->changes = xcalloc(t->versions.n + 1, sizeof *d->changes);
+	int r = difference_begin(d, rs, t, e);
+	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
 		const struct version_info *v = &t->versions.v[i];
-		int r = apply_table(rs, &t->schema->tables[i], restore_version_of(safety, v->name), v, part,
-				    &changes[i], e);
-		if (r < 0) {
+		if (!d->kept[i])
+			continue;
+		r = apply_table(rs, &t->schema->tables[i], restore_version_of(d->safety, v->name), v, d->part,
+				&d->changes[i], e);
+		if (r < 0)
 			err_prefix(e, "table %s", v->name);
-			return r;
-		}
 	}
+	return r;
+}
+
+int difference_end(struct difference *d, struct restore *rs, struct strbuf *outside, struct err *e)
+{
 	/* Some tables of another time beside the rest of today's can make orphans; a whole snapshot has only its own.
 	 */
 	_cleanup_strbuf_ struct strbuf orphans = {0};
-	int r = d->change_end(rs->conn, rs->tables ? NULL : &orphans, e);
+	int r = db_driver_of(rs->conn)->change_end(rs->conn, rs->tables ? NULL : &orphans, outside, e);
+	(void)d;
 	if (rs->report)
 		strbuf_add(rs->report, strbuf_str(&orphans), orphans.len);
-	if (r < 0)
-		return r;
-	if (!rs->tables && *t->schema->engine) {
-		r = d->set_sequences(rs->conn, t->schema, e);
-		if (r < 0)
-			return r;
-	}
-	for (size_t i = 0; i < t->versions.n; i++) {
-		if (!touched[i])
+	return r;
+}
+
+int difference_verify(const struct difference *d, struct restore *rs, const struct target *t, struct err *e)
+{
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < t->versions.n; i++) {
+		if (!d->kept[i])
 			continue;
-		const struct version_info goal = restore_goal(t, part, i);
-		r = restore_verify_table(rs, rs->conn, &t->schema->tables[i], &changes[i],
-					 restore_version_of(safety, goal.name), &goal, e);
-		if (r < 0)
-			return r;
+		const struct version_info goal = restore_goal(t, d->part, i);
+		r = restore_verify_table(rs, rs->conn, &t->schema->tables[i], &d->changes[i],
+					 restore_version_of(d->safety, goal.name), &goal, e);
 	}
-	return 0;
+	return r;
 }

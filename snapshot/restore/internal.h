@@ -15,8 +15,6 @@ bool restore_wants(char *const *tables, const char *name);
 const struct version_info *restore_version_of(const struct version_list *l, const char *table); /* NULL: none */
 /* The same description; a derived key that had to be given up makes no difference. */
 bool restore_same_table(const struct db_table *a, const struct db_table *b);
-/* Definitions and descriptions: live_sql is the live schema's text. */
-bool target_schema_differs(const struct db_schema *live, const struct strbuf *live_sql, const struct target *t);
 /* ENOENT, EXDEV: the database has not the table that the target describes. */
 int target_check_tables(char *const *tables, const struct db_schema *live, const struct target *t, struct err *e);
 /* EXDEV: of another engine or application version, and nobody forces it. */
@@ -49,9 +47,11 @@ int plan_rows(struct restore *rs, const struct db_schema *live, const struct ver
 	      const struct target *t, const struct part *part, struct restore_plan *plan, struct err *e);
 /* What set_sequences will change. live: after `finish`. */
 void plan_counters(const struct db_schema *live, const struct db_schema *target, struct strbuf *out);
-/* What a restore changes beside rows, when it is one of everything. */
-void plan_whole(const struct restore *rs, const struct db_schema *live, const struct strbuf *live_sql,
-		const struct target *t, struct restore_plan *plan);
+/* Which of the target's tables the plan changes rows of; one for each of t->versions. */
+bool *plan_touched(const struct restore_plan *p, const struct target *t);
+/* plan->objects, when it is a restore of everything; live_sql is the live schema's text. */
+int plan_definitions(struct db_conn *conn, const struct db_schema *live, const struct strbuf *live_sql,
+		     const struct target *t, const bool *touched, struct restore_plan *plan, struct err *e);
 
 /* ---- apply.c ---- */
 
@@ -101,21 +101,43 @@ int restore_verify_table(struct restore *rs, struct db_conn *conn, const struct 
 
 /* ---- aside.c ---- */
 
-/* Makes the tables that are worth it; *set_aside: table i of the target is loaded and has been read back. */
-int apply_aside(struct restore *rs, const struct target *t, bool *set_aside, struct err *e);
+/* Makes those of the tables to be made anew that are worth it; *set_aside: table i of the target is loaded and has been
+ * read back. */
+int apply_aside(struct restore *rs, const struct target *t, const bool *remade, bool *set_aside, struct err *e);
 
 /* ---- rebuild.c ---- */
 
-/* The schema, all rows and counters of the target, read back. */
-int apply_rebuild(struct restore *rs, const struct target *t, struct err *e);
+/* Tables made anew; one flag for each of t->versions. */
+struct rebuild {
+	const struct db_objects *objects;
+	bool *aside; /* loaded and read back already */
+	struct strbuf warnings;
+};
+void rebuild_done(struct rebuild *b);
+/* The definitions up to the rows, and the rows of the tables that are made anew. */
+int rebuild_begin(struct rebuild *b, struct restore *rs, const struct target *t, const struct db_objects *o,
+		  struct err *e);
+/* The rest of the definitions, after all rows. */
+int rebuild_end(struct rebuild *b, struct restore *rs, struct strbuf *outside, struct err *e);
+int rebuild_verify(const struct rebuild *b, struct restore *rs, const struct target *t, struct err *e);
 
 /* ---- difference.c ---- */
 
 /* Which of the target's tables differ from the safety snapshot's; one for each of t->versions. */
 bool *difference_tables(const struct restore *rs, const struct version_list *safety, const struct target *t,
 			const struct part *part);
-/* Announces these tables only: what another one has (a trigger that cannot be kept still) is no hindrance. */
-int difference_begin(struct restore *rs, const struct target *t, const bool *touched, struct err *e);
-/* Their rows as the target has them, and its counters, read back. */
-int apply_difference(struct restore *rs, const struct version_list *safety, const struct target *t,
-		     const struct part *part, const bool *touched, struct err *e);
+
+/* Tables that stay and whose rows are changed. */
+struct difference {
+	const struct version_list *safety;
+	const struct part *part;
+	const bool *kept;       /* one for each of t->versions */
+	struct change *changes; /* likewise */
+};
+void difference_done(struct difference *d);
+/* Their rows as the target has them. Only they are announced: what another table has (a trigger that cannot be kept
+ * still) is no hindrance. */
+int difference_rows(struct difference *d, struct restore *rs, const struct target *t, struct err *e);
+/* The constraints hold again. */
+int difference_end(struct difference *d, struct restore *rs, struct strbuf *outside, struct err *e);
+int difference_verify(const struct difference *d, struct restore *rs, const struct target *t, struct err *e);

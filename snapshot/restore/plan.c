@@ -17,16 +17,32 @@ void restore_plan_done(struct restore_plan *p)
 		free(p->v[i].table);
 	free(p->v);
 	strbuf_done(&p->counters);
+	db_objects_done(&p->objects);
 	*p = (struct restore_plan){0};
+}
+
+static void plan_objects_text(const struct db_objects *o, struct strbuf *out)
+{
+	size_t w = 4;
+	for (size_t i = 0; i < o->n; i++)
+		w = strlen(o->v[i].kind) > w ? strlen(o->v[i].kind) : w;
+	if (o->n)
+		strbuf_addf(out, "%-9s  %-*s  %s\n", "deed", (int)w, "kind", "object");
+	for (size_t i = 0; i < o->n; i++) {
+		const struct db_object *v = &o->v[i];
+		strbuf_addf(out, "%-9s  %-*s  %s", db_deed_word(v->deed), (int)w, v->kind, v->name);
+		if (v->because)
+			strbuf_addf(out, "  (%s)", v->because);
+		strbuf_addch(out, '\n');
+	}
+	if (o->n)
+		strbuf_addch(out, '\n');
 }
 
 void restore_plan_text(const struct restore_plan *p, struct strbuf *out)
 {
 	uint64_t inserts = 0, updates = 0, deletes = 0;
-	if (p->rebuild)
-		strbuf_adds(
-		    out,
-		    "The schema differs or is missing: it is made anew from schema.sql, and all rows are loaded.\n");
+	plan_objects_text(&p->objects, out);
 	size_t w = 5;
 	for (size_t i = 0; i < p->n; i++)
 		w = strlen(p->v[i].table) > w ? strlen(p->v[i].table) : w;
@@ -283,12 +299,20 @@ void plan_counters(const struct db_schema *live, const struct db_schema *target,
 	}
 }
 
-void plan_whole(const struct restore *rs, const struct db_schema *live, const struct strbuf *live_sql,
-		const struct target *t, struct restore_plan *plan)
+bool *plan_touched(const struct restore_plan *p, const struct target *t)
 {
-	if (rs->tables || !*t->schema->engine)
-		return;
-	plan->rebuild = !live->n_tables || target_schema_differs(live, live_sql, t);
-	if (live->n_tables) /* else they were not asked for, and go with the schema */
-		plan_counters(live, t->schema, &plan->counters);
+	bool *touched = xcalloc(t->versions.n + 1, sizeof *touched);
+	for (size_t i = 0; i < t->versions.n; i++)
+		for (size_t k = 0; k < p->n && !touched[i]; k++)
+			touched[i] = !strcmp(p->v[k].table, t->versions.v[i].name) &&
+				     (p->v[k].inserts || p->v[k].updates || p->v[k].deletes);
+	return touched;
+}
+
+int plan_definitions(struct db_conn *conn, const struct db_schema *live, const struct strbuf *live_sql,
+		     const struct target *t, const bool *touched, struct restore_plan *plan, struct err *e)
+{
+	const struct db_definitions have = {live, strbuf_str(live_sql)}, want = {t->schema, strbuf_str(&t->sql)};
+	db_objects_done(&plan->objects);
+	return db_driver_of(conn)->compare(conn, &have, &want, touched, &plan->objects, e);
 }

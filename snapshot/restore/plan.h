@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/strbuf.h"
+#include "drivers/objects.h"
 
 struct table_plan {
 	char *table;
@@ -16,9 +17,9 @@ struct table_plan {
 struct restore_plan {
 	struct table_plan *v;
 	size_t n;
-	bool rebuild;           /* the schema is made anew */
-	char safety[64];        /* the snapshot of what was there before; "": none */
-	struct strbuf counters; /* a line for each sequence and AUTO_INCREMENT that is set to another value */
+	struct db_objects objects; /* definitions that differ */
+	char safety[64];           /* the snapshot of what was there before; "": none */
+	struct strbuf counters;    /* a line for each sequence and AUTO_INCREMENT that is set to another value */
 };
 /* Valid until the next one is added. */
 struct table_plan *restore_plan_add(struct restore_plan *p, const char *table);

@@ -15,27 +15,88 @@
 #include "snapshot/restore/policy.h"
 #include "snapshot/restore/safety.h"
 
+/* A restore of everything: definitions and counters, too. */
+static bool restore_is_whole(const struct restore *rs, const struct target *t)
+{
+	return !rs->tables && *t->schema->engine;
+}
+
 static int restore_dry(struct restore *rs, struct db_schema *live, const struct target *t, const struct part *part,
 		       struct restore_plan *plan, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(rs->conn);
 	_cleanup_strbuf_ struct strbuf sql = {0};
-	int r = live->n_tables ? d->schema_sql(rs->conn, live, &sql, e) : 0;
+	int r = d->schema_sql(rs->conn, live, &sql, e);
 	if (r < 0)
 		return r;
 	r = plan_rows(rs, live, NULL, t, part, plan, e);
 	if (r < 0)
 		return r;
 	r = d->finish(rs->conn, live, e);
+	if (r < 0 || !restore_is_whole(rs, t))
+		return r;
+	_cleanup_free_ bool *touched = plan_touched(plan, t);
+	r = plan_definitions(rs->conn, live, &sql, t, touched, plan, e);
 	if (r < 0)
 		return r;
-	plan_whole(rs, live, &sql, t, plan);
-	return 0;
+	plan_counters(live, t->schema, &plan->counters);
+	if (plan->objects.refusal.code)
+		*e = plan->objects.refusal;
+	return -plan->objects.refusal.code;
 }
 
-/* What the plan says, written and read back. */
-static int restore_apply(struct restore *rs, const struct version_list *safety, const struct target *t,
-			 const struct part *part, struct restore_plan *plan, struct err *e)
+/* What the plan says, written and read back. Orphans of tables outside are told only to who forces it. */
+static int restore_apply(struct restore *rs, const struct target *t, struct difference *d, const bool *touched,
+			 const struct restore_plan *plan, struct err *e)
+{
+	_cleanup_(rebuild_done) struct rebuild b = {0};
+	_cleanup_strbuf_ struct strbuf outside = {0};
+	_cleanup_free_ bool *kept = xcalloc(t->versions.n + 1, sizeof *kept);
+	bool any = !plan->objects.n;
+	for (size_t i = 0; i < t->versions.n; i++)
+		any |= kept[i] = touched[i] && !(plan->objects.n && plan->objects.remade[i]);
+	d->kept = kept;
+	int r = rebuild_begin(&b, rs, t, &plan->objects, e);
+	if (r == 0 && any)
+		r = difference_rows(d, rs, t, e);
+	if (r == 0)
+		r = rebuild_end(&b, rs, rs->force ? &outside : NULL, e);
+	if (r == 0 && any)
+		r = difference_end(d, rs, rs->force ? &outside : NULL, e);
+	if (r == 0 && restore_is_whole(rs, t))
+		r = db_driver_of(rs->conn)->set_sequences(rs->conn, t->schema, e);
+	if (r == 0)
+		r = rebuild_verify(&b, rs, t, e);
+	if (r == 0 && any)
+		r = difference_verify(d, rs, t, e);
+	if (rs->report)
+		strbuf_add(rs->report, strbuf_str(&outside), outside.len);
+	d->kept = NULL;
+	return r;
+}
+
+/* What is there now is kept: rows, and definitions that would go or change. */
+static int restore_save(struct restore *rs, struct db_schema *live, const struct target *t, struct strbuf *sql,
+			struct version_list *safety, struct restore_plan *plan, struct err *e)
+{
+	bool worth = live->n_tables > 0;
+	if (!worth) {
+		int r = db_driver_of(rs->conn)->schema_sql(rs->conn, live, sql, e);
+		if (r == 0)
+			r = plan_definitions(rs->conn, live, sql, t, NULL, plan, e);
+		if (r < 0)
+			return r;
+		for (size_t i = 0; i < plan->objects.n; i++)
+			worth |= plan->objects.v[i].deed != DB_DEED_MAKE;
+	}
+	if (!worth)
+		return 0;
+	strbuf_clear(sql);
+	int r = restore_take_safety(rs, live, sql, e);
+	return r < 0 ? r : catalog_tables(rs->catalog, rs->safety_id, safety, e);
+}
+
+static void restore_count(const struct restore *rs, const struct restore_plan *plan)
 {
 	uint64_t total = 0;
 	for (size_t i = 0; i < plan->n; i++)
@@ -43,16 +104,6 @@ static int restore_apply(struct restore *rs, const struct version_list *safety, 
 	atomic_store(&rs->job->rows_done, 0);
 	atomic_store(&rs->job->bytes_done, 0);
 	atomic_store(&rs->job->rows_total, total);
-	_cleanup_free_ bool *touched = difference_tables(rs, safety, t, part);
-	int r = plan->rebuild ? 0 : difference_begin(rs, t, touched, e);
-	/* Where an engine cannot keep triggers from acting on single changes (MySQL), tables made anew have none yet. */
-	if (r == -ENOTSUP && !rs->tables && *t->schema->engine) {
-		plan->rebuild = true;
-		r = 0;
-	}
-	if (r < 0)
-		return r;
-	return plan->rebuild ? apply_rebuild(rs, t, e) : apply_difference(rs, safety, t, part, touched, e);
 }
 
 static int restore_locked(struct restore *rs, struct db_schema *live, const struct target *t, const struct part *part,
@@ -71,24 +122,31 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 		return restore_dry(rs, live, t, part, plan, e);
 	_cleanup_strbuf_ struct strbuf sql = {0};
 	_cleanup_(version_list_done) struct version_list safety = {0};
-	if (live->n_tables) {
-		r = restore_take_safety(rs, live, &sql, e);
-		if (r < 0)
-			return r;
-		r = catalog_tables(rs->catalog, rs->safety_id, &safety, e);
-		if (r < 0)
-			return r;
-	}
-	plan_whole(rs, live, &sql, t, plan);
+	r = restore_save(rs, live, t, &sql, &safety, plan, e);
+	if (r < 0)
+		return r;
 	r = plan_rows(rs, live, &safety, t, part, plan, e);
 	if (r < 0)
 		return r;
+	_cleanup_free_ bool *touched = difference_tables(rs, &safety, t, part);
+	if (restore_is_whole(rs, t)) {
+		r = plan_definitions(rs->conn, live, &sql, t, touched, plan, e);
+		if (r < 0)
+			return r;
+		plan_counters(live, t->schema, &plan->counters);
+	}
+	if (plan->objects.refusal.code) {
+		*e = plan->objects.refusal;
+		return err_code(e);
+	}
 	_cleanup_free_ char *entity = rs->entity ? xasprintf(RESTORE_ENTITY_MARK "%s", rs->entity) : NULL;
 	r = journal_state(rs->catalog, rs->journal_id, JOURNAL_BEGUN, entity, rs->safety_id, rs->target_id, false, e);
 	if (r < 0)
 		return r;
 	rs->begun = true;
-	r = restore_apply(rs, &safety, t, part, plan, e);
+	restore_count(rs, plan);
+	_cleanup_(difference_done) struct difference d = {.safety = &safety, .part = part};
+	r = restore_apply(rs, t, &d, touched, plan, e);
 	if (r < 0)
 		return r;
 	if (atomic_load(&rs->job->cancelled))

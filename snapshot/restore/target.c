@@ -92,17 +92,6 @@ bool restore_same_table(const struct db_table *a, const struct db_table *b)
 	return x.len == y.len && !memcmp(x.data, y.data, x.len);
 }
 
-bool target_schema_differs(const struct db_schema *live, const struct strbuf *live_sql, const struct target *t)
-{
-	if (live->n_tables != t->schema->n_tables || live_sql->len != t->sql.len ||
-	    memcmp(strbuf_str(live_sql), strbuf_str(&t->sql), t->sql.len))
-		return true;
-	for (size_t i = 0; i < live->n_tables; i++)
-		if (!restore_same_table(&live->tables[i], &t->schema->tables[i]))
-			return true;
-	return false;
-}
-
 /* Restoring some tables changes rows only: the live table must be the table that the backup describes. */
 int target_check_tables(char *const *tables, const struct db_schema *live, const struct target *t, struct err *e)
 {

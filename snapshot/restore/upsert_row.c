@@ -123,7 +123,7 @@ static int upsert_write(struct upsert *u, const struct db_schema *live, struct e
 	if (r < 0)
 		return r;
 	r = upsert_load(u, e);
-	return r < 0 ? r : a->driver->change_end(a->conn, NULL, e);
+	return r < 0 ? r : a->driver->change_end(a->conn, NULL, NULL, e);
 }
 
 static int upsert_in(struct restore *rs, struct db_schema *live, const char *table, const char *file_name,

@@ -20,7 +20,7 @@ static void restore_finish_text(const struct restore *rs, const struct restore_p
 		deletes += plan->v[i].deletes;
 	}
 	(void)snprintf(out, n, "%" PRIu64 " inserts, %" PRIu64 " updates, %" PRIu64 " deletes%s%s%s", inserts, updates,
-		       deletes, plan->rebuild ? ", schema made anew" : "", rs->safety_id ? "; before it: " : "",
+		       deletes, plan->objects.n ? ", definitions changed" : "", rs->safety_id ? "; before it: " : "",
 		       rs->safety_id ? rs->safety_name : "");
 }
 

@@ -142,7 +142,7 @@ static int change(struct sql_job *j, struct db_schema *part, struct err *e)
 	r = sql_apply_file(j, e);
 	if (r < 0)
 		return r;
-	r = j->driver->change_end(conn, NULL, e);
+	r = j->driver->change_end(conn, NULL, j->rs->force ? j->rs->report : NULL, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; j->driver->advance_sequences && i < j->n_tables; i++) {

@@ -385,9 +385,9 @@ static struct db_conn *rebuild_until_commit(const struct copy *from, struct strb
 	ok(d->begin(c, DB_WRITE, &now, &e));
 	scan_away(c, now);
 	db_schema_free(now);
-	ok(d->rebuild_begin(c, from->schema, from->sql, warnings, &e));
+	ok(d->rebuild_begin(c, from->schema, from->sql, NULL, warnings, &e));
 	load_all(c, from);
-	ok(d->rebuild_end(c, warnings, &e));
+	ok(d->rebuild_end(c, warnings, NULL, &e));
 	ok(d->set_sequences(c, from->schema, &e));
 	verify_all(c, from);
 	return c;
@@ -1091,7 +1091,7 @@ static void test_change(void **state)
 			copy_table_done(&live);
 		}
 		load_all(c, &s);
-		ok(d->change_end(c, NULL, &e));
+		ok(d->change_end(c, NULL, NULL, &e));
 		ok(d->set_sequences(c, s.schema, &e));
 		verify_all(c, &s);
 		if (round == 0) {
@@ -1124,7 +1124,7 @@ static void test_change_orphan(void **state)
 	ok(d->change_begin(c, s, &e));
 	/* Cascades must not act: c keeps its rows. */
 	ok(d->delete_all(c, table_of(s, "p"), &e));
-	assert_int_equal(d->change_end(c, NULL, &err), -EEXIST);
+	assert_int_equal(d->change_end(c, NULL, NULL, &err), -EEXIST);
 	assert_true(strstr(err.msg, "fk_ c") || strstr(err.msg, "ibfk"));
 	d->rollback(c);
 	_cleanup_free_ char *after = dump();
@@ -1480,7 +1480,7 @@ static void test_few_rights(void **state)
 	struct db_schema *now = NULL;
 	ok(d->begin(c, DB_WRITE, &now, &e));
 	scan_away(c, now);
-	assert_int_equal(d->rebuild_begin(c, s.schema, s.sql, &warnings, &err), -EACCES);
+	assert_int_equal(d->rebuild_begin(c, s.schema, s.sql, NULL, &warnings, &err), -EACCES);
 	assert_non_null(strstr(err.msg, "GRANT"));
 	d->rollback(c);
 	db_schema_free(now);
@@ -1494,9 +1494,9 @@ static void test_few_rights(void **state)
 	ok(d->begin(c, DB_WRITE, &now, &e));
 	scan_away(c, now);
 	db_schema_free(now);
-	ok(d->rebuild_begin(c, s.schema, s.sql, &warnings, &e));
+	ok(d->rebuild_begin(c, s.schema, s.sql, NULL, &warnings, &e));
 	load_all(c, &s);
-	ok(d->rebuild_end(c, &warnings, &e));
+	ok(d->rebuild_end(c, &warnings, NULL, &e));
 	ok(d->commit(c, &e));
 	assert_true(strstr(strbuf_str(&warnings), "view w"));
 	assert_null(strstr(strbuf_str(&warnings), "view v"));

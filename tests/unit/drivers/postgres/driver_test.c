@@ -332,11 +332,11 @@ static size_t rebuild(struct db_conn *c, const struct copy *copy, bool beside, s
 	_cleanup_free_ bool *set_aside = xcalloc(copy->schema->n_tables, sizeof *set_aside);
 	db_schema_free(begin(c, DB_WRITE));
 	size_t n = beside ? aside(c, copy, set_aside) : 0;
-	ok(D->rebuild_begin(c, copy->schema, strbuf_str(&copy->sql), warnings, &e));
+	ok(D->rebuild_begin(c, copy->schema, strbuf_str(&copy->sql), NULL, warnings, &e));
 	for (size_t i = 0; i < copy->schema->n_tables; i++)
 		if (!set_aside[i])
 			load_table(c, &copy->schema->tables[i], &copy->tables[i]);
-	ok(D->rebuild_end(c, warnings, &e));
+	ok(D->rebuild_end(c, warnings, NULL, &e));
 	ok(D->set_sequences(c, copy->schema, &e));
 	return n;
 }
@@ -1210,7 +1210,7 @@ static void test_rebuild_undone(void **state)
 
 	/* the connection lost half-way */
 	db_schema_free(begin(c, DB_WRITE));
-	ok(D->rebuild_begin(c, copy.schema, strbuf_str(&copy.sql), &warnings, &e));
+	ok(D->rebuild_begin(c, copy.schema, strbuf_str(&copy.sql), NULL, &warnings, &e));
 	ok(D->load_begin(c, table_of(copy.schema, "table_entity"), &e));
 	D->close(c);
 	wait_for_no_session("ms_undo");
@@ -1221,15 +1221,15 @@ static void test_rebuild_undone(void **state)
 	sql_do("ms_undo", "CREATE SCHEMA reports; CREATE VIEW reports.v AS SELECT * FROM public.node");
 	c = open_db("ms_undo");
 	db_schema_free(begin(c, DB_WRITE));
-	refused(D->rebuild_begin(c, copy.schema, strbuf_str(&copy.sql), &warnings, &e), EIO, "reports.v");
+	refused(D->rebuild_begin(c, copy.schema, strbuf_str(&copy.sql), NULL, &warnings, &e), EIO, "reports.v");
 	D->rollback(c);
 	sql_do("ms_undo", "DROP SCHEMA reports CASCADE");
 	/* a text that would end the transaction */
 	db_schema_free(begin(c, DB_WRITE));
-	refused(D->rebuild_begin(c, copy.schema, "COMMIT;", &warnings, &e), EINVAL, "COMMIT");
+	refused(D->rebuild_begin(c, copy.schema, "COMMIT;", NULL, &warnings, &e), EINVAL, "COMMIT");
 	D->rollback(c);
 	db_schema_free(begin(c, DB_WRITE));
-	refused(D->rebuild_begin(c, copy.schema, "CREATE TABLE public.x (a int", &warnings, &e), EINVAL,
+	refused(D->rebuild_begin(c, copy.schema, "CREATE TABLE public.x (a int", NULL, &warnings, &e), EINVAL,
 		"inside of a statement");
 	D->close(c);
 	_cleanup_free_ char *still = dump("ms_undo", "");
@@ -1279,7 +1279,7 @@ static void change_nodes(struct db_conn *c)
 	ok(D->delete_all(c, relation, &e));
 	load_table(c, relation, &relations);
 	ok(D->delete_all(c, table_of(s, "tag_usage"), &e));
-	ok(D->change_end(c, NULL, &e));
+	ok(D->change_end(c, NULL, NULL, &e));
 	free_rows(&rows);
 	free_rows(&relations);
 	db_schema_free(s);
@@ -1315,7 +1315,7 @@ static void test_change(void **state)
 	struct db_value key = {.data = "2", .len = 1};
 	ok(D->change_begin(c, s, &e));
 	ok(D->delete_keys(c, node, &key, 1, &e));
-	refused(D->change_end(c, NULL, &e), EEXIST, "foreign key");
+	refused(D->change_end(c, NULL, NULL, &e), EEXIST, "foreign key");
 	D->rollback(c);
 	/* a key that is not there */
 	db_schema_free(s);
@@ -1371,7 +1371,7 @@ static void test_change(void **state)
 		assert_int_equal(copy.sequences[i].is_called, s->sequences[i].is_called);
 	}
 	free(copy.sequences);
-	ok(D->change_end(c, NULL, &e));
+	ok(D->change_end(c, NULL, NULL, &e));
 	D->rollback(c);
 	_cleanup_free_ char *after = dump("ms_change", "");
 	assert_same_text(before, after);
@@ -1405,7 +1405,7 @@ static void test_written(void **state)
 	ok(D->load_begin(c, t, &e));
 	ok(D->load_row(c, five, &e));
 	ok(D->load_end(c, true, &e));
-	ok(D->change_end(c, NULL, &e));
+	ok(D->change_end(c, NULL, NULL, &e));
 	uint64_t others = 0;
 	const struct db_value *v;
 	ok(D->scan_written(c, t, &others, &e));
@@ -1426,7 +1426,7 @@ static void test_written(void **state)
 	ok(D->load_begin(c, t, &e));
 	ok(D->load_row(c, more, &e));
 	ok(D->load_end(c, true, &e));
-	ok(D->change_end(c, NULL, &e));
+	ok(D->change_end(c, NULL, NULL, &e));
 	ok(D->scan_written(c, t, &others, &e));
 	assert_int_equal(others, 999);
 	int written = 0;

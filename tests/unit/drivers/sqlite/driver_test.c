@@ -27,6 +27,8 @@
 #include "drivers/trace.h"
 #include "tests/unit/world.h"
 
+static const struct db_objects nothing;
+
 static const char schema_om[] =
     "CREATE TABLE table_entity (json JSON NOT NULL, id TEXT GENERATED ALWAYS AS (json ->> '$.id') STORED NOT NULL,"
     " name TEXT GENERATED ALWAYS AS (json_extract(json, '$.name')) VIRTUAL,"
@@ -246,11 +248,11 @@ static int try_rebuild(struct db_conn *c, const struct image *im, bool commit, s
 	_cleanup_strbuf_ struct strbuf warnings = {0};
 	int r = d->begin(c, DB_WRITE, &old, e);
 	if (r >= 0)
-		r = d->rebuild_begin(c, im->schema, im->sql, &warnings, e);
+		r = d->rebuild_begin(c, im->schema, im->sql, &nothing, &warnings, e);
 	for (size_t i = 0; r >= 0 && i < im->schema->n_tables; i++)
 		r = load_table(c, &im->schema->tables[i], &im->tables[i], e);
 	if (r >= 0)
-		r = d->rebuild_end(c, &warnings, e);
+		r = d->rebuild_end(c, &warnings, NULL, e);
 	if (r >= 0)
 		r = d->set_sequences(c, im->schema, e);
 	if (r >= 0 && commit)
@@ -678,7 +680,7 @@ static int try_change(struct db_conn *c, const struct image *im, const char *tab
 	if (r >= 0)
 		r = load_table(c, t, rows, e);
 	if (r >= 0)
-		r = d->change_end(c, NULL, e);
+		r = d->change_end(c, NULL, NULL, e);
 	if (r >= 0)
 		r = d->set_sequences(c, im->schema, e);
 	for (size_t k = 0; k < live.n_rows * live.n_values; k++)
@@ -753,7 +755,7 @@ static void test_orphans(void **state)
 	ok(d->change_begin(c, s, &e));
 	ok(d->delete_all(c, db_schema_find(s, "child"), &e));
 	ok(load_table(c, db_schema_find(im.schema, "child"), image_of(&im, "child"), &e));
-	ok(d->change_end(c, &warnings, &e));
+	ok(d->change_end(c, &warnings, NULL, &e));
 	ok(d->commit(c, &e));
 	assert_non_null(strstr(strbuf_str(&warnings), "child"));
 	expect_dump(p->path, before);
@@ -1116,7 +1118,7 @@ static void test_cancel(void **state)
 	    long_one, s,
 	    "CREATE TABLE u AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
 	    " SELECT max(i) FROM n;",
-	    &warnings, &e);
+	    &nothing, &warnings, &e);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_int_equal(r, -EINTR);
 	db_driver_sqlite.rollback(long_one);

@@ -29,9 +29,16 @@ static void text(void **state)
 					      "total                   3           20          105\n"
 					      "AUTO_INCREMENT of t 1 -> 7\n");
 	strbuf_clear(&out);
-	p.rebuild = true;
+	db_objects_add(&p.objects, DB_DEED_REMAKE, xstrdup("table"), xstrdup("user_entity"), NULL);
+	db_objects_add(&p.objects, DB_DEED_ALTER, xstrdup("grants of table"), xstrdup("t"), NULL);
+	db_objects_add(&p.objects, DB_DEED_MAKE, xstrdup("view"), xstrdup("v"), xstrdup("table user_entity"));
 	restore_plan_text(&p, &out);
-	assert_non_null(strstr(strbuf_str(&out), "it is made anew from schema.sql"));
+	assert_non_null(strstr(strbuf_str(&out), "deed       kind             object\n"
+						 "make anew  table            user_entity\n"
+						 "alter      grants of table  t\n"
+						 "make       view             v  (table user_entity)\n"
+						 "\n"
+						 "table             inserts"));
 	restore_plan_done(&p);
 	assert_int_equal(p.n, 0);
 }

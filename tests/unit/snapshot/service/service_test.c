@@ -122,9 +122,9 @@ static void a_fault_anywhere_changes_nothing(void **state)
 {
 	(void)state;
 	static const char *const calls[] = {
-	    "begin",         "schema_sql",  "scan_open",    "scan_next",     "scan_close", "finish",
-	    "rebuild_begin", "rebuild_end", "change_begin", "delete_keys",   "delete_all", "change_end",
-	    "load_begin",    "load_row",    "load_end",     "set_sequences", "settle",     "commit"};
+	    "begin",         "schema_sql",  "scan_open",     "scan_next",   "scan_close", "finish",     "compare",
+	    "rebuild_begin", "rebuild_end", "change_begin",  "delete_keys", "delete_all", "change_end", "load_begin",
+	    "load_row",      "load_end",    "set_sequences", "settle",      "commit"};
 	struct world w;
 	world_new(&w, SCHEMA ROWS);
 	world_open(&w, "");
@@ -418,7 +418,7 @@ static void policies(void **state)
 	char *before = dump(w.db);
 	sql(w.db, "DROP TABLE child; DROP TABLE entity; DROP TABLE series");
 	assert_int_equal(service_restore(w.service, 0, &rq, &w.me, NULL, &plan, NULL, &e), 0);
-	assert_true(plan.rebuild);
+	assert_true(plan.objects.n > 0);
 	restore_plan_done(&plan);
 	assert_int_equal(listed(&w), n); /* nothing to save: no safety snapshot */
 	char *after = dump(w.db);
@@ -951,7 +951,7 @@ static void definitions_alone_differ(void **state)
 	assert_int_equal(service_verify_live(w.service, 0, b, NULL, &plan, &e), 0);
 	restore_plan_done(&plan);
 	assert_int_equal(service_verify_live(w.service, 0, a, NULL, &plan, &e), 1);
-	assert_true(plan.rebuild);
+	assert_true(plan.objects.n > 0);
 	restore_plan_done(&plan);
 	assert_int_equal(journal_add(w.catalog, 1, JOURNAL_RESTORE, "undone", 0, 1, "test", &undone, &e), 0);
 	assert_int_equal(journal_state(w.catalog, undone, JOURNAL_BEGUN, NULL, b, a, false, &e), 0);
