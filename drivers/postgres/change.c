@@ -302,23 +302,6 @@ int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbuf *o
 
 /* ---- deleting ---- */
 
-/* One element of an array literal, always quoted. */
-static void pg_add_element(struct strbuf *sb, const struct db_value *v, bool binary)
-{
-	strbuf_addch(sb, '"');
-	if (binary) {
-		strbuf_adds(sb, "\\\\x");
-		hex_add(sb, v->data, v->len);
-	} else {
-		for (size_t i = 0; i < v->len; i++) {
-			if (v->data[i] == '"' || v->data[i] == '\\')
-				strbuf_addch(sb, '\\');
-			strbuf_addch(sb, v->data[i]);
-		}
-	}
-	strbuf_addch(sb, '"');
-}
-
 static void pg_add_delete(struct strbuf *sql, struct pg_conn *c, const struct db_table *t)
 {
 	strbuf_adds(sql, "DELETE FROM ONLY ");

@@ -312,5 +312,5 @@ int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf
 	if (strlen(strbuf_str(&text)) != text.len)
 		return err_set(e, EIO, "pg_dump's text holds a NUL byte");
 	pg_add_cleaned(out, strbuf_str(&text));
-	return 0;
+	return pg_add_empty_views(c, out, e);
 }

@@ -10,6 +10,7 @@
  * describe.c    the description of the schema
  * examine.c     settings, rights, counts, for a report
  * sequence.c    values of sequences, read and set
+ * matview.c     materialised views: with rows or without, and their rows
  * change.c      restore that changes rows, foreign keys and triggers off
  * load.c        COPY in
  * scan.c        COPY out
@@ -186,6 +187,8 @@ void pg_add_literal(struct strbuf *sb, const char *text);
 void pg_add_relation(struct strbuf *sb, const struct pg_conn *c, const char *name);
 /* '{a,b}' of plain words such as oids */
 void pg_add_oid_array(struct strbuf *sb, char *const *oids, size_t n);
+/* One element of an array literal, always quoted; binary: it is bytea. */
+void pg_add_element(struct strbuf *sb, const struct db_value *v, bool binary);
 /* A row of COPY's text format, with its end; binary[i]: value i is bytea. */
 void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const bool *binary, size_t n);
 /* The n values of such a row, decoded in their places: the values point into `line`. */
@@ -275,6 +278,20 @@ int pg_examine(struct db_conn *conn, const struct db_schema *s, const char *meas
 int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
 int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e);
 int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e);
+
+/* ---- matview.c ---- */
+
+/* Adds to pg_dump's text that views of the schema are to have no rows: for each such view an entry of the type
+ * MATERIALIZED VIEW DATA, whose statement is "REFRESH MATERIALIZED VIEW name WITH NO DATA;". Views without it have
+ * rows. */
+int pg_add_empty_views(struct pg_conn *c, struct strbuf *sql, struct err *e);
+/* Whether the script has that entry for a view; its name as pg_matview_of gives it. */
+bool pg_leaves_empty(const struct pg_script *script, const char *name, size_t len);
+/* Computes again the rows of views: of those named in `fill` (as SQL spells them, with the schema), and of those in any
+ * schema that have rows which may depend on the named ones or on the tables whose oids are in `touched`. One that
+ * cannot be is a line in *warnings (may be NULL), no failure. After all rows, keys and triggers are in their places. */
+int pg_refresh_views(struct pg_conn *c, char *const *touched, size_t n_touched, char *const *fill, size_t n_fill,
+		     struct strbuf *warnings, struct err *e);
 
 /* ---- change.c ---- */
 

@@ -169,20 +169,22 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 	return r < 0 ? r : pg_grant_public(c, warnings, e);
 }
 
-/* Matviews hold no rows of their own: filled from the tables, in the order they were created in. */
-static int pg_refresh_views(struct pg_conn *c, struct err *e)
+/* Matviews hold no rows of their own: filled from the tables. */
+static int pg_fill_views(struct pg_conn *c, struct strbuf *warnings, struct err *e)
 {
-	for (size_t i = 0; i < c->rebuild.script.n_statements; i++) {
+	const struct pg_script *script = &c->rebuild.script;
+	_cleanup_free_ char **fill = xcalloc(script->n_statements + 1, sizeof *fill);
+	size_t n = 0;
+	for (size_t i = 0; i < script->n_statements; i++) {
 		size_t len = 0;
-		const char *name = pg_matview_of(&c->rebuild.script.statements[i], &len);
-		if (!name)
-			continue;
-		int r = pg_do(c, e, c->rebuild.script.statements[i].entry, "REFRESH MATERIALIZED VIEW %.*s", (int)len,
-			      name);
-		if (r < 0)
-			return r;
+		const char *name = pg_matview_of(&script->statements[i], &len);
+		if (name && !pg_leaves_empty(script, name, len))
+			fill[n++] = xmemdup0(name, len);
 	}
-	return 0;
+	int r = pg_refresh_views(c, NULL, 0, fill, n, warnings, e);
+	while (n)
+		free(fill[--n]);
+	return r;
 }
 
 int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf *outside, struct err *e)
@@ -206,7 +208,7 @@ int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf 
 		if (r < 0)
 			return r;
 	}
-	r = pg_refresh_views(c, e);
+	r = pg_fill_views(c, warnings, e);
 	pg_script_done(&c->rebuild.script);
 	return r;
 }
