@@ -11,7 +11,9 @@
  * examine.c     settings, rights, counts, for a report
  * sequence.c    values of sequences, read and set
  * matview.c     materialised views: with rows or without, and their rows
+ * foreign_key.c foreign keys of tables that are changed
  * change.c      restore that changes rows, foreign keys and triggers off
+ * delete.c      rows deleted
  * load.c        COPY in
  * scan.c        COPY out
  * mark.c        marks, and which rows are newer than one
@@ -45,12 +47,21 @@ struct pg_relation {
 	bool stray_partition; /* its partitioned table or one of its partitions is in another schema */
 };
 
+/* A table that the snapshot does not hold, at the other end of a foreign key of a relation that it holds. */
+struct pg_outside {
+	char *oid;
+	char *name; /* as SQL spells it, with its schema */
+	bool may_lock;
+};
+
 struct pg_listing {
 	struct pg_relation *relations; /* by name, bytewise; excluded ones and members of extensions left out */
 	size_t n_relations;
 	char **excluded; /* oids of the excluded ones, NULL-terminated */
 	size_t n_excluded;
-	char **excluded_names; /* in the same order */
+	char **excluded_names;      /* in the same order */
+	struct pg_outside *outside; /* by oid; for DB_WRITE only */
+	size_t n_outside;
 	bool schema_exists;
 };
 
@@ -73,24 +84,59 @@ struct pg_load {
 	bool open;
 	bool freeze; /* into a table that this transaction made and nobody knows; set before it is opened */
 	char *table;
+	char *plain; /* statements to be run after it; NULL: none */
 	bool *binary;
 	size_t n_values;
 	struct strbuf buffer;
 };
 
-/* One foreign key, trigger or rule that change_begin has put away: the statement that brings it back. */
+/* What was put away: the statement that brings it back. */
 struct pg_undo {
 	char *sql;
 	char *what;
 	struct pg_undo *next;
 };
 
-/* Between change_begin and change_end. */
+/* A table that delete_* and load_* change. */
+struct pg_touched {
+	char *oid;
+	bool origin;      /* in the role `origin` */
+	char *delete_sql; /* by key; NULL: not made yet */
+};
+
+/* The table at one end of a foreign key. */
+struct pg_key_end {
+	char *oid;
+	char *name;   /* as SQL spells it, with its schema */
+	bool outside; /* the snapshot does not hold it */
+};
+
+struct pg_foreign_key {
+	char *oid, *name, *definition;
+	char *comment; /* NULL: none */
+	char *tables;  /* " oid oid ": which of those asked for it is about */
+	struct pg_key_end child, parent;
+	bool validated, enforced, period;
+	bool touched, dropped;
+	uint64_t before;       /* orphans there were, where that counts */
+	struct strbuf orphans; /* the query that counts them */
+};
+
+/* From change_begin to the end of the transaction. */
 struct pg_change {
-	bool on;
-	bool replica;   /* session_replication_role is on */
-	char **touched; /* oids of the tables that delete_* and load_* changed */
+	bool on;          /* until change_end */
+	bool may_replica; /* session_replication_role may be set */
+	bool is_replica;
+	bool superuser;
+	bool published; /* there are publications */
+	char **told;    /* oids of the tables that change_begin was given */
+	size_t n_told;
+	PGresult *away;      /* what is to be put away before they are changed */
+	PGresult *operators; /* how their keys are compared; NULL: not asked yet */
+	struct pg_touched *touched;
 	size_t n_touched;
+	struct pg_foreign_key *keys;
+	size_t n_keys;
 	struct pg_undo *undo; /* newest first */
 };
 
@@ -255,6 +301,10 @@ bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b);
 bool pg_listing_has(const struct pg_listing *l, const char *name);
 /* The oid of a kept table, NULL when it is not in the listing. */
 const char *pg_listing_oid(const struct pg_listing *l, const char *name);
+/* NULL: none of that oid. */
+const struct pg_outside *pg_listing_outside(const struct pg_listing *l, const char *oid);
+/* Fills l->outside in, of the relations that are listed. */
+int pg_list_outside(struct pg_conn *c, struct pg_listing *l, struct err *e);
 /* Locks all of them; mode as LOCK TABLE has it. */
 int pg_lock_tables(struct pg_conn *c, const struct pg_listing *l, const char *mode, struct err *e);
 /* After a lock was not granted: who has it? Best effort, in words at the end of the message that is there. */
@@ -293,16 +343,36 @@ bool pg_leaves_empty(const struct pg_script *script, const char *name, size_t le
 int pg_refresh_views(struct pg_conn *c, char *const *touched, size_t n_touched, char *const *fill, size_t n_fill,
 		     struct strbuf *warnings, struct err *e);
 
+/* ---- foreign_key.c ---- */
+
+/* Adds those of and to these tables (oids) to c->change. */
+int pg_foreign_keys_read(struct pg_conn *c, char *const *tables, size_t n, struct err *e);
+/* Before table `oid` is changed. EACCES: a table at the other end cannot be locked. */
+int pg_foreign_keys_away(struct pg_conn *c, const char *oid, bool drop, struct err *e);
+/* After all changes; orphans and outside as change_end has them. */
+int pg_foreign_keys_back(struct pg_conn *c, struct strbuf *orphans, struct strbuf *outside, struct err *e);
+void pg_foreign_keys_done(struct pg_change *x);
+
 /* ---- change.c ---- */
 
 int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err *e);
+int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbuf *outside, struct err *e);
+int pg_refresh(struct db_conn *conn, struct strbuf *warnings, struct err *e);
+/* Before each change to table t: nothing that hangs on it acts any more. Nothing to do in a rebuild. */
+int pg_change_touch(struct pg_conn *c, const char *table, struct err *e);
+/* After a load into it: constraints that are deferred are checked. */
+int pg_change_loaded(struct pg_conn *c, const char *table, struct err *e);
+/* NULL: it was not touched. */
+struct pg_touched *pg_touched_find(const struct pg_conn *c, const char *oid);
+/* To be run at change_end; takes the texts over. */
+void pg_push_undo(struct pg_conn *c, char *sql, char *what);
+void pg_change_done(struct pg_conn *c);
+
+/* ---- delete.c ---- */
+
 int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
 		   struct err *e);
 int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e);
-int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbuf *outside, struct err *e);
-/* Before the first change to table t: nothing that hangs on it acts any more. Nothing to do in a rebuild. */
-int pg_change_touch(struct pg_conn *c, const char *table, struct err *e);
-void pg_change_done(struct pg_conn *c);
 
 /* ---- load.c ---- */
 
