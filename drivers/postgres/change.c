@@ -46,33 +46,6 @@ void pg_push_undo(struct pg_conn *c, char *sql, char *what)
 	c->change.undo = u;
 }
 
-/* A statement that may be refused; *e_refusal then has the words, and the transaction goes on as before it. */
-static int pg_try(struct pg_conn *c, const char *what, const char *sql, struct err *e_refusal, struct err *e)
-{
-	_cleanup_free_ char *all = xasprintf("SAVEPOINT metasnap_try; %s; RELEASE metasnap_try", sql);
-	*e_refusal = ERR_INIT;
-	if (!pg_query(c, NULL, what, all, 0, NULL, e_refusal))
-		return 0;
-	if (c->broken || pg_is_cancelled(c)) {
-		*e = *e_refusal;
-		return err_code(e);
-	}
-	return pg_query(c, NULL, what, "ROLLBACK TO metasnap_try; RELEASE metasnap_try", 0, NULL, e);
-}
-
-static int pg_set_role(struct pg_conn *c, bool replica, struct err *e)
-{
-	if (c->change.is_replica == replica)
-		return 0;
-	int r = pg_query(c, NULL, "session_replication_role",
-			 replica ? "SET LOCAL session_replication_role = replica"
-				 : "SET LOCAL session_replication_role = origin",
-			 0, NULL, e);
-	if (r == 0)
-		c->change.is_replica = replica;
-	return r;
-}
-
 /* ---- what hangs on a table ---- */
 
 /* What is to be put away before one of the tables $1 is changed; $2: whether the role `replica` may be set, $3: superuser.
@@ -141,7 +114,7 @@ static int pg_read_put_away(struct pg_conn *c, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf oids = {0};
 	pg_add_oid_array(&oids, c->change.told, c->change.n_told);
-	const char *params[] = {strbuf_str(&oids), c->change.may_replica ? "t" : "f", c->change.superuser ? "t" : "f"};
+	const char *params[] = {strbuf_str(&oids), c->role.may_replica ? "t" : "f", c->role.superuser ? "t" : "f"};
 	return pg_query(c, &c->change.away, "cannot read what hangs on the tables", pg_put_away, 3, params, e);
 }
 
@@ -195,7 +168,7 @@ static int pg_identify_rows(struct pg_conn *c, const char *table, const char *oi
 	int r = pg_try(c, table, probe, &refusal, e);
 	if (r < 0 || (strcmp(refusal.sqlstate, "55000") && strcmp(refusal.sqlstate, "42P10")))
 		return r;
-	r = pg_set_role(c, c->change.may_replica, e);
+	r = pg_role_set(c, true, e);
 	if (r == 0)
 		r = pg_query(c, &res, table, identity, 1, params, e);
 	if (r == 0)
@@ -211,28 +184,18 @@ int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err 
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	struct pg_change *x = &c->change;
-	struct err refusal = ERR_INIT;
 	_cleanup_result_ PGresult *res = NULL;
 	int r = pg_check_write(c, "change", e);
 	if (r < 0)
 		return r;
 	pg_change_done(c);
-	r = pg_try(c, "session_replication_role", "SET LOCAL session_replication_role = replica", &refusal, e);
+	r = pg_role_set(c, true, e);
+	if (r == 0)
+		r = pg_query(c, &res, "cannot prepare the changes",
+			     "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication)", 0, NULL, e);
 	if (r < 0)
 		return r;
-	if (refusal.code && strcmp(refusal.sqlstate, "42501")) {
-		*e = refusal;
-		return err_code(e);
-	}
-	x->may_replica = x->is_replica = !refusal.code;
-	r = pg_query(
-	    c, &res, "cannot prepare the changes",
-	    "SELECT pg_catalog.current_setting('is_superuser'), EXISTS (SELECT FROM pg_catalog.pg_publication)", 0,
-	    NULL, e);
-	if (r < 0)
-		return r;
-	x->superuser = !strcmp(PQgetvalue(res, 0, 0), "on");
-	x->published = *PQgetvalue(res, 0, 1) == 't';
+	x->published = *PQgetvalue(res, 0, 0) == 't';
 	/* The tables are prepared as they are changed; but what the catalog says of all is asked for once. */
 	x->told = xcalloc(s->n_tables + 1, sizeof *x->told);
 	for (size_t i = 0; i < s->n_tables; i++) {
@@ -259,13 +222,13 @@ static int pg_touch_first(struct pg_conn *c, const char *table, const char *oid,
 	struct pg_touched *t = &x->touched[x->n_touched++];
 	*t = (struct pg_touched){.oid = xstrdup(oid)};
 	/* As replica where that is possible: event triggers of others do not look at what is put away. */
-	int r = pg_set_role(c, x->may_replica, e);
+	int r = pg_role_set(c, true, e);
 	if (r == 0)
 		r = pg_put_table_away(c, t, table, e);
 	if (r == 0)
-		r = pg_foreign_keys_away(c, oid, t->origin && !x->superuser, e);
+		r = pg_foreign_keys_away(c, oid, t->origin && !c->role.superuser, e);
 	if (r == 0)
-		r = pg_set_role(c, !t->origin, e);
+		r = pg_role_set(c, !t->origin, e);
 	if (r == 0 && x->published)
 		r = pg_identify_rows(c, table, oid, e);
 	return r;
@@ -287,7 +250,7 @@ int pg_change_touch(struct pg_conn *c, const char *table, struct err *e)
 			return r;
 		t = pg_touched_find(c, oid);
 	}
-	return pg_set_role(c, !t->origin, e);
+	return pg_role_set(c, !t->origin, e);
 }
 
 struct pg_touched *pg_touched_find(const struct pg_conn *c, const char *oid)
@@ -318,13 +281,13 @@ int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbuf *o
 	int r = pg_check_write(c, "change", e);
 	if (r < 0 || !x->on)
 		return r;
-	r = pg_set_role(c, x->may_replica, e);
+	r = pg_role_set(c, true, e);
 	if (r == 0)
 		r = pg_foreign_keys_back(c, orphans, outside, e);
 	for (const struct pg_undo *u = x->undo; r == 0 && u; u = u->next)
 		r = pg_query(c, NULL, u->what, u->sql, 0, NULL, e);
 	if (r == 0)
-		r = pg_set_role(c, false, e);
+		r = pg_role_set(c, false, e);
 	x->on = r < 0;
 	return r;
 }
@@ -339,8 +302,8 @@ int pg_refresh(struct db_conn *conn, struct strbuf *warnings, struct err *e)
 	_cleanup_free_ char **oids = xcalloc(c->change.n_touched + 1, sizeof *oids);
 	for (size_t i = 0; i < c->change.n_touched; i++)
 		oids[i] = c->change.touched[i].oid;
-	r = pg_set_role(c, c->change.may_replica, e); /* event triggers */
+	r = pg_role_set(c, true, e); /* event triggers */
 	if (r == 0)
 		r = pg_refresh_views(c, oids, c->change.n_touched, NULL, 0, warnings, e);
-	return r == 0 ? pg_set_role(c, false, e) : r;
+	return r == 0 ? pg_role_set(c, false, e) : r;
 }

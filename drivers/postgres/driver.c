@@ -32,6 +32,7 @@ static void pg_forget_transaction(struct pg_conn *c)
 	pg_listing_done(&c->listing);
 	pg_marks_done(c);
 	pg_change_done(c);
+	c->role = (struct pg_role){0};
 	pg_aside_done(c);
 	pg_script_done(&c->rebuild.script);
 }

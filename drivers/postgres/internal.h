@@ -7,6 +7,7 @@
  * query.c       running statements, waiting, cancelling
  * connection.c  connecting
  * lock.c        the list of relations, the locks on them, the lock of a restore
+ * role.c        whether triggers act on what we do
  * describe.c    the description of the schema
  * examine.c     settings, rights, counts, for a report
  * sequence.c    values of sequences, read and set
@@ -90,6 +91,14 @@ struct pg_load {
 	struct strbuf buffer;
 };
 
+/* What the role of the transaction is and may be. */
+struct pg_role {
+	bool known;
+	bool superuser;
+	bool may_replica;
+	bool is_replica;
+};
+
 /* What was put away: the statement that brings it back. */
 struct pg_undo {
 	char *sql;
@@ -124,10 +133,7 @@ struct pg_foreign_key {
 
 /* From change_begin to the end of the transaction. */
 struct pg_change {
-	bool on;          /* until change_end */
-	bool may_replica; /* session_replication_role may be set */
-	bool is_replica;
-	bool superuser;
+	bool on;        /* until change_end */
 	bool published; /* there are publications */
 	char **told;    /* oids of the tables that change_begin was given */
 	size_t n_told;
@@ -220,6 +226,7 @@ struct pg_conn {
 
 	struct pg_scan scan;
 	struct pg_load load;
+	struct pg_role role;
 	struct pg_change change;
 	struct pg_rebuild rebuild;
 	struct pg_aside aside;
@@ -257,6 +264,9 @@ static inline void pg_clear_result(PGresult **r)
 	PQclear(*r);
 }
 #define _cleanup_result_ _cleanup_(pg_clear_result)
+
+/* A statement that the server may refuse: then *refusal has the words, and the transaction goes on as it was before. */
+int pg_try(struct pg_conn *c, const char *what, const char *sql, struct err *refusal, struct err *e);
 
 /* Fills *e from a failed result (NULL: from the connection); returns -e->code. */
 int pg_fail(struct pg_conn *c, const PGresult *res, const char *what, struct err *e);
@@ -312,6 +322,11 @@ void pg_name_blockers(struct pg_conn *c, const struct pg_listing *l, struct err 
 /* One restore into a schema at a time: EBUSY. Held by the session. */
 int pg_take_restore_lock(struct pg_conn *c, struct err *e);
 void pg_free_restore_lock(struct pg_conn *c);
+
+/* ---- role.c ---- */
+
+/* Sets session_replication_role: `replica` where that is wanted and allowed, else `origin`. */
+int pg_role_set(struct pg_conn *c, bool replica, struct err *e);
 
 /* ---- describe.c ---- */
 
