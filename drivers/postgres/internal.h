@@ -338,6 +338,17 @@ int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf
 
 /* ---- script.c ---- */
 
+/* One word, number, operator, string with its quotes (and prefix), or other byte. */
+struct pg_token {
+	const char *at;
+	size_t len;
+};
+
+/* The token after *p, which is moved behind it: 1. White space and comments are none. 0: the text ends; -EINVAL: inside
+ * of a string or comment. Strings are read as under standard_conforming_strings = on. */
+int pg_next_token(const char **p, struct pg_token *ret);
+/* Whether it is this word, in either case, without quotes. */
+bool pg_token_is(const struct pg_token *t, const char *wanted);
 /* Cuts pg_dump's text into statements. EINVAL with words when it ends inside of one. */
 int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e);
 void pg_script_done(struct pg_script *s);
