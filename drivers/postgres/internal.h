@@ -17,6 +17,8 @@
  * child.c       a program that runs beside us
  * dump.c        schema text by pg_dump
  * script.c      its way back into statements
+ * clone.c       what the server makes of a definition, for a look
+ * equal.c       whether two texts are one definition
  * aside.c       a rebuild's large tables, made by several connections beside the schema
  * drop.c        drops what is in the schema
  * rebuild.c     restore that replaces the schema
@@ -362,6 +364,23 @@ bool pg_is_optional(const struct pg_statement *s);
 bool pg_is_post_data(const char *type);
 /* The name in CREATE MATERIALIZED VIEW, as the statement spells it; NULL: it is another one. */
 const char *pg_matview_of(const struct pg_statement *s, size_t *len);
+
+/* ---- clone.c ---- */
+
+/* *ret is the connection on which definitions can be made for a look: NULL, c itself, when c's transaction may write;
+ * else another with a transaction of its own, which the caller ends. */
+int pg_temporary_connection(struct pg_conn *c, struct pg_conn **ret, struct err *e);
+/* Runs statements and takes all back that they did. 1: *ret is the last one's result; 0: the server refused one. */
+int pg_try_temporary(struct pg_conn *c, PGresult **ret, const char *sql, struct err *e);
+/* Whether the server makes the same of both: 1, 0 (also where that cannot be seen). */
+int pg_same_clones(struct pg_conn *c, const struct pg_script *a, const struct pg_script *b, struct err *e);
+
+/* ---- equal.c ---- */
+
+/* Whether two texts that pg_dump wrote, each all statements of an entry of this type and of one name, are the same
+ * object to this server. In doubt they are not; connections that fail and locks that are not granted are errors.
+ * Nothing stays behind. */
+int pg_same_text(struct pg_conn *c, const char *type, const char *a, const char *b, bool *same, struct err *e);
 
 /* ---- aside.c ---- */
 
