@@ -19,6 +19,7 @@
  * script.c      its way back into statements
  * clone.c       what the server makes of a definition, for a look
  * equal.c       whether two texts are one definition
+ * rights.c      the rights on an object, set to the defaults
  * aside.c       a rebuild's large tables, made by several connections beside the schema
  * drop.c        drops what is in the schema
  * rebuild.c     restore that replaces the schema
@@ -381,6 +382,13 @@ int pg_same_clones(struct pg_conn *c, const struct pg_script *a, const struct pg
  * object to this server. In doubt they are not; connections that fail and locks that are not granted are errors.
  * Nothing stays behind. */
 int pg_same_text(struct pg_conn *c, const char *type, const char *a, const char *b, bool *same, struct err *e);
+
+/* ---- rights.c ---- */
+
+/* Gives the object (one of pg_default_acl, too) the rights that pg_dump's ACL entries are differences to; its columns
+ * none. What this server does not let us do is a line of *warnings. Nothing to do for classes that know no rights. */
+int pg_rights_reset(struct pg_conn *c, const char *class_oid, const char *object_oid, struct strbuf *warnings,
+		    struct err *e);
 
 /* ---- aside.c ---- */
 
