@@ -43,20 +43,23 @@ static int sqlite_check_table_keys(struct sqlite_conn *c, const char *table, str
 	if (r < 0 || !concerned)
 		return r;
 	r = sqlite_prepare(c, c->db, &stmt,
-			   "SELECT \"rowid\", parent FROM pragma_foreign_key_check(?1, 'main') LIMIT 1", e, table);
+			   "SELECT parent, count(*), min(\"rowid\") FROM pragma_foreign_key_check(?1, 'main')"
+			   " GROUP BY fkid, parent ORDER BY fkid DESC",
+			   e, table);
 	if (r < 0)
 		return r;
 	(void)sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
-	r = sqlite_step(c, stmt, e, table);
-	if (r > 0 && orphans) {
-		strbuf_addf(orphans, "%s: a row refers to a row that %s does not have, as in the snapshot\n", table,
-			    sqlite_text(stmt, 1));
-		return 0;
+	while ((r = sqlite_step(c, stmt, e, table)) > 0) {
+		_cleanup_free_ char *where = xasprintf(" (the first has rowid %s)", sqlite_text(stmt, 2));
+		bool one = sqlite3_column_int64(stmt, 1) == 1;
+		_cleanup_free_ char *words =
+		    xasprintf("%s: %s %s that %s does not have", table, sqlite_text(stmt, 1),
+			      one ? "row refers to a row" : "rows refer to rows", sqlite_text(stmt, 0));
+		if (!orphans)
+			return err_set(e, EEXIST, "%s%s", words,
+				       sqlite3_column_type(stmt, 2) == SQLITE_NULL ? "" : where);
+		strbuf_addf(orphans, "%s, as in the snapshot\n", words);
 	}
-	if (r > 0)
-		return err_set(e, EEXIST, "%s: the row with rowid %s refers to a row that %s does not have", table,
-			       sqlite3_column_type(stmt, 0) == SQLITE_NULL ? "(none)" : sqlite_text(stmt, 0),
-			       sqlite_text(stmt, 1));
 	/* A key over parent columns without a unique index cannot be enforced by SQLite, so nothing is lost unchecked.
 	 */
 	if (r < 0 && sqlite3_errcode(c->db) == SQLITE_ERROR && strstr(sqlite3_errmsg(c->db), "foreign key mismatch"))
@@ -98,6 +101,8 @@ int sqlite_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbu
 	(void)outside;
 	struct sqlite_conn *c = sqlite_of(conn);
 	int r = sqlite_check_writing(c, e, "changing rows");
+	if (r >= 0 && orphans)
+		r = sqlite_say_left_out(c, orphans, e);
 	return r < 0 ? r : sqlite_check_foreign_keys(c, orphans, e);
 }
 

@@ -107,6 +107,23 @@ int sqlite_schema_sql(struct db_conn *conn, const struct db_schema *s, struct st
 int sqlite_has_sequences(struct sqlite_conn *c, bool *ret, struct err *e);
 int sqlite_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
 
+/* ---- virtual.c ---- */
+
+/* The virtual tables of db, NULL-terminated; frees what *ret held. */
+int sqlite_virtual_names(struct sqlite_conn *c, sqlite3 *db, char ***ret, struct err *e);
+/* Whether a table of this type (of pragma_table_list; NULL: any) is excluded; a shadow is as its virtual table is. */
+bool sqlite_left_out(const struct sqlite_conn *c, char *const *virtual_names, const char *table, const char *type);
+/* Takes away the definitions that are to go or to be made anew; their shadows stay. */
+int sqlite_drop_virtual(struct sqlite_conn *c, const struct db_objects *o, struct err *e);
+/* Adds a definition, and nothing else. */
+int sqlite_add_virtual(struct sqlite_conn *c, const char *sql, struct err *e);
+/* Other connections read the schema anew after the commit. */
+int sqlite_schema_changed(struct sqlite_conn *c, struct err *e);
+/* Lines on triggers of the tables to be checked that feed what is excluded. */
+int sqlite_say_left_out(struct sqlite_conn *c, struct strbuf *out, struct err *e);
+/* Lines on triggers and views that name what is not there. */
+int sqlite_say_broken(struct sqlite_conn *c, struct strbuf *out, struct err *e);
+
 /* ---- moment.c ---- */
 
 int sqlite_fix_moment(struct sqlite_conn *c, enum db_access access, struct err *e);

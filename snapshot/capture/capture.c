@@ -264,9 +264,7 @@ int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e
 	_cleanup_(manifest_done) struct manifest m;
 	capture_manifest(cp->schema, &m);
 	capture_schema_since(cp, &sql, &m);
-	r = names_update_write(names, cp->base_id, e);
-	if (r < 0)
-		return r;
+	names_update_write(names, cp->base_id, &cp->lost);
 	r = snapshot_writer_commit(cp->writer, cp->name, &m, strbuf_str(&sql), sql.len, e);
 	if (r < 0)
 		return r;

@@ -38,6 +38,7 @@ struct job {
 	struct db_schema *schema;
 	struct snapshot_writer *writer;
 	int64_t base_id;
+	struct err warning; /* the snapshot is complete, and this has to be known; code 0: nothing */
 	pthread_t thread;
 };
 
@@ -67,7 +68,8 @@ struct source_state {
 
 struct result {
 	int64_t snapshot_id;
-	struct err err; /* code 0: complete */
+	struct err err;     /* code 0: complete */
+	struct err warning; /* what is to be said all the same; code 0: nothing */
 };
 
 struct service {

@@ -171,7 +171,7 @@ void job_end(struct job *j, int r, enum journal_state done_state, const char *de
 		MUTEX_GUARD(&svc->mutex);
 		if (snapshot_id) {
 			struct result *res = &svc->result[svc->next_result++ % RESULTS_KEPT];
-			*res = (struct result){.snapshot_id = snapshot_id};
+			*res = (struct result){.snapshot_id = snapshot_id, .warning = j->warning};
 			if (r < 0)
 				res->err = *e;
 		}
