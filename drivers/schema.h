@@ -12,11 +12,12 @@
 
 /* How a column's values appear in the canonical row (snapshot/row/row.h gives the exact form). */
 enum db_form {
-	DB_FORM_TEXT,      /* string */
-	DB_FORM_NUMBER,    /* number where the server's text is a JSON number token, else string (NaN, 007) */
-	DB_FORM_BOOL,      /* value text is "t" or "f" */
-	DB_FORM_BINARY,    /* raw bytes, base64 in the row */
-	DB_FORM_JSON,      /* document whose white space the server does not keep: jsonb, MySQL json */
+	DB_FORM_TEXT,   /* string */
+	DB_FORM_NUMBER, /* number where the server's text is a JSON number token, else string (NaN, 007) */
+	DB_FORM_BOOL,   /* value text is "t" or "f" */
+	DB_FORM_BINARY, /* raw bytes, base64 in the row */
+	DB_FORM_JSON,   /* document whose white space the server does not keep: jsonb, MySQL json, whose driver spells
+			    * types that text does not tell: 1.5E-0 (zeros say which), a needless escape in a string */
 	DB_FORM_JSON_TEXT, /* document whose exact text is kept: PostgreSQL json, MariaDB json, SQLite JSON */
 };
 

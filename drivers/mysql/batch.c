@@ -32,7 +32,7 @@ static void my_add_value(struct strbuf *sql, const struct my_target *to, size_t 
 		strbuf_adds(sql, "NULL");
 	} else if (col->form == DB_FORM_BINARY && (mine->is_bit || v->len <= MY_HEX_BYTES)) {
 		my_sql_hex(sql, v->data, v->len);
-	} else {
+	} else if (col->form != DB_FORM_JSON || !my_sql_document(sql, v->data, v->len)) {
 		if (col->form == DB_FORM_BINARY)
 			strbuf_adds(sql, "_binary");
 		/* Numbers, too: a string becomes a DOUBLE with all its digits and its sign (-0), a DECIMAL exactly. */

@@ -161,7 +161,7 @@ static bool my_set_form(const struct my_conn *c, struct db_column *col, struct m
 			mine->read = MY_READ_DOUBLE;
 	} else if (!strcasecmp(type, "json") && !c->mariadb) {
 		col->form = DB_FORM_JSON;
-		mine->doubt = MY_DOUBT_TYPED;
+		mine->places = my_places_new();
 	} else if (my_type_is(type, texts)) {
 		bool member = !strcasecmp(type, "enum") || !strcasecmp(type, "set");
 

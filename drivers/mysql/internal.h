@@ -13,8 +13,9 @@
  *   ddl             definitions from the server            build           new tables in the shadow database
  *   statement       a definition is run                    swap            the RENAME
  *   sum             what the rows of a table add up to     rebuild         a whole schema replaced
- *   doubt           values that text cannot carry          sql             text for the client program
- *   scan            rows of one table                      driver          begin, commit, the table of functions
+ *   typed, places   members of JSON with types             sql             text for the client program
+ *   doubt           values that text cannot carry          driver          begin, commit, the table of functions
+ *   scan            rows of one table
  *   target, batch   rows as INSERTs or LOAD DATA
  */
 #pragma once
@@ -56,15 +57,15 @@ enum my_read {
 /* Which values of a column may not come back the same from their text; see doubt.c. */
 enum my_doubt {
 	MY_DOUBT_NEVER,
-	MY_DOUBT_TYPED,  /* MySQL's JSON: a string that may be the text of a DATE, TIME or BLOB */
 	MY_DOUBT_MARK,   /* ascii and latin1: a '?' may stand for a byte that the character set does not have */
 	MY_DOUBT_ALWAYS, /* another character set than utf8 */
 };
 
 struct my_column {
 	char *name;
-	char *charset;      /* NULL: not text */
-	char *empty_member; /* ENUM or SET: "enum" or "set" when '' is one of its members */
+	char *charset;            /* NULL: not text */
+	char *empty_member;       /* ENUM or SET: "enum" or "set" when '' is one of its members */
+	struct my_places *places; /* MySQL's JSON: where its documents have values of which the text tells no type */
 	enum my_read read;
 	enum my_doubt doubt;
 	bool is_enum;
@@ -167,12 +168,14 @@ struct my_scan {
 	MYSQL_RES *result;
 	struct db_value *values;
 	size_t n_values;
-	size_t n_summed;    /* the columns of the row; generated ones of the key follow */
-	size_t *columns;    /* of details, for each value in turn */
-	size_t *key;        /* values that are the key, in key order; in the same memory */
-	bool doubtful;      /* some column may hold values in doubt */
-	uint64_t n_doubts;  /* rows that the server must be asked about at the end */
-	struct strbuf asks; /* their keys as an SQL list, while it is short */
+	size_t n_summed;      /* the columns of the row; generated ones of the key follow */
+	size_t *columns;      /* of details, for each value in turn */
+	size_t *key;          /* values that are the key, in key order; in the same memory */
+	struct strbuf *texts; /* of each value: its document as it is given, with spellings; NULL: there are none */
+	bool doubtful;        /* some column may hold values in doubt */
+	bool documents;       /* some column is MySQL's JSON */
+	uint64_t n_doubts;    /* rows that the server must be asked about at the end */
+	struct strbuf asks;   /* their keys as an SQL list, while it is short */
 };
 
 struct my_conn {
@@ -368,6 +371,85 @@ int my_sum_table(struct my_conn *c, const char *database, const struct my_table 
 bool my_sum_same(const struct my_sum *x, const struct my_sum *y);
 #define MY_SUM_TEXT 80
 void my_sum_text(const struct my_sum *sum, char out[MY_SUM_TEXT]);
+
+/* ---- typed.c ---- */
+
+#define MY_WALK_DEPTH 128 /* MySQL's documents end at 100 */
+
+/* Where a walk is: in this member of an object, or this element of an array. */
+struct my_step {
+	const char *name; /* in quotes, as the text has it */
+	size_t name_len;
+	size_t index; /* of the element */
+	uint64_t hash;
+	bool array, name_next, hashed;
+};
+
+struct my_walk {
+	const char *p, *end;
+	size_t depth;
+	struct my_step steps[MY_WALK_DEPTH];
+};
+
+/* A number, string, literal, or the first byte of an object or array, `depth` steps down. */
+struct my_scalar {
+	const char *at;
+	size_t len;
+	size_t depth;
+};
+
+enum my_typed {
+	MY_TYPED_NOT, /* what the text says */
+	MY_TYPED_DECIMAL,
+	MY_TYPED_UNSIGNED,
+	MY_TYPED_SIGNED,
+	MY_TYPED_DATE,
+	MY_TYPED_TIME,
+	MY_TYPED_DATETIME,
+	MY_TYPED_TIMESTAMP,
+	MY_TYPED_BINARY,
+};
+
+/* What the text of a value leaves open. */
+enum {
+	MY_MAY_FRACTION = 1, /* DOUBLE or DECIMAL */
+	MY_MAY_SMALL = 2,    /* integer below 2^32, UNSIGNED or DECIMAL */
+	MY_MAY_LARGE = 4,    /* from 2^32 on: UNSIGNED, signed or DECIMAL */
+	MY_MAY_STRING = 8,   /* a string, or a DATE, TIME, binary value, ... */
+};
+
+void my_walk_begin(struct my_walk *w, const char *text, size_t len);
+bool my_walk_next(struct my_walk *w, struct my_scalar *ret);
+/* Of the value that the walk gave last; not exact: [*] for every element. */
+void my_walk_path(const struct my_walk *w, size_t depth, bool exact, struct strbuf *out);
+bool my_whole_number(const char *text, size_t len, uint64_t *ret);
+unsigned my_may_be(const struct my_scalar *v);
+/* The value, spelled as one of the type that JSON_TYPE() says. false: a value that cannot be written again. */
+bool my_spell(struct strbuf *out, const struct my_scalar *v, const char *type, size_t type_len);
+/* sql NULL: only whether there is one. */
+bool my_binary_literal(struct strbuf *sql, const char *text, size_t len);
+/* Whether a document has values that need my_sql_document(). */
+bool my_is_typed(const char *text, size_t len);
+/* A document as an expression that gives its members their types; false, and nothing: plain text does. */
+bool my_sql_document(struct strbuf *sql, const char *text, size_t len);
+
+/* ---- places.c ---- */
+
+struct my_places *my_places_new(void);
+void my_places_free(struct my_places *p); /* NULL is allowed */
+/* Whether a scan has to read types, too. */
+bool my_places_typed(const struct my_places *p);
+/* Columns of a SELECT, each with a comma in front, whose values my_places_spell() wants. */
+size_t my_places_select(const struct my_places *p, const char *column, struct strbuf *sql);
+/* How many they are. */
+size_t my_places_columns(const struct my_places *p);
+/* A document: notes what its text leaves open. */
+void my_places_look(struct my_places *p, const char *text, size_t len);
+/* The document with the spellings of its members' types into *out. types: what the SELECT's columns gave. */
+int my_places_spell(struct my_places *p, const char *text, size_t len, MYSQL_ROW types, const unsigned long *type_len,
+		    struct strbuf *out, struct err *e);
+/* At the scan's end: asks the server what the places hold that were seen. 1: types that the scan did not read. */
+int my_places_ask(struct my_conn *c, struct my_places *p, const char *table, const char *column, struct err *e);
 
 /* ---- doubt.c ---- */
 

@@ -86,6 +86,7 @@ int my_load_row(struct db_conn *dc, const struct db_value *values, struct err *e
 	struct my_batch *b = &l->batch;
 	struct my_insert *s = NULL;
 	size_t bytes = 64, n_lax = 0;
+	bool typed = false;
 
 	assert(l->to.table);
 	for (size_t i = 0; i < l->to.n_columns; i++) {
@@ -93,10 +94,12 @@ int my_load_row(struct db_conn *dc, const struct db_value *values, struct err *e
 
 		bytes += values[i].len + 8;
 		n_lax += values[i].data && values[i].len == 0 && mine->is_enum && !mine->empty_member;
+		typed |=
+		    mine->places && values[i].data && l->to.infile.len && my_is_typed(values[i].data, values[i].len);
 	}
-	/* How long a value may be in a file depends on more than the statement's length; and from a file the two kinds
-	 * of server warn of ENUM's error value in their own ways. */
-	bool infile = l->to.infile.len && bytes < MY_BATCH_BYTES && n_lax == 0;
+	/* How long a value may be in a file depends on more than the statement's length; from a file the two kinds of
+	 * server warn of ENUM's error value in their own ways; and a file has no expressions. */
+	bool infile = l->to.infile.len && bytes < MY_BATCH_BYTES && n_lax == 0 && !typed;
 	int r = my_next_insert(c, infile, bytes, &s, e);
 	if (r < 0)
 		return r;

@@ -48,6 +48,8 @@ static int capture_table(struct capture *cp, const struct db_table *t, const str
 			break;
 		if (changes && (r == -ESTALE || r == -EDOM)) {
 			changes = false;
+		} else if (r == -ERESTART) {
+			; /* the same once more */
 		} else if (r == -EUCLEAN && base) {
 			base = NULL;
 			changes = false;

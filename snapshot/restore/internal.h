@@ -91,7 +91,10 @@ int apply_table(struct restore *rs, const struct db_table *t, const struct versi
 
 /* ---- verify.c ---- */
 
-/* The digest of the scan that is open on conn, read through the code that captures. */
+/* The digest of what the table holds, read through the code that captures. */
+int verify_scan_table(struct restore *rs, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec,
+		      struct digest *ret, struct err *e);
+/* Of the scan that is open on conn. */
 int verify_scan(struct restore *rs, struct db_conn *conn, const struct row_codec *codec, struct digest *ret,
 		struct err *e);
 /* The table holds the target. change, was: NULL when it was made anew. */
