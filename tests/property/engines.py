@@ -64,7 +64,7 @@ class PostgreSQL:
     def _psql(self, url, *more):
         return ["psql", "-X", "-q", "-o", "/dev/null", *more, url]
 
-    def make(self, statements, db=None):
+    def make(self, statements, db=None, again=False):
         db = db or self.db
         self.remove(db)
         must(self._psql(self.server, "-v", "ON_ERROR_STOP=1", "-c", f'CREATE DATABASE "{db}"'), None, self.env)
@@ -154,7 +154,7 @@ class PostgreSQL:
         return self.text
 
     def load_reference(self, text, statements):
-        self.make(statements, self.reference_db)
+        self.make(statements, self.reference_db, again=True)
         _, _, err = call(self._psql(self.url(self.reference_db)), encode(text), self.env)
         failed = [line for line in err.splitlines() if "ERROR:" in line]
         entries = self.dump(self.reference_db)
@@ -179,7 +179,7 @@ class MySQL:
             self.dumper.append("--set-gtid-purged=OFF")
         self.db = f"prop_{tag}"
         self.reference_db = f"prop_{tag}_ref"
-        self.options = []
+        self.tag = tag[-24:]
 
     def url(self):
         return self.server.rsplit("/", 1)[0] + "/" + self.db
@@ -188,40 +188,58 @@ class MySQL:
         return f"url={self.url()}\npassword_file={self.password_file}\n"
 
     def prepare(self, statements):
-        self._client("", statements)
+        self._run("", statements)
 
-    def _client(self, db, statements, *more):
-        text = "delimiter //\n" + "".join(s + "\n//\n" for s in statements)
-        return call([*self.client, "--default-character-set=utf8mb4", "--force", *more, *([db] if db else [])], encode(text))
+    def _run(self, db, statements, *more):
+        user = f"'prop_{self.tag}'@'%'"
+        text = "delimiter ~~~\n" + "".join(s.replace(":USER", user) + "\n~~~\n" for s in statements)
+        return call([*self.client, "--default-character-set=utf8mb4", "--binary-mode", "--force", *more, *([db] if db else [])], encode(text))
 
-    def make(self, statements, db=None):
+    def make(self, statements, db=None, again=False):
         db = db or self.db
         options = " ".join(s for s in statements if s.startswith(("CHARACTER SET", "COLLATE")))
-        rc, _, err = self._client("", [f"DROP DATABASE IF EXISTS `{db}`", f"CREATE DATABASE `{db}` {options}"])
+        user = [] if again else ["DROP USER IF EXISTS :USER", "CREATE USER :USER", f"GRANT ALL ON `{db}`.* TO :USER"]
+        rc, _, err = self._run("", [*user, f"DROP DATABASE IF EXISTS `{db}`", f"CREATE DATABASE `{db}` {options}"])
         if rc != 0:
             raise Trouble(f"cannot make the database: {err[:500]}")
         return []
 
     def remove(self, db=None):
-        self._client("", [f"DROP DATABASE IF EXISTS `{db or self.db}`"])
+        self._run("", [f"DROP DATABASE IF EXISTS `{db or self.db}`"])
 
     def run(self, statements, db=None):
-        _, _, err = self._client(db or self.db, statements)
+        _, _, err = self._run(db or self.db, statements)
         return [line for line in err.splitlines() if line.startswith("ERROR")]
 
     def _dump_text(self, db=None):
-        command = [*self.dumper, *self.DUMP.split(), db or self.db]
-        self.text = must(command)
+        # --force: goes on behind a view that is not valid, but tells of it by its exit status.
+        rc, self.text, err = call([*self.dumper, *self.DUMP.split(), "--force", db or self.db])
+        if rc != 0 and ("references invalid" not in err or "-- Dump completed" not in self.text):
+            raise Trouble(f"{self.dumper[0]} ended with status {rc}: {err[:800]}")
         return self.text
 
     def dump(self, db=None):
         entries = self.entries(self._dump_text(db))
-        rc, out, err = self._client(
+        rc, out, err = self._run(
             db or self.db, ["SELECT default_character_set_name, default_collation_name FROM information_schema.schemata WHERE schema_name = database()"], "-N", "-B"
         )
         if rc != 0:
             raise Trouble(err[:500])
-        return sorted(entries + [("the database", out.strip())])
+        _, grants, _ = self._run("", ["SHOW GRANTS FOR :USER"], "-N", "-B", "-r")
+        grants = sorted(line for line in grants.splitlines() if f"`{db or self.db}`" in line)
+        return sorted(entries + [("the database", out.strip()), ("grants", "\n".join(grants)), *self._views(db or self.db)])
+
+    def _views(self, db):
+        """The dump leaves out views that are not valid."""
+        columns = "table_name, view_definition, check_option, definer, security_type, character_set_client, collation_connection"
+        rc, out, err = self._run(db, [f"SELECT {columns} FROM information_schema.views WHERE table_schema = database() ORDER BY 1"], "-N", "-B")
+        if rc != 0:
+            raise Trouble(err[:500])
+        return [("view " + line.split("\t")[0], line) for line in out.splitlines()]
+
+    def only_inside(self, entries):
+        """Without grants: they are not the database's."""
+        return [e for e in entries if e[0] != "grants"]
 
     @staticmethod
     def entries(text):
@@ -229,7 +247,7 @@ class MySQL:
         result, title, body = [], "head", []
         for line in text.split("\n"):
             if line.startswith("-- ") and not line.startswith("-- -"):
-                if line.startswith(("-- MySQL dump", "-- MariaDB dump", "-- Host:", "-- Server version", "-- Dump completed")):
+                if line.startswith(("-- MySQL dump", "-- MariaDB dump", "-- Host:", "-- Server version", "-- Dump completed", "-- failed on view")):
                     continue
                 if any(body):
                     result.append((title, body))
@@ -252,7 +270,7 @@ class MySQL:
         for match in re.finditer(r"(?m)^INSERT (?:IGNORE )?INTO `((?:[^`]|``)*)` (.*)$", text):
             counts[match.group(1).replace("``", "`")][0][match.group(2)] += 1
         keys = {}
-        rc, out, err = self._client(
+        rc, out, err = self._run(
             self.db,
             [
                 "SELECT hex(s.table_name), hex(group_concat(concat('hex(cast(`', replace(s.column_name, '`', '``'), '` as binary))') ORDER BY seq_in_index SEPARATOR ', ''-'', ')),"
@@ -273,7 +291,7 @@ class MySQL:
                 keys[name] = set()
                 quoted = name.replace("`", "``")
                 queries.append(f"SELECT '{table}', concat({columns}, '') FROM `{quoted}`")
-        rc, out, err = self._client(self.db, queries, "-N", "-B")
+        rc, out, err = self._run(self.db, queries, "-N", "-B")
         if rc != 0:
             raise Trouble(err[:500])
         for line in out.splitlines():
@@ -281,14 +299,11 @@ class MySQL:
             keys[bytes.fromhex(table).decode()].add(key)
         return {t: (rows, keys.get(t)) for t, (rows, _) in counts.items()}
 
-    def only_inside(self, entries):
-        return entries
-
     def reference(self):
         return self.text
 
     def load_reference(self, text, statements):
-        self.make(statements, self.reference_db)
+        self.make(statements, self.reference_db, again=True)
         _, _, err = call([*self.client, "--default-character-set=utf8mb4", "--force", "--binary-mode", self.reference_db], encode(text))
         failed = [line for line in err.splitlines() if line.startswith("ERROR")]
         entries = self.dump(self.reference_db)
@@ -312,7 +327,7 @@ class SQLite:
     def prepare(self, statements):
         pass
 
-    def make(self, statements, path=None):
+    def make(self, statements, path=None, again=False):
         path = path or self.path
         self.remove(path)
         with open(path, "wb"):
@@ -331,38 +346,35 @@ class SQLite:
         _, _, err = call(["sqlite3", "-cmd", ".timeout 20000", path or self.path], encode(text))
         return [line for line in err.splitlines() if "rror" in line]
 
-    def _dump_text(self, path=None):
-        self.text = must(["sqlite3", "-bail", "-cmd", ".timeout 20000", path or self.path, ".dump"])
-        return self.text
-
     def dump(self, path=None):
-        text = self._dump_text(path)
-        more = must(
-            ["sqlite3", "-bail", "-cmd", ".timeout 20000", path or self.path, "PRAGMA user_version; PRAGMA application_id; PRAGMA encoding; PRAGMA page_size; PRAGMA auto_vacuum;"]
-        )
-        return self.entries(text) + [("pragmas", more.strip())]
-
-    @staticmethod
-    def entries(text):
-        rows, rest = [], []
-        for statement in SQLite.statements(text):
-            (rows if statement.startswith("INSERT INTO") else rest).append(statement)
-        entries = [("definition", s) for s in rest]
+        """Definitions as they are stored, rows as .dump has them."""
+        command = ["sqlite3", "-bail", "-cmd", ".timeout 20000", path or self.path]
+        self.text = must([*command, ".dump"])
+        pragmas = "PRAGMA user_version; PRAGMA application_id; PRAGMA encoding; PRAGMA page_size; PRAGMA auto_vacuum; PRAGMA journal_mode;"
+        entries = [("pragmas", must([*command, pragmas]).strip())]
+        schema = "SELECT hex(type), hex(name), hex(tbl_name), coalesce(hex(sql), '') FROM sqlite_schema WHERE name <> 'sqlite_sequence'"
+        for line in must([*command, "-separator", "\t", schema]).splitlines():
+            kind, name, table, sql = (bytes.fromhex(x).decode(errors="surrogateescape") for x in line.split("\t"))
+            entries.append((f"{kind} {name}; on {table}", sql))
+        rows = [s for s in self.statements(must([*command, ".dump --data-only"])) if s.startswith("INSERT INTO ")]
         return sorted(entries + [("row", s) for s in rows])
 
     @staticmethod
     def statements(text):
-        """The lines of .dump put together again: a statement ends where its quotes are closed and a line ends with ';'."""
-        result, pending = [], ""
-        for line in text.split("\n"):
-            pending += ("\n" if pending else "") + line
-            if pending.endswith(";") and pending.count("'") % 2 == 0 and pending.count('"') % 2 == 0:
-                if not pending.startswith("CREATE TRIGGER") or re.search(r"(?i)\bend\s*;$", pending):
-                    result.append(pending)
-                    pending = ""
-        if pending.strip():
-            result.append(pending)
+        """A statement ends with a semicolon at the end of a line that is in no quotes. There are no comments among rows."""
+        result, start, quote = [], 0, None
+        for i, c in enumerate(text):
+            if quote:
+                quote = None if c == quote else quote
+            elif c in "'\"`":
+                quote = c
+            elif c == "\n" and text[i - 1] == ";":
+                result.append(text[start:i].strip("\n"))
+                start = i + 1
         return result
+
+    def only_inside(self, entries):
+        return entries
 
     def rows(self):
         import sqlite3
@@ -374,11 +386,14 @@ class SQLite:
                 name = name.decode()
                 quoted = '"' + name.replace('"', '""') + '"'
                 infos = db.execute(f"PRAGMA table_xinfo({quoted})").fetchall()
-                columns = [(i[1].decode(), i[5], i[6]) for i in infos if i[6] in (0, 2, 3)]
-                chosen = ", ".join("quote(" + '"' + c.replace('"', '""') + '")' for c, _, _ in columns)
-                key = [n for n, (c, k, h) in sorted(enumerate(columns), key=lambda x: x[1][1]) if k]
-                if any(columns[n][2] for n in key):
-                    key = []
+                columns = [(i[1].decode(), i[5], i[6], i[3]) for i in infos if i[6] in (0, 2, 3)]
+                chosen = ", ".join("quote(" + '"' + c[0].replace('"', '""') + '")' for c in columns)
+                key = [n for n, c in sorted(enumerate(columns), key=lambda x: x[1][1]) if c[1]]
+                hidden = any(columns[n][2] for n in key)
+                # An alias of the rowid has no index; WITHOUT ROWID makes the columns NOT NULL.
+                alias = not any(i[3] == b"pk" for i in db.execute(f"PRAGMA index_list({quoted})"))
+                if hidden or not alias and not all(columns[n][3] for n in key):
+                    key = []  # NULL may be in it more than once
                 content, keys = Counter(), set() if key else None
                 for row in db.execute(f"SELECT {chosen} FROM {quoted}"):
                     content[row] += 1
