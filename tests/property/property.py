@@ -6,8 +6,11 @@
   --jobs N             seeds at a time
   --stop N             ends after N seeds that failed
   --shrink SECONDS     for each failure of another kind; 0: not at all
+  --most N             failures of one seed that are made smaller
   --without KINDS      with commas: kinds of objects that are left out; --only KINDS: no others
+  --rows               only changes of rows
   --print              only prints the scripts
+  FROM-TO may be one of the FILE.json written beside a small script: it is done again, and made smaller still
 
 The server is the one of the environment (SERVER_URL ..., see tests/lib.sh: use_db). The same seed gives the same script.
 A failure is made smaller while the same thing goes wrong, and written to DIR/ENGINE-SEED.sql with what was found.
@@ -15,6 +18,7 @@ A failure is made smaller while the same thing goes wrong, and written to DIR/EN
 
 import argparse
 import importlib
+import json
 import os
 import sys
 import threading
@@ -24,15 +28,18 @@ from collections import Counter
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from engines import ENGINES, Trouble  # noqa: E402
-from scenario import shrink  # noqa: E402
+from scenario import PHASES, Scenario, shrink  # noqa: E402
 from trial import Trial  # noqa: E402
 
 
 class Run:
     def __init__(self, options, module):
         self.o, self.module = options, module
-        first, _, last = options.seeds.partition("-")
-        self.seeds = iter(range(int(first), int(last or first) + 1))
+        if options.seeds.endswith(".json"):
+            self.seeds = iter([options.seeds])
+        else:
+            first, _, last = options.seeds.partition("-")
+            self.seeds = iter(range(int(first), int(last or first) + 1))
         self.lock = threading.Lock()
         self.known, self.seconds, self.errors, self.statements = Counter(), Counter(), 0, 0
         self.done = self.failed = 0
@@ -56,11 +63,20 @@ class Run:
             raise
 
     def scenario(self, seed):
-        return self.module.generate(seed, self.o.without, self.o.only)
+        if isinstance(seed, int):
+            return self.module.generate(seed, self.o.without, self.o.only)
+        with open(seed, encoding="utf-8") as f:
+            told = json.load(f)
+        scenario = Scenario(self.o.engine, told["seed"])
+        scenario.names = told["names"]
+        for phase, statements in told["phases"].items():
+            for statement in statements:
+                scenario.add(phase, statement)
+        return scenario
 
     def one(self, engine, work, seed):
         scenario = self.scenario(seed)
-        trial = Trial(engine, scenario, self.o.metasnap, work)
+        trial = Trial(engine, scenario, self.o.metasnap, work, only_rows=self.o.rows)
         failures = trial.run()
         with self.lock:
             self.done += 1
@@ -89,20 +105,26 @@ class Run:
             signature = failure.signature(scenario.names)
             last = [failure]
 
+            short = [True]
+
             def still(candidate):
                 candidate.names = scenario.names
-                for f in Trial(engine, candidate, self.o.metasnap, work, failure.stage).run():
+                for f in Trial(engine, candidate, self.o.metasnap, work, failure.stage, short[0]).run():
                     if f.signature(scenario.names) == signature:
                         last[0] = f
                         return True
                 return False
 
+            short[0] = still(scenario)
             small = shrink(scenario, still, lambda: time.monotonic() > end)
             found = last[0]
+        seed = scenario.seed
         path = os.path.join(self.o.work, f"{self.o.engine}-{seed}-{failure.stage.replace(' ', '-')}-{failure.kind.split()[0]}.sql")
         with open(path, "w", encoding="utf-8", errors="surrogateescape") as f:
             told = "\n".join("-- " + line for line in f"{found}\n{found.detail}".split("\n"))
             f.write(f"-- seed {seed} of {self.o.engine}; kinds: {', '.join(scenario.kinds)}\n{told}\n\n{small.script()}")
+        with open(path[:-4] + ".json", "w", encoding="utf-8") as f:
+            json.dump({"seed": seed, "names": scenario.names, "phases": {p: small.sql(p) for p in PHASES}}, f, indent=1)
         print(f"seed {seed}: {failure.stage}: {small.size()} of {scenario.size()} statements are left: {path}", flush=True)
 
     def summary(self):
@@ -122,11 +144,14 @@ def main():
     p.add_argument("--jobs", type=int, default=1)
     p.add_argument("--stop", type=int, default=5)
     p.add_argument("--shrink", type=float, default=60)
+    p.add_argument("--most", type=int, default=3)
     p.add_argument("--without", type=lambda s: s.split(","), default=[])
     p.add_argument("--only", type=lambda s: s.split(","), default=None)
+    p.add_argument("--rows", action="store_true")
     p.add_argument("--print", action="store_true")
     p.add_argument("--verbose", action="store_true")
     o = p.parse_args()
+    o.work = os.path.abspath(o.work)
     module = importlib.import_module("gen_" + {"mariadb": "mysql"}.get(o.engine, o.engine))
     if o.engine == "mariadb":
         module.MARIADB = True

@@ -68,11 +68,11 @@ def stat(text):
     """Of `diff --stat`: {table: (added, removed, changed, before, after, note)} and (same tables, same rows)."""
     tables, same = {}, None
     for line in text.splitlines()[1:]:
-        match = re.match(r" *(\d+) +(\d+) +(\d+) +(\d+) +(\d+) +(\S+) +(.*)$", line)
+        match = re.match(r" *(\d+) +(\d+) +(\d+) +(\d+) +(\d+)  (?=.{7}  )(\S+) *", line)
         if not match:
             continue
         numbers = tuple(int(match.group(i)) for i in range(1, 6))
-        note, name = match.group(6), match.group(7)
+        note, name = match.group(6), line[match.start(6) + 9 :]  # a name may begin with a space
         if note == "same":
             same = (int(name.split()[0]), numbers[3])
         elif note != "total":
@@ -81,9 +81,11 @@ def stat(text):
 
 
 class Trial:
-    """work: a directory for the catalog. only: the stage that matters; what comes after it is left out (shrinking)."""
+    """work: a directory for the catalog. only: the stage that matters; short: nothing is done that it does not need."""
 
-    def __init__(self, engine, scenario, metasnap, work, only=None):
+    def __init__(self, engine, scenario, metasnap, work, only=None, short=True, only_rows=False):
+        self.only_rows = only_rows
+        self.short = short
         self.engine, self.scenario, self.metasnap, self.work, self.only = engine, scenario, metasnap, work, only
         self.failures, self.errors, self.statements = [], [], 0
         self.conf = os.path.join(work, "metasnap.conf")
@@ -145,45 +147,67 @@ class Trial:
             self.timed("statements", self.engine.remove)
         return self.failures
 
-    def wanted(self, stage):
-        """Whether this stage is looked at: all, or the one that is being made smaller."""
-        return self.only is None or self.only == stage
-
-    def over(self):
-        return self.only is not None and any(f.stage == self.only for f in self.failures)
-
     def _stages(self):
+        if self.only is not None and self.short:
+            return self._only()
         self.make()
         self.phase("setup")
         if not self.snapshot("s0"):
-            return
+            return None
         rows = {"s0": self.timed("rows", self.engine.rows)}
         for a, b, phase in (("s0", "s1", "rows1"), ("s1", "s2", "rows2")):
             self.phase(phase)
             if not self.snapshot(b):
-                return
-            stage = f"diff {phase}"
-            if self.wanted(stage):
-                rows[b] = self.timed("rows", self.engine.rows)
-                if a not in rows:
-                    continue
-                self.diff(stage, a, b, rows[a], rows[b])
+                return None
+            rows[b] = self.timed("rows", self.engine.rows)
+            self.diff(f"diff {phase}", a, b, rows[a], rows[b])
         self.restore("difference", "s0", rebuild=False)
         self.restore("difference back", "s2", rebuild=False)
-        if self.over():
-            return
+        if self.only_rows:
+            return None
         self.phase("schema")
         if not self.snapshot("s3"):
-            return
+            return None
         self.restore("object", "s0")
         self.restore("object forward", "s3")
         for stage, name in (("empty", "s0"), ("empty later", "s3")):
-            if self.wanted(stage):
-                self.make(again=True)
-                self.restore(stage, name)
-        if self.only in (None, "verify"):
-            self.do("verify", "verify")
-            self.do("verify", "check")
+            self.make(again=True)
+            self.restore(stage, name)
+        self.do("verify", "verify")
+        self.do("verify", "check")
+        return None
+
+    def _only(self):
+        """Just what one stage needs: what is done many times when a failure is made smaller."""
+        later = self.only in ("object forward", "empty later", "difference back", "snapshot s3")
+        self.make()
+        self.phase("setup")
+        if self.only != "empty later" and not self.snapshot("s0"):
+            return
+        if self.only.startswith("diff rows"):
+            before = self.timed("rows", self.engine.rows)
+            self.phase("rows1")
+            if self.only == "diff rows2":
+                before = self.timed("rows", self.engine.rows)
+                self.do("snapshot s1", "snapshot", "prod", "s1")
+                self.phase("rows2")
+            self.do("snapshot s2", "snapshot", "prod", "s2")
+            self.diff(self.only, "s0" if self.only == "diff rows1" else "s1", "s2", before, self.timed("rows", self.engine.rows))
+            return
+        if self.only != "empty":
+            for phase in ("rows1", "rows2") + (() if self.only.startswith("difference") else ("schema",)):
+                self.phase(phase)
+        name = "s0"
+        if later:
+            name = "s2" if self.only == "difference back" else "s3"
+            if not self.snapshot(name):
+                return
+        if self.only in ("object forward", "difference back"):
+            self.do("", "restore", "prod", "s0", "--yes")
+        if self.only.startswith("empty"):
+            self.make(again=True)
+        if not self.only.startswith(("snapshot", "verify")):
+            self.restore(self.only, name, not self.only.startswith("difference"))
 
     def snapshot(self, name):
         out = self.do("snapshot " + name, "snapshot", "prod", name)
@@ -230,18 +254,11 @@ class Trial:
         return None
 
     def restore(self, stage, name, rebuild=True):
-        if self.only is not None and stage != self.only:
-            # What comes before the stage that matters is done without being looked at: states follow each other.
-            if stage in ("difference", "difference back", "object", "object forward"):
-                self.ms("restore", "prod", name, "--yes")
-            return
-        if self.over():
-            return
         before = len(self.failures)
         out = self.do(stage, "restore", "prod", name, "--yes")
         if out is None:
             return
-        if not rebuild and "made anew" in out:
+        if not rebuild and "made anew" in out and "CREATE TABLE" in self.texts[name]:
             self.fail(stage, "rebuild", "rows only have changed and the schema was made anew", out)
         if len(self.failures) > before:
             return
@@ -250,8 +267,22 @@ class Trial:
             return
         rc, verify, err = self.ms("verify", "prod", name, "--live")
         if rc != 0:
-            words = (err.splitlines() or verify.splitlines() or ["no words"])[0]
-            self.fail(stage, "verify --live", words, verify + err)
+            schema = self.schemas_differ(name)
+            changed = [line for line in schema if line[:1] in "+-"]
+            words = " | ".join(changed[:2]) if changed else (err.splitlines() or verify.splitlines() or ["no words"])[0]
+            self.fail(stage, "verify --live", words, verify + err + "\n".join(schema))
+
+    def schemas_differ(self, name):
+        """What a snapshot's schema.sql says and what one of now says."""
+        now = f"now{len(self.failures)}"
+        texts = []
+        for snapshot in (name, now):
+            folder = os.path.join(self.work, f"{now}-{snapshot}")
+            if snapshot == now and self.ms("snapshot", "prod", now)[0] != 0 or self.ms("export", "prod", snapshot, folder)[0] != 0:
+                return []
+            with open(os.path.join(folder, "schema.sql"), encoding="utf-8", errors="surrogateescape") as f:
+                texts.append(f.read().split("\n"))
+        return [line for line in difflib.unified_diff(*texts, lineterm="", n=1) if not line.startswith(("---", "+++", "@@"))]
 
     def compare(self, stage, name, out):
         want, got = self.dumps[name], self.dump()
