@@ -435,53 +435,33 @@ static bool pg_is_one_of(const char *type, const char *const *types, size_t n)
 	return false;
 }
 
-/* "GRANT ... TO ..." of default privileges, taken back. */
-static char *pg_revoke_default(const char *sql)
-{
-	const char *grant = pg_find_outside(sql, " GRANT "), *to = grant ? pg_find_outside(grant, " TO ") : NULL;
-	if (!to || !pg_begins(sql, "ALTER DEFAULT PRIVILEGES "))
-		return NULL;
-	const char *role = to + strlen(" TO "), *end = pg_after_quoted(role);
-	if (end == role)
-		end += strcspn(role, " ;");
-	return xasprintf("%.*s REVOKE %.*s FROM %.*s", (int)(grant - sql), sql, (int)(to - grant) - 7, grant + 7,
-			 (int)(end - role), role);
-}
-
-static void pg_revoke_defaults(const struct pg_entries *l, const struct pg_entry *from, struct pg_entry *x)
-{
-	for (size_t k = 0; k < from->n; k++) {
-		char *sql = pg_revoke_default(pg_nth(l, from, k));
-		if (sql)
-			pg_add_alter(x, sql);
-	}
-}
-
 static void pg_clear_alter(struct pg_entry *x)
 {
 	while (x->n_alter)
 		free(x->alter[--x->n_alter]);
 }
 
-bool pg_alter_entry(const struct pg_entries *live, const struct pg_entry *have, const struct pg_entries *want,
-		    struct pg_entry *x, char ***columns)
+/* Settings that are in force where it is made. */
+static bool pg_other_settings(const struct pg_entry *a, const struct pg_entry *b)
 {
-	static const char *const whole[] = {"COMMENT", "SECURITY LABEL", "DEFAULT", "SEQUENCE OWNED BY",
-					    "ROW SECURITY"};
-	bool setting = (!have->tablespace != !x->tablespace) ||
-		       (x->tablespace && strcmp(have->tablespace, x->tablespace)) || (!have->method != !x->method) ||
-		       (x->method && strcmp(have->method, x->method));
-	if (setting || !x->n || !have->n)
+	return !a->tablespace != !b->tablespace || (a->tablespace && strcmp(a->tablespace, b->tablespace)) ||
+	       !a->method != !b->method || (a->method && strcmp(a->method, b->method));
+}
+
+bool pg_alter_entry(bool same, const struct pg_entries *live, const struct pg_entry *have,
+		    const struct pg_entries *want, struct pg_entry *x, char ***columns)
+{
+	static const char *const whole[] = {"COMMENT",           "SECURITY LABEL", "DEFAULT",
+					    "SEQUENCE OWNED BY", "ROW SECURITY",   "DEFAULT ACL"};
+	if (pg_other_settings(have, x) || !x->n || !have->n)
 		return false;
-	if (!strcmp(x->type, "DEFAULT ACL"))
-		pg_revoke_defaults(live, have, x);
-	if (!strcmp(x->type, "DEFAULT ACL") || pg_is_one_of(x->type, whole, sizeof whole / sizeof whole[0])) {
+	if (!same && pg_is_one_of(x->type, whole, sizeof whole / sizeof whole[0])) {
 		for (size_t k = 0; k < x->n; k++)
 			pg_add_alter(x, xstrdup(pg_nth(want, x, k)));
 		return true;
 	}
 	const char *a = pg_nth(live, have, 0), *b = pg_nth(want, x, 0);
-	bool ok = !strcmp(a, b);
+	bool ok = same;
 	if (!ok && !strcmp(x->type, "TABLE"))
 		ok = pg_alter_table(a, b, x, columns);
 	else if (!ok && !strcmp(x->type, "SEQUENCE"))
@@ -490,7 +470,7 @@ bool pg_alter_entry(const struct pg_entries *live, const struct pg_entry *have, 
 		ok = pg_alter_function(a, b, x);
 	else if (!ok && !strcmp(x->type, "EXTENSION"))
 		ok = pg_alter_extension(have, x);
-	ok = ok && pg_alter_beside(live, have, want, x) && x->n_alter;
+	ok = ok && pg_alter_beside(live, have, want, x);
 	if (!ok)
 		pg_clear_alter(x);
 	return ok;
@@ -509,15 +489,6 @@ char *pg_unmake_entry(const struct pg_entries *live, const struct pg_entry *x)
 	if (!strcmp(x->type, "SEQUENCE OWNED BY")) {
 		const char *by = pg_find_outside(sql, " OWNED BY ");
 		return by ? xasprintf("%.*s OWNED BY NONE", (int)(by - sql), sql) : NULL;
-	}
-	if (!strcmp(x->type, "DEFAULT ACL")) {
-		_cleanup_strbuf_ struct strbuf all = {0};
-		for (size_t k = 0; k < x->n; k++) {
-			_cleanup_free_ char *one = pg_revoke_default(pg_nth(live, x, k));
-			if (one)
-				strbuf_addf(&all, "%s%s", all.len ? "; " : "", one);
-		}
-		return all.len ? strbuf_detach(&all) : NULL;
 	}
 	return NULL;
 }

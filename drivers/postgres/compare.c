@@ -171,6 +171,18 @@ static int pg_go_columns(struct pg_comparison *x, size_t i, char *const *columns
 	return 0;
 }
 
+/* Whether the statements that make an object are the same to the server, whatever stands beside them. */
+static int pg_same_making(struct pg_comparison *x, const struct pg_entry *l, const struct pg_entry *w, bool *same)
+{
+	static const char *const by_text[] = {"ACL", "COMMENT", "SECURITY LABEL", "DEFAULT ACL"};
+	const char *a = x->live->script.statements[l->first].sql, *b = x->want->script.statements[w->first].sql;
+	*same = !strcmp(a, b) && !pg_is_type(l, "DEFAULT ACL");
+	for (size_t i = 0; i < sizeof by_text / sizeof by_text[0]; i++)
+		if (*same || pg_is_type(l, by_text[i]))
+			return 0;
+	return pg_same_text(x->c, l->type, a, b, same, x->e);
+}
+
 static int pg_differs(struct pg_comparison *x, size_t i)
 {
 	struct pg_entry *l = &x->live->v[i], *w = &x->want->v[l->pair];
@@ -178,16 +190,23 @@ static int pg_differs(struct pg_comparison *x, size_t i)
 	int r = 0;
 	if (pg_is_attach(l))
 		return pg_go_attached(x, l);
-	bool ok = pg_alter_entry(x->live, l, x->want, w, &columns);
+	bool same = false, ok;
+	if (l->n && w->n)
+		r = pg_same_making(x, l, w, &same);
+	if (r < 0)
+		return r;
+	ok = pg_alter_entry(same, x->live, l, x->want, w, &columns);
 	if (ok && w->shrinks)
 		r = pg_go_columns(x, i, columns, &ok);
 	for (size_t k = 0; columns && columns[k]; k++)
 		free(columns[k]);
 	free(columns);
-	if (r == 0 && ok)
+	if (r == 0 && ok && w->n_alter) {
 		l->deed = w->deed = l->deed == PG_DEED_GO ? PG_DEED_GO : PG_DEED_ALTER;
-	else if (r == 0)
+		l->rights |= pg_is_type(l, "DEFAULT ACL");
+	} else if (r == 0 && !ok) {
 		r = pg_go(x, i);
+	}
 	return r;
 }
 
@@ -434,6 +453,8 @@ static int pg_find_deeds(struct pg_comparison *x)
 		r = pg_look_at_rights(x);
 	for (size_t i = 0; r == 0 && i < x->live->n; i++) {
 		struct pg_entry *l = &x->live->v[i];
+		if (l->pair == PG_NONE && pg_is_type(l, "DEFAULT ACL"))
+			l->rights = true;
 		char *sql = l->pair == PG_NONE && l->deed == PG_DEED_KEEP && !pg_is_of_stranger(x->live, l)
 				? pg_unmake_entry(x->live, l)
 				: NULL;
@@ -514,7 +535,7 @@ static void pg_tell_all(const struct pg_comparison *x, struct db_objects *ret)
 		const struct pg_entry *l = &x->live->v[i];
 		if (l->pair != PG_NONE)
 			continue;
-		bool rights = pg_is_type(l, "ACL") && l->deed == PG_DEED_KEEP;
+		bool rights = (pg_is_type(l, "ACL") || pg_is_type(l, "DEFAULT ACL")) && l->deed == PG_DEED_KEEP;
 		if (rights || (l->deed != PG_DEED_KEEP && !pg_is_only_along(l)))
 			pg_tell(x, ret, DB_DEED_DROP, l, l->deed == PG_DEED_GO ? l->because : PG_NONE);
 	}

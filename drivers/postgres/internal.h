@@ -18,6 +18,9 @@
  * script.c      pg_dump's text cut into statements
  * toc.c         its entries, one for each object
  * dump.c        schema text by pg_dump
+ * clone.c       what the server makes of a definition, for a look
+ * equal.c       whether two texts are one definition
+ * rights.c      the rights on an object, set to the defaults
  * aside.c       a rebuild's large tables, made by several connections beside the schema
  * depend.c      what hangs on an object that is to go
  * alter.c       an object made equal where it stands, by its two texts
@@ -404,6 +407,17 @@ int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf
 
 /* ---- script.c ---- */
 
+/* One word, number, operator, string with its quotes (and prefix), or other byte. */
+struct pg_token {
+	const char *at;
+	size_t len;
+};
+
+/* The token after *p, which is moved behind it: 1. White space and comments are none. 0: the text ends; -EINVAL: inside
+ * of a string or comment. Strings are read as under standard_conforming_strings = on. */
+int pg_next_token(const char **p, struct pg_token *ret);
+/* Whether it is this word, in either case, without quotes. */
+bool pg_token_is(const struct pg_token *t, const char *wanted);
 /* Cuts pg_dump's text into statements. EINVAL with words when it ends inside of one. */
 int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e);
 void pg_script_done(struct pg_script *s);
@@ -417,6 +431,30 @@ bool pg_is_optional(const struct pg_statement *s);
 bool pg_is_post_data(const char *type);
 /* The name in CREATE MATERIALIZED VIEW, as the statement spells it; NULL: it is another one. */
 const char *pg_matview_of(const struct pg_statement *s, size_t *len);
+
+/* ---- clone.c ---- */
+
+/* *ret is the connection on which definitions can be made for a look: NULL, c itself, when c's transaction may write;
+ * else another with a transaction of its own, which the caller ends. */
+int pg_temporary_connection(struct pg_conn *c, struct pg_conn **ret, struct err *e);
+/* Runs statements and takes all back that they did. 1: *ret is the last one's result; 0: the server refused one. */
+int pg_try_temporary(struct pg_conn *c, PGresult **ret, const char *sql, struct err *e);
+/* Whether the server makes the same of both: 1, 0 (also where that cannot be seen). */
+int pg_same_clones(struct pg_conn *c, const struct pg_script *a, const struct pg_script *b, struct err *e);
+
+/* ---- equal.c ---- */
+
+/* Whether two texts that pg_dump wrote, each all statements of an entry of this type and of one name, are the same
+ * object to this server. In doubt they are not; connections that fail and locks that are not granted are errors.
+ * Nothing stays behind. */
+int pg_same_text(struct pg_conn *c, const char *type, const char *a, const char *b, bool *same, struct err *e);
+
+/* ---- rights.c ---- */
+
+/* Gives the object (one of pg_default_acl, too) the rights that pg_dump's ACL entries are differences to; its columns
+ * none. What this server does not let us do is a line of *warnings. Nothing to do for classes that know no rights. */
+int pg_rights_reset(struct pg_conn *c, const char *class_oid, const char *object_oid, struct strbuf *warnings,
+		    struct err *e);
 
 /* ---- aside.c ---- */
 
@@ -523,10 +561,11 @@ bool pg_goes_with_another(const struct pg_depends *d, struct pg_entries *live, c
 
 /* Takes the statement over. */
 void pg_add_alter(struct pg_entry *x, char *sql);
-/* Fills want->alter with what makes the database's entry the wanted one; columns that are to go are named in *columns
- * (NULL-terminated, the caller's). false: it cannot be altered. */
-bool pg_alter_entry(const struct pg_entries *live, const struct pg_entry *have, const struct pg_entries *want,
-		    struct pg_entry *x, char ***columns);
+/* Fills x->alter with what makes the database's entry the wanted one (nothing: it is); columns that are to go are named
+ * in *columns (NULL-terminated, the caller's). same: the statements that make it are the same to the server. false: it
+ * cannot be altered. */
+bool pg_alter_entry(bool same, const struct pg_entries *live, const struct pg_entry *have,
+		    const struct pg_entries *want, struct pg_entry *x, char ***columns);
 /* The statement that takes away what only the database has and that is no object of its own; NULL: it is one. */
 char *pg_unmake_entry(const struct pg_entries *live, const struct pg_entry *x);
 

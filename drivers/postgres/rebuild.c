@@ -58,18 +58,6 @@ static bool pg_is_transaction_control(const char *sql)
 	return false;
 }
 
-/* Until there is one that asks the server's own defaults. */
-static int pg_rights_reset(struct pg_conn *c, const char *class_oid, const char *object_oid, struct strbuf *warnings,
-			   struct err *e)
-{
-	(void)c;
-	(void)class_oid;
-	(void)object_oid;
-	(void)warnings;
-	(void)e;
-	return 0;
-}
-
 static int pg_run_statement(struct pg_conn *c, const struct pg_statement *s, const char *user, struct strbuf *warnings,
 			    struct err *e)
 {

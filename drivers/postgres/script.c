@@ -1,8 +1,9 @@
 /*
  * drivers/postgres/script.c - pg_dump's text cut into its statements, and what a statement is.
  *
- * The cutter knows PostgreSQL's lexical rules, because function bodies hold semicolons and comments. Any thread; no
- * state, no locks.
+ * The cutter knows PostgreSQL's lexical rules, because function bodies hold semicolons and comments. A statement comes
+ * out as it means under standard_conforming_strings = on, which is what our sessions have: where the text turns it off,
+ * strings with backslashes get their E. Any thread; no state, no locks.
  */
 #include "drivers/postgres/internal.h"
 
@@ -10,50 +11,11 @@
 #include <errno.h>
 #include <strings.h>
 
-/* ---- cutting ---- */
-
-void pg_script_done(struct pg_script *s)
-{
-	for (size_t i = 0; i < s->n_statements; i++) {
-		free(s->statements[i].sql);
-		free(s->statements[i].entry);
-		free(s->statements[i].type);
-	}
-	free(s->statements);
-	*s = (struct pg_script){0};
-}
-
-struct pg_cutter {
-	const char *p;
-	char entry[200]; /* of the comment block above */
-	char type[64];
-	int parens;
-	int begins; /* BEGIN ATOMIC and CASE of a SQL-standard function body, whose semicolons end nothing */
-	int words;  /* seen in this statement, up to 5 */
-	bool create, routine;
-};
+/* ---- tokens ---- */
 
 static bool pg_is_word(char c)
 {
 	return isalnum((unsigned char)c) || c == '_' || c == '$' || (unsigned char)c >= 0x80;
-}
-
-/* "-- Name: t; Type: TABLE; Schema: public; Owner: me" */
-static void pg_note_entry(struct pg_cutter *k, const char *line, size_t n)
-{
-	_cleanup_free_ char *text = xmemdup0(line, n);
-	char *type = NULL;
-	if (strncmp(text, "-- Name: ", 9))
-		return;
-	for (char *p = strstr(text, "; Type: "); p; p = strstr(p + 1, "; Type: "))
-		type = p;
-	if (!type)
-		return;
-	*type = '\0';
-	type += 8;
-	type[strcspn(type, ";")] = '\0';
-	(void)snprintf(k->type, sizeof k->type, "%s", type);
-	(void)snprintf(k->entry, sizeof k->entry, "%.40s %.150s", type, text + 9);
 }
 
 /* From an opening quote to after the closing one; NULL when there is none. */
@@ -69,6 +31,18 @@ static const char *pg_skip_quoted(const char *p, bool escapes)
 			return p + 1;
 	}
 	return NULL;
+}
+
+/* The same with the strings that go on after a line feed, whose escapes are the first one's. */
+static const char *pg_skip_string(const char *p, bool escapes)
+{
+	for (;;) {
+		p = pg_skip_quoted(p, escapes);
+		const char *next = p ? p + strspn(p, " \t\r\n\f\v") : NULL;
+		if (!p || *next != '\'' || !memchr(p, '\n', (size_t)(next - p)))
+			return p;
+		p = next;
+	}
 }
 
 /* At '$': after the end of a dollar-quoted string, p itself when this opens none, NULL when it has no end. */
@@ -101,24 +75,140 @@ static const char *pg_skip_block_comment(const char *p)
 	return NULL;
 }
 
-static bool pg_word_is(const char *word, size_t n, const char *wanted)
+/* An operator ends before a comment: "-->" is one. */
+static const char *pg_skip_operator(const char *p)
 {
-	return strlen(wanted) == n && !strncasecmp(word, wanted, n);
+	const char *start = p;
+	while (*p && strchr("+-*/<>=~!@#%^&|`?:", *p) && strncmp(p, "--", 2) && strncmp(p, "/*", 2))
+		p++;
+	return p > start ? p : p + 1;
 }
 
-/* As psql does it (psqlscan.l): only in CREATE [OR REPLACE] FUNCTION or PROCEDURE do BEGIN, CASE and END count. */
-static void pg_note_word(struct pg_cutter *k, const char *word, size_t n)
+/* After the token at p, which is neither white space nor a comment; NULL when it has no end. */
+static const char *pg_skip_token(const char *p, bool escapes)
 {
-	int place = k->words++;
+	if (*p == '\'')
+		return pg_skip_string(p, escapes);
+	if (*p == '"')
+		return pg_skip_quoted(p, false);
+	if (*p && strchr("eE", *p) && p[1] == '\'')
+		return pg_skip_string(p + 1, true);
+	if (*p && strchr("bBxXnN", *p) && p[1] == '\'')
+		return pg_skip_string(p + 1, escapes);
+	if ((*p == 'u' || *p == 'U') && p[1] == '&' && (p[2] == '\'' || p[2] == '"'))
+		return p[2] == '"' ? pg_skip_quoted(p + 2, false) : pg_skip_string(p + 2, false);
+	if (*p == '$') {
+		const char *after = pg_skip_dollar(p);
+		return after == p ? p + 1 : after;
+	}
+	if (!pg_is_word(*p))
+		return pg_skip_operator(p);
+	while (pg_is_word(*p))
+		p++;
+	return p;
+}
+
+static const char *pg_skip_blank(const char *p)
+{
+	while (p && *p) {
+		if (isspace((unsigned char)*p))
+			p++;
+		else if (p[0] == '-' && p[1] == '-')
+			p += strcspn(p, "\n");
+		else if (p[0] == '/' && p[1] == '*')
+			p = pg_skip_block_comment(p);
+		else
+			break;
+	}
+	return p;
+}
+
+int pg_next_token(const char **p, struct pg_token *ret)
+{
+	const char *start = pg_skip_blank(*p), *end = start && *start ? pg_skip_token(start, false) : start;
+	*ret = (struct pg_token){.at = end ? start : NULL, .len = end ? (size_t)(end - start) : 0};
+	if (!end)
+		return -EINVAL;
+	*p = end;
+	return end > start;
+}
+
+bool pg_token_is(const struct pg_token *t, const char *wanted)
+{
+	return strlen(wanted) == t->len && !strncasecmp(t->at, wanted, t->len);
+}
+
+/* ---- cutting ---- */
+
+void pg_script_done(struct pg_script *s)
+{
+	for (size_t i = 0; i < s->n_statements; i++) {
+		free(s->statements[i].sql);
+		free(s->statements[i].entry);
+		free(s->statements[i].type);
+	}
+	free(s->statements);
+	*s = (struct pg_script){0};
+}
+
+struct pg_cutter {
+	const char *p;
+	char entry[200]; /* of the comment block above */
+	char type[64];
+	bool escapes; /* standard_conforming_strings is off */
+	int parens;
+	int begins; /* BEGIN ATOMIC and CASE of a SQL-standard function body, whose semicolons end nothing */
+	int tokens; /* seen in this statement, up to 4 */
+	bool create, replace, routine;
+};
+
+/* "-- Name: t; Type: TABLE; Schema: public; Owner: me" */
+static void pg_note_entry(struct pg_cutter *k, const char *line, size_t n)
+{
+	_cleanup_free_ char *text = xmemdup0(line, n);
+	char *type = NULL;
+	if (strncmp(text, "-- Name: ", 9))
+		return;
+	for (char *p = strstr(text, "; Type: "); p; p = strstr(p + 1, "; Type: "))
+		type = p;
+	if (!type)
+		return;
+	*type = '\0';
+	type += 8;
+	type[strcspn(type, ";")] = '\0';
+	(void)snprintf(k->type, sizeof k->type, "%s", type);
+	(void)snprintf(k->entry, sizeof k->entry, "%.40s %.150s", type, text + 9);
+}
+
+/* Whether the token at p, which ends at `end`, begins the body of a function. */
+static bool pg_begins_body(const struct pg_token *t, const char *end)
+{
+	struct pg_token next;
+	return pg_token_is(t, "BEGIN") && pg_next_token(&end, &next) > 0 && pg_token_is(&next, "ATOMIC");
+}
+
+/* Only in CREATE [OR REPLACE] FUNCTION or PROCEDURE is there such a body. In it CASE and END are reserved words: names
+ * that are spelled so are in quotes. */
+static void pg_note_token(struct pg_cutter *k, const struct pg_token *t, const char *end)
+{
+	int place = k->tokens < 4 ? k->tokens++ : 4;
 	if (!place)
-		k->create = pg_word_is(word, n, "CREATE");
-	if (place && place < 4 && (pg_word_is(word, n, "FUNCTION") || pg_word_is(word, n, "PROCEDURE")))
-		k->routine = k->create;
+		k->create = pg_token_is(t, "CREATE");
+	else if (place == 1)
+		k->replace = k->create && pg_token_is(t, "OR");
+	if (place == (k->replace ? 3 : 1) && k->create)
+		k->routine = pg_token_is(t, "FUNCTION") || pg_token_is(t, "PROCEDURE");
+	if (*t->at == '(')
+		k->parens++;
+	else if (*t->at == ')' && k->parens)
+		k->parens--;
 	if (!k->routine || k->parens)
 		return;
-	if (pg_word_is(word, n, "BEGIN") || (k->begins && pg_word_is(word, n, "CASE")))
+	if (!k->begins)
+		k->begins = pg_begins_body(t, end);
+	else if (pg_token_is(t, "CASE"))
 		k->begins++;
-	else if (k->begins && pg_word_is(word, n, "END"))
+	else if (pg_token_is(t, "END"))
 		k->begins--;
 }
 
@@ -128,6 +218,11 @@ static bool pg_skip_between(struct pg_cutter *k)
 	for (;;) {
 		while (isspace((unsigned char)*k->p))
 			k->p++;
+		const char *after = k->p[0] == '/' && k->p[1] == '*' ? pg_skip_block_comment(k->p) : NULL;
+		if (after) {
+			k->p = after;
+			continue;
+		}
 		if (k->p[0] != '-' || k->p[1] != '-')
 			return *k->p != '\0';
 		size_t n = strcspn(k->p, "\n");
@@ -136,39 +231,41 @@ static bool pg_skip_between(struct pg_cutter *k)
 	}
 }
 
-/* From the first byte of a statement to after its semicolon; NULL when the text ends before. */
-static const char *pg_cut_statement(struct pg_cutter *k)
+/* From the first byte of a statement to after its semicolon, as it reads under standard_conforming_strings = on to
+ * *sql; NULL when the text ends before. */
+static const char *pg_cut_statement(struct pg_cutter *k, struct strbuf *sql)
 {
 	const char *p = k->p;
-	k->parens = k->begins = k->words = 0;
-	k->create = k->routine = false;
+	k->parens = k->begins = k->tokens = 0;
+	k->create = k->replace = k->routine = false;
 	while (p && *p) {
-		if (*p == ';' && !k->parens && !k->begins)
-			return p + 1;
-		if (*p == '\'') {
-			p = pg_skip_quoted(p, false);
-		} else if ((*p == 'E' || *p == 'e') && p[1] == '\'') {
-			p = pg_skip_quoted(p + 1, true);
-		} else if (*p == '"') {
-			p = pg_skip_quoted(p, false);
-		} else if (*p == '$') {
-			const char *after = pg_skip_dollar(p);
-			p = after == p ? p + 1 : after;
-		} else if (p[0] == '-' && p[1] == '-') {
-			p += strcspn(p, "\n");
-		} else if (p[0] == '/' && p[1] == '*') {
-			p = pg_skip_block_comment(p);
-		} else if (pg_is_word(*p)) {
-			const char *start = p;
-			while (pg_is_word(*p))
-				p++;
-			pg_note_word(k, start, (size_t)(p - start));
-		} else {
-			k->parens += *p == '(' ? 1 : *p == ')' && k->parens ? -1 : 0;
-			p++;
-		}
+		const char *start = pg_skip_blank(p);
+		if (!start || !*start)
+			return NULL;
+		strbuf_add(sql, p, (size_t)(start - p));
+		p = pg_skip_token(start, k->escapes);
+		if (!p)
+			return NULL;
+		const struct pg_token t = {.at = start, .len = (size_t)(p - start)};
+		if (k->escapes && *start == '\'' && memchr(start, '\\', t.len))
+			strbuf_addch(sql, 'E');
+		strbuf_add(sql, start, t.len);
+		if (*start == ';' && !k->parens && !k->begins)
+			return p;
+		pg_note_token(k, &t, p);
 	}
 	return NULL;
+}
+
+/* How strings are to be read after this statement, if it says so. */
+static void pg_note_setting(struct pg_cutter *k, const char *sql)
+{
+	struct pg_token t[4] = {0};
+	for (size_t i = 0; i < 4; i++)
+		if (pg_next_token(&sql, &t[i]) <= 0)
+			return;
+	if (pg_token_is(&t[0], "SET") && pg_token_is(&t[1], "standard_conforming_strings"))
+		k->escapes = pg_token_is(&t[3], "off");
 }
 
 int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e)
@@ -177,7 +274,8 @@ int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e)
 	size_t cap = 0;
 	*ret = (struct pg_script){0};
 	while (pg_skip_between(&k)) {
-		const char *start = k.p, *end = pg_cut_statement(&k);
+		_cleanup_strbuf_ struct strbuf text = {0};
+		const char *start = k.p, *end = pg_cut_statement(&k, &text);
 		if (!end) {
 			pg_script_done(ret);
 			return err_set(e, EINVAL, "the schema text ends inside of a statement%s%s",
@@ -187,8 +285,9 @@ int pg_script_parse(struct pg_script *ret, const char *sql, struct err *e)
 			cap = cap ? 2 * cap : 64;
 			ret->statements = xrealloc(ret->statements, cap * sizeof *ret->statements);
 		}
+		pg_note_setting(&k, strbuf_str(&text));
 		ret->statements[ret->n_statements++] = (struct pg_statement){
-		    .sql = xmemdup0(start, (size_t)(end - start)),
+		    .sql = strbuf_detach(&text),
 		    .entry = xstrdup(k.entry),
 		    .type = xstrdup(k.type),
 		    .at = (size_t)(start - sql),
