@@ -101,7 +101,8 @@ int my_change_begin(struct db_conn *dc, const struct db_schema *s, struct err *e
 {
 	struct my_conn *c = my_conn_of(dc);
 
-	assert(c->in_transaction && c->access == DB_WRITE && c->mode == MY_MODE_NONE);
+	/* Inside a rebuild that makes no table it is this mode already. */
+	assert(c->in_transaction && c->access == DB_WRITE && (c->mode == MY_MODE_NONE || c->old));
 	int r = my_change_check(dc, s, e);
 	if (r < 0)
 		return r;

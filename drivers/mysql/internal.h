@@ -9,10 +9,12 @@
  *   catalog         tables and columns by name             change          changes of rows in tables that stay
  *   describe        tables, columns, keys                  shadow          the two databases beside one
  *   examine         settings, rights, counts               journal         the record of a rebuild
- *   script          definitions as text, and apart         settle          a rebuild to one end or the other
- *   ddl             definitions from the server            build           new tables in the shadow database
- *   statement       a definition is run                    swap            the RENAME
- *   sum             what the rows of a table add up to     rebuild         a whole schema replaced
+ *   words           a definition's words                   settle          a rebuild to one end or the other
+ *   normal          one thing in other words               build           new tables in the shadow database
+ *   script          definitions as text, and apart         trial           what is not a table, made there once
+ *   ddl             definitions from the server            swap            the RENAME
+ *   statement       a definition is run                    compare         definitions, object by object
+ *   sum             what the rows of a table add up to     rebuild         what differs, replaced
  *   typed, places   members of JSON with types             sql             text for the client program
  *   doubt           values that text cannot carry          driver          begin, commit, the table of functions
  *   scan            rows of one table
@@ -39,9 +41,12 @@ typedef bool my_client_bool;
  * client library's. */
 enum {
 	MY_ER_ACCESS_DENIED = 1045,
+	MY_ER_BAD_FIELD = 1054,
 	MY_ER_NO_SUCH_TABLE = 1146,
 	MY_ER_SPECIFIC_ACCESS_DENIED = 1227,
+	MY_ER_NO_SUCH_ROUTINE = 1305,
 	MY_ER_QUERY_INTERRUPTED = 1317,
+	MY_ER_VIEW_INVALID = 1356,
 	MY_ER_NO_SUCH_USER = 1449,
 
 	MY_CR_SERVER_GONE = 2006,
@@ -114,8 +119,10 @@ struct my_statement {
 	char *name;
 	char *settings; /* "SET ..." to run first; NULL: none */
 	char *sql;
+	char *table;   /* of a trigger */
 	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
-	bool same;     /* rebuild: is in the database already, word for word */
+	bool same;     /* rebuild: is in the database already and stays */
+	bool invalid;  /* rebuild: a view that names what is not there */
 };
 
 struct my_script {
@@ -209,8 +216,10 @@ struct my_conn {
 	bool infile;                /* of the builder: the server takes LOAD DATA LOCAL */
 	const struct strbuf *offer; /* of a loader: the file that the statement under way may ask for */
 	size_t offered;             /* bytes of it that are given */
-	struct my_script *script;
-	char *old; /* database where the old tables go */
+	struct my_script *script;   /* what is wanted */
+	struct my_script drops;     /* what goes, by kind and name */
+	size_t n_made;              /* tables that are made in the shadow database */
+	char *old;                  /* database where the old tables go, and the journal is; NULL: there is none */
 };
 
 /* Seconds that a statement waits for a lock. */
@@ -335,10 +344,55 @@ void my_script_done(struct my_script *s);
 #define _cleanup_script_ _cleanup_(my_script_done)
 /* Takes the texts over. */
 void my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings, char *sql);
+struct my_statement *my_script_find(const struct my_script *s, enum my_object kind, const char *name); /* NULL: none */
+/* Statements of one database so that they can be run, or compared, in another. */
+void my_script_localise(struct my_script *s, const char *from, const char *to);
 /* One statement, as my_schema_sql has it. */
 void my_script_print(struct strbuf *out, const struct my_statement *s);
 /* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
 int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
+
+/* ---- words.c ---- */
+
+enum my_word_kind { MY_WORD_SIGN, MY_WORD_BARE, MY_WORD_QUOTED, MY_WORD_STRING };
+struct my_word {
+	enum my_word_kind kind;
+	const char *start;
+	size_t len; /* 0: none */
+};
+/* false: there is none left. */
+bool my_next_word(const char **at, struct my_word *ret);
+/* Not quoted, in either case. */
+bool my_word_is(const struct my_word *w, const char *text);
+/* Without its quotes. */
+char *my_word_name(const struct my_word *w);
+bool my_word_names(const struct my_word *w, const char *name);
+/* The next table of this database that a foreign key in the text refers to. */
+bool my_next_reference(const char **p, const char *database, char **ret);
+char *my_trigger_table(const char *sql);
+/* Without the database before its name and its table's: MariaDB keeps what was typed. */
+char *my_trigger_unqualified(const char *sql);
+/* MariaDB writes its own database before all names of a view that has one of another, or that is not valid. */
+char *my_view_unqualified(const char *sql, const char *database);
+
+/* ---- normal.c ---- */
+
+struct my_normal {
+	bool mariadb;
+	struct {
+		char *name, *collation;
+	} * sets; /* what a character set means without COLLATE */
+	size_t n_sets;
+};
+int my_normal_init(struct my_normal *n, struct my_conn *c, struct err *e);
+void my_normal_done(struct my_normal *n);
+#define _cleanup_normal_ _cleanup_(my_normal_done)
+/* For comparing only. */
+char *my_normal_table(const struct my_normal *n, const char *sql);
+/* As a statement that makes the table so that the server writes the same text again. */
+char *my_makeable_table(const char *sql);
+/* Two statements of one kind make the same thing. */
+bool my_normal_same(const struct my_normal *n, const struct my_statement *a, const struct my_statement *b);
 
 /* ---- ddl.c ---- */
 
@@ -357,10 +411,12 @@ int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *o
 
 /* With the settings of the session that made it. EACCES also where the server refuses the DEFINER. */
 int my_statement_run(struct my_conn *c, const struct my_statement *s, struct err *e);
+/* *ret_number: the server's refusal. */
+int my_statement_try(struct my_conn *c, const struct my_statement *s, unsigned *ret_number, struct err *e);
 /* Runs the statement; where the server refuses its DEFINER, without it, and *s is changed to that. */
 int my_statement_run_definer(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
-/* An event's DEFINER on a procedure, for an event might run: *s loses it where the server refuses it. */
-int my_event_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
+/* Its DEFINER, on a procedure: *s loses it where the server refuses it. */
+int my_definer_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
 int my_object_drop(struct my_conn *c, const char *database, const char *word, const char *name, struct err *e);
 
 /* ---- sum.c ---- */
@@ -542,8 +598,12 @@ int my_sides_drop(struct my_conn *w, const char *old, const char *shadow, struct
 /* ---- journal.c ---- */
 
 #define MY_JOURNAL "__metasnap_journal"
+/* Before the kind of what nobody could make when it was tried. */
+#define MY_JOURNAL_INVALID "invalid "
 enum my_phase { MY_PHASE_STATE, MY_PHASE_UNDO, MY_PHASE_DROP, MY_PHASE_REDO, MY_PHASE_SUM, MY_PHASE_TABLES };
-enum my_state { MY_STATE_BUILDING, MY_STATE_SWAP, MY_STATE_KEPT, MY_N_STATES };
+/* building: nothing has happened. swap: the tables tell whether the RENAME took place. rows: the rows are committed, and
+ * no table is made anew. kept: the old tables stay. */
+enum my_state { MY_STATE_BUILDING, MY_STATE_SWAP, MY_STATE_ROWS, MY_STATE_KEPT, MY_N_STATES };
 
 /* Valid as long as the result it is from. */
 struct my_entry {
@@ -562,6 +622,7 @@ int my_journal_add_statement(struct my_conn *w, const char *old, enum my_phase p
 			     struct err *e);
 int my_journal_exists(struct my_conn *w, const char *old, bool *ret, struct err *e);
 int my_journal_set_state(struct my_conn *w, const char *old, enum my_state state, struct err *e);
+int my_journal_add_state(struct my_conn *c, const char *old, enum my_state state, struct err *e);
 /* *ret_tables: whether the new schema has tables. */
 int my_journal_state(struct my_conn *w, const char *old, enum my_state *ret, bool *ret_tables, struct err *e);
 /* Entries of one or two phases: those of the phase whose word is the first by name, then the others. */
@@ -579,27 +640,40 @@ int my_settle(struct db_conn *c, struct err *e);
 
 /* ---- build.c ---- */
 
-/* A table outside that refers to one of ours would follow it to the old database. */
-int my_check_inbound(struct my_conn *c, struct err *e);
-/* What is there already stays: it need not be dropped and made again, perhaps without its DEFINER. */
-int my_mark_same(struct my_conn *c, struct my_script *script, struct err *e);
+/* The builder, with its lock, after what an earlier restore left has been settled. */
+int my_builder_open(struct my_conn *c, struct my_conn **ret, struct err *e);
+/* A table outside that refers to one that goes would follow it to the old database: a refusal in *o. */
+int my_check_inbound(struct my_conn *c, struct db_objects *o, struct err *e);
+/* Whether o has it among what goes, or what is made. */
+bool my_deed_drops(const struct db_objects *o, enum my_object kind, const char *name);
+bool my_deed_makes(const struct db_objects *o, enum my_object kind, const char *name);
 int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e);
 /* Another minor version may write the same thing in other words; says so rather than hide it. */
 int my_compare_tables(struct my_conn *w, const struct my_script *script, struct strbuf *warnings, struct err *e);
-/* Makes everything but events once in the shadow database, where it can do no harm: afterwards nothing can fail that
- * could be known before. Events are not made: they might run. */
-int my_try_objects(struct my_conn *w, struct my_script *script, struct strbuf *warnings, struct err *e);
+/* ---- trial.c ---- */
+
+/* Makes everything but events once in w's database, the shadow database, where it can do no harm: afterwards nothing
+ * can fail that could be known before. Events are not made: they might run. *script is then in an order in which it can
+ * be made. */
+int my_try_objects(struct my_conn *c, struct my_conn *w, struct my_script *script, struct strbuf *warnings,
+		   struct err *e);
 
 /* ---- swap.c ---- */
 
+/* What is to be done, into the journal; undo: what must go for it and comes back without it. */
+int my_write_journal(struct my_conn *c, struct my_conn *w, const struct my_script *undo, enum my_state state,
+		     struct err *e);
 /* 0: the new tables are in place and the old ones in c->old. Else they are not, or, with ECONNRESET, nobody knows.
  * c may hold its tables by LOCK TABLES afterwards. */
 int my_swap(struct my_conn *c, struct my_conn *w, struct err *e);
 
-/* ---- rebuild.c ---- */
+/* ---- compare.c ---- */
 
 int my_compare(struct db_conn *c, const struct db_definitions *live, const struct db_definitions *want,
 	       const bool *touched, struct db_objects *ret, struct err *e);
+
+/* ---- rebuild.c ---- */
+
 int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, const struct db_objects *o,
 		     struct strbuf *warnings, struct err *e);
 int my_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct strbuf *outside, struct err *e);

@@ -376,16 +376,53 @@ static void verify_all(struct db_conn *c, const struct copy *from)
 	}
 }
 
+static bool has_deed(const struct db_objects *o, const char *kind, const char *name)
+{
+	for (size_t i = 0; i < o->n; i++)
+		if (!strcmp(o->v[i].kind, kind) && !strcmp(o->v[i].name, name))
+			return true;
+	return false;
+}
+
+/* What differs; with `all` every table is made anew, whether it differs or not. */
+static void compare_with(struct db_conn *c, const struct db_schema *now, const struct copy *want, const bool *touched,
+			 bool all, struct db_objects *ret)
+{
+	const struct db_definitions need = {want->schema, want->sql};
+	struct strbuf sql = {0};
+
+	ok(d->schema_sql(c, now, &sql, &e));
+	const struct db_definitions have = {now, strbuf_str(&sql)};
+	ok(d->compare(c, &have, &need, touched, ret, &e));
+	if (all) {
+		struct db_schema none = {.database = now->database};
+		struct db_objects every = {0};
+
+		strstr(sql.data, "\n-- metasnap: ") ? *strstr(sql.data, "\n-- metasnap: ") = '\0' : 0;
+		ok(d->compare(c, &(struct db_definitions){&none, sql.data}, &need, NULL, &every, &e));
+		for (size_t i = 0; i < every.n; i++)
+			if (!has_deed(ret, every.v[i].kind, every.v[i].name))
+				db_objects_add(ret, DB_DEED_REMAKE, xstrdup(every.v[i].kind), xstrdup(every.v[i].name),
+					       NULL);
+		memcpy(ret->remade, every.remade, want->schema->n_tables * sizeof *ret->remade);
+		db_objects_done(&every);
+	}
+	strbuf_done(&sql);
+}
+
 static struct db_conn *rebuild_until_commit(const struct copy *from, struct strbuf *warnings)
 {
 	struct db_conn *c = conn_open();
 	struct db_schema *now = NULL;
+	struct db_objects o = {0};
 
 	ok(d->settle(c, &e));
 	ok(d->begin(c, DB_WRITE, &now, &e));
 	scan_away(c, now);
+	compare_with(c, now, from, NULL, true, &o);
 	db_schema_free(now);
-	ok(d->rebuild_begin(c, from->schema, from->sql, NULL, warnings, &e));
+	ok(d->rebuild_begin(c, from->schema, from->sql, &o, warnings, &e));
+	db_objects_done(&o);
 	load_all(c, from);
 	ok(d->rebuild_end(c, warnings, NULL, &e));
 	ok(d->set_sequences(c, from->schema, &e));
