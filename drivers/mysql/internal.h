@@ -69,6 +69,7 @@ enum my_doubt {
 struct my_column {
 	char *name;
 	char *charset;            /* NULL: not text */
+	char *collation;          /* likewise */
 	char *empty_member;       /* ENUM or SET: "enum" or "set" when '' is one of its members */
 	struct my_places *places; /* MySQL's JSON: where its documents have values of which the text tells no type */
 	enum my_read read;
@@ -150,7 +151,9 @@ struct my_batch {
 		size_t n_lax;  /* values that only a lax sql_mode accepts */
 	} * inserts;
 	size_t n_inserts;
-	struct strbuf file; /* empty: INSERTs */
+	struct strbuf file;             /* empty: INSERTs */
+	const struct my_table *details; /* of the table */
+	bool unproven;                  /* nobody reads back what it writes: warnings tell what the server changed */
 };
 
 /* How the rows of one table are written. */
@@ -206,6 +209,7 @@ struct my_conn {
 	struct my_load load;
 
 	enum my_mode mode;
+	struct my_names changed;     /* tables of change_begin */
 	struct my_table_auto *autos; /* AUTO_INCREMENT values to set after the commit */
 	size_t n_autos;
 
@@ -539,7 +543,7 @@ void my_batch_add_line(struct my_batch *b, const struct my_target *to, const str
 void my_batch_add_tuple(struct my_batch *b, const struct my_target *to, bool first, const struct db_value *values);
 /* No more rows: it can be run. */
 void my_batch_end(struct my_batch *b, const struct my_target *to);
-/* Runs its statements; a warning that is not expected, or a row too few, is an error. */
+/* Runs its statements; a row too few is an error, and where nobody reads it back a value that the server changes. */
 int my_batch_run(struct my_conn *c, const struct my_batch *b, const char *table, struct err *e);
 
 /* ---- pool.c ---- */
@@ -564,9 +568,14 @@ int my_load_end(struct db_conn *c, bool ok, struct err *e);
 
 /* ---- foreign.c ---- */
 
-/* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the
- * constraint. */
-int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
+/* Foreign keys of the tables in c->catalog, of and into those that `of` names (NULL: all): an orphan is a line in
+ * *orphans, or, when that is NULL, EEXIST naming the constraint. */
+int my_check_orphans(struct my_conn *c, const struct my_names *of, struct strbuf *orphans, struct err *e);
+/* Foreign keys of all other tables (not in `database` and `inside`) into the tables of `database` that `of` names, as
+ * the tables of these names in the database `parents` are. Rows that would lose their parent: EEXIST, or a line in
+ * *outside. What was looked at stays locked until the end of c's transaction. */
+int my_check_outside(struct my_conn *c, const char *database, const struct my_catalog *inside, const char *parents,
+		     const struct my_names *of, struct strbuf *outside, struct err *e);
 
 /* ---- auto_increment.c ---- */
 

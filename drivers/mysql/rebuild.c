@@ -161,7 +161,7 @@ static int my_end_tables(struct my_conn *c, struct my_conn *w, struct strbuf *wa
 	if ((r = my_describe(w, w->database, &w->catalog, NULL, e)) < 0)
 		return r;
 	/* The rows are what the snapshot has: orphans in it were orphans before. */
-	return my_check_orphans(w, warnings, e);
+	return my_check_orphans(w, NULL, warnings, e);
 }
 
 int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct strbuf *outside, struct err *e)
