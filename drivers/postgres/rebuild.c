@@ -253,18 +253,57 @@ static int pg_reset_rights(struct pg_conn *c, struct strbuf *warnings, struct er
 
 /* ---- in order ---- */
 
+/* A partition is attached to a table that stays with its indexes when it has its own: the server would make them. */
+static bool pg_attaches_later(const struct pg_entries *want, const struct pg_entry *x)
+{
+	static const char before[] = "ALTER TABLE ONLY ";
+	_cleanup_strbuf_ struct strbuf schema = {0}, name = {0};
+	const char *sql = x->n ? want->script.statements[x->first].sql : "";
+	if (strcmp(x->type, "TABLE ATTACH") || x->deed != PG_DEED_GO || !pg_begins(sql, before) ||
+	    !pg_after_qualified(sql + strlen(before), &schema, &name))
+		return false;
+	for (size_t i = 0; i < want->n; i++)
+		if (!strcmp(want->v[i].type, "TABLE") && !strcmp(want->v[i].tag, strbuf_str(&name)) &&
+		    !strcmp(want->v[i].schema, strbuf_str(&schema)))
+			return want->v[i].deed != PG_DEED_GO;
+	return false;
+}
+
+static int pg_attach_partitions(struct pg_conn *c, const char *user, struct strbuf *warnings, struct err *e)
+{
+	const struct pg_entries *want = &c->rebuild.want;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < want->n; i++)
+		if (pg_attaches_later(want, &want->v[i]))
+			r = pg_run_making(c, &want->v[i], user, warnings, e);
+	return r;
+}
+
+static bool pg_is_own_key(const char *type)
+{
+	return !strcmp(type, "INDEX") || !strcmp(type, "CONSTRAINT") || !strcmp(type, "CHECK CONSTRAINT");
+}
+
 /* From the next entry on, up to the border of the rows, or all that is left. */
 static int pg_run_entries(struct pg_conn *c, bool to_border, struct strbuf *warnings, struct err *e)
 {
 	_cleanup_free_ char *user = NULL;
 	struct pg_rebuild *b = &c->rebuild;
-	bool reset = false;
+	bool reset = false, attached = to_border;
 	int r = pg_current_user(c, &user, e);
 	for (; r == 0 && b->next < b->want.n; b->next++) {
 		const struct pg_entry *x = &b->want.v[b->next];
 		bool rights = !strcmp(x->type, "ACL") || !strcmp(x->type, "DEFAULT ACL");
 		if (to_border && pg_is_post_data(x->type))
 			return 0;
+		if (!attached && !pg_is_own_key(x->type)) {
+			attached = true;
+			r = pg_attach_partitions(c, user, warnings, e);
+			if (r < 0)
+				return r;
+		}
+		if (pg_attaches_later(&b->want, x))
+			continue;
 		if (rights && !reset) {
 			reset = true;
 			r = pg_reset_rights(c, warnings, e);
@@ -276,6 +315,8 @@ static int pg_run_entries(struct pg_conn *c, bool to_border, struct strbuf *warn
 		else if (x->deed == PG_DEED_ALTER)
 			r = pg_run_altering(c, x, user, warnings, e);
 	}
+	if (r == 0 && !attached)
+		r = pg_attach_partitions(c, user, warnings, e);
 	return r < 0 || reset || to_border ? r : pg_reset_rights(c, warnings, e);
 }
 
