@@ -353,22 +353,40 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 	return r < 0 ? r : pg_aside_drop_empty(c, e);
 }
 
-/* Matviews hold no rows of their own: those made anew are filled from the tables, in the order they were created in. */
-static int pg_refresh_views(struct pg_conn *c, struct err *e)
+/* "REFRESH MATERIALIZED VIEW name WITH NO DATA;" of an entry that only the database has: it is to have rows. */
+static char *pg_refilled(const struct pg_entries *live, const struct pg_entry *l)
 {
-	const struct pg_entries *want = &c->rebuild.want;
+	static const char refresh[] = "REFRESH MATERIALIZED VIEW ", end[] = " WITH NO DATA;";
+	const char *sql = l->n ? live->script.statements[l->first].sql : "";
+	size_t n = strlen(sql), extra = strlen(refresh) + strlen(end);
+	if (l->pair != PG_NONE || l->deed != PG_DEED_ALTER || strcmp(l->type, "MATERIALIZED VIEW DATA") || n < extra)
+		return NULL;
+	return xmemdup0(sql + strlen(refresh), n - extra);
+}
+
+/* Matviews hold no rows of their own: those made anew, and those that are empty but should not be, are filled from the
+ * tables. */
+static int pg_fill_views(struct pg_conn *c, struct strbuf *warnings, struct err *e)
+{
+	const struct pg_entries *want = &c->rebuild.want, *live = &c->rebuild.live;
+	_cleanup_free_ char **fill = xcalloc(want->n + live->n + 1, sizeof *fill);
+	size_t n = 0;
 	for (size_t i = 0; i < want->n; i++) {
 		size_t len = 0;
 		const char *name = want->v[i].deed == PG_DEED_GO && want->v[i].n
 				       ? pg_matview_of(&want->script.statements[want->v[i].first], &len)
 				       : NULL;
-		if (!name)
-			continue;
-		int r = pg_do(c, e, want->v[i].tag, "REFRESH MATERIALIZED VIEW %.*s", (int)len, name);
-		if (r < 0)
-			return r;
+		if (name && !pg_leaves_empty(&want->script, name, len))
+			fill[n++] = xmemdup0(name, len);
 	}
-	return 0;
+	for (size_t i = 0; i < live->n; i++) {
+		fill[n] = pg_refilled(live, &live->v[i]);
+		n += fill[n] != NULL;
+	}
+	int r = n ? pg_refresh_views(c, NULL, 0, fill, n, warnings, e) : 0;
+	while (n)
+		free(fill[--n]);
+	return r;
 }
 
 int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf *outside, struct err *e)
@@ -385,7 +403,7 @@ int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf 
 	if (r == 0)
 		r = pg_return_guests(c, outside, e);
 	if (r == 0)
-		r = pg_refresh_views(c, e);
+		r = pg_fill_views(c, warnings, e);
 	pg_rebuild_done(c);
 	return r;
 }
