@@ -456,6 +456,10 @@ int pg_same_text(struct pg_conn *c, const char *type, const char *a, const char 
  * none. What this server does not let us do is a line of *warnings. Nothing to do for classes that know no rights. */
 int pg_rights_reset(struct pg_conn *c, const char *class_oid, const char *object_oid, struct strbuf *warnings,
 		    struct err *e);
+/* "FUNCTION s.f(a integer)" of "GRANT ... ON FUNCTION s.f(a integer) TO role;"; "" of other statements. */
+char *pg_rights_target(const char *sql);
+/* The member of an extension that a GRANT or REVOKE of pg_dump's is about: 1, or 0: it is about none. */
+int pg_rights_of_member(struct pg_conn *c, const char *sql, char **class_oid, char **object_oid, struct err *e);
 
 /* ---- surroundings.c ---- */
 
