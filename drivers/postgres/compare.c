@@ -384,16 +384,57 @@ static bool pg_changes_owner(const struct pg_entry *w)
 	return false;
 }
 
+/* Of an object: whether any of the ACL entries about it differs. */
+static bool pg_rights_differ(const struct pg_comparison *x, const char *target)
+{
+	for (size_t i = 0; i < x->live->n; i++) {
+		const struct pg_entry *l = &x->live->v[i];
+		if (!pg_is_type(l, "ACL") || (l->pair != PG_NONE && !strcmp(l->text, x->want->v[l->pair].text)))
+			continue;
+		_cleanup_free_ char *other = pg_rights_target(l->text);
+		if (!strcmp(other, target))
+			return true;
+	}
+	return false;
+}
+
+/* An ACL entry of a member of an extension, which is no entry itself. */
+static int pg_look_at_member(struct pg_comparison *x, struct pg_entry *l)
+{
+	_cleanup_free_ char *target = pg_rights_target(l->text), *class_oid = NULL, *oid = NULL;
+	struct pg_entry *w = l->pair == PG_NONE ? NULL : &x->want->v[l->pair];
+	if (!pg_rights_differ(x, target))
+		return 0;
+	int r = pg_rights_of_member(x->c, l->text, &class_oid, &oid, x->e);
+	if (r < 0)
+		return r;
+	if (!r)
+		return err_set(x->e, ENOTSUP, "rights of %s: nobody knows what that is", l->tag);
+	l->toc.class_oid = (uint32_t)strtoul(class_oid, NULL, 10);
+	l->toc.oid = (uint32_t)strtoul(oid, NULL, 10);
+	l->rights = true;
+	if (!w)
+		return 0;
+	w->deed = l->deed = PG_DEED_ALTER;
+	for (size_t s = 0; s < w->n; s++)
+		pg_add_alter(w, xstrdup(x->want->script.statements[w->first + s].sql));
+	return 0;
+}
+
 /* Rights of an object are given anew as a whole. */
 static int pg_look_at_rights(struct pg_comparison *x)
 {
 	for (size_t i = 0; i < x->live->n; i++) {
-		const struct pg_entry *l = &x->live->v[i];
+		struct pg_entry *l = &x->live->v[i];
 		if (!pg_is_type(l, "ACL") || l->deed == PG_DEED_GO)
 			continue;
 		size_t of = pg_acl_owner(x->live, l);
-		if (of == PG_NONE)
-			return err_set(x->e, ENOTSUP, "rights of %s: nobody knows what that is", l->tag);
+		if (of == PG_NONE) {
+			int r = pg_look_at_member(x, l);
+			if (r < 0)
+				return r;
+			continue;
+		}
 		if (l->pair == PG_NONE || strcmp(l->text, x->want->v[l->pair].text) ||
 		    (x->live->v[of].pair != PG_NONE && pg_changes_owner(&x->want->v[x->live->v[of].pair])))
 			x->live->v[of].rights = true;

@@ -25,6 +25,7 @@
  * clone.c       what the server makes of a definition, for a look
  * equal.c       whether two texts are one definition
  * rights.c      the rights on an object, set to the defaults
+ * surroundings.c  what would be lost unseen with a table
  * aside.c       a rebuild's large tables, made by several connections beside the schema
  * depend.c      what hangs on an object that is to go
  * alter.c       an object made equal where it stands, by its two texts
@@ -557,6 +558,16 @@ int pg_same_text(struct pg_conn *c, const char *type, const char *a, const char 
  * none. What this server does not let us do is a line of *warnings. Nothing to do for classes that know no rights. */
 int pg_rights_reset(struct pg_conn *c, const char *class_oid, const char *object_oid, struct strbuf *warnings,
 		    struct err *e);
+/* "FUNCTION s.f(a integer)" of "GRANT ... ON FUNCTION s.f(a integer) TO role;"; "" of other statements. */
+char *pg_rights_target(const char *sql);
+/* The member of an extension that a GRANT or REVOKE of pg_dump's is about: 1, or 0: it is about none. */
+int pg_rights_of_member(struct pg_conn *c, const char *sql, char **class_oid, char **object_oid, struct err *e);
+
+/* ---- surroundings.c ---- */
+
+/* Fills *refusal when tables of this array (of pg_class, '{1,2}') cannot be made anew without something outside losing
+ * them though pg_depend does not say so. */
+int pg_refuse_lost(struct pg_conn *c, const char *oids, struct err *refusal, struct err *e);
 
 /* ---- aside.c ---- */
 
