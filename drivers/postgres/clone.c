@@ -59,13 +59,16 @@ int pg_try_temporary(struct pg_conn *c, PGresult **ret, const char *sql, struct 
 	struct err words = ERR_INIT;
 	const char *may =
 	    c->version_num >= 150000 ? " OR pg_catalog.has_parameter_privilege('session_replication_role', 'SET')" : "";
-	_cleanup_free_ char *all = xasprintf(
-	    "SAVEPOINT metasnap_try; SET LOCAL check_function_bodies = off; SET LOCAL lock_timeout = "
-	    "'" PG_TEMPORARY_LOCK_TIMEOUT "';"
-	    " SELECT pg_catalog.set_config('session_replication_role', 'replica', true) FROM pg_catalog.pg_roles r"
-	    " WHERE r.rolname = current_user AND (r.rolsuper%s); %s",
-	    may, sql);
-	int r = pg_query(c, ret, "cannot compare", all, 0, NULL, &words);
+	/* By itself: nothing of several statements is run when one of them cannot be parsed. */
+	int r = pg_do(c, e, "cannot compare",
+		      "SAVEPOINT metasnap_try; SET LOCAL check_function_bodies = off; SET LOCAL lock_timeout = "
+		      "'" PG_TEMPORARY_LOCK_TIMEOUT "';"
+		      " SELECT pg_catalog.set_config('session_replication_role', 'replica', true)"
+		      " FROM pg_catalog.pg_roles r WHERE r.rolname = current_user AND (r.rolsuper%s)",
+		      may);
+	if (r < 0)
+		return r;
+	r = pg_query(c, ret, "cannot compare", sql, 0, NULL, &words);
 	if (r < 0 && pg_is_trouble(&words)) {
 		*e = words;
 		return r;

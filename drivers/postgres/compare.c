@@ -384,16 +384,57 @@ static bool pg_changes_owner(const struct pg_entry *w)
 	return false;
 }
 
+/* Of an object: whether any of the ACL entries about it differs. */
+static bool pg_rights_differ(const struct pg_comparison *x, const char *target)
+{
+	for (size_t i = 0; i < x->live->n; i++) {
+		const struct pg_entry *l = &x->live->v[i];
+		if (!pg_is_type(l, "ACL") || (l->pair != PG_NONE && !strcmp(l->text, x->want->v[l->pair].text)))
+			continue;
+		_cleanup_free_ char *other = pg_rights_target(l->text);
+		if (!strcmp(other, target))
+			return true;
+	}
+	return false;
+}
+
+/* An ACL entry of a member of an extension, which is no entry itself. */
+static int pg_look_at_member(struct pg_comparison *x, struct pg_entry *l)
+{
+	_cleanup_free_ char *target = pg_rights_target(l->text), *class_oid = NULL, *oid = NULL;
+	struct pg_entry *w = l->pair == PG_NONE ? NULL : &x->want->v[l->pair];
+	if (!pg_rights_differ(x, target))
+		return 0;
+	int r = pg_rights_of_member(x->c, l->text, &class_oid, &oid, x->e);
+	if (r < 0)
+		return r;
+	if (!r)
+		return err_set(x->e, ENOTSUP, "rights of %s: nobody knows what that is", l->tag);
+	l->toc.class_oid = (uint32_t)strtoul(class_oid, NULL, 10);
+	l->toc.oid = (uint32_t)strtoul(oid, NULL, 10);
+	l->rights = true;
+	if (!w)
+		return 0;
+	w->deed = l->deed = PG_DEED_ALTER;
+	for (size_t s = 0; s < w->n; s++)
+		pg_add_alter(w, xstrdup(x->want->script.statements[w->first + s].sql));
+	return 0;
+}
+
 /* Rights of an object are given anew as a whole. */
 static int pg_look_at_rights(struct pg_comparison *x)
 {
 	for (size_t i = 0; i < x->live->n; i++) {
-		const struct pg_entry *l = &x->live->v[i];
+		struct pg_entry *l = &x->live->v[i];
 		if (!pg_is_type(l, "ACL") || l->deed == PG_DEED_GO)
 			continue;
 		size_t of = pg_acl_owner(x->live, l);
-		if (of == PG_NONE)
-			return err_set(x->e, ENOTSUP, "rights of %s: nobody knows what that is", l->tag);
+		if (of == PG_NONE) {
+			int r = pg_look_at_member(x, l);
+			if (r < 0)
+				return r;
+			continue;
+		}
 		if (l->pair == PG_NONE || strcmp(l->text, x->want->v[l->pair].text) ||
 		    (x->live->v[of].pair != PG_NONE && pg_changes_owner(&x->want->v[x->live->v[of].pair])))
 			x->live->v[of].rights = true;
@@ -458,10 +499,10 @@ static int pg_find_deeds(struct pg_comparison *x)
 		char *sql = l->pair == PG_NONE && l->deed == PG_DEED_KEEP && !pg_is_of_stranger(x->live, l)
 				? pg_unmake_entry(x->live, l)
 				: NULL;
-		if (sql) {
-			l->deed = PG_DEED_ALTER;
+		if (sql)
 			pg_add_alter(l, sql);
-		}
+		if (sql || (l->pair == PG_NONE && l->deed == PG_DEED_KEEP && pg_is_type(l, "MATERIALIZED VIEW DATA")))
+			l->deed = PG_DEED_ALTER;
 		if (l->deed == PG_DEED_GO && l->toc.class_oid)
 			l->goes_along = pg_goes_with_another(&x->depends, x->live, l);
 	}
@@ -526,7 +567,7 @@ static void pg_tell(const struct pg_comparison *x, struct db_objects *ret, enum 
 /* What goes and comes with its table, and is no object in its own right. */
 static bool pg_is_only_along(const struct pg_entry *l)
 {
-	return !l->toc.class_oid && l->because != PG_NONE;
+	return !l->toc.class_oid && l->deed == PG_DEED_GO && l->because != PG_NONE;
 }
 
 static void pg_tell_all(const struct pg_comparison *x, struct db_objects *ret)

@@ -420,8 +420,6 @@ int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, const s
  * MATERIALIZED VIEW DATA, whose statement is "REFRESH MATERIALIZED VIEW name WITH NO DATA;". Views without it have
  * rows. */
 int pg_add_empty_views(struct pg_conn *c, struct strbuf *sql, struct err *e);
-/* The name of the view that the statement, such an entry's, leaves without rows; NULL: it is another one. */
-const char *pg_emptied_view(const struct pg_statement *s, size_t *len);
 /* Whether the script has that entry for a view; its name as pg_matview_of gives it. */
 bool pg_leaves_empty(const struct pg_script *script, const char *name, size_t len);
 /* Computes again the rows of views: of those named in `fill` (as SQL spells them, with the schema), and of those in any
@@ -560,6 +558,10 @@ int pg_same_text(struct pg_conn *c, const char *type, const char *a, const char 
  * none. What this server does not let us do is a line of *warnings. Nothing to do for classes that know no rights. */
 int pg_rights_reset(struct pg_conn *c, const char *class_oid, const char *object_oid, struct strbuf *warnings,
 		    struct err *e);
+/* "FUNCTION s.f(a integer)" of "GRANT ... ON FUNCTION s.f(a integer) TO role;"; "" of other statements. */
+char *pg_rights_target(const char *sql);
+/* The member of an extension that a GRANT or REVOKE of pg_dump's is about: 1, or 0: it is about none. */
+int pg_rights_of_member(struct pg_conn *c, const char *sql, char **class_oid, char **object_oid, struct err *e);
 
 /* ---- surroundings.c ---- */
 

@@ -43,22 +43,13 @@ int pg_add_empty_views(struct pg_conn *c, struct strbuf *sql, struct err *e)
 	return 0;
 }
 
-const char *pg_emptied_view(const struct pg_statement *s, size_t *len)
-{
-	const char *name = s->sql + sizeof pg_empty_refresh - 1;
-	if (strcmp(s->type, PG_EMPTY_ENTRY) || !pg_begins(s->sql, pg_empty_refresh))
-		return NULL;
-	size_t n = strlen(name), m = sizeof pg_empty_end - 1;
-	*len = n > m ? n - m : 0;
-	return n > m && !strcmp(name + *len, pg_empty_end) ? name : NULL;
-}
-
 bool pg_leaves_empty(const struct pg_script *script, const char *name, size_t len)
 {
+	size_t start = sizeof pg_empty_refresh - 1;
 	for (size_t i = 0; i < script->n_statements; i++) {
-		size_t n = 0;
-		const char *empty = pg_emptied_view(&script->statements[i], &n);
-		if (empty && n == len && !strncmp(empty, name, len))
+		const struct pg_statement *s = &script->statements[i];
+		if (!strcmp(s->type, PG_EMPTY_ENTRY) && pg_begins(s->sql, pg_empty_refresh) &&
+		    !strncmp(s->sql + start, name, len) && !strcmp(s->sql + start + len, pg_empty_end))
 			return true;
 	}
 	return false;

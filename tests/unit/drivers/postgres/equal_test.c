@@ -358,6 +358,11 @@ static const struct {
      "CREATE COLLATION public.co (provider = libc, lc_collate = 'C', lc_ctype = 'C');", true},
     {"COLLATION", "CREATE COLLATION public.co (provider = libc, locale = 'C');",
      "CREATE COLLATION public.co (provider = libc, locale = 'POSIX');", false},
+    /* what the server does not take */
+    {"VIEW", "CREATE VIEW public.v AS SELECT 1 AS x;", "CREATE VIEW public.v AS SELECT 1 1 AS x;", false},
+    {"TABLE", "CREATE TABLE public.x (a integer);", "CREATE TABLE public.x (a integer integer);", false},
+    {"TABLE", "CREATE TABLE public.x (a integer);", "CREATE TABLE public.x (a nowhere.integer);", false},
+    {"FUNCTION", F(BODY), "CREATE FUNCTION public.sq(a integer) RETURNS integer LANGUAGE sql RETURN;", false},
     /* what is compared by its tokens alone */
     {"COMMENT", "COMMENT ON TABLE public.t IS 'a';", "COMMENT ON TABLE public.t IS 'b';", false},
     {"COMMENT", "COMMENT ON TABLE public.t IS 'a';", "COMMENT  ON TABLE public.t\nIS 'a' ;", true},
