@@ -65,7 +65,7 @@ three_of_eighty() {
 	db_sql "UPDATE t03 SET body = 'other' WHERE id = 7; DELETE FROM t79 WHERE id = 9;"
 	ms restore prod good --dry-run >"$CASE_DIR/plan.txt" || fail "the plan: $(cat "$CASE_DIR/plan.txt")"
 	for t in t20 t41 t60; do assert_has "$(cat "$CASE_DIR/plan.txt")" "(make anew|alter|drop) .*$t" "the plan names $t"; done
-	if grep -E '^(make|alter|drop).* (t[01358]|v1|a_view)' "$CASE_DIR/plan.txt" | grep -vE '\b(t|i|c)(20|41|60)\b'; then
+	if grep -E '^(make|alter|drop).* (t[01358]|v1|a_view)' "$CASE_DIR/plan.txt" | grep -vE '\b(t|i|c)(20|41|60)\b|\(.*(rows differ|refers to)'; then
 		fail "the plan names more than differs: $(cat "$CASE_DIR/plan.txt")"
 	fi
 	assert_has "$(cat "$CASE_DIR/plan.txt")" '^t03 +0 +1 +0' "the plan's rows of t03"
@@ -114,7 +114,7 @@ for engine in ${METASNAP_ENGINES:-postgresql mysql mariadb sqlite}; do
 		alone "a grant" "GRANT SELECT ON t05 TO PUBLIC; GRANT UPDATE (body) ON t06 TO PUBLIC;"
 		alone "a comment" "COMMENT ON TABLE t05 IS 'x'; COMMENT ON COLUMN t06.body IS 'y';"
 		alone "statistics" "ALTER TABLE t05 ALTER body SET STATISTICS 99;"
-		alone "storage" "ALTER TABLE t05 ALTER body SET STORAGE external, SET (fillfactor = 70);"
+		alone "storage" "ALTER TABLE t05 ALTER body SET STORAGE external;"
 		;;
 	esac
 	ms check
