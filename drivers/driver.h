@@ -173,6 +173,9 @@ struct db_driver {
 	/* `outside`: of tables that the snapshot does not hold (other schemas, excluded ones) rows may be left without
 	 * their parent. NULL: EEXIST naming child table, key and number of rows; else a line in it for each such key. */
 	int (*change_end)(struct db_conn *c, struct strbuf *orphans, struct strbuf *outside, struct err *e);
+	/* After change_end and rebuild_end: computes again what the server keeps of the changed rows beside the tables
+	 * (materialised views). One that cannot be is a line in *warnings, no failure. NULL: there is no such thing. */
+	int (*refresh)(struct db_conn *c, struct strbuf *warnings, struct err *e);
 	/* After change_end: opens an unordered scan of those rows of t that this transaction wrote, and counts the
 	 * others. What is not in the scan is a row as it was before the transaction; so with delete_keys, which takes
 	 * away exactly the rows whose keys it is given, the scan and the count tell the whole table. A row that was not

@@ -332,6 +332,11 @@ static int trace_change_end(struct db_conn *c, struct strbuf *orphans, struct st
 	return TRACE_CALL(c, change_end, TRACE_NOTHING, e, trace_of(c)->inner, orphans, outside, e);
 }
 
+static int trace_refresh(struct db_conn *c, struct strbuf *warnings, struct err *e)
+{
+	return TRACE_CALL(c, refresh, TRACE_NOTHING, e, trace_of(c)->inner, warnings, e);
+}
+
 static int trace_advance_sequences(struct db_conn *c, const struct db_table *table, struct err *e)
 {
 	struct strbuf d = {0};
@@ -454,6 +459,7 @@ static struct trace_conn *trace_new(const struct db_driver *inner, int fd)
 	    TRACE_MEMBER(delete_all),
 	    TRACE_MEMBER(change_end),
 	    TRACE_MEMBER(scan_written),
+	    TRACE_MEMBER(refresh),
 	    TRACE_MEMBER(advance_sequences),
 	    TRACE_MEMBER(load_begin),
 	    TRACE_MEMBER(load_row),

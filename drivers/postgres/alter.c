@@ -288,16 +288,24 @@ static char *pg_without_default(const char *element, char **expression)
 	return xasprintf("%.*s%s", (int)(at - element), element, end);
 }
 
-/* Only the default differs: adds the statement. */
-static bool pg_alter_default(struct pg_entry *x, const char *table, const char *have, const char *want)
+/* Only the default differs, or nulls were not allowed: adds the statements. */
+static bool pg_alter_column(struct pg_entry *x, const char *table, const char *have, const char *want)
 {
+	static const char not_null[] = " NOT NULL";
 	_cleanup_free_ char *old = NULL, *new = NULL, *a = pg_without_default(have, &old),
 			    *b = pg_without_default(want, &new);
+	int n = (int)pg_column_len(want);
+	bool strict = pg_is_at_end(a, not_null) && !pg_is_at_end(b, not_null);
+	if (strict)
+		a[strlen(a) - strlen(not_null)] = '\0';
 	if (strcmp(a, b))
 		return false;
-	int n = (int)pg_column_len(want);
-	pg_add_alter(x, new ? xasprintf("ALTER TABLE ONLY %s ALTER COLUMN %.*s SET DEFAULT %s", table, n, want, new)
-			    : xasprintf("ALTER TABLE ONLY %s ALTER COLUMN %.*s DROP DEFAULT", table, n, want));
+	if (strict)
+		pg_add_alter(x, xasprintf("ALTER TABLE ONLY %s ALTER COLUMN %.*s DROP NOT NULL", table, n, want));
+	if (new && !(old && !strcmp(old, new)))
+		pg_add_alter(x, xasprintf("ALTER TABLE ONLY %s ALTER COLUMN %.*s SET DEFAULT %s", table, n, want, new));
+	else if (old && !new)
+		pg_add_alter(x, xasprintf("ALTER TABLE ONLY %s ALTER COLUMN %.*s DROP DEFAULT", table, n, want));
 	return true;
 }
 
@@ -336,7 +344,7 @@ static bool pg_alter_elements(const struct pg_table_text *have, const struct pg_
 		}
 		size_t len = pg_column_len(element);
 		if (k < want->n && len && pg_find_element(want, k, element) == k &&
-		    pg_alter_default(x, table, element, want->elements[k])) {
+		    pg_alter_column(x, table, element, want->elements[k])) {
 			k++;
 			continue;
 		}
@@ -352,8 +360,8 @@ static bool pg_alter_elements(const struct pg_table_text *have, const struct pg_
 		const char *name = element + strlen("CONSTRAINT "), *end = pg_after_quoted(name);
 		if (end == name)
 			end += strcspn(name, " ");
-		pg_add_alter(x,
-			     xasprintf("ALTER TABLE %s DROP CONSTRAINT %.*s RESTRICT", table, (int)(end - name), name));
+		pg_add_alter(x, xasprintf("ALTER TABLE %s DROP CONSTRAINT IF EXISTS %.*s RESTRICT", table,
+					  (int)(end - name), name));
 	}
 	return k == want->n;
 }

@@ -1,22 +1,20 @@
 /*
- * drivers/postgres/change.c - changing rows of tables that stay: foreign keys, triggers and rules put away and brought
- * back, rows deleted by key.
+ * drivers/postgres/change.c - changing rows of tables that stay: what would act on the changes, or refuse rows that the
+ * table has held before, is put away and brought back.
  *
  * Owns struct pg_conn's `change`; no locks. What hangs on a table is put away at the first change to it, so that a
  * restore which changes two tables touches the definitions of two. All of it is inside the one transaction.
  *
- * Foreign keys: where session_replication_role may be set (superuser, or PostgreSQL 15's GRANT SET ON PARAMETER) they
- * stay defined, do not act, and change_end looks for orphans itself; else they are dropped and added again, which
- * validates them. Both ways ON DELETE CASCADE does not act: a parent deleted and inserted again keeps its children.
+ * Where session_replication_role may be set (superuser, or PostgreSQL 15's GRANT SET ON PARAMETER) tables are changed in
+ * the role `replica`: foreign keys stay defined, do not act, and change_end looks for orphans itself. But in that role
+ * the server does not check unique and exclusion constraints that are deferrable, either (their recheck is a trigger):
+ * tables that have such, and all tables of other users, are changed in the role `origin`. There a superuser disables the
+ * foreign keys' triggers on the table, others drop the keys and add them again, which validates them. In every way ON
+ * DELETE CASCADE does not act: a parent deleted and inserted again keeps its children.
  */
 #include "drivers/postgres/internal.h"
 
 #include <errno.h>
-
-#include "base/text.h"
-
-#define PG_DELETE_ROWS 5000
-#define PG_DELETE_BYTES (1 << 20)
 
 void pg_change_done(struct pg_conn *c)
 {
@@ -27,432 +25,285 @@ void pg_change_done(struct pg_conn *c)
 		free(c->change.undo);
 		c->change.undo = next;
 	}
-	for (size_t i = 0; i < c->change.n_touched; i++)
-		free(c->change.touched[i]);
+	for (size_t i = 0; i < c->change.n_touched; i++) {
+		free(c->change.touched[i].oid);
+		free(c->change.touched[i].delete_sql);
+	}
 	free(c->change.touched);
+	for (size_t i = 0; i < c->change.n_told; i++)
+		free(c->change.told[i]);
+	free(c->change.told);
+	PQclear(c->change.away);
+	PQclear(c->change.operators);
+	pg_foreign_keys_done(&c->change);
 	c->change = (struct pg_change){0};
 }
 
-static void pg_push_undo(struct pg_conn *c, char *sql, char *what)
+void pg_push_undo(struct pg_conn *c, char *sql, char *what)
 {
 	struct pg_undo *u = xcalloc(1, sizeof *u);
 	*u = (struct pg_undo){.sql = sql, .what = what, .next = c->change.undo};
 	c->change.undo = u;
 }
 
+/* ---- what hangs on a table ---- */
+
+/* What is to be put away before one of the tables $1 is changed; $2: whether the role `replica` may be set, $3: superuser.
+ * For each table a row that tells the way (see above), then what to do, what brings it back, and its name:
+ *
+ * Triggers and rules that are enabled in the role in which the table is changed; of the foreign keys' own triggers those
+ * that only a superuser may disable. CHECK (and 18's NOT NULL) constraints that are NOT VALID, which old rows may
+ * violate, where they come from: those that are inherited go with the parent's, so parents go first. The same of the
+ * domains that columns, their elements or their members are of. And that a column is stored PLAIN, which rows from before
+ * that was said may be too wide for. */
+static const char pg_put_away[] =
+    "WITH RECURSIVE here(oid, name, origin) AS (SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname),"
+    "  NOT $2::pg_catalog.bool OR EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid"
+    "   AND NOT i.indimmediate) FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
+    "  WHERE c.oid = ANY ($1::pg_catalog.oid[])),"
+    " acting(start, kind, name, state) AS ("
+    "  SELECT t.tgrelid, 'TRIGGER', t.tgname, t.tgenabled FROM pg_catalog.pg_trigger t"
+    "   LEFT JOIN pg_catalog.pg_constraint k ON k.oid = t.tgconstraint WHERE t.tgrelid = ANY ($1::pg_catalog.oid[])"
+    "   AND (NOT t.tgisinternal OR k.contype = 'f' AND $3::pg_catalog.bool)"
+    "  UNION ALL SELECT r.ev_class, 'RULE', r.rulename, r.ev_enabled FROM pg_catalog.pg_rewrite r"
+    "   WHERE r.ev_class = ANY ($1::pg_catalog.oid[]) AND r.rulename <> '_RETURN'),"
+    " checks(start, rel, name, local, inherited, depth) AS ("
+    "  SELECT k.conrelid, k.conrelid, k.conname, k.conislocal, k.coninhcount > 0, 0 FROM pg_catalog.pg_constraint k"
+    "   WHERE k.conrelid = ANY ($1::pg_catalog.oid[]) AND k.contype IN ('c', 'n') AND NOT k.convalidated"
+    "   AND pg_catalog.to_jsonb(k) ->> 'conenforced' IS DISTINCT FROM 'false'"
+    "  UNION SELECT c.start, k.conrelid, k.conname, k.conislocal, k.coninhcount > 0, c.depth + 1 FROM checks c"
+    "   JOIN pg_catalog.pg_inherits i ON i.inhrelid = c.rel JOIN pg_catalog.pg_constraint k"
+    "   ON k.conrelid = i.inhparent AND k.conname = c.name AND k.contype IN ('c', 'n') WHERE c.inherited),"
+    " types(start, oid) AS (SELECT a.attrelid, a.atttypid FROM pg_catalog.pg_attribute a"
+    "   WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid >= 16384"
+    "  UNION SELECT s.start, x.oid FROM types s JOIN pg_catalog.pg_type t ON t.oid = s.oid CROSS JOIN LATERAL ("
+    "   SELECT t.typbasetype UNION ALL SELECT t.typelem UNION ALL SELECT a.atttypid"
+    "    FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped"
+    "   UNION ALL SELECT g.rngsubtype FROM pg_catalog.pg_range g WHERE t.typtype IN ('r', 'm')"
+    "    AND t.oid::pg_catalog.text IN (g.rngtypid::pg_catalog.text, pg_catalog.to_jsonb(g) ->> 'rngmultitypid'))"
+    "   x(oid) WHERE x.oid >= 16384),"
+    " loose(start, place, depth, owner, named, oid) AS ("
+    "  SELECT c.start, 2, -c.depth, pg_catalog.format('TABLE %I.%I', n.nspname, r.relname),"
+    "   pg_catalog.format('%I.%I', n.nspname, r.relname), k.oid FROM checks c"
+    "   JOIN pg_catalog.pg_constraint k ON k.conrelid = c.rel AND k.conname = c.name AND k.contype IN ('c', 'n')"
+    "   JOIN pg_catalog.pg_class r ON r.oid = c.rel JOIN pg_catalog.pg_namespace n ON n.oid = r.relnamespace"
+    "   WHERE c.local OR NOT c.inherited"
+    "  UNION ALL SELECT s.start, 3, 0, d.name, d.name, k.oid FROM types s JOIN pg_catalog.pg_type t ON t.oid = s.oid"
+    "   AND t.typtype = 'd' JOIN pg_catalog.pg_namespace n ON n.oid = t.typnamespace"
+    "   JOIN pg_catalog.pg_constraint k ON k.contypid = t.oid AND NOT k.convalidated"
+    "   CROSS JOIN LATERAL pg_catalog.format('DOMAIN %I.%I', n.nspname, t.typname) d(name))"
+    " SELECT h.oid, 0, 0, h.origin::pg_catalog.text, NULL, NULL FROM here h"
+    " UNION ALL SELECT h.oid, 1, 0, pg_catalog.format('ALTER TABLE %s DISABLE %s %I', h.name, a.kind, a.name),"
+    "  pg_catalog.format('ALTER TABLE %s ENABLE %s%s %I', h.name, CASE a.state WHEN 'A' THEN 'ALWAYS '"
+    "   WHEN 'R' THEN 'REPLICA ' ELSE '' END, a.kind, a.name), a.name"
+    "  FROM acting a JOIN here h ON h.oid = a.start"
+    "  WHERE a.state IN ('A', CASE WHEN h.origin THEN 'O' ELSE 'R' END)"
+    " UNION ALL SELECT h.oid, 1, 1, pg_catalog.format(s.alter, h.name, a.attname, 'EXTENDED'),"
+    "  pg_catalog.format(s.alter, h.name, a.attname, 'PLAIN'), a.attname"
+    "  FROM here h JOIN pg_catalog.pg_attribute a ON a.attrelid = h.oid AND a.attnum > 0 AND NOT a.attisdropped"
+    "   AND a.attstorage = 'p' JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typstorage <> 'p'"
+    "  CROSS JOIN (VALUES ('ALTER TABLE ONLY %s ALTER COLUMN %I SET STORAGE %s')) s(alter)"
+    " UNION ALL SELECT l.start, l.place, l.depth,"
+    "  pg_catalog.format('ALTER %s DROP CONSTRAINT %I', l.owner, k.conname),"
+    "  pg_catalog.format('ALTER %s ADD CONSTRAINT %I %s', l.owner, k.conname, pg_catalog.pg_get_constraintdef(k.oid))"
+    "  || COALESCE(pg_catalog.format('; COMMENT ON CONSTRAINT %I ON %s IS %L', k.conname, l.named,"
+    "   pg_catalog.obj_description(k.oid, 'pg_constraint')), ''),"
+    "  k.conname FROM loose l JOIN pg_catalog.pg_constraint k ON k.oid = l.oid ORDER BY 1, 2, 3, 4";
+
+static int pg_read_put_away(struct pg_conn *c, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf oids = {0};
+	pg_add_oid_array(&oids, c->change.told, c->change.n_told);
+	const char *params[] = {strbuf_str(&oids), c->role.may_replica ? "t" : "f", c->role.superuser ? "t" : "f"};
+	return pg_query(c, &c->change.away, "cannot read what hangs on the tables", pg_put_away, 3, params, e);
+}
+
+/* What two tables have in common goes once. */
+static bool pg_is_away(const struct pg_conn *c, const char *undo)
+{
+	for (const struct pg_undo *u = c->change.undo; u; u = u->next)
+		if (!strcmp(u->sql, undo))
+			return true;
+	return false;
+}
+
+static int pg_put_table_away(struct pg_conn *c, struct pg_touched *t, const char *table, struct err *e)
+{
+	const PGresult *res = c->change.away;
+	for (int i = 0; i < PQntuples(res); i++) {
+		if (strcmp(PQgetvalue(res, i, 0), t->oid))
+			continue;
+		if (PQgetisnull(res, i, 4)) {
+			t->origin = !strcmp(PQgetvalue(res, i, 3), "true");
+			continue;
+		}
+		if (pg_is_away(c, PQgetvalue(res, i, 4)))
+			continue;
+		int r = pg_query(c, NULL, table, PQgetvalue(res, i, 3), 0, NULL, e);
+		if (r < 0) {
+			err_prefix(e, "%s must be put away while the rows are changed", PQgetvalue(res, i, 5));
+			return r;
+		}
+		pg_push_undo(c, xstrdup(PQgetvalue(res, i, 4)), xstrdup(PQgetvalue(res, i, 5)));
+	}
+	return 0;
+}
+
+/* A table that is published with its deletes, and has nothing by which subscribers could tell which row goes: for the
+ * time of the changes that is the whole row. The server itself is asked, by a DELETE of nothing. */
+static int pg_identify_rows(struct pg_conn *c, const char *table, const char *oid, struct err *e)
+{
+	/* Of an index that has gone a definition says nothing, either. */
+	static const char identity[] =
+	    "SELECT CASE c.relreplident WHEN 'd' THEN 'DEFAULT' WHEN 'f' THEN 'FULL' WHEN 'n' THEN 'NOTHING'"
+	    " ELSE COALESCE((SELECT pg_catalog.format('USING INDEX %I', r.relname) FROM pg_catalog.pg_index i"
+	    "  JOIN pg_catalog.pg_class r ON r.oid = i.indexrelid WHERE i.indrelid = c.oid AND i.indisreplident),"
+	    "  'DEFAULT') END FROM pg_catalog.pg_class c WHERE c.oid = $1::pg_catalog.oid";
+	_cleanup_strbuf_ struct strbuf name = {0};
+	_cleanup_result_ PGresult *res = NULL;
+	struct err refusal = ERR_INIT;
+	const char *params[] = {oid};
+	pg_add_relation(&name, c, table);
+	_cleanup_free_ char *probe = xasprintf("DELETE FROM ONLY %s WHERE false", strbuf_str(&name));
+	int r = pg_try(c, table, probe, &refusal, e);
+	if (r < 0 || (strcmp(refusal.sqlstate, "55000") && strcmp(refusal.sqlstate, "42P10")))
+		return r;
+	r = pg_role_set(c, true, e);
+	if (r == 0)
+		r = pg_query(c, &res, table, identity, 1, params, e);
+	if (r == 0)
+		r = pg_do(c, e, table, "ALTER TABLE %s REPLICA IDENTITY FULL", strbuf_str(&name));
+	if (r == 0)
+		pg_push_undo(c,
+			     xasprintf("ALTER TABLE %s REPLICA IDENTITY %s", strbuf_str(&name), PQgetvalue(res, 0, 0)),
+			     xstrdup(table));
+	return r;
+}
+
 int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	struct err refusal = ERR_INIT;
-	(void)s; /* tables are prepared as they are changed */
+	struct pg_change *x = &c->change;
+	_cleanup_result_ PGresult *res = NULL;
 	int r = pg_check_write(c, "change", e);
 	if (r < 0)
 		return r;
-	r = pg_query(c, NULL, "session_replication_role",
-		     "SAVEPOINT metasnap_role; SET LOCAL session_replication_role = replica", 0, NULL, &refusal);
-	if (!r) {
-		c->change.replica = true;
-	} else if (strcmp(refusal.sqlstate, "42501")) {
-		*e = refusal;
-		return r;
-	} else {
-		r = pg_query(c, NULL, "session_replication_role", "ROLLBACK TO metasnap_role", 0, NULL, e);
-		if (r < 0)
-			return r;
-	}
-	r = pg_query(c, NULL, "session_replication_role", "RELEASE metasnap_role", 0, NULL, e);
+	pg_change_done(c);
+	r = pg_role_set(c, true, e);
+	if (r == 0)
+		r = pg_query(c, &res, "cannot prepare the changes",
+			     "SELECT EXISTS (SELECT FROM pg_catalog.pg_publication)", 0, NULL, e);
 	if (r < 0)
 		return r;
-	c->change.on = true;
-	return 0;
+	x->published = *PQgetvalue(res, 0, 0) == 't';
+	/* The tables are prepared as they are changed; but what the catalog says of all is asked for once. */
+	x->told = xcalloc(s->n_tables + 1, sizeof *x->told);
+	for (size_t i = 0; i < s->n_tables; i++) {
+		const char *oid = pg_listing_oid(&c->listing, s->tables[i].name);
+		if (oid)
+			x->told[x->n_told++] = xstrdup(oid);
+	}
+	r = pg_foreign_keys_read(c, x->told, x->n_told, e);
+	if (r == 0)
+		r = pg_read_put_away(c, e);
+	x->on = r == 0;
+	return r;
 }
 
-/* ---- what hangs on a table ---- */
-
-/* User triggers and rules that would act on our changes: those not disabled; with the replica role on, those that are
- * enabled for replicas or always. Each is disabled, and later put back as it was. */
-static int pg_disable_triggers(struct pg_conn *c, const char *table, const char *oid, struct err *e)
+static int pg_touch_first(struct pg_conn *c, const char *table, const char *oid, struct err *e)
 {
-	static const char sql[] =
-	    "SELECT 'TRIGGER', t.tgname, t.tgenabled FROM pg_catalog.pg_trigger t"
-	    " WHERE t.tgrelid = $1::pg_catalog.oid AND NOT t.tgisinternal"
-	    " AND t.tgenabled = ANY ($2::pg_catalog.\"char\"[]) UNION ALL"
-	    " SELECT 'RULE', r.rulename, r.ev_enabled FROM pg_catalog.pg_rewrite r"
-	    " WHERE r.ev_class = $1::pg_catalog.oid"
-	    " AND r.rulename <> '_RETURN' AND r.ev_enabled = ANY ($2::pg_catalog.\"char\"[]) ORDER BY 1, 2";
-	_cleanup_result_ PGresult *res = NULL;
-	const char *params[] = {oid, c->change.replica ? "{R,A}" : "{O,R,A}"};
-	int r = pg_query(c, &res, table, sql, 2, params, e);
-	if (r < 0)
-		return r;
-	for (int i = 0; i < PQntuples(res); i++) {
-		_cleanup_strbuf_ struct strbuf alter = {0}, rest = {0};
-		const char *kind = PQgetvalue(res, i, 0);
-		char state = *PQgetvalue(res, i, 2);
-		strbuf_adds(&alter, "ALTER TABLE ");
-		pg_add_relation(&alter, c, table);
-		strbuf_addf(&rest, "%s ", kind);
-		pg_add_ident(&rest, PQgetvalue(res, i, 1));
-		r = pg_do(c, e, table, "%s DISABLE %s", strbuf_str(&alter), strbuf_str(&rest));
-		if (r < 0)
-			return r;
-		pg_push_undo(c,
-			     xasprintf("%s ENABLE %s%s", strbuf_str(&alter),
-				       state == 'A'   ? "ALWAYS "
-				       : state == 'R' ? "REPLICA "
-						      : "",
-				       strbuf_str(&rest)),
-			     xstrdup(PQgetvalue(res, i, 1)));
-	}
-	return 0;
-}
-
-/* Foreign keys of and to the tables, as the outermost partitioned table has them. $1: oids of tables. */
-static const char pg_foreign_keys[] =
-    "WITH RECURSIVE k(oid, parent) AS (SELECT c.oid, c.conparentid FROM pg_catalog.pg_constraint c"
-    " WHERE c.contype = 'f'"
-    " AND (c.conrelid = ANY ($1::pg_catalog.oid[]) OR c.confrelid = ANY ($1::pg_catalog.oid[]))"
-    " UNION SELECT c.oid, c.conparentid FROM k JOIN pg_catalog.pg_constraint c ON c.oid = k.parent)"
-    " SELECT c.oid, n.nspname, t.relname, c.conname, pg_catalog.pg_get_constraintdef(c.oid),"
-    " pg_catalog.obj_description(c.oid, 'pg_constraint'), c.convalidated, t.relkind FROM k"
-    " JOIN pg_catalog.pg_constraint c ON c.oid = k.oid JOIN pg_catalog.pg_class t ON t.oid = c.conrelid"
-    " JOIN pg_catalog.pg_namespace n ON n.oid = t.relnamespace WHERE c.conparentid = 0"
-    " ORDER BY n.nspname, t.relname, c.conname";
-
-static int pg_drop_foreign_keys(struct pg_conn *c, const char *table, const char *oid, struct err *e)
-{
-	_cleanup_free_ char *array = xasprintf("{%s}", oid);
-	_cleanup_result_ PGresult *res = NULL;
-	const char *params[] = {array};
-	int r = pg_query(c, &res, table, pg_foreign_keys, 1, params, e);
-	if (r < 0)
-		return r;
-	for (int i = 0; i < PQntuples(res); i++) {
-		struct strbuf again = {0};
-		_cleanup_strbuf_ struct strbuf name = {0}, relation = {0};
-		pg_add_ident(&relation, PQgetvalue(res, i, 1));
-		strbuf_addch(&relation, '.');
-		pg_add_ident(&relation, PQgetvalue(res, i, 2));
-		pg_add_ident(&name, PQgetvalue(res, i, 3));
-		r = pg_do(c, e, table, "ALTER TABLE %s DROP CONSTRAINT %s", strbuf_str(&relation), strbuf_str(&name));
-		if (r < 0)
-			return r;
-		strbuf_addf(&again, "ALTER TABLE %s ADD CONSTRAINT %s %s", strbuf_str(&relation), strbuf_str(&name),
-			    PQgetvalue(res, i, 4));
-		if (!PQgetisnull(res, i, 5)) {
-			strbuf_addf(&again, "; COMMENT ON CONSTRAINT %s ON %s IS ", strbuf_str(&name),
-				    strbuf_str(&relation));
-			pg_add_literal(&again, PQgetvalue(res, i, 5));
-		}
-		pg_push_undo(c, strbuf_detach(&again), xstrdup(PQgetvalue(res, i, 3)));
-	}
-	return 0;
+	struct pg_change *x = &c->change;
+	bool told = false;
+	for (size_t i = 0; i < x->n_told; i++)
+		told |= !strcmp(x->told[i], oid);
+	if (!told)
+		return err_set(e, EINVAL, "%s: the change began without it", table);
+	x->touched = xrealloc(x->touched, (x->n_touched + 1) * sizeof *x->touched);
+	struct pg_touched *t = &x->touched[x->n_touched++];
+	*t = (struct pg_touched){.oid = xstrdup(oid)};
+	/* As replica where that is possible: event triggers of others do not look at what is put away. */
+	int r = pg_role_set(c, true, e);
+	if (r == 0)
+		r = pg_put_table_away(c, t, table, e);
+	if (r == 0)
+		r = pg_foreign_keys_away(c, oid, t->origin && !c->role.superuser, e);
+	if (r == 0)
+		r = pg_role_set(c, !t->origin, e);
+	if (r == 0 && x->published)
+		r = pg_identify_rows(c, table, oid, e);
+	return r;
 }
 
 int pg_change_touch(struct pg_conn *c, const char *table, struct err *e)
 {
+	struct pg_change *x = &c->change;
 	int r = pg_check_write(c, table, e);
-	if (r < 0 || !c->change.on)
+	if (r < 0 || !x->on)
 		return r;
 	const char *oid = pg_listing_oid(&c->listing, table);
 	if (!oid)
 		return err_set(e, EINVAL, "%s: no such table when the transaction began", table);
+	struct pg_touched *t = pg_touched_find(c, oid);
+	if (!t) {
+		r = pg_touch_first(c, table, oid, e);
+		if (r < 0)
+			return r;
+		t = pg_touched_find(c, oid);
+	}
+	return pg_role_set(c, !t->origin, e);
+}
+
+struct pg_touched *pg_touched_find(const struct pg_conn *c, const char *oid)
+{
 	for (size_t i = 0; i < c->change.n_touched; i++)
-		if (!strcmp(c->change.touched[i], oid))
-			return 0;
-	r = pg_disable_triggers(c, table, oid, e);
-	if (r < 0)
-		return r;
-	r = c->change.replica ? 0 : pg_drop_foreign_keys(c, table, oid, e);
-	if (r < 0)
-		return r;
-	c->change.touched = xrealloc(c->change.touched, (c->change.n_touched + 1) * sizeof *c->change.touched);
-	c->change.touched[c->change.n_touched++] = xstrdup(oid);
-	return 0;
+		if (!strcmp(c->change.touched[i].oid, oid))
+			return &c->change.touched[i];
+	return NULL;
+}
+
+int pg_change_loaded(struct pg_conn *c, const char *table, struct err *e)
+{
+	const char *oid = c->change.on ? pg_listing_oid(&c->listing, table) : NULL;
+	const struct pg_touched *t = oid ? pg_touched_find(c, oid) : NULL;
+	if (!t || !t->origin)
+		return 0;
+	/* Deletes come before loads, so the table holds what it is to hold. Until it is done, definitions cannot be
+	 * brought back. */
+	return pg_query(c, NULL, table, "SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, e);
 }
 
 /* ---- the way back ---- */
 
-/* One query that finds an orphan of foreign key `oid`, the way the server's own RI_Initial_Check looks for it. */
-static int pg_orphan_query(struct pg_conn *c, const char *oid, struct strbuf *sql, struct err *e)
-{
-	static const char columns[] =
-	    "SELECT fa.attname, pa.attname, on1.nspname, o.oprname, c.confmatchtype, fn.nspname, ft.relname,"
-	    " ft.relkind, pn.nspname, pt.relname, pt.relkind, CASE WHEN fa.attcollation <> pa.attcollation THEN"
-	    " pg_catalog.quote_ident(cn.nspname) || '.' || pg_catalog.quote_ident(co.collname) END, c.conname"
-	    " FROM pg_catalog.pg_constraint c CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(c.conkey),"
-	    " pg_catalog.unnest(c.confkey),  pg_catalog.unnest(c.conpfeqop)) WITH ORDINALITY AS k(f, p, op, place)"
-	    " JOIN pg_catalog.pg_attribute fa ON fa.attrelid = c.conrelid AND fa.attnum = k.f"
-	    " JOIN pg_catalog.pg_attribute pa ON pa.attrelid = c.confrelid AND pa.attnum = k.p"
-	    " JOIN pg_catalog.pg_operator o ON o.oid = k.op"
-	    " JOIN pg_catalog.pg_namespace on1 ON on1.oid = o.oprnamespace"
-	    " JOIN pg_catalog.pg_class ft ON ft.oid = c.conrelid"
-	    " JOIN pg_catalog.pg_namespace fn ON fn.oid = ft.relnamespace"
-	    " JOIN pg_catalog.pg_class pt ON pt.oid = c.confrelid"
-	    " JOIN pg_catalog.pg_namespace pn ON pn.oid = pt.relnamespace"
-	    " LEFT JOIN pg_catalog.pg_collation co ON co.oid = pa.attcollation"
-	    " LEFT JOIN pg_catalog.pg_namespace cn ON cn.oid = co.collnamespace"
-	    " WHERE c.oid = $1::pg_catalog.oid ORDER BY k.place";
-	_cleanup_result_ PGresult *res = NULL;
-	_cleanup_strbuf_ struct strbuf on = {0}, set = {0}, some = {0};
-	const char *params[] = {oid};
-	int r = pg_query(c, &res, "cannot read a foreign key", columns, 1, params, e);
-	if (r < 0)
-		return r;
-	if (!PQntuples(res))
-		return err_set(e, EIO, "a foreign key has no columns in the catalog");
-	for (int i = 0; i < PQntuples(res); i++) {
-		strbuf_adds(&on, i ? " AND p." : "p.");
-		pg_add_ident(&on, PQgetvalue(res, i, 1));
-		if (!PQgetisnull(res, i, 11))
-			strbuf_addf(&on, " COLLATE %s", PQgetvalue(res, i, 11));
-		strbuf_adds(&on, " OPERATOR(");
-		pg_add_ident(&on, PQgetvalue(res, i, 2));
-		strbuf_addf(&on, ".%s) f.", PQgetvalue(res, i, 3));
-		pg_add_ident(&on, PQgetvalue(res, i, 0));
-		if (!PQgetisnull(res, i, 11))
-			strbuf_addf(&on, " COLLATE %s", PQgetvalue(res, i, 11));
-		strbuf_adds(&set, i ? " AND f." : "f.");
-		pg_add_ident(&set, PQgetvalue(res, i, 0));
-		strbuf_adds(&set, " IS NOT NULL");
-		strbuf_adds(&some, i ? " OR f." : "f.");
-		pg_add_ident(&some, PQgetvalue(res, i, 0));
-		strbuf_adds(&some, " IS NOT NULL");
-	}
-	/* A partitioned table holds its rows in others; of an ordinary one, children are none of the key's business. */
-	strbuf_addf(sql, "SELECT 1 FROM %s", *PQgetvalue(res, 0, 7) == 'p' ? "" : "ONLY ");
-	pg_add_ident(sql, PQgetvalue(res, 0, 5));
-	strbuf_addch(sql, '.');
-	pg_add_ident(sql, PQgetvalue(res, 0, 6));
-	strbuf_addf(sql, " AS f WHERE (%s) AND NOT EXISTS (SELECT FROM %s",
-		    /* MATCH FULL: all columns are null, or none is */
-		    *PQgetvalue(res, 0, 4) == 'f' ? strbuf_str(&some) : strbuf_str(&set),
-		    *PQgetvalue(res, 0, 10) == 'p' ? "" : "ONLY ");
-	pg_add_ident(sql, PQgetvalue(res, 0, 8));
-	strbuf_addch(sql, '.');
-	pg_add_ident(sql, PQgetvalue(res, 0, 9));
-	strbuf_addf(sql, " AS p WHERE %s) LIMIT 1", strbuf_str(&on));
-	return 0;
-}
-
-static int pg_find_orphans(struct pg_conn *c, struct strbuf *orphans, struct err *e)
-{
-	_cleanup_strbuf_ struct strbuf array = {0};
-	_cleanup_result_ PGresult *res = NULL;
-	pg_add_oid_array(&array, c->change.touched, c->change.n_touched);
-	const char *params[] = {strbuf_str(&array)};
-	int r = pg_query(c, &res, "cannot list the foreign keys", pg_foreign_keys, 1, params, e);
-	if (r < 0)
-		return r;
-	for (int i = 0; i < PQntuples(res); i++) {
-		_cleanup_strbuf_ struct strbuf sql = {0};
-		_cleanup_result_ PGresult *orphan = NULL;
-		/* What was never validated (NOT VALID, and 18's NOT ENFORCED) is not validated by us. */
-		if (*PQgetvalue(res, i, 6) != 't')
-			continue;
-		/* 18's temporal keys compare periods, not values. */
-		if (strstr(PQgetvalue(res, i, 4), "PERIOD "))
-			return err_set(e, ENOTSUP,
-				       "foreign key %s of %s is over a period, which metasnap cannot validate",
-				       PQgetvalue(res, i, 3), PQgetvalue(res, i, 2));
-		r = pg_orphan_query(c, PQgetvalue(res, i, 0), &sql, e);
-		if (r < 0)
-			return r;
-		r = pg_query(c, &orphan, "cannot validate a foreign key", strbuf_str(&sql), 0, NULL, e);
-		if (r < 0)
-			return r;
-		if (!PQntuples(orphan))
-			continue;
-		if (!orphans) {
-			r = err_set(e, EEXIST, "%s: rows without their parent: foreign key %s would be violated",
-				    PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
-			memcpy(e->sqlstate, "23503", 6);
-			return r;
-		}
-		strbuf_addf(orphans, "%s: rows without their parent by foreign key %s, as in the snapshot\n",
-			    PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
-	}
-	return 0;
-}
-
 int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbuf *outside, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	(void)outside;
+	struct pg_change *x = &c->change;
 	int r = pg_check_write(c, "change", e);
-	if (r < 0 || !c->change.on)
+	if (r < 0 || !x->on)
 		return r;
-	if (c->change.replica) {
-		r = pg_find_orphans(c, orphans, e);
-		if (r < 0)
-			return r;
-		r = pg_query(c, NULL, "session_replication_role", "SET LOCAL session_replication_role = origin", 0,
-			     NULL, e);
-		if (r < 0)
-			return r;
-	}
-	for (struct pg_undo *u = c->change.undo; u; u = u->next) {
+	r = pg_role_set(c, true, e);
+	if (r == 0)
+		r = pg_foreign_keys_back(c, orphans, outside, e);
+	for (const struct pg_undo *u = x->undo; r == 0 && u; u = u->next)
 		r = pg_query(c, NULL, u->what, u->sql, 0, NULL, e);
-		if (r < 0)
-			return r;
-	}
-	pg_change_done(c);
-	return 0;
+	if (r == 0)
+		r = pg_role_set(c, false, e);
+	x->on = r < 0;
+	return r;
 }
 
-/* ---- deleting ---- */
-
-/* One element of an array literal, always quoted. */
-static void pg_add_element(struct strbuf *sb, const struct db_value *v, bool binary)
-{
-	strbuf_addch(sb, '"');
-	if (binary) {
-		strbuf_adds(sb, "\\\\x");
-		hex_add(sb, v->data, v->len);
-	} else {
-		for (size_t i = 0; i < v->len; i++) {
-			if (v->data[i] == '"' || v->data[i] == '\\')
-				strbuf_addch(sb, '\\');
-			strbuf_addch(sb, v->data[i]);
-		}
-	}
-	strbuf_addch(sb, '"');
-}
-
-static void pg_add_delete(struct strbuf *sql, struct pg_conn *c, const struct db_table *t)
-{
-	strbuf_adds(sql, "DELETE FROM ONLY ");
-	pg_add_relation(sql, c, t->name);
-	strbuf_adds(sql, " AS t USING ROWS FROM (");
-	for (size_t k = 0; k < t->n_key; k++)
-		strbuf_addf(sql, "%spg_catalog.unnest($%zu::pg_catalog.text[])", k ? ", " : "", k + 1);
-	strbuf_adds(sql, ") WITH ORDINALITY AS k(");
-	for (size_t k = 0; k < t->n_key; k++)
-		strbuf_addf(sql, "k%zu, ", k + 1);
-	strbuf_adds(sql, "n) WHERE ");
-	for (size_t k = 0; k < t->n_key; k++) {
-		const struct db_column *column = &t->columns[t->key[k]];
-		strbuf_adds(sql, k ? " AND t." : "t.");
-		pg_add_ident(sql, column->name);
-		/* The value came from this column, so the cast to its type, length included, gives it exactly. */
-		strbuf_addf(sql, " = k.k%zu::%s", k + 1, column->type);
-	}
-	strbuf_adds(sql, " RETURNING k.n");
-	for (size_t k = 0; k < t->n_key; k++) {
-		strbuf_adds(sql, ", t.");
-		pg_add_ident(sql, t->columns[t->key[k]].name);
-	}
-}
-
-/* Whether what the server deleted (by RETURNING) is what was asked for: `=` of a type may hold for values that differ,
- * and a comparison of counts would not tell. */
-static int pg_check_deleted(const PGresult *res, const struct db_table *t, const struct db_value *keys, size_t n,
-			    struct err *e)
-{
-	_cleanup_free_ bool *seen = xcalloc(n, sizeof *seen);
-	_cleanup_strbuf_ struct strbuf hex = {0};
-	if ((size_t)PQntuples(res) != n)
-		return err_set(e, EIO, "%s: %zu rows were to be deleted by key, the server deleted %d", t->name, n,
-			       PQntuples(res));
-	for (int i = 0; i < PQntuples(res); i++) {
-		unsigned long long at = strtoull(PQgetvalue(res, i, 0), NULL, 10);
-		bool exact = at >= 1 && at <= n && !seen[at - 1];
-		for (size_t k = 0; exact && k < t->n_key; k++) {
-			const struct db_value *v = &keys[(at - 1) * t->n_key + k];
-			const char *data = v->data, *got = PQgetvalue(res, i, (int)k + 1);
-			size_t len = v->len, got_len = (size_t)PQgetlength(res, i, (int)k + 1);
-			if (t->columns[t->key[k]].form == DB_FORM_BINARY) {
-				strbuf_clear(&hex);
-				strbuf_adds(&hex, "\\x");
-				hex_add(&hex, v->data, v->len);
-				data = strbuf_str(&hex);
-				len = hex.len;
-			}
-			exact = v->data && got_len == len && !memcmp(got, data, len);
-		}
-		if (!exact)
-			return err_set(e, EIO, "%s: the server deleted another row than the one asked for", t->name);
-		seen[at - 1] = true;
-	}
-	return 0;
-}
-
-/* The keys of one DELETE, column by column. */
-struct pg_keys {
-	struct strbuf *arrays;
-	const char **params;
-	size_t n; /* columns */
-};
-
-static void pg_keys_done(struct pg_keys *k)
-{
-	for (size_t i = 0; i < k->n; i++)
-		strbuf_done(&k->arrays[i]);
-	free(k->arrays);
-	free(k->params);
-}
-
-/* Fills in as many of the keys as one statement takes; returns how many that are. */
-static size_t pg_keys_fill(struct pg_keys *x, const struct db_table *t, const struct db_value *keys, size_t n_rows)
-{
-	size_t row = 0, bytes = 0;
-	for (size_t k = 0; k < x->n; k++)
-		strbuf_clear(&x->arrays[k]);
-	for (; row < n_rows && row < PG_DELETE_ROWS && bytes < PG_DELETE_BYTES; row++)
-		for (size_t k = 0; k < x->n; k++) {
-			const struct db_value *v = &keys[row * x->n + k];
-			strbuf_addch(&x->arrays[k], row ? ',' : '{');
-			if (v->data)
-				pg_add_element(&x->arrays[k], v, t->columns[t->key[k]].form == DB_FORM_BINARY);
-			else
-				strbuf_adds(&x->arrays[k], "NULL");
-			bytes += v->len + 3;
-		}
-	for (size_t k = 0; k < x->n; k++) {
-		strbuf_addch(&x->arrays[k], '}');
-		x->params[k] = strbuf_str(&x->arrays[k]);
-	}
-	return row;
-}
-
-int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
-		   struct err *e)
+/* What is computed from rows that were changed. */
+int pg_refresh(struct db_conn *conn, struct strbuf *warnings, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
-	_cleanup_strbuf_ struct strbuf sql = {0};
-	if (t->key_kind != DB_KEY_UNIQUE || !t->n_key)
-		return err_set(e, EINVAL, "%s: rows without a unique key cannot be deleted by key", t->name);
-	int r = pg_change_touch(c, t->name, e);
+	int r = pg_check_write(c, "materialized views", e);
 	if (r < 0)
 		return r;
-	pg_add_delete(&sql, c, t);
-	_cleanup_(pg_keys_done) struct pg_keys x = {.arrays = xcalloc(t->n_key, sizeof *x.arrays),
-						    .params = xcalloc(t->n_key, sizeof *x.params),
-						    .n = t->n_key};
-	while (n_rows) {
-		_cleanup_result_ PGresult *res = NULL;
-		size_t n = pg_keys_fill(&x, t, keys, n_rows);
-		r = pg_query(c, &res, t->name, strbuf_str(&sql), (int)t->n_key, x.params, e);
-		if (r < 0)
-			return r;
-		r = pg_check_deleted(res, t, keys, n, e);
-		if (r < 0)
-			return r;
-		keys += n * t->n_key;
-		n_rows -= n;
-	}
-	return 0;
-}
-
-int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e)
-{
-	struct pg_conn *c = (struct pg_conn *)conn;
-	_cleanup_strbuf_ struct strbuf sql = {0};
-	int r = pg_change_touch(c, t->name, e);
-	if (r < 0)
-		return r;
-	/* Not TRUNCATE: it is not MVCC-safe, a reader with an older snapshot would see an empty table. */
-	strbuf_adds(&sql, "DELETE FROM ONLY ");
-	pg_add_relation(&sql, c, t->name);
-	return pg_query(c, NULL, t->name, strbuf_str(&sql), 0, NULL, e);
+	_cleanup_free_ char **oids = xcalloc(c->change.n_touched + 1, sizeof *oids);
+	for (size_t i = 0; i < c->change.n_touched; i++)
+		oids[i] = c->change.touched[i].oid;
+	r = pg_role_set(c, true, e); /* event triggers */
+	if (r == 0)
+		r = pg_refresh_views(c, oids, c->change.n_touched, NULL, 0, warnings, e);
+	return r == 0 ? pg_role_set(c, false, e) : r;
 }

@@ -499,10 +499,10 @@ static int pg_find_deeds(struct pg_comparison *x)
 		char *sql = l->pair == PG_NONE && l->deed == PG_DEED_KEEP && !pg_is_of_stranger(x->live, l)
 				? pg_unmake_entry(x->live, l)
 				: NULL;
-		if (sql) {
-			l->deed = PG_DEED_ALTER;
+		if (sql)
 			pg_add_alter(l, sql);
-		}
+		if (sql || (l->pair == PG_NONE && l->deed == PG_DEED_KEEP && pg_is_type(l, "MATERIALIZED VIEW DATA")))
+			l->deed = PG_DEED_ALTER;
 		if (l->deed == PG_DEED_GO && l->toc.class_oid)
 			l->goes_along = pg_goes_with_another(&x->depends, x->live, l);
 	}

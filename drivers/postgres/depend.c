@@ -198,6 +198,8 @@ static void pg_go_owner(struct pg_depends *d, struct pg_entries *live, struct pg
 	for (int depth = 0; depth < 10; depth++) {
 		owner = NULL;
 		for (x = pg_depends_of(d, top, NULL); x; x = pg_depends_of(d, top, x)) {
+			if (depth == 0 && x->type == 'e' && pg_is_seen(d, x->ref))
+				return; /* a member of an extension that goes */
 			if (!pg_is_part(d, x))
 				continue;
 			if (depth == 0 && pg_is_seen(d, x->ref))
@@ -259,7 +261,14 @@ static bool pg_is_child(const struct pg_entry *x, const struct pg_entry *of)
 		return false;
 	if (x->toc.id && pg_needs(x, of->toc.id))
 		return true;
-	if (strcmp(x->tag, of->tag) || strcmp(x->schema, of->schema))
+	if (strcmp(x->schema, of->schema))
+		return false;
+	if (!strcmp(x->type, "INDEX ATTACH") && !strcmp(of->type, "CONSTRAINT")) {
+		/* "table index" */
+		size_t n = strlen(of->tag), m = strlen(x->tag);
+		return n > m && of->tag[n - m - 1] == ' ' && !strcmp(of->tag + n - m, x->tag);
+	}
+	if (strcmp(x->tag, of->tag))
 		return false;
 	return (!strcmp(x->type, "TABLE ATTACH") && !strcmp(of->type, "TABLE")) ||
 	       (!strcmp(x->type, "INDEX ATTACH") && !strcmp(of->type, "INDEX")) ||
@@ -287,6 +296,15 @@ void pg_entry_goes(struct pg_depends *d, struct pg_entries *live, size_t i, size
 			if (view)
 				pg_entry_goes(d, live, (size_t)(view - live->v), i);
 		}
+	/* An index of a partition goes with its table, or else with the index of the partitioned table. */
+	const struct pg_edge *whole = NULL;
+	bool along = false;
+	for (const struct pg_edge *edge = pg_depends_of(d, o, NULL); edge; edge = pg_depends_of(d, o, edge)) {
+		along |= (edge->type == 'P' || edge->type == 'S') && pg_is_seen(d, edge->ref);
+		whole = edge->type == 'P' ? edge : whole;
+	}
+	if (whole && !along)
+		pg_object_goes(d, live, whole->ref, i);
 	pg_go_object(d, live, o, i);
 }
 

@@ -49,12 +49,17 @@ static enum db_form pg_form_of_type(const char *oid, bool *integer)
 	}
 }
 
+/* pg_node_tree, pg_ndistinct, pg_dependencies, pg_mcv_list, pg_brin_bloom_summary, pg_brin_minmax_multi_summary: the
+ * server writes their values and takes none. */
+static const char pg_unwritable_types[] = "{194,3361,3402,5017,4600,4601}";
+
 /* ---- describing ---- */
 
 struct pg_described {
 	struct db_table *table;
 	const char *oid;
 	int *attnums; /* of each column */
+	bool ordered;
 	struct db_index *indexes;
 	size_t n_indexes;
 };
@@ -90,26 +95,36 @@ static struct pg_described *pg_find_described(struct pg_description *x, const ch
 
 static int pg_describe_columns(struct pg_conn *c, struct pg_description *x, struct err *e)
 {
-	/* Domains are followed down to the type whose values they hold. */
+	/* Domains are followed down to the type whose values they hold, all types to those they are made of. An 18's NOT
+	 * NULL that is NOT VALID does not keep NULL out. */
 	static const char sql[] =
 	    "WITH RECURSIVE domains(oid, base) AS (SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t"
 	    " WHERE t.typtype = 'd'"
 	    " UNION ALL SELECT d.oid, t.typbasetype FROM domains d JOIN pg_catalog.pg_type t ON t.oid = d.base"
-	    " AND t.typtype = 'd')"
+	    " AND t.typtype = 'd'),"
+	    " made_of(type, oid) AS (SELECT DISTINCT a.atttypid, a.atttypid FROM pg_catalog.pg_attribute a"
+	    "  WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped"
+	    "  UNION SELECT m.type, x.oid FROM made_of m JOIN pg_catalog.pg_type t ON t.oid = m.oid CROSS JOIN LATERAL"
+	    "   (SELECT t.typbasetype UNION ALL SELECT t.typelem UNION ALL SELECT a.atttypid"
+	    "    FROM pg_catalog.pg_attribute a WHERE a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped)"
+	    "   x(oid) WHERE x.oid <> 0)"
 	    " SELECT a.attrelid, a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod),"
 	    " COALESCE((SELECT d.base FROM domains d"
 	    "  JOIN pg_catalog.pg_type t ON t.oid = d.base AND t.typtype <> 'd'"
 	    " WHERE d.oid = a.atttypid), a.atttypid),"
-	    " a.attnotnull, a.attgenerated <> '', CASE WHEN a.attgenerated <> ''"
+	    " a.attnotnull AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint k WHERE k.conrelid = a.attrelid"
+	    "  AND k.contype = 'n' AND NOT k.convalidated AND k.conkey = ARRAY[a.attnum]), a.attgenerated <> '', CASE "
+	    "WHEN a.attgenerated <> ''"
 	    " THEN pg_catalog.pg_get_expr(x.adbin, x.adrelid) END,"
-	    " a.attnum FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef x ON x.adrelid = a.attrelid"
+	    " a.attnum, a.atttypid IN (SELECT m.type FROM made_of m WHERE m.oid = ANY ($2::pg_catalog.oid[]))"
+	    " FROM pg_catalog.pg_attribute a LEFT JOIN pg_catalog.pg_attrdef x ON x.adrelid = a.attrelid"
 	    " AND x.adnum = a.attnum"
 	    " WHERE a.attrelid = ANY ($1::pg_catalog.oid[]) AND a.attnum > 0 AND NOT a.attisdropped"
 	    " ORDER BY a.attrelid, a.attnum";
 	_cleanup_result_ PGresult *res = NULL;
 	struct pg_described *d = NULL;
-	const char *params[] = {strbuf_str(&x->oids)};
-	int r = pg_query(c, &res, "cannot describe the columns", sql, 1, params, e);
+	const char *params[] = {strbuf_str(&x->oids), pg_unwritable_types};
+	int r = pg_query(c, &res, "cannot describe the columns", sql, 2, params, e);
 	if (r < 0)
 		return r;
 	for (int i = 0; i < PQntuples(res); i++) {
@@ -119,6 +134,11 @@ static int pg_describe_columns(struct pg_conn *c, struct pg_description *x, stru
 		if (!d)
 			return err_set(e, EIO, "the catalog names columns of a table that it does not list");
 		struct db_table *t = d->table;
+		if (*PQgetvalue(res, i, 8) == 't')
+			return err_set(e, ENOTSUP,
+				       "column %s of table %s is of type %s, whose values cannot be written back:"
+				       " exclude the table",
+				       PQgetvalue(res, i, 1), t->name, PQgetvalue(res, i, 2));
 		t->columns = xrealloc(t->columns, (t->n_columns + 1) * sizeof *t->columns);
 		d->attnums = xrealloc(d->attnums, (t->n_columns + 1) * sizeof *d->attnums);
 		d->attnums[t->n_columns] = atoi(PQgetvalue(res, i, 7));
@@ -158,8 +178,13 @@ static void pg_add_index(struct pg_described *d, const PGresult *res, int row)
 			free(index.name);
 			return;
 		}
-		index.columns[index.n_columns++] = i;
 		p = end;
+		/* A column that is there twice (by another class of operators) tells no more rows apart. */
+		size_t before = 0;
+		while (before < index.n_columns && index.columns[before] != i)
+			before++;
+		if (before == index.n_columns)
+			index.columns[index.n_columns++] = i;
 	}
 	d->indexes = xrealloc(d->indexes, (d->n_indexes + 1) * sizeof *d->indexes);
 	d->indexes[d->n_indexes++] = index;
@@ -186,6 +211,71 @@ static int pg_describe_indexes(struct pg_conn *c, struct pg_description *x, stru
 			pg_add_index(d, res, i);
 	}
 	return 0;
+}
+
+/* ---- the order of columns ---- */
+
+/* A table that inherits has its parents' columns first when it is made from its definition, wherever they stand in one
+ * to which parents were given later. Rows go by names; so that they are the same before and after, the columns stand in
+ * the order of the definition. Rows of res: child, parent and the name of a parent's column, in order. */
+static void pg_order_columns(struct pg_description *x, struct pg_described *d, const PGresult *res)
+{
+	struct db_table *t = d->table;
+	_cleanup_free_ size_t *from = xcalloc(t->n_columns + 1, sizeof *from);
+	_cleanup_free_ bool *placed = xcalloc(t->n_columns + 1, sizeof *placed);
+	size_t n = 0;
+	if (d->ordered)
+		return;
+	d->ordered = true;
+	for (int i = 0; i < PQntuples(res); i++) {
+		if (strcmp(PQgetvalue(res, i, 0), d->oid))
+			continue;
+		const char *name = PQgetvalue(res, i, 2);
+		struct pg_described *parent = pg_find_described(x, PQgetvalue(res, i, 1));
+		if (parent) {
+			/* one row for each of its columns: the first gives the place of its first, in its own order */
+			size_t at = 0;
+			for (int k = i - 1; k >= 0 && !strcmp(PQgetvalue(res, k, 0), d->oid) &&
+					    !strcmp(PQgetvalue(res, k, 1), parent->oid);
+			     k--)
+				at++;
+			pg_order_columns(x, parent, res);
+			name = at < parent->table->n_columns ? parent->table->columns[at].name : "";
+		}
+		for (size_t k = 0; k < t->n_columns; k++)
+			if (!placed[k] && !strcmp(t->columns[k].name, name)) {
+				placed[k] = true;
+				from[n++] = k;
+			}
+	}
+	for (size_t k = 0; k < t->n_columns; k++)
+		if (!placed[k])
+			from[n++] = k;
+	_cleanup_free_ struct db_column *columns =
+	    (void *)xmemdup0((const void *)t->columns, t->n_columns * sizeof *columns);
+	_cleanup_free_ int *attnums = (void *)xmemdup0((const void *)d->attnums, t->n_columns * sizeof *attnums);
+	for (size_t k = 0; k < n; k++) {
+		t->columns[k] = columns[from[k]];
+		d->attnums[k] = attnums[from[k]];
+	}
+}
+
+static int pg_describe_inheritance(struct pg_conn *c, struct pg_description *x, struct err *e)
+{
+	static const char sql[] =
+	    "SELECT i.inhrelid, i.inhparent, a.attname FROM pg_catalog.pg_inherits i"
+	    " JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid AND NOT c.relispartition"
+	    " JOIN pg_catalog.pg_attribute a ON a.attrelid = i.inhparent AND a.attnum > 0 AND NOT a.attisdropped"
+	    " WHERE i.inhrelid = ANY ($1::pg_catalog.oid[]) ORDER BY i.inhrelid, i.inhseqno, a.attnum";
+	_cleanup_result_ PGresult *res = NULL;
+	const char *params[] = {strbuf_str(&x->oids)};
+	int r = pg_query(c, &res, "cannot describe the inheritance", sql, 1, params, e);
+	for (int i = 0; r == 0 && i < PQntuples(res); i++) {
+		struct pg_described *d = pg_find_described(x, PQgetvalue(res, i, 0));
+		if (d)
+			pg_order_columns(x, d, res);
+	}
+	return r;
 }
 
 static int pg_describe_estimates(struct pg_conn *c, struct pg_description *x, struct err *e)
@@ -224,6 +314,9 @@ static int pg_describe_tables(struct pg_conn *c, struct db_schema *s, struct err
 	strbuf_adds(&x.oids, "}");
 
 	int r = pg_describe_columns(c, &x, e);
+	if (r < 0)
+		return r;
+	r = pg_describe_inheritance(c, &x, e);
 	if (r < 0)
 		return r;
 	r = pg_describe_indexes(c, &x, e);

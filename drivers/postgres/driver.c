@@ -32,6 +32,7 @@ static void pg_forget_transaction(struct pg_conn *c)
 	pg_listing_done(&c->listing);
 	pg_marks_done(c);
 	pg_change_done(c);
+	c->role = (struct pg_role){0};
 	pg_aside_done(c);
 	pg_rebuild_done(c);
 	pg_toc_done(&c->toc);
@@ -138,6 +139,8 @@ static int pg_fix_moment(struct pg_conn *c, struct pg_listing *before, enum db_a
 		return pg_refuse_pooler(e);
 	c->snapshot = xstrdup(PQgetvalue(res, 0, 0));
 	r = pg_list_relations(c, &c->listing, e);
+	if (r == 0 && access == DB_WRITE)
+		r = pg_list_outside(c, &c->listing, e);
 	if (r < 0)
 		return r;
 	if (!pg_listing_equal(before, &c->listing))
@@ -159,6 +162,8 @@ static int pg_try_begin(struct pg_conn *c, enum db_access access, struct pg_list
 	if (r < 0)
 		return r;
 	r = pg_list_relations(c, before, e);
+	if (r == 0 && access == DB_WRITE)
+		r = pg_list_outside(c, before, e);
 	if (r < 0)
 		return r;
 	r = pg_check_listing(c, before, access, e);
@@ -262,6 +267,7 @@ const struct db_driver db_driver_postgres = {
     .delete_keys = pg_delete_keys,
     .delete_all = pg_delete_all,
     .change_end = pg_change_end,
+    .refresh = pg_refresh,
     .scan_written = pg_scan_written,
     .load_begin = pg_load_begin,
     .load_row = pg_load_row,

@@ -344,5 +344,6 @@ int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf
 	_cleanup_strbuf_ struct strbuf cleaned = {0};
 	pg_add_cleaned(&cleaned, strbuf_str(&text));
 	pg_toc_done(&c->toc);
-	return pg_toc_strip(&c->toc, strbuf_str(&cleaned), out, e);
+	r = pg_toc_strip(&c->toc, strbuf_str(&cleaned), out, e);
+	return r < 0 ? r : pg_add_empty_views(c, out, e);
 }

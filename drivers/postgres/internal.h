@@ -7,10 +7,14 @@
  * query.c       running statements, waiting, cancelling
  * connection.c  connecting
  * lock.c        the list of relations, the locks on them, the lock of a restore
+ * role.c        whether triggers act on what we do
  * describe.c    the description of the schema
  * examine.c     settings, rights, counts, for a report
  * sequence.c    values of sequences, read and set
+ * matview.c     materialised views: with rows or without, and their rows
+ * foreign_key.c foreign keys of tables that are changed
  * change.c      restore that changes rows, foreign keys and triggers off
+ * delete.c      rows deleted
  * load.c        COPY in
  * scan.c        COPY out
  * mark.c        marks, and which rows are newer than one
@@ -53,12 +57,21 @@ struct pg_relation {
 	bool stray_partition; /* its partitioned table or one of its partitions is in another schema */
 };
 
+/* A table that the snapshot does not hold, at the other end of a foreign key of a relation that it holds. */
+struct pg_outside {
+	char *oid;
+	char *name; /* as SQL spells it, with its schema */
+	bool may_lock;
+};
+
 struct pg_listing {
 	struct pg_relation *relations; /* by name, bytewise; excluded ones and members of extensions left out */
 	size_t n_relations;
 	char **excluded; /* oids of the excluded ones, NULL-terminated */
 	size_t n_excluded;
-	char **excluded_names; /* in the same order */
+	char **excluded_names;      /* in the same order */
+	struct pg_outside *outside; /* by oid; for DB_WRITE only */
+	size_t n_outside;
 	bool schema_exists;
 };
 
@@ -81,24 +94,64 @@ struct pg_load {
 	bool open;
 	bool freeze; /* into a table that this transaction made and nobody knows; set before it is opened */
 	char *table;
+	char *plain; /* statements to be run after it; NULL: none */
 	bool *binary;
 	size_t n_values;
 	struct strbuf buffer;
 };
 
-/* One foreign key, trigger or rule that change_begin has put away: the statement that brings it back. */
+/* What the role of the transaction is and may be. */
+struct pg_role {
+	bool known;
+	bool superuser;
+	bool may_replica;
+	bool is_replica;
+};
+
+/* What was put away: the statement that brings it back. */
 struct pg_undo {
 	char *sql;
 	char *what;
 	struct pg_undo *next;
 };
 
-/* Between change_begin and change_end. */
+/* A table that delete_* and load_* change. */
+struct pg_touched {
+	char *oid;
+	bool origin;      /* in the role `origin` */
+	char *delete_sql; /* by key; NULL: not made yet */
+};
+
+/* The table at one end of a foreign key. */
+struct pg_key_end {
+	char *oid;
+	char *name;   /* as SQL spells it, with its schema */
+	bool outside; /* the snapshot does not hold it */
+};
+
+struct pg_foreign_key {
+	char *oid, *name, *definition;
+	char *comment; /* NULL: none */
+	char *tables;  /* " oid oid ": which of those asked for it is about */
+	struct pg_key_end child, parent;
+	bool validated, enforced, period;
+	bool touched, dropped;
+	uint64_t before;       /* orphans there were, where that counts */
+	struct strbuf orphans; /* the query that counts them */
+};
+
+/* From change_begin to the end of the transaction. */
 struct pg_change {
-	bool on;
-	bool replica;   /* session_replication_role is on */
-	char **touched; /* oids of the tables that delete_* and load_* changed */
+	bool on;        /* until change_end */
+	bool published; /* there are publications */
+	char **told;    /* oids of the tables that change_begin was given */
+	size_t n_told;
+	PGresult *away;      /* what is to be put away before they are changed */
+	PGresult *operators; /* how their keys are compared; NULL: not asked yet */
+	struct pg_touched *touched;
 	size_t n_touched;
+	struct pg_foreign_key *keys;
+	size_t n_keys;
 	struct pg_undo *undo; /* newest first */
 };
 
@@ -243,6 +296,7 @@ struct pg_conn {
 
 	struct pg_scan scan;
 	struct pg_load load;
+	struct pg_role role;
 	struct pg_change change;
 	struct pg_rebuild rebuild;
 	struct pg_aside aside;
@@ -256,6 +310,8 @@ void pg_add_literal(struct strbuf *sb, const char *text);
 void pg_add_relation(struct strbuf *sb, const struct pg_conn *c, const char *name);
 /* '{a,b}' of plain words such as oids */
 void pg_add_oid_array(struct strbuf *sb, char *const *oids, size_t n);
+/* One element of an array literal, always quoted; binary: it is bytea. */
+void pg_add_element(struct strbuf *sb, const struct db_value *v, bool binary);
 /* A row of COPY's text format, with its end; binary[i]: value i is bytea. */
 void pg_add_copy_row(struct strbuf *sb, const struct db_value *values, const bool *binary, size_t n);
 /* The n values of such a row, decoded in their places: the values point into `line`. */
@@ -278,6 +334,9 @@ static inline void pg_clear_result(PGresult **r)
 	PQclear(*r);
 }
 #define _cleanup_result_ _cleanup_(pg_clear_result)
+
+/* A statement that the server may refuse: then *refusal has the words, and the transaction goes on as it was before. */
+int pg_try(struct pg_conn *c, const char *what, const char *sql, struct err *refusal, struct err *e);
 
 /* Fills *e from a failed result (NULL: from the connection); returns -e->code. */
 int pg_fail(struct pg_conn *c, const PGresult *res, const char *what, struct err *e);
@@ -322,6 +381,10 @@ bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b);
 bool pg_listing_has(const struct pg_listing *l, const char *name);
 /* The oid of a kept table, NULL when it is not in the listing. */
 const char *pg_listing_oid(const struct pg_listing *l, const char *name);
+/* NULL: none of that oid. */
+const struct pg_outside *pg_listing_outside(const struct pg_listing *l, const char *oid);
+/* Fills l->outside in, of the relations that are listed. */
+int pg_list_outside(struct pg_conn *c, struct pg_listing *l, struct err *e);
 /* Locks all of them; mode as LOCK TABLE has it. */
 int pg_lock_tables(struct pg_conn *c, const struct pg_listing *l, const char *mode, struct err *e);
 /* After a lock was not granted: who has it? Best effort, in words at the end of the message that is there. */
@@ -329,6 +392,11 @@ void pg_name_blockers(struct pg_conn *c, const struct pg_listing *l, struct err 
 /* One restore into a schema at a time: EBUSY. Held by the session. */
 int pg_take_restore_lock(struct pg_conn *c, struct err *e);
 void pg_free_restore_lock(struct pg_conn *c);
+
+/* ---- role.c ---- */
+
+/* Sets session_replication_role: `replica` where that is wanted and allowed, else `origin`. */
+int pg_role_set(struct pg_conn *c, bool replica, struct err *e);
 
 /* ---- describe.c ---- */
 
@@ -346,16 +414,50 @@ int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
 int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e);
 int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e);
 
+/* ---- matview.c ---- */
+
+/* Adds to pg_dump's text that views of the schema are to have no rows: for each such view an entry of the type
+ * MATERIALIZED VIEW DATA, whose statement is "REFRESH MATERIALIZED VIEW name WITH NO DATA;". Views without it have
+ * rows. */
+int pg_add_empty_views(struct pg_conn *c, struct strbuf *sql, struct err *e);
+/* Whether the script has that entry for a view; its name as pg_matview_of gives it. */
+bool pg_leaves_empty(const struct pg_script *script, const char *name, size_t len);
+/* Computes again the rows of views: of those named in `fill` (as SQL spells them, with the schema), and of those in any
+ * schema that have rows which may depend on the named ones or on the tables whose oids are in `touched`. One that
+ * cannot be is a line in *warnings (may be NULL), no failure. After all rows, keys and triggers are in their places. */
+int pg_refresh_views(struct pg_conn *c, char *const *touched, size_t n_touched, char *const *fill, size_t n_fill,
+		     struct strbuf *warnings, struct err *e);
+
+/* ---- foreign_key.c ---- */
+
+/* Adds those of and to these tables (oids) to c->change. */
+int pg_foreign_keys_read(struct pg_conn *c, char *const *tables, size_t n, struct err *e);
+/* Before table `oid` is changed. EACCES: a table at the other end cannot be locked. */
+int pg_foreign_keys_away(struct pg_conn *c, const char *oid, bool drop, struct err *e);
+/* After all changes; orphans and outside as change_end has them. */
+int pg_foreign_keys_back(struct pg_conn *c, struct strbuf *orphans, struct strbuf *outside, struct err *e);
+void pg_foreign_keys_done(struct pg_change *x);
+
 /* ---- change.c ---- */
 
 int pg_change_begin(struct db_conn *conn, const struct db_schema *s, struct err *e);
+int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbuf *outside, struct err *e);
+int pg_refresh(struct db_conn *conn, struct strbuf *warnings, struct err *e);
+/* Before each change to table t: nothing that hangs on it acts any more. Nothing to do in a rebuild. */
+int pg_change_touch(struct pg_conn *c, const char *table, struct err *e);
+/* After a load into it: constraints that are deferred are checked. */
+int pg_change_loaded(struct pg_conn *c, const char *table, struct err *e);
+/* NULL: it was not touched. */
+struct pg_touched *pg_touched_find(const struct pg_conn *c, const char *oid);
+/* To be run at change_end; takes the texts over. */
+void pg_push_undo(struct pg_conn *c, char *sql, char *what);
+void pg_change_done(struct pg_conn *c);
+
+/* ---- delete.c ---- */
+
 int pg_delete_keys(struct db_conn *conn, const struct db_table *t, const struct db_value *keys, size_t n_rows,
 		   struct err *e);
 int pg_delete_all(struct db_conn *conn, const struct db_table *t, struct err *e);
-int pg_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbuf *outside, struct err *e);
-/* Before the first change to table t: nothing that hangs on it acts any more. Nothing to do in a rebuild. */
-int pg_change_touch(struct pg_conn *c, const char *table, struct err *e);
-void pg_change_done(struct pg_conn *c);
 
 /* ---- load.c ---- */
 

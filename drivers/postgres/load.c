@@ -9,6 +9,30 @@
 
 #define PG_LOAD_BUFFER 131072
 
+/* A table that has been made anew may have a column that is stored PLAIN, as it was when some of the rows, wider than a
+ * page, were there already: for the load it is not. (Of tables that stay change.c knows it.) */
+static int pg_store_wide(struct pg_conn *c, const char *table, struct err *e)
+{
+	static const char sql[] =
+	    "SELECT pg_catalog.string_agg(pg_catalog.format(s.alter, n.nspname, c.relname, a.attname, 'EXTENDED'), '; "
+	    "'),"
+	    " pg_catalog.string_agg(pg_catalog.format(s.alter, n.nspname, c.relname, a.attname, 'PLAIN'), '; ')"
+	    " FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid"
+	    " JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped"
+	    " AND a.attstorage = 'p' JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typstorage <> 'p'"
+	    " CROSS JOIN (VALUES ('ALTER TABLE ONLY %I.%I ALTER COLUMN %I SET STORAGE %s')) s(alter)"
+	    " WHERE n.nspname = $1 AND c.relname = $2";
+	_cleanup_result_ PGresult *res = NULL;
+	const char *params[] = {c->schema, table};
+	int r = pg_query(c, &res, table, sql, 2, params, e);
+	if (r < 0 || PQgetisnull(res, 0, 0))
+		return r;
+	r = pg_query(c, NULL, table, PQgetvalue(res, 0, 0), 0, NULL, e);
+	if (r == 0)
+		c->load.plain = xstrdup(PQgetvalue(res, 0, 1));
+	return r;
+}
+
 int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e)
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
@@ -17,7 +41,7 @@ int pg_load_begin(struct db_conn *conn, const struct db_table *t, struct err *e)
 	int r = pg_check_ready(c, t->name, e);
 	if (r < 0)
 		return r;
-	r = pg_change_touch(c, t->name, e);
+	r = c->change.on ? pg_change_touch(c, t->name, e) : pg_store_wide(c, t->name, e);
 	if (r < 0)
 		return r;
 	strbuf_adds(&sql, "COPY ");
@@ -85,6 +109,7 @@ static void pg_end_load(struct pg_conn *c)
 	c->load.open = false;
 	free(TAKE_PTR(c->load.table));
 	free(TAKE_PTR(c->load.binary));
+	free(TAKE_PTR(c->load.plain));
 	strbuf_clear(&c->load.buffer);
 }
 
@@ -144,7 +169,10 @@ int pg_load_end(struct db_conn *conn, bool ok, struct err *e)
 		pg_release_load(c);
 		return r;
 	}
-	r = pg_drain(c, NULL, c->load.table, e);
+	_cleanup_free_ char *table = xstrdup(c->load.table), *plain = TAKE_PTR(c->load.plain);
+	r = pg_drain(c, NULL, table, e);
 	pg_end_load(c);
-	return r;
+	if (r == 0 && plain)
+		r = pg_query(c, NULL, table, plain, 0, NULL, e);
+	return r < 0 ? r : pg_change_loaded(c, table, e);
 }

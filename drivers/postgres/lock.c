@@ -25,6 +25,11 @@ void pg_listing_done(struct pg_listing *l)
 		free(l->excluded[i]);
 		free(l->excluded_names[i]);
 	}
+	for (size_t i = 0; i < l->n_outside; i++) {
+		free(l->outside[i].oid);
+		free(l->outside[i].name);
+	}
+	free(l->outside);
 	free(l->relations);
 	free(l->excluded);
 	free(l->excluded_names);
@@ -78,8 +83,11 @@ int pg_list_relations(struct pg_conn *c, struct pg_listing *ret, struct err *e)
 
 bool pg_listing_equal(const struct pg_listing *a, const struct pg_listing *b)
 {
-	if (a->n_relations != b->n_relations || a->schema_exists != b->schema_exists)
+	if (a->n_relations != b->n_relations || a->schema_exists != b->schema_exists || a->n_outside != b->n_outside)
 		return false;
+	for (size_t i = 0; i < a->n_outside; i++)
+		if (strcmp(a->outside[i].oid, b->outside[i].oid) || strcmp(a->outside[i].name, b->outside[i].name))
+			return false;
 	for (size_t i = 0; i < a->n_relations; i++) {
 		const struct pg_relation *x = &a->relations[i], *y = &b->relations[i];
 		if (strcmp(x->name, y->name) || strcmp(x->oid, y->oid) || strcmp(x->filenode, y->filenode) ||
@@ -108,26 +116,76 @@ const char *pg_listing_oid(const struct pg_listing *l, const char *name)
 	return relation ? relation->oid : NULL;
 }
 
+const struct pg_outside *pg_listing_outside(const struct pg_listing *l, const char *oid)
+{
+	for (size_t i = 0; i < l->n_outside; i++)
+		if (!strcmp(l->outside[i].oid, oid))
+			return &l->outside[i];
+	return NULL;
+}
+
+static void pg_add_listed(struct strbuf *sb, const struct pg_listing *l)
+{
+	strbuf_adds(sb, "{");
+	for (size_t i = 0; i < l->n_relations; i++)
+		strbuf_addf(sb, "%s%s", i ? "," : "", l->relations[i].oid);
+	strbuf_adds(sb, "}");
+}
+
+/* Rows of a child are in the way of a parent's, and the other way round: while ours are changed nobody may write those,
+ * and what others have written but not committed is not in our snapshot. The rights are those that LOCK TABLE asks for.
+ */
+int pg_list_outside(struct pg_conn *c, struct pg_listing *l, struct err *e)
+{
+	static const char sql[] =
+	    "SELECT DISTINCT o.oid, pg_catalog.format('%I.%I', n.nspname, o.relname),"
+	    " pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+	    " AND pg_catalog.has_table_privilege(o.oid, 'UPDATE, DELETE, TRUNCATE')"
+	    " FROM pg_catalog.pg_constraint k JOIN pg_catalog.pg_class o ON o.oid IN (k.conrelid, k.confrelid)"
+	    " JOIN pg_catalog.pg_namespace n ON n.oid = o.relnamespace WHERE k.contype = 'f'"
+	    " AND (k.conrelid = ANY ($1::pg_catalog.oid[]) OR k.confrelid = ANY ($1::pg_catalog.oid[]))"
+	    " AND o.oid <> ALL ($1::pg_catalog.oid[]) ORDER BY o.oid";
+	_cleanup_strbuf_ struct strbuf oids = {0};
+	_cleanup_result_ PGresult *res = NULL;
+	pg_add_listed(&oids, l);
+	const char *params[] = {strbuf_str(&oids)};
+	int r = pg_query(c, &res, "cannot list the foreign keys", sql, 1, params, e);
+	if (r < 0)
+		return r;
+	l->outside = xcalloc((size_t)PQntuples(res) + 1, sizeof *l->outside);
+	for (int i = 0; i < PQntuples(res); i++)
+		l->outside[l->n_outside++] = (struct pg_outside){
+		    .oid = xstrdup(PQgetvalue(res, i, 0)),
+		    .name = xstrdup(PQgetvalue(res, i, 1)),
+		    .may_lock = *PQgetvalue(res, i, 2) == 't',
+		};
+	return 0;
+}
+
 /* ---- the tables ---- */
 
 int pg_lock_tables(struct pg_conn *c, const struct pg_listing *l, const char *mode, struct err *e)
 {
-	size_t i = 0;
-	while (i < l->n_relations) {
+	size_t i = 0, n = l->n_relations + l->n_outside;
+	for (;;) {
 		_cleanup_strbuf_ struct strbuf sql = {0};
-		const char *separator = " ";
-		strbuf_adds(&sql, "LOCK TABLE");
-		for (; i < l->n_relations && sql.len < PG_LOCK_BATCH; i++) {
-			strbuf_addf(&sql, "%sONLY ", separator);
-			pg_add_relation(&sql, c, l->relations[i].name);
-			separator = ", ";
+		for (; i < n && sql.len < PG_LOCK_BATCH; i++) {
+			const struct pg_outside *o = i < l->n_relations ? NULL : &l->outside[i - l->n_relations];
+			if (o && !o->may_lock)
+				continue; /* said when a table that is bound to it is to be changed */
+			strbuf_addf(&sql, "%sONLY ", sql.len ? ", " : "LOCK TABLE ");
+			if (o)
+				strbuf_adds(&sql, o->name);
+			else
+				pg_add_relation(&sql, c, l->relations[i].name);
 		}
+		if (!sql.len)
+			return 0;
 		strbuf_addf(&sql, " IN %s", mode);
 		int r = pg_query(c, NULL, "cannot lock the tables", strbuf_str(&sql), 0, NULL, e);
 		if (r < 0)
 			return r;
 	}
-	return 0;
 }
 
 void pg_name_blockers(struct pg_conn *c, const struct pg_listing *l, struct err *e)
@@ -135,8 +193,9 @@ void pg_name_blockers(struct pg_conn *c, const struct pg_listing *l, struct err 
 	_cleanup_strbuf_ struct strbuf oids = {0};
 	_cleanup_result_ PGresult *res = NULL;
 	strbuf_adds(&oids, "{");
-	for (size_t i = 0; i < l->n_relations; i++)
-		strbuf_addf(&oids, "%s%s", i ? "," : "", l->relations[i].oid);
+	for (size_t i = 0; i < l->n_relations + l->n_outside; i++)
+		strbuf_addf(&oids, "%s%s", i ? "," : "",
+			    i < l->n_relations ? l->relations[i].oid : l->outside[i - l->n_relations].oid);
 	strbuf_adds(&oids, "}");
 	const char *params[] = {strbuf_str(&oids)};
 	if (pg_query(c, &res, "",

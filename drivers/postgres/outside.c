@@ -136,7 +136,7 @@ int pg_look_outside(struct pg_conn *c, const struct pg_depends *d, const struct 
 		for (const char *p = on->type; *p; p++)
 			strbuf_addch(&kind, *p >= 'A' && *p <= 'Z' ? (char)(*p + 32) : *p);
 		/* A constraint is told by itself, a view's rule by the view. */
-		(void)err_set(refusal, known ? EACCES : EXDEV, "%s depends on %s %s, which must %s%s",
+		(void)err_set(refusal, known ? EACCES : ENOTSUP, "%s depends on %s %s, which must %s%s",
 			      PQgetvalue(res, 0, o->object.class_oid == PG_CLASS_RULE ? 1 : 0), strbuf_str(&kind),
 			      on->tag, lasts ? "be made anew" : "go", known ? ", and is not ours to put back" : "");
 	}

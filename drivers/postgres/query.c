@@ -220,6 +220,19 @@ int pg_do(struct pg_conn *c, struct err *e, const char *what, const char *fmt, .
 	return pg_query(c, NULL, what, sql, 0, NULL, e);
 }
 
+int pg_try(struct pg_conn *c, const char *what, const char *sql, struct err *refusal, struct err *e)
+{
+	_cleanup_free_ char *all = xasprintf("SAVEPOINT metasnap_try; %s; RELEASE metasnap_try", sql);
+	*refusal = ERR_INIT;
+	if (!pg_query(c, NULL, what, all, 0, NULL, refusal))
+		return 0;
+	if (c->broken || pg_is_cancelled(c)) {
+		*e = *refusal;
+		return err_code(e);
+	}
+	return pg_query(c, NULL, what, "ROLLBACK TO metasnap_try; RELEASE metasnap_try", 0, NULL, e);
+}
+
 /* ---- the transaction ---- */
 
 int pg_check_ready(const struct pg_conn *c, const char *what, struct err *e)

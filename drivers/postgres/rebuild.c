@@ -253,18 +253,57 @@ static int pg_reset_rights(struct pg_conn *c, struct strbuf *warnings, struct er
 
 /* ---- in order ---- */
 
+/* A partition is attached to a table that stays with its indexes when it has its own: the server would make them. */
+static bool pg_attaches_later(const struct pg_entries *want, const struct pg_entry *x)
+{
+	static const char before[] = "ALTER TABLE ONLY ";
+	_cleanup_strbuf_ struct strbuf schema = {0}, name = {0};
+	const char *sql = x->n ? want->script.statements[x->first].sql : "";
+	if (strcmp(x->type, "TABLE ATTACH") || x->deed != PG_DEED_GO || !pg_begins(sql, before) ||
+	    !pg_after_qualified(sql + strlen(before), &schema, &name))
+		return false;
+	for (size_t i = 0; i < want->n; i++)
+		if (!strcmp(want->v[i].type, "TABLE") && !strcmp(want->v[i].tag, strbuf_str(&name)) &&
+		    !strcmp(want->v[i].schema, strbuf_str(&schema)))
+			return want->v[i].deed != PG_DEED_GO;
+	return false;
+}
+
+static int pg_attach_partitions(struct pg_conn *c, const char *user, struct strbuf *warnings, struct err *e)
+{
+	const struct pg_entries *want = &c->rebuild.want;
+	int r = 0;
+	for (size_t i = 0; r == 0 && i < want->n; i++)
+		if (pg_attaches_later(want, &want->v[i]))
+			r = pg_run_making(c, &want->v[i], user, warnings, e);
+	return r;
+}
+
+static bool pg_is_own_key(const char *type)
+{
+	return !strcmp(type, "INDEX") || !strcmp(type, "CONSTRAINT") || !strcmp(type, "CHECK CONSTRAINT");
+}
+
 /* From the next entry on, up to the border of the rows, or all that is left. */
 static int pg_run_entries(struct pg_conn *c, bool to_border, struct strbuf *warnings, struct err *e)
 {
 	_cleanup_free_ char *user = NULL;
 	struct pg_rebuild *b = &c->rebuild;
-	bool reset = false;
+	bool reset = false, attached = to_border;
 	int r = pg_current_user(c, &user, e);
 	for (; r == 0 && b->next < b->want.n; b->next++) {
 		const struct pg_entry *x = &b->want.v[b->next];
 		bool rights = !strcmp(x->type, "ACL") || !strcmp(x->type, "DEFAULT ACL");
 		if (to_border && pg_is_post_data(x->type))
 			return 0;
+		if (!attached && !pg_is_own_key(x->type)) {
+			attached = true;
+			r = pg_attach_partitions(c, user, warnings, e);
+			if (r < 0)
+				return r;
+		}
+		if (pg_attaches_later(&b->want, x))
+			continue;
 		if (rights && !reset) {
 			reset = true;
 			r = pg_reset_rights(c, warnings, e);
@@ -276,6 +315,8 @@ static int pg_run_entries(struct pg_conn *c, bool to_border, struct strbuf *warn
 		else if (x->deed == PG_DEED_ALTER)
 			r = pg_run_altering(c, x, user, warnings, e);
 	}
+	if (r == 0 && !attached)
+		r = pg_attach_partitions(c, user, warnings, e);
 	return r < 0 || reset || to_border ? r : pg_reset_rights(c, warnings, e);
 }
 
@@ -312,22 +353,40 @@ int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char
 	return r < 0 ? r : pg_aside_drop_empty(c, e);
 }
 
-/* Matviews hold no rows of their own: those made anew are filled from the tables, in the order they were created in. */
-static int pg_refresh_views(struct pg_conn *c, struct err *e)
+/* "REFRESH MATERIALIZED VIEW name WITH NO DATA;" of an entry that only the database has: it is to have rows. */
+static char *pg_refilled(const struct pg_entries *live, const struct pg_entry *l)
 {
-	const struct pg_entries *want = &c->rebuild.want;
+	static const char refresh[] = "REFRESH MATERIALIZED VIEW ", end[] = " WITH NO DATA;";
+	const char *sql = l->n ? live->script.statements[l->first].sql : "";
+	size_t n = strlen(sql), extra = strlen(refresh) + strlen(end);
+	if (l->pair != PG_NONE || l->deed != PG_DEED_ALTER || strcmp(l->type, "MATERIALIZED VIEW DATA") || n < extra)
+		return NULL;
+	return xmemdup0(sql + strlen(refresh), n - extra);
+}
+
+/* Matviews hold no rows of their own: those made anew, and those that are empty but should not be, are filled from the
+ * tables. */
+static int pg_fill_views(struct pg_conn *c, struct strbuf *warnings, struct err *e)
+{
+	const struct pg_entries *want = &c->rebuild.want, *live = &c->rebuild.live;
+	_cleanup_free_ char **fill = xcalloc(want->n + live->n + 1, sizeof *fill);
+	size_t n = 0;
 	for (size_t i = 0; i < want->n; i++) {
 		size_t len = 0;
 		const char *name = want->v[i].deed == PG_DEED_GO && want->v[i].n
 				       ? pg_matview_of(&want->script.statements[want->v[i].first], &len)
 				       : NULL;
-		if (!name)
-			continue;
-		int r = pg_do(c, e, want->v[i].tag, "REFRESH MATERIALIZED VIEW %.*s", (int)len, name);
-		if (r < 0)
-			return r;
+		if (name && !pg_leaves_empty(&want->script, name, len))
+			fill[n++] = xmemdup0(name, len);
 	}
-	return 0;
+	for (size_t i = 0; i < live->n; i++) {
+		fill[n] = pg_refilled(live, &live->v[i]);
+		n += fill[n] != NULL;
+	}
+	int r = n ? pg_refresh_views(c, NULL, 0, fill, n, warnings, e) : 0;
+	while (n)
+		free(fill[--n]);
+	return r;
 }
 
 int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf *outside, struct err *e)
@@ -344,7 +403,7 @@ int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf 
 	if (r == 0)
 		r = pg_return_guests(c, outside, e);
 	if (r == 0)
-		r = pg_refresh_views(c, e);
+		r = pg_fill_views(c, warnings, e);
 	pg_rebuild_done(c);
 	return r;
 }

@@ -37,6 +37,8 @@ int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err
 {
 	struct pg_conn *c = (struct pg_conn *)conn;
 	int r = pg_check_write(c, "sequences", e);
+	if (r == 0)
+		r = pg_role_set(c, true, e); /* event triggers */
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < s->n_sequences; i++) {
@@ -65,7 +67,7 @@ int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	return pg_role_set(c, false, e);
 }
 
 /* Whether the sequence of a column would give out again what a row holds; then *largest is the largest value there. */

@@ -163,7 +163,7 @@ static int pg_text_end(struct sql_text *text, struct strbuf *out, struct err *e)
 	for (size_t i = 0; i < t->script.n_statements; i++) {
 		size_t len = 0;
 		const char *name = pg_matview_of(&t->script.statements[i], &len);
-		if (name)
+		if (name && !pg_leaves_empty(&t->script, name, len))
 			strbuf_addf(out, "REFRESH MATERIALIZED VIEW %.*s;\n", (int)len, name);
 	}
 	return 0;

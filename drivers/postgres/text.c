@@ -51,6 +51,22 @@ void pg_add_oid_array(struct strbuf *sb, char *const *oids, size_t n)
 	strbuf_adds(sb, "}");
 }
 
+void pg_add_element(struct strbuf *sb, const struct db_value *v, bool binary)
+{
+	strbuf_addch(sb, '"');
+	if (binary) {
+		strbuf_adds(sb, "\\\\x");
+		hex_add(sb, v->data, v->len);
+	} else {
+		for (size_t i = 0; i < v->len; i++) {
+			if (v->data[i] == '"' || v->data[i] == '\\')
+				strbuf_addch(sb, '\\');
+			strbuf_addch(sb, v->data[i]);
+		}
+	}
+	strbuf_addch(sb, '"');
+}
+
 /* ---- rows of COPY ---- */
 
 static void pg_add_escaped(struct strbuf *sb, const char *p, size_t n)

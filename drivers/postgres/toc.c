@@ -138,7 +138,8 @@ static bool pg_read_entry(struct pg_entry *ret, const char *line, size_t n)
 				 .tag = xstrdup(text + strlen("-- Name: ")),
 				 .schema = xstrdup(schema ? schema : ""),
 				 .owner = xstrdup(owner ? owner : ""),
-				 .pair = PG_NONE};
+				 .pair = PG_NONE,
+				 .because = PG_NONE};
 	return true;
 }
 

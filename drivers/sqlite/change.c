@@ -10,10 +10,13 @@
 
 void sqlite_remember_checked(struct sqlite_conn *c, const struct db_schema *s)
 {
-	sqlite_free_list(&c->checked);
-	c->checked = xcalloc(s->n_tables + 1, sizeof *c->checked);
+	size_t n = 0;
+	while (c->checked && c->checked[n])
+		n++;
+	c->checked = xrealloc(c->checked, (n + s->n_tables + 1) * sizeof *c->checked);
 	for (size_t i = 0; i < s->n_tables; i++)
-		c->checked[i] = xstrdup(s->tables[i].name);
+		c->checked[n++] = xstrdup(s->tables[i].name);
+	c->checked[n] = NULL;
 }
 
 /* Whether a table or one of the tables that it refers to is among those that are changed. */

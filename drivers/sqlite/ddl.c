@@ -5,6 +5,7 @@
 #include "drivers/sqlite/ddl.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -155,6 +156,53 @@ enum sqlite_ddl_kind sqlite_ddl_next(const char **script, const char **ret_start
 	*ret_len = (size_t)(t.start - first.start);
 	*script = p;
 	return kind;
+}
+
+/* A name without its quotes. */
+static char *ddl_unquoted(const struct ddl_token *t)
+{
+	if (t->type != DDL_QUOTED || t->len < 2)
+		return t->type == DDL_END ? NULL : xmemdup0(t->start, t->len);
+	char close = *t->start == '[' ? ']' : *t->start;
+	struct strbuf sb = {0};
+	for (size_t i = 1; i + 1 < t->len; i++) {
+		strbuf_addch(&sb, t->start[i]);
+		if (t->start[i] == close && close != ']')
+			i++;
+	}
+	return strbuf_detach(&sb);
+}
+
+void sqlite_ddl_object_done(struct sqlite_ddl_object *o)
+{
+	free(o->kind);
+	free(o->name);
+	free(o->table);
+}
+
+void sqlite_ddl_object(const char *statement, struct sqlite_ddl_object *ret)
+{
+	*ret = (struct sqlite_ddl_object){0};
+	const char *p = statement;
+	struct ddl_token t = ddl_token(&p);
+	bool pragma = ddl_is_word(&t, "pragma");
+	if (!pragma) {
+		t = ddl_token(&p); /* SQLite keeps the statement as CREATE [UNIQUE] KIND name */
+		if (ddl_is_word(&t, "unique"))
+			t = ddl_token(&p);
+	}
+	ret->kind = ddl_unquoted(&t);
+	for (char *c = ret->kind; c && *c; c++)
+		*c = (char)tolower((unsigned char)*c);
+	t = ddl_token(&p);
+	ret->name = ddl_unquoted(&t);
+	if (!ret->kind || (strcmp(ret->kind, "index") && strcmp(ret->kind, "trigger")))
+		return;
+	/* The first ON: of an index behind its name, of a trigger behind its event, whose columns may be quoted. */
+	while (t.type != DDL_END && !ddl_is_word(&t, "on"))
+		t = ddl_token(&p);
+	t = ddl_token(&p);
+	ret->table = ddl_unquoted(&t);
 }
 
 char *sqlite_ddl_generated(const char *create_table, const char *column)

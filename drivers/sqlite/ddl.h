@@ -18,6 +18,14 @@ enum sqlite_ddl_kind {
 
 /* The statement that begins at *script; moves *script behind its semicolon and sets start and length (without it). */
 enum sqlite_ddl_kind sqlite_ddl_next(const char **script, const char **ret_start, size_t *ret_len);
+/* What a statement of a schema text is about; the caller frees all three. NULL: not in this statement. */
+struct sqlite_ddl_object {
+	char *kind;  /* "table", "index", "view", "trigger", "pragma" */
+	char *name;  /* without its quotes */
+	char *table; /* of an index or a trigger */
+};
+void sqlite_ddl_object(const char *statement, struct sqlite_ddl_object *ret);
+void sqlite_ddl_object_done(struct sqlite_ddl_object *o);
 /* The text in the AS ( ... ) of a column in a CREATE TABLE statement; NULL when it has none. The caller frees. */
 char *sqlite_ddl_generated(const char *create_table, const char *column);
 /* "name", its quotes doubled. */

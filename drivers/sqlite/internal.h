@@ -119,6 +119,7 @@ int sqlite_scan_close(struct db_conn *conn, struct err *e);
 
 /* ---- change.c ---- */
 
+/* Adds to what is remembered already. */
 void sqlite_remember_checked(struct sqlite_conn *c, const struct db_schema *s);
 int sqlite_check_foreign_keys(struct sqlite_conn *c, struct strbuf *orphans, struct err *e);
 int sqlite_change_begin(struct db_conn *conn, const struct db_schema *s, struct err *e);
@@ -131,10 +132,27 @@ int sqlite_load_row(struct db_conn *conn, const struct db_value *values, struct 
 int sqlite_load_end(struct db_conn *conn, bool ok, struct err *e);
 int sqlite_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e);
 
-/* ---- rebuild.c ---- */
+/* ---- objects.c ---- */
 
+struct sqlite_object {
+	char *sql; /* without its semicolon */
+	struct sqlite_ddl_object is;
+	bool later; /* comes after the rows */
+};
+struct sqlite_objects {
+	struct sqlite_object *v; /* in the order of the text */
+	size_t n;
+};
+/* ENOTSUP: a statement that is none of a schema text. */
+int sqlite_objects_parse(const char *sql, struct sqlite_objects *ret, struct err *e);
+void sqlite_objects_done(struct sqlite_objects *o);
+/* What is to be done about the object; NULL: nothing. */
+const struct db_object *sqlite_deed_of(const struct db_objects *o, const struct sqlite_ddl_object *is);
 int sqlite_compare(struct db_conn *conn, const struct db_definitions *live, const struct db_definitions *want,
 		   const bool *touched, struct db_objects *ret, struct err *e);
+
+/* ---- rebuild.c ---- */
+
 int sqlite_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, const struct db_objects *o,
 			 struct strbuf *warnings, struct err *e);
 int sqlite_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf *outside, struct err *e);

@@ -1,5 +1,6 @@
 /*
- * drivers/sqlite/rebuild.c - replaces the whole schema inside the open transaction.
+ * drivers/sqlite/rebuild.c - carries out inside the open transaction what objects.c found: drops, and makes from the
+ * text.
  */
 #include "drivers/sqlite/internal.h"
 
@@ -24,72 +25,64 @@ static int sqlite_run_statement(struct sqlite_conn *c, const char *sql, size_t l
 	return r;
 }
 
-static int sqlite_drop_all(struct sqlite_conn *c, struct err *e)
+/* What goes or is made anew. A table or view takes along what is on it, which may be named after it: IF EXISTS. */
+static int sqlite_drop(struct sqlite_conn *c, const struct db_objects *o, struct err *e)
 {
-	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
 	_cleanup_strbuf_ struct strbuf sql = {0};
-	/* Views first, with their triggers; tables take their indexes and triggers along. */
-	int r = sqlite_prepare(c, c->db, &stmt,
-			       "SELECT s.name, s.type FROM sqlite_schema s JOIN pragma_table_list l"
-			       " ON l.schema = 'main' AND l.name = s.name WHERE s.type IN ('table', 'view')"
-			       " AND l.type NOT IN ('virtual', 'shadow') AND lower(substr(s.name, 1, 7)) <> 'sqlite_'"
-			       " ORDER BY s.type DESC, s.rowid",
-			       e, c->path);
-	if (r < 0)
-		return r;
-	while ((r = sqlite_step(c, stmt, e, c->path)) > 0) {
-		if (sqlite_excluded(c, sqlite_text(stmt, 0)))
+	static const char pragma[] = "pragma";
+	for (size_t i = 0; i < o->n; i++) {
+		const struct db_object *v = &o->v[i];
+		if (v->deed != DB_DEED_DROP && v->deed != DB_DEED_REMAKE)
 			continue;
-		strbuf_addf(&sql, "DROP %s main.", sqlite_text(stmt, 1));
-		sqlite_quote(&sql, sqlite_text(stmt, 0));
+		if (!strcmp(v->kind, pragma)) {
+			strbuf_addf(&sql, "PRAGMA %s=0;", v->name); /* what a file has that never heard of it */
+			continue;
+		}
+		strbuf_addf(&sql, "DROP %s IF EXISTS main.", v->kind);
+		sqlite_quote(&sql, v->name);
 		strbuf_addch(&sql, ';');
 	}
-	sqlite_finalize(&stmt);
-	if (r < 0 || !sql.len)
-		return r;
-	return sqlite_run(c, c->db, sql.data, e, "dropping the old tables");
+	return sql.len ? sqlite_run(c, c->db, sql.data, e, "dropping what the snapshot has not") : 0;
 }
 
-int sqlite_compare(struct db_conn *conn, const struct db_definitions *live, const struct db_definitions *want,
-		   const bool *touched, struct db_objects *ret, struct err *e)
+/* Tables that are made anew: their foreign keys, and those into them. */
+static void sqlite_remember_remade(struct sqlite_conn *c, const struct db_schema *s, const struct db_objects *o)
 {
-	(void)conn;
-	(void)touched;
-	(void)e;
-	db_objects_compare_whole(ret, live, want);
-	return 0;
+	struct db_schema one = {.n_tables = 1};
+	sqlite_free_list(&c->checked);
+	for (size_t i = 0; i < s->n_tables; i++) {
+		one.tables = &s->tables[i];
+		if (o->remade[i])
+			sqlite_remember_checked(c, &one);
+	}
 }
 
 int sqlite_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, const struct db_objects *o,
 			 struct strbuf *warnings, struct err *e)
 {
 	struct sqlite_conn *c = sqlite_of(conn);
-	(void)o;
+	_cleanup_(sqlite_objects_done) struct sqlite_objects wanted = {0};
 	(void)warnings; /* SQLite knows neither owners nor privileges */
 	int r = sqlite_check_writing(c, e, "schema");
 	if (r < 0)
 		return r;
-	sqlite_remember_checked(c, s);
+	sqlite_remember_remade(c, s, o);
 	sqlite_free_list(&c->later);
 	c->n_later = 0;
-	r = sqlite_drop_all(c, e);
-	if (r >= 0)
-		r = sqlite_run(c, c->db, "PRAGMA application_id=0; PRAGMA user_version=0", e, "schema");
-	while (r >= 0) {
-		const char *start = NULL;
-		size_t len = 0;
-		enum sqlite_ddl_kind kind = sqlite_ddl_next(&sql, &start, &len);
-		if (kind == SQLITE_DDL_END)
-			break;
-		if (kind == SQLITE_DDL_OTHER)
-			return err_set(e, ENOTSUP, "schema: this statement is not one of a saved schema: %.*s",
-				       (int)(len < 60 ? len : 60), start);
-		if (kind == SQLITE_DDL_LATER) {
+	r = sqlite_objects_parse(sql, &wanted, e);
+	if (r < 0)
+		return r;
+	r = sqlite_drop(c, o, e);
+	for (size_t i = 0; r >= 0 && i < wanted.n; i++) {
+		const struct sqlite_object *w = &wanted.v[i];
+		if (!sqlite_deed_of(o, &w->is))
+			continue;
+		if (w->later) {
 			c->later = xrealloc(c->later, (c->n_later + 2) * sizeof *c->later);
-			c->later[c->n_later++] = xmemdup0(start, len);
+			c->later[c->n_later++] = xstrdup(w->sql);
 			c->later[c->n_later] = NULL;
 		} else {
-			r = sqlite_run_statement(c, start, len, e);
+			r = sqlite_run_statement(c, w->sql, strlen(w->sql), e);
 		}
 	}
 	return r;

@@ -54,8 +54,11 @@ int difference_end(struct difference *d, struct restore *rs, struct strbuf *outs
 	/* Some tables of another time beside the rest of today's can make orphans; a whole snapshot has only its own.
 	 */
 	_cleanup_strbuf_ struct strbuf orphans = {0};
-	int r = db_driver_of(rs->conn)->change_end(rs->conn, rs->tables ? NULL : &orphans, outside, e);
+	const struct db_driver *driver = db_driver_of(rs->conn);
+	int r = driver->change_end(rs->conn, rs->tables ? NULL : &orphans, outside, e);
 	(void)d;
+	if (r == 0 && driver->refresh)
+		r = driver->refresh(rs->conn, &orphans, e);
 	if (rs->report)
 		strbuf_add(rs->report, strbuf_str(&orphans), orphans.len);
 	return r;

@@ -123,7 +123,15 @@ static int upsert_write(struct upsert *u, const struct db_schema *live, struct e
 	if (r < 0)
 		return r;
 	r = upsert_load(u, e);
-	return r < 0 ? r : a->driver->change_end(a->conn, NULL, NULL, e);
+	if (r == 0)
+		r = a->driver->change_end(a->conn, NULL, NULL, e);
+	if (r < 0 || !a->driver->refresh)
+		return r;
+	_cleanup_strbuf_ struct strbuf warnings = {0};
+	r = a->driver->refresh(a->conn, &warnings, e);
+	if (u->rs->report)
+		strbuf_add(u->rs->report, strbuf_str(&warnings), warnings.len);
+	return r;
 }
 
 static int upsert_in(struct restore *rs, struct db_schema *live, const char *table, const char *file_name,

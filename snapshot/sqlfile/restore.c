@@ -142,7 +142,12 @@ static int change(struct sql_job *j, struct db_schema *part, struct err *e)
 	r = sql_apply_file(j, e);
 	if (r < 0)
 		return r;
+	_cleanup_strbuf_ struct strbuf warnings = {0};
 	r = j->driver->change_end(conn, NULL, j->rs->force ? j->rs->report : NULL, e);
+	if (r == 0 && j->driver->refresh)
+		r = j->driver->refresh(conn, &warnings, e);
+	if (j->rs->report)
+		strbuf_add(j->rs->report, strbuf_str(&warnings), warnings.len);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; j->driver->advance_sequences && i < j->n_tables; i++) {

@@ -44,11 +44,7 @@ PY
 	step "$engine: only definitions differ"
 	db_sql "CREATE INDEX cli_more ON tag_usage (state)"
 	assert_exit 1 ms verify prod "$second" --live
-	if [ "$engine" = postgresql ]; then
-		assert_has "$(cat "$CASE_DIR/exit.txt")" "^drop  *index  *cli_more" "what differs"
-	else
-		assert_has "$(cat "$CASE_DIR/exit.txt")" "^make anew  schema" "what differs"
-	fi
+	assert_has "$(cat "$CASE_DIR/exit.txt")" '^(drop|make anew) ' "what differs"
 	ms restore prod "$second" --yes
 	assert_exit 0 ms verify prod "$second" --live
 	step "$engine: only a counter differs"

@@ -27,8 +27,6 @@
 #include "drivers/trace.h"
 #include "tests/unit/world.h"
 
-static const struct db_objects nothing;
-
 static const char schema_om[] =
     "CREATE TABLE table_entity (json JSON NOT NULL, id TEXT GENERATED ALWAYS AS (json ->> '$.id') STORED NOT NULL,"
     " name TEXT GENERATED ALWAYS AS (json_extract(json, '$.name')) VIRTUAL,"
@@ -241,18 +239,34 @@ static int load_table(struct db_conn *c, const struct db_table *t, const struct 
 	return r < 0 ? r : ended;
 }
 
+/* Makes the target equal to the image as a restore does: what differs is made anew, the rows of all other tables are
+ * replaced. */
 static int try_rebuild(struct db_conn *c, const struct image *im, bool commit, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(c);
 	_cleanup_(cleanup_db_schema) struct db_schema *old = NULL;
-	_cleanup_strbuf_ struct strbuf warnings = {0};
+	_cleanup_strbuf_ struct strbuf warnings = {0}, old_sql = {0};
+	_cleanup_(db_objects_done) struct db_objects o = {0};
 	int r = d->begin(c, DB_WRITE, &old, e);
 	if (r >= 0)
-		r = d->rebuild_begin(c, im->schema, im->sql, &nothing, &warnings, e);
-	for (size_t i = 0; r >= 0 && i < im->schema->n_tables; i++)
-		r = load_table(c, &im->schema->tables[i], &im->tables[i], e);
+		r = d->schema_sql(c, old, &old_sql, e);
+	const struct db_definitions have = {old, strbuf_str(&old_sql)}, want = {im->schema, im->sql};
 	if (r >= 0)
+		r = d->compare(c, &have, &want, NULL, &o, e);
+	if (r >= 0 && o.n)
+		r = d->rebuild_begin(c, im->schema, im->sql, &o, &warnings, e);
+	if (r >= 0)
+		r = d->change_begin(c, im->schema, e);
+	for (size_t i = 0; r >= 0 && i < im->schema->n_tables; i++) {
+		if (!o.remade[i])
+			r = d->delete_all(c, &im->schema->tables[i], e);
+		if (r >= 0)
+			r = load_table(c, &im->schema->tables[i], &im->tables[i], e);
+	}
+	if (r >= 0 && o.n)
 		r = d->rebuild_end(c, &warnings, NULL, e);
+	if (r >= 0)
+		r = d->change_end(c, &warnings, NULL, e);
 	if (r >= 0)
 		r = d->set_sequences(c, im->schema, e);
 	if (r >= 0 && commit)
@@ -646,6 +660,45 @@ static void test_rebuild_refuses(void **state)
 		expect_dump(p->path, before);
 		image_done(&im);
 	}
+}
+
+/* What differs, and what hangs on it, is made anew; all else is not touched. */
+static void test_objects(void **state)
+{
+	const struct place *p = *state;
+	static const struct {
+		const char *damage, *deeds;
+	} cases[] = {
+	    {"SELECT 1", ""},
+	    {"CREATE INDEX more ON parent(name)", "drop index more\n"},
+	    {"DROP VIEW w", "make view w\nmake trigger tr_v\n"},
+	    {"ALTER TABLE log ADD COLUMN extra", "make anew table log\n"},
+	    {"CREATE TABLE \"odd \"\" name\" (x); CREATE INDEX [odd] ON \"odd \"\" name\"(x)",
+	     "drop table odd \" name\ndrop index odd\n"},
+	    {"DROP TRIGGER tr_a; CREATE TRIGGER tr_a AFTER DELETE ON child BEGIN SELECT 1; END",
+	     "make anew trigger tr_a\n"},
+	    {"PRAGMA user_version=9", "alter pragma user_version\n"},
+	    {"DROP TABLE log; CREATE VIEW log AS SELECT 1 AS x", "drop view log\nmake table log\n"},
+	};
+	_cleanup_free_ char *target = xasprintf("%s/target.db", p->dir);
+	sql(p->path, schema_rich);
+	sql(target, "");
+	struct image im = capture(p->path);
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		rebuild(target, &im, true);
+		sql(target, cases[i].damage);
+		struct image bad = capture(target);
+		_cleanup_(db_objects_done) struct db_objects o = {0};
+		_cleanup_strbuf_ struct strbuf deeds = {0};
+		const struct db_definitions have = {bad.schema, bad.sql}, want = {im.schema, im.sql};
+		ok(db_driver_sqlite.compare(NULL, &have, &want, NULL, &o, &e));
+		for (size_t k = 0; k < o.n; k++)
+			strbuf_addf(&deeds, "%s %s %s\n", db_deed_word(o.v[k].deed), o.v[k].kind, o.v[k].name);
+		if (strcmp(strbuf_str(&deeds), cases[i].deeds))
+			fail_msg("%s:\n%s", cases[i].damage, strbuf_str(&deeds));
+		image_done(&bad);
+	}
+	image_done(&im);
 }
 
 /* Makes the target equal to the image by deleting and inserting, as a restore by difference does. */
@@ -1114,11 +1167,13 @@ static void test_cancel(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, cancel_soon, long_one), 0);
 	int r = 0;
 	struct strbuf warnings = {0};
+	_cleanup_(db_objects_done) struct db_objects o = {.remade = xcalloc(s->n_tables + 1, sizeof *o.remade)};
+	db_objects_add(&o, DB_DEED_MAKE, xstrdup("table"), xstrdup("u"), NULL);
 	r = db_driver_sqlite.rebuild_begin(
 	    long_one, s,
 	    "CREATE TABLE u AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
 	    " SELECT max(i) FROM n;",
-	    &nothing, &warnings, &e);
+	    &o, &warnings, &e);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_int_equal(r, -EINTR);
 	db_driver_sqlite.rollback(long_one);
@@ -1140,6 +1195,7 @@ static void test_faults(void **state)
 	struct err e = ERR_INIT;
 	sql(p->path, schema_rich);
 	struct image im = capture(p->path), other;
+	sql(p->path, "CREATE INDEX more ON parent (name)");
 	_cleanup_free_ char *before = dump(p->path);
 	_cleanup_free_ char *url = NULL;
 	for (size_t i = 0; i < sizeof captures / sizeof captures[0]; i++) {
@@ -1225,6 +1281,7 @@ static void test_trace(void **state)
 	assert_string_equal(db_driver_of(c)->scheme, "sqlite");
 	assert_null(db_driver_of(c)->begin_like);
 	ok(try_capture(c, &im, &e));
+	sql(p->path, "CREATE TABLE more (x)");
 	ok(try_rebuild(c, &im, true, &e));
 	ok(try_change(c, &im, "entity_relationship", true, true, &e));
 	db_driver_of(c)->cancel(c);
@@ -1272,6 +1329,7 @@ int main(void)
 	    TEST(test_numbers),
 	    TEST(test_bytes),
 	    TEST(test_rebuild),
+	    TEST(test_objects),
 	    TEST(test_rebuild_empty),
 	    TEST(test_rebuild_keeps_excluded),
 	    TEST(test_rebuild_refuses),
