@@ -95,6 +95,7 @@ step "a new database, with other settings"
 new_database plain
 ms restore prod one --yes >"$CASE_DIR/new.txt" 2>&1 || fail "$(cat "$CASE_DIR/new.txt")"
 cat "$CASE_DIR/new.txt"
+assert_has "$(cat "$CASE_DIR/new.txt")" 'schema ext was made for the extension citext' "the words"
 same "a new database"
 
 step "a child without its parent"
