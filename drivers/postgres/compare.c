@@ -567,7 +567,7 @@ static void pg_tell(const struct pg_comparison *x, struct db_objects *ret, enum 
 /* What goes and comes with its table, and is no object in its own right. */
 static bool pg_is_only_along(const struct pg_entry *l)
 {
-	return !l->toc.class_oid && l->because != PG_NONE;
+	return !l->toc.class_oid && l->deed == PG_DEED_GO && l->because != PG_NONE;
 }
 
 static void pg_tell_all(const struct pg_comparison *x, struct db_objects *ret)
