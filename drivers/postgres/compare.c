@@ -609,6 +609,23 @@ static void pg_tell_tables(const struct pg_comparison *x, const struct db_schema
 				ret->remade[i] = true;
 }
 
+/* What names a table that is dropped, without a dependency. */
+static int pg_look_for_lost(const struct pg_comparison *x, struct db_objects *ret)
+{
+	_cleanup_strbuf_ struct strbuf oids = {0};
+	for (size_t i = 0; i < x->live->n; i++)
+		if (x->live->v[i].deed == PG_DEED_GO && pg_is_type(&x->live->v[i], "TABLE"))
+			strbuf_addf(&oids, "%c%u", oids.len ? ',' : '{', x->live->v[i].toc.oid);
+	if (!oids.len || ret->refusal.code)
+		return 0;
+	strbuf_adds(&oids, "}");
+	int r = pg_refuse_lost(x->c, strbuf_str(&oids), &ret->refusal, x->e);
+	/* Nobody can force it. */
+	if (ret->refusal.code)
+		ret->refusal.code = ENOTSUP;
+	return r;
+}
+
 int pg_compare(struct db_conn *conn, const struct db_definitions *live, const struct db_definitions *want,
 	       const bool *touched, struct db_objects *ret, struct err *e)
 {
@@ -631,6 +648,8 @@ int pg_compare(struct db_conn *conn, const struct db_definitions *live, const st
 	r = pg_find_deeds(&x);
 	if (r == 0 && x.depends.n_outsiders)
 		r = pg_look_outside(c, &x.depends, x.live, &ret->refusal, e);
+	if (r == 0)
+		r = pg_look_for_lost(&x, ret);
 	if (r == 0) {
 		pg_tell_all(&x, ret);
 		pg_tell_tables(&x, want->schema, ret);

@@ -147,7 +147,7 @@ static int pg_pass_file(const char *password, int major)
 
 /* The connection that we have, as environment variables: also right for service files, several hosts and passfiles.
  * Without a passfile of ours (pass is -1) the password is one of them. */
-static void pg_fill_environment(struct pg_conn *c, int pass, bool conforming, struct pg_words *env)
+static void pg_fill_environment(struct pg_conn *c, int pass, const char *settings, struct pg_words *env)
 {
 	const char *session = "";
 	for (char **v = environ; *v; v++)
@@ -158,7 +158,7 @@ static void pg_fill_environment(struct pg_conn *c, int pass, bool conforming, st
 	for (PQconninfoOption *o = options; o && o->keyword; o++) {
 		if (!o->envvar || !o->val || !*o->val)
 			continue;
-		if (!strcmp(o->keyword, "options") && !conforming)
+		if (!strcmp(o->keyword, "options") && *settings)
 			session = o->val;
 		else if (!strcmp(o->keyword, "host") || !strcmp(o->keyword, "port") ||
 			 !strcmp(o->keyword, "hostaddr") || !strcmp(o->keyword, "service") ||
@@ -168,8 +168,8 @@ static void pg_fill_environment(struct pg_conn *c, int pass, bool conforming, st
 		else
 			pg_words_add(env, xasprintf("%s=%s", o->envvar, o->val));
 	}
-	if (!conforming)
-		pg_words_add(env, xasprintf("PGOPTIONS=%s -c standard_conforming_strings=on", session));
+	if (*settings)
+		pg_words_add(env, xasprintf("PGOPTIONS=%s%s", session, settings));
 	PQconninfoFree(options);
 	if (PQhost(c->pg) && *PQhost(c->pg))
 		pg_words_add(env, xasprintf("PGHOST=%s", PQhost(c->pg)));
@@ -268,25 +268,37 @@ static void pg_add_cleaned(struct strbuf *out, const char *text)
 	}
 }
 
+/* What roles and databases may set and pg_dump leaves so, though the text comes out otherwise: how strings are read,
+ * names, and constants of types whose text depends on the session. " -c name=value" for each that is not as our own
+ * sessions have it: the text then means to them what it says. Only where it is needed, because a pooler may not know
+ * the option. */
+static int pg_child_settings(struct pg_conn *c, char **ret, struct err *e)
+{
+	static const char sql[] =
+	    "SELECT coalesce(pg_catalog.string_agg(' -c ' || w.name || '=' || w.value, ''), '')"
+	    " FROM (VALUES ('standard_conforming_strings', 'on', '^on$'), ('quote_all_identifiers', 'off', '^off$'),"
+	    " ('bytea_output', 'hex', '^hex$'), ('TimeZone', 'UTC', '^(UTC|Etc/UTC|GMT)$'),"
+	    " ('lc_monetary', 'C', '^(C|POSIX|C[.].*|en_US.*)$')) AS w(name, value, same)"
+	    " JOIN pg_catalog.pg_settings s ON s.name = w.name AND s.reset_val !~ w.same";
+	_cleanup_result_ PGresult *res = NULL;
+	int r = pg_query(c, &res, "cannot read the settings", sql, 0, NULL, e);
+	if (r == 0)
+		*ret = xstrdup(PQgetvalue(res, 0, 0));
+	return r;
+}
+
 int pg_dump_start(struct pg_conn *c, struct err *e)
 {
 	_cleanup_(pg_words_done) struct pg_words argv = {0}, env = {0};
-	_cleanup_free_ char *program = NULL;
-	_cleanup_result_ PGresult *res = NULL;
+	_cleanup_free_ char *program = NULL, *settings = NULL;
 	int major = 0, r = pg_find_dump(c, &program, &major, e);
 	if (r < 0)
 		return r;
-	/* Whatever the database sets: the text is read and run by the standard's rules for strings. Only where it is
-	 * needed, because a pooler may not know the option. */
-	r = pg_query(c, &res, "cannot read a setting",
-		     "SELECT FROM pg_catalog.pg_settings s WHERE s.name = 'standard_conforming_strings'"
-		     " AND s.reset_val <> 'on'",
-		     0, NULL, e);
+	r = pg_child_settings(c, &settings, e);
 	if (r < 0)
 		return r;
-	bool conforming = !PQntuples(res);
 	_cleanup_close_ int pass = pg_pass_file(PQpass(c->pg) ? PQpass(c->pg) : "", major);
-	pg_fill_environment(c, pass, conforming, &env);
+	pg_fill_environment(c, pass, settings, &env);
 	r = pg_fill_arguments(c, program, major, &argv, e);
 	if (r < 0)
 		return r;

@@ -149,19 +149,37 @@ static int pg_run_foreign_key(struct pg_conn *c, const struct pg_statement *s, s
 	return pg_query(c, NULL, s->entry, anyway, 0, NULL, e);
 }
 
-/* CREATE EXTENSION ... WITH SCHEMA wants the schema to be there. If it may not be made, the extension says so. */
-static void pg_make_schema_for(struct pg_conn *c, const char *sql)
+/* CREATE EXTENSION ... WITH SCHEMA wants the schema to be there, and the text has it not. If it may not be made, the
+ * extension says so. */
+static int pg_make_schema_for(struct pg_conn *c, const char *sql, struct strbuf *warnings, struct err *e)
 {
-	const char *p = strstr(sql, " WITH SCHEMA ");
-	if (!p)
-		return;
-	p += strlen(" WITH SCHEMA ");
-	_cleanup_free_ char *all =
-	    xasprintf("SAVEPOINT metasnap_schema; CREATE SCHEMA IF NOT EXISTS %.*s; RELEASE metasnap_schema",
-		      (int)strcspn(p, ";"), p);
-	if (pg_query(c, NULL, "schema", all, 0, NULL, ERR_DROP) < 0)
-		(void)pg_query(c, NULL, "schema", "ROLLBACK TO metasnap_schema; RELEASE metasnap_schema", 0, NULL,
-			       ERR_DROP);
+	struct pg_token t, before = {0};
+	_cleanup_free_ char *schema = NULL, *extension = NULL, *make = NULL;
+	_cleanup_result_ PGresult *res = NULL;
+	for (const char *p = sql; pg_next_token(&p, &t) > 0; before = t) {
+		if (before.at && (pg_token_is(&before, "EXTENSION") || pg_token_is(&before, "EXISTS")) && !extension &&
+		    !pg_token_is(&t, "IF"))
+			extension = xmemdup0(t.at, t.len);
+		else if (before.at && pg_token_is(&before, "SCHEMA") && !schema)
+			schema = xmemdup0(t.at, t.len);
+	}
+	if (!schema || !extension)
+		return 0;
+	const char *params[] = {schema, extension};
+	int r = pg_query(c, &res, "cannot look for a schema",
+			 "SELECT FROM pg_catalog.pg_namespace n WHERE pg_catalog.quote_ident(n.nspname) = $1"
+			 " UNION ALL SELECT FROM pg_catalog.pg_extension x"
+			 " WHERE pg_catalog.quote_ident(x.extname) = $2",
+			 2, params, e);
+	if (r < 0 || PQntuples(res))
+		return r;
+	size_t said = warnings->len;
+	make = xasprintf("CREATE SCHEMA %s", schema);
+	r = pg_run_optional(c, make, warnings, e);
+	if (r == 0 && warnings->len == said)
+		strbuf_addf(warnings, "schema %s was made for the extension %s: only its name is in the snapshot\n",
+			    schema, extension);
+	return r;
 }
 
 static int pg_run_making(struct pg_conn *c, const struct pg_entry *x, const char *user, struct strbuf *warnings,
@@ -177,8 +195,8 @@ static int pg_run_making(struct pg_conn *c, const struct pg_entry *x, const char
 			r = move ? pg_query(c, NULL, s->entry, move, 0, NULL, e) : 0;
 			continue;
 		}
-		if (!strcmp(x->type, "EXTENSION"))
-			pg_make_schema_for(c, s->sql);
+		if (!strcmp(x->type, "EXTENSION") && (r = pg_make_schema_for(c, s->sql, warnings, e)) < 0)
+			break;
 		r = !strcmp(x->type, "FK CONSTRAINT") && strstr(s->sql, " FOREIGN KEY ") &&
 			    !pg_is_transaction_control(s->sql)
 			? pg_run_foreign_key(c, s, warnings, e)
