@@ -392,8 +392,9 @@ static bool pg_is_plain_function(const char *sql)
 	return pg_eat(&p, "LANGUAGE sql") || pg_eat(&p, "LANGUAGE plpgsql");
 }
 
-/* MULTIRANGE_TYPE_NAME = schema.name would be made where the range itself is not. */
-static bool pg_make_range(struct pg_making *m, const char *p)
+/* MULTIRANGE_TYPE_NAME = schema.name would be made where the range itself is not; it is taken along if it is of the
+ * range's own schema. */
+static bool pg_make_range(struct pg_making *m, const char *range, const char *p)
 {
 	_cleanup_free_ char *relation = NULL, *name = NULL;
 	struct pg_token t;
@@ -401,6 +402,9 @@ static bool pg_make_range(struct pg_making *m, const char *p)
 		if (!pg_token_is(&t, "multirange_type_name") || !pg_eat(&at, "="))
 			continue;
 		if (!pg_eat_name(&at, &relation, &name))
+			return false;
+		size_t n = strlen(relation) - strlen(name);
+		if (strncmp(range, relation, n))
 			return false;
 		strbuf_add(&m->sql, p, (size_t)(t.at - p));
 		strbuf_addf(&m->sql, "multirange_type_name = pg_temp.%s", name);
@@ -432,7 +436,10 @@ static bool pg_make_plain(struct pg_making *m, const char *sql)
 		return false;
 	strbuf_addf(&m->rest, "%s %s;", kind, relation);
 	strbuf_addf(&m->sql, "CREATE %s pg_temp.%s", kind, name);
-	return pg_make_range(m, p);
+	if (!strcmp(kind, "TYPE"))
+		return pg_make_range(m, relation, p);
+	strbuf_adds(&m->sql, p);
+	return true;
 }
 
 /* "ALTER DOMAIN schema.name ADD CONSTRAINT ...", on a domain over the same type. */

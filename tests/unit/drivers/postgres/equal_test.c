@@ -345,6 +345,8 @@ static const struct {
     {"TYPE", "CREATE TYPE public.ra AS RANGE (subtype = integer, multirange_type_name = public.ra_multirange);",
      "CREATE TYPE public.ra AS RANGE (\n    subtype = int4\n);", true},
     {"TYPE", "CREATE TYPE public.ra AS RANGE (subtype = integer, multirange_type_name = public.mr);",
+     "CREATE TYPE public.ra AS RANGE (subtype = integer, multirange_type_name = other.mr);", false},
+    {"TYPE", "CREATE TYPE public.ra AS RANGE (subtype = integer, multirange_type_name = public.mr);",
      "CREATE TYPE public.ra AS RANGE (subtype = integer, multirange_type_name = public.ms);", false},
     {"TYPE", "CREATE TYPE public.ra AS RANGE (subtype = double precision, subtype_diff = float8mi);",
      "CREATE TYPE public.ra AS RANGE (subtype = double precision);", false},
