@@ -178,7 +178,8 @@ static int pg_try_begin(struct pg_conn *c, enum db_access access, struct pg_list
 		*e = refusal;
 		return err_code(e);
 	}
-	return pg_describe(c, ret, e);
+	r = pg_describe(c, ret, e);
+	return r < 0 ? r : pg_left_out(c, *ret, e);
 }
 
 static int pg_begin(struct db_conn *conn, enum db_access access, struct db_schema **ret, struct err *e)

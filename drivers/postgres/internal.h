@@ -9,6 +9,7 @@
  * lock.c        the list of relations, the locks on them, the lock of a restore
  * role.c        whether triggers act on what we do
  * describe.c    the description of the schema
+ * left_out.c    what the snapshot does not hold
  * examine.c     settings, rights, counts, for a report
  * sequence.c    values of sequences, read and set
  * matview.c     materialised views: with rows or without, and their rows
@@ -335,6 +336,11 @@ int pg_role_set(struct pg_conn *c, bool replica, struct err *e);
 
 /* Of the relations in c's listing. */
 int pg_describe(struct pg_conn *c, struct db_schema **ret, struct err *e);
+
+/* ---- left_out.c ---- */
+
+/* Fills s->left_out in. */
+int pg_left_out(struct pg_conn *c, struct db_schema *s, struct err *e);
 
 /* ---- examine.c ---- */
 
