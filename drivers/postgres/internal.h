@@ -18,6 +18,7 @@
  * delete.c      rows deleted
  * load.c        COPY in
  * scan.c        COPY out
+ * ambiguous.c   values that are names of several things
  * mark.c        marks, and which rows are newer than one
  * child.c       a program that runs beside us
  * dump.c        schema text by pg_dump
@@ -422,6 +423,11 @@ int pg_scan_close(struct db_conn *conn, struct err *e);
 void pg_release_scan(struct pg_conn *c);
 /* Forgets it, without a word to the server. */
 void pg_scan_done(struct pg_conn *c);
+
+/* ---- ambiguous.c ---- */
+
+/* ENOTSUP: a table holds a value that cannot be written back. */
+int pg_check_names(struct pg_conn *c, struct err *e);
 
 /* ---- mark.c ---- */
 
