@@ -32,6 +32,9 @@ void db_schema_free(struct db_schema *s)
 		db_table_done(&s->tables[i]);
 	for (size_t i = 0; i < s->n_sequences; i++)
 		free(s->sequences[i].name);
+	for (size_t i = 0; i < s->n_left_out; i++)
+		free(s->left_out[i]);
+	free(s->left_out);
 	free(s->tables);
 	free(s->sequences);
 	free(s->engine);

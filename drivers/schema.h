@@ -72,6 +72,8 @@ struct db_schema {
 	size_t n_tables;
 	struct db_sequence *sequences; /* ascending by name; values filled by `finish` */
 	size_t n_sequences;
+	char **left_out; /* what `begin` saw in the database that no restore of it brings back, in words */
+	size_t n_left_out;
 };
 
 void db_table_done(struct db_table *t);

@@ -179,7 +179,15 @@ static int pg_try_begin(struct pg_conn *c, enum db_access access, struct pg_list
 		*e = refusal;
 		return err_code(e);
 	}
-	return pg_describe(c, ret, e);
+	_cleanup_(cleanup_db_schema) struct db_schema *s = NULL;
+	r = pg_describe(c, &s, e);
+	if (r == 0)
+		r = pg_check_names(c, e);
+	if (r == 0)
+		r = pg_left_out(c, s, e);
+	if (r == 0)
+		*ret = TAKE_PTR(s);
+	return r;
 }
 
 static int pg_begin(struct db_conn *conn, enum db_access access, struct db_schema **ret, struct err *e)

@@ -9,6 +9,7 @@
  * lock.c        the list of relations, the locks on them, the lock of a restore
  * role.c        whether triggers act on what we do
  * describe.c    the description of the schema
+ * left_out.c    what the snapshot does not hold
  * examine.c     settings, rights, counts, for a report
  * sequence.c    values of sequences, read and set
  * matview.c     materialised views: with rows or without, and their rows
@@ -17,6 +18,7 @@
  * delete.c      rows deleted
  * load.c        COPY in
  * scan.c        COPY out
+ * ambiguous.c   values that are names of several things
  * mark.c        marks, and which rows are newer than one
  * child.c       a program that runs beside us
  * script.c      pg_dump's text cut into statements
@@ -403,6 +405,11 @@ int pg_role_set(struct pg_conn *c, bool replica, struct err *e);
 /* Of the relations in c's listing. */
 int pg_describe(struct pg_conn *c, struct db_schema **ret, struct err *e);
 
+/* ---- left_out.c ---- */
+
+/* Fills s->left_out in. */
+int pg_left_out(struct pg_conn *c, struct db_schema *s, struct err *e);
+
 /* ---- examine.c ---- */
 
 int pg_examine(struct db_conn *conn, const struct db_schema *s, const char *measured, struct db_examination *ret,
@@ -483,6 +490,11 @@ int pg_scan_close(struct db_conn *conn, struct err *e);
 void pg_release_scan(struct pg_conn *c);
 /* Forgets it, without a word to the server. */
 void pg_scan_done(struct pg_conn *c);
+
+/* ---- ambiguous.c ---- */
+
+/* ENOTSUP: a table holds a value that cannot be written back. */
+int pg_check_names(struct pg_conn *c, struct err *e);
 
 /* ---- mark.c ---- */
 

@@ -91,7 +91,11 @@ static void capture_manifest(const struct db_schema *s, struct manifest *m)
 	    .app_version = xstrdup(s->app_version),
 	    .n_sequences = s->n_sequences,
 	    .sequences = xcalloc(s->n_sequences, sizeof *m->sequences),
+	    .n_left_out = s->n_left_out,
+	    .left_out = xcalloc(s->n_left_out + 1, sizeof *m->left_out),
 	};
+	for (size_t i = 0; i < s->n_left_out; i++)
+		m->left_out[i] = xstrdup(s->left_out[i]);
 	for (size_t i = 0; i < s->n_sequences; i++) {
 		m->sequences[i] = s->sequences[i];
 		m->sequences[i].name = xstrdup(s->sequences[i].name);

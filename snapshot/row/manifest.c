@@ -56,7 +56,12 @@ void manifest_render(const struct manifest *m, struct strbuf *out)
 		strbuf_addf(out, ": {\"last_value\": %lld, \"is_called\": %s}", (long long)s->last_value,
 			    s->is_called ? "true" : "false");
 	}
-	strbuf_adds(out, m->n_sequences ? "\n  }\n}\n" : "}\n}\n");
+	strbuf_adds(out, m->n_sequences ? "\n  }" : "}");
+	for (size_t i = 0; i < m->n_left_out; i++) {
+		strbuf_adds(out, i ? ",\n    " : ",\n  \"left_out\": [\n    ");
+		manifest_add_string(out, m->left_out[i]);
+	}
+	strbuf_adds(out, m->n_left_out ? "\n  ]\n}\n" : "\n}\n");
 }
 
 /* ---- in ---- */
@@ -74,6 +79,9 @@ void manifest_done(struct manifest *m)
 	for (size_t i = 0; i < m->n_sequences; i++)
 		free(m->sequences[i].name);
 	free(m->sequences);
+	for (size_t i = 0; i < m->n_left_out; i++)
+		free(m->left_out[i]);
+	free(m->left_out);
 	*m = (struct manifest){0};
 }
 
@@ -158,6 +166,22 @@ static int manifest_parse_sequences(struct manifest *m, json_t *o, struct err *e
 	return 0;
 }
 
+static int manifest_parse_left_out(struct manifest *m, const json_t *o, struct err *e)
+{
+	if (!o || json_is_null(o))
+		return 0;
+	if (!json_is_array(o))
+		return err_set(e, EBADMSG, "\"left_out\" is not an array");
+	m->left_out = xcalloc(json_array_size(o) + 1, sizeof *m->left_out);
+	for (size_t i = 0; i < json_array_size(o); i++) {
+		const char *words = json_string_value(json_array_get(o, i));
+		if (!words)
+			return err_set(e, EBADMSG, "\"left_out\": not a string");
+		m->left_out[m->n_left_out++] = xstrdup(words);
+	}
+	return 0;
+}
+
 static int manifest_parse_into(struct manifest *m, json_t *o, struct err *e)
 {
 	const char *program = json_string_value(json_object_get(o, "program"));
@@ -190,7 +214,8 @@ static int manifest_parse_into(struct manifest *m, json_t *o, struct err *e)
 	r = manifest_parse_tables(m, json_object_get(o, "tables"), e);
 	if (r < 0)
 		return r;
-	return manifest_parse_sequences(m, json_object_get(o, "sequences"), e);
+	r = manifest_parse_sequences(m, json_object_get(o, "sequences"), e);
+	return r < 0 ? r : manifest_parse_left_out(m, json_object_get(o, "left_out"), e);
 }
 
 int manifest_parse(struct manifest *ret, const char *text, size_t len, struct err *e)

@@ -19,6 +19,8 @@
  *     "columns", "key", "dynamic"                        as in .table.json; an archive has no other place for them,
  *                                                        the catalog leaves them out}
  *   "sequences"             {NAME: {"last_value": a number, "is_called": true or false}}
+ *   "left_out"              [words, ...]: what the database held besides, that the snapshot does not; left out where
+ *                           there is nothing
  */
 #pragma once
 
@@ -38,6 +40,8 @@ struct manifest {
 	size_t n_tables;
 	struct db_sequence *sequences; /* by name */
 	size_t n_sequences;
+	char **left_out;
+	size_t n_left_out;
 };
 void manifest_done(struct manifest *m);
 void manifest_render(const struct manifest *m, struct strbuf *out);

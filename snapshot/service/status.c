@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "snapshot/service/internal.h"
+#include "snapshot/store/texts.h"
 
 void service_progress(struct service *svc, size_t source, struct progress *ret)
 {
@@ -27,6 +28,15 @@ void service_progress(struct service *svc, size_t source, struct progress *ret)
 	ret->started_ms = j->started_ms;
 }
 
+static void status_left_out(struct catalog *c, int64_t snapshot_id, struct strbuf *out)
+{
+	_cleanup_(manifest_done) struct manifest m = {0};
+	if (store_manifest(c, snapshot_id, &m, ERR_DROP) < 0)
+		return;
+	for (size_t i = 0; i < m.n_left_out; i++)
+		strbuf_addf(out, "not in it: %s\n", m.left_out[i]);
+}
+
 void service_status(struct service *svc, size_t source, struct strbuf *out)
 {
 	struct source_state *s = &svc->source[source];
@@ -40,6 +50,7 @@ void service_status(struct service *svc, size_t source, struct strbuf *out)
 		strbuf_addf(out, "last snapshot: %s, %s, %zu tables, %" PRId64 " rows, %s %s%s%s\n", info.name, when,
 			    info.n_tables, info.rows, info.engine, info.server_version,
 			    info.app_version ? ", OpenMetadata " : "", info.app_version ? info.app_version : "");
+		status_left_out(svc->catalog, info.id, out);
 		snapshot_info_done(&info);
 	} else {
 		strbuf_adds(out, "last snapshot: none\n");

@@ -2,7 +2,8 @@
 # What a restore of rows could break beside them, on postgresql: deferrable constraints hold before the commit; a foreign key
 # over the edge of the snapshot (a table in another schema, an excluded one) is looked at in both directions and with
 # transactions that are open, refused by name, left broken only by --force and said; who may not keep writers out is told
-# which right that takes; orphans of the snapshot come back; a view that cannot be computed is a warning.
+# which right that takes; orphans of the snapshot come back; a view that cannot be computed is a warning; what the
+# database holds besides is named in the manifest and in status.txt.
 # TIMEOUT: 200
 . "$(dirname "$0")/../lib.sh"
 use_db postgresql
@@ -157,6 +158,24 @@ assert_exit 0 ms verify prod views --live
 db_sql "drop materialized view other.far; update n set b = 2 where id = 3; refresh materialized view bare"
 restored prod views
 assert_eq f "$(db_query "select relispopulated from pg_class where relname = 'bare'")" "a view that had no rows has none"
+
+step "what the database holds besides is named"
+db_reset
+db_sql "create table t (id int primary key); create table left_out (id int); create schema other; create table other.t (id int); create view other.v as select 1;
+	create extension cube schema other; create table other.cfg (a int); insert into other.cfg values (1), (2), (-1); alter extension cube add table other.cfg;
+	update pg_extension set extconfig = array['other.cfg'::regclass::oid], extcondition = array['where a > 0'] where extname = 'cube'"
+db_sql "create type pair as (a int, b int); create function to_pair(int) returns pair language sql immutable as 'select row(\$1, 1)::pair'; create cast (int as pair) with function to_pair(int);
+	create function watch() returns event_trigger language plpgsql as 'begin end'; create event trigger watcher on ddl_command_end execute function watch();
+	create publication everything for all tables; alter database $DB_NAME set work_mem = '5MB'"
+good outside
+mount_fs
+for text in "$MNT/prod/snapshots/outside/MANIFEST.json" "$MNT/prod/status.txt"; do
+	for words in 'schema other \(1 tables, 1 views, 0 functions\)' 'cast \(integer AS public.pair\)' 'event trigger watcher' 'publication everything' \
+		'table left_out, which is excluded' 'settings of the database' '2 rows of other.cfg, a configuration table of extension cube'; do
+		assert_has "$(cat "$text")" "$words" "${text##*/}"
+	done
+done
+umount_fs
 
 step "keys are asked for once, not one by one"
 db_reset

@@ -23,7 +23,10 @@ static void fill(struct manifest *m, struct manifest_table tables[2], struct db_
 	tables[0].digest[0] = 0x01;
 	tables[0].digest[31] = 0xfe;
 	*s = (struct db_sequence){.name = name_seq, .last_value = INT64_MIN, .is_called = true};
+	static char word[] = "2 rows of \"cfg\"", *words[] = {word, word};
 	*m = (struct manifest){.taken_ms = 1795335330123,
+			       .left_out = words,
+			       .n_left_out = 2,
 			       .engine = name_engine,
 			       .server_version = name_version,
 			       .database = name_database,
@@ -63,6 +66,8 @@ static void test_manifest_round(void **state)
 	assert_string_equal(got.tables[1].name, name_t2);
 	assert_true(got.sequences[0].last_value == INT64_MIN);
 	assert_true(got.sequences[0].is_called);
+	assert_int_equal(got.n_left_out, 2);
+	assert_string_equal(got.left_out[1], m.left_out[1]);
 	manifest_render(&got, &again);
 	assert_string_equal(text.data, again.data);
 	manifest_done(&got);
@@ -79,7 +84,7 @@ static void test_manifest_round(void **state)
 		if (r >= 0) {
 			assert_int_equal(got.taken_ms, times[i]);
 			assert_null(got.schema);
-			assert_int_equal(got.n_tables + got.n_sequences, 0);
+			assert_int_equal(got.n_tables + got.n_sequences + got.n_left_out, 0);
 		}
 		manifest_done(&got);
 	}
@@ -127,10 +132,13 @@ static void test_manifest_refusals(void **state)
 	    {"\"digest\": \"fe", "\"digest\": \"f", -EBADMSG},
 	    {"\"last_value\": ", "\"last_value\": \"\", \"x\": ", -EBADMSG},
 	    {"\"is_called\": true", "\"is_called\": 1", -EBADMSG},
+	    {"\"left_out\": [", "\"left_out\": [1, ", -EBADMSG},
+	    {"\"left_out\": ", "\"left_out\": {}, \"x\": ", -EBADMSG},
+	    {"\"left_out\": ", "\"left_out\": null, \"x\": ", 0},
 	    {"\"table_\xC3\xA4\"", "\"a\"", -EBADMSG},
 	    {"\"table_\xC3\xA4\"", "\"\xC3\"", -EBADMSG},
-	    {"}\n}\n", "}\n} x", -EBADMSG},
-	    {"}\n}\n", "}\n", -EBADMSG},
+	    {"]\n}\n", "]\n} x", -EBADMSG},
+	    {"]\n}\n", "]\n", -EBADMSG},
 	    {"\"a\": {", "\"a\": 1, \"b\": {", -EBADMSG},
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
