@@ -205,23 +205,6 @@ static void my_close_over_keys(const struct my_comparing *m)
 	}
 }
 
-/* The next trigger of a table in a script, from *i on. */
-static const struct my_statement *my_trigger_of(const struct my_script *s, const char *table, size_t *i)
-{
-	for (; *i < s->n; ++*i)
-		if (s->statements[*i].kind == MY_TRIGGER && !strcmp(s->statements[*i].table, table))
-			return &s->statements[(*i)++];
-	return NULL;
-}
-
-/* A trigger would act on single changes; tables made anew have none yet. */
-static bool my_has_trigger(const struct my_comparing *m, const char *table)
-{
-	size_t i = 0;
-
-	return my_trigger_of(&m->live, table, &i) != NULL;
-}
-
 static bool my_any_table(const struct my_comparing *m)
 {
 	for (size_t i = 0; i < m->n_tables; i++)
@@ -237,12 +220,6 @@ static void my_take_touched(const struct my_comparing *m, const bool *touched)
 {
 	bool changed = false;
 
-	for (size_t i = 0; touched && i < m->need->schema->n_tables; i++) {
-		struct my_fate *t = touched[i] ? my_fate_of(m, m->need->schema->tables[i].name) : NULL;
-
-		if (t && !t->anew && my_has_trigger(m, m->need->schema->tables[i].name))
-			my_take_along(t, &changed, xstrdup("its rows differ, and it has triggers"));
-	}
 	for (size_t i = 0; touched && my_any_table(m) && i < m->need->schema->n_tables; i++) {
 		struct my_fate *t = touched[i] ? my_fate_of(m, m->need->schema->tables[i].name) : NULL;
 
@@ -280,6 +257,15 @@ static void my_note_tables(struct my_comparing *m)
 
 		m->ret->remade[i] = t && t->anew;
 	}
+}
+
+/* The next trigger of a table in a script, from *i on. */
+static const struct my_statement *my_trigger_of(const struct my_script *s, const char *table, size_t *i)
+{
+	for (; *i < s->n; ++*i)
+		if (s->statements[*i].kind == MY_TRIGGER && !strcmp(s->statements[*i].table, table))
+			return &s->statements[(*i)++];
+	return NULL;
 }
 
 /* The same ones in the same order. */
@@ -359,5 +345,5 @@ int my_compare(struct db_conn *dc, const struct db_definitions *live, const stru
 	    .c = my_conn_of(dc), .have = live, .need = want, .ret = ret};
 
 	*ret = (struct db_objects){.remade = xcalloc(want->schema->n_tables + 1, sizeof *ret->remade)};
-	return touched || strcmp(live->sql, want->sql) != 0 ? my_compare_in(&m, touched, e) : 0;
+	return strcmp(live->sql, want->sql) != 0 ? my_compare_in(&m, touched, e) : 0;
 }

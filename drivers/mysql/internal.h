@@ -6,18 +6,18 @@
  *   connect         reaching a server                      load            rows into a table
  *   connection      open, session settings, cancel         foreign         orphans of foreign keys
  *   lock            between restores, and of tables        auto_increment  read after the rows, set after the commit
- *   catalog         tables and columns by name             change          changes of rows in tables that stay
- *   describe        tables, columns, keys                  shadow          the two databases beside one
- *   examine         settings, rights, counts               journal         the record of a rebuild
- *   words           a definition's words                   settle          a rebuild to one end or the other
- *   normal          one thing in other words               build           new tables in the shadow database
+ *   catalog         tables and columns by name             shadow          the two databases beside one
+ *   describe        tables, columns, keys                  journal         the record of a rebuild
+ *   examine         settings, rights, counts               settle          a rebuild to one end or the other
+ *   words           a definition's words                   build           new tables in the shadow database
  *   script          definitions as text, and apart         trial           what is not a table, made there once
- *   ddl             definitions from the server            swap            the RENAME
- *   statement       a definition is run                    compare         definitions, object by object
- *   sum             what the rows of a table add up to     rebuild         what differs, replaced
- *   typed, places   members of JSON with types             sql             text for the client program
- *   doubt           values that text cannot carry          driver          begin, commit, the table of functions
- *   scan            rows of one table
+ *   normal          one thing in other words               lift            triggers that do nothing for a while
+ *   ddl             definitions from the server            change          changes of rows in tables that stay
+ *   statement       a definition is run                    swap            the RENAME
+ *   sum             what the rows of a table add up to     compare         definitions, object by object
+ *   typed, places   members of JSON with types             rebuild         what differs, replaced
+ *   doubt           values that text cannot carry          sql             text for the client program
+ *   scan            rows of one table                      driver          begin, commit, the table of functions
  *   target, batch   rows as INSERTs or LOAD DATA
  */
 #pragma once
@@ -222,6 +222,7 @@ struct my_conn {
 	size_t offered;             /* bytes of it that are given */
 	struct my_script *script;   /* what is wanted */
 	struct my_script drops;     /* what goes, by kind and name */
+	struct my_script lifted;    /* triggers that do nothing in this session meanwhile */
 	size_t n_made;              /* tables that are made in the shadow database */
 	char *old;                  /* database where the old tables go, and the journal is; NULL: there is none */
 };
@@ -349,6 +350,8 @@ void my_script_done(struct my_script *s);
 /* Takes the texts over. */
 void my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings, char *sql);
 struct my_statement *my_script_find(const struct my_script *s, enum my_object kind, const char *name); /* NULL: none */
+/* Triggers, in their order, so that they can be made one after the other. */
+void my_script_order_triggers(struct my_script *s);
 /* Statements of one database so that they can be run, or compared, in another. */
 void my_script_localise(struct my_script *s, const char *from, const char *to);
 /* One statement, as my_schema_sql has it. */
@@ -374,6 +377,13 @@ bool my_word_names(const struct my_word *w, const char *name);
 /* The next table of this database that a foreign key in the text refers to. */
 bool my_next_reference(const char **p, const char *database, char **ret);
 char *my_trigger_table(const char *sql);
+/* Without FOLLOWS or PRECEDES, which MariaDB keeps as it was typed. */
+char *my_trigger_without_clause(const char *sql);
+/* It FOLLOWS the trigger whose statement is `before` (NULL: none), of the same event. */
+bool my_trigger_follows(const char *sql, const char *before);
+/* Does nothing in one session, and the same as ever in all others. MY_LIFTED is in its text. */
+#define MY_LIFTED "lifted by metasnap"
+char *my_trigger_lifted(const char *sql, unsigned long thread_id);
 /* Without the database before its name and its table's: MariaDB keeps what was typed. */
 char *my_trigger_unqualified(const char *sql);
 /* MariaDB writes its own database before all names of a view that has one of another, or that is not valid. */
@@ -585,15 +595,6 @@ int my_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e
 int my_commit_auto_increment(struct my_conn *c, struct err *e);
 void my_forget_auto_increment(struct my_conn *c);
 
-/* ---- change.c ---- */
-
-int my_change_check(struct db_conn *c, const struct db_schema *s, struct err *e);
-int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
-int my_change_end(struct db_conn *c, struct strbuf *orphans, struct strbuf *outside, struct err *e);
-int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
-		   struct err *e);
-int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
-
 /* ---- shadow.c ---- */
 
 char *my_old_name(const char *database);
@@ -641,6 +642,9 @@ bool my_journal_next(MYSQL_RES *res, struct my_entry *ret);
 
 /* ---- settle.c ---- */
 
+/* Triggers of some tables, all of each, are made anew in their order, while nobody writes to their table. */
+int my_put_triggers(struct my_conn *w, const char *database, const struct my_script *triggers, struct err *e);
+
 /* After the RENAME: what is not a table. Can be run again after a crash. */
 int my_settle_forward(struct my_conn *w, const char *database, const char *old, const char *shadow, struct err *e);
 /* Brings what a restore left behind to one end or the other. The advisory locks are held. */
@@ -666,6 +670,20 @@ int my_compare_tables(struct my_conn *w, const struct my_script *script, struct 
  * be made. */
 int my_try_objects(struct my_conn *c, struct my_conn *w, struct my_script *script, struct strbuf *warnings,
 		   struct err *e);
+
+/* ---- lift.c ---- */
+
+/* From here to the end of the transaction triggers of the tables of s do nothing in this session. Every lock is let go
+ * and taken again; EAGAIN: another session came in between. ENOTSUP: a trigger could not be put back. */
+int my_lift_triggers(struct my_conn *c, const struct db_schema *s, struct err *e);
+
+/* ---- change.c ---- */
+
+int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
+int my_change_end(struct db_conn *c, struct strbuf *orphans, struct strbuf *outside, struct err *e);
+int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+		   struct err *e);
+int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
 
 /* ---- swap.c ---- */
 

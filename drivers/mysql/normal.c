@@ -306,5 +306,9 @@ bool my_normal_same(const struct my_normal *n, const struct my_statement *a, con
 		return !strcmp(x, y);
 	}
 	_cleanup_free_ char *x = my_normal_words(a->settings), *y = my_normal_words(b->settings);
-	return !strcmp(a->sql, b->sql) && !strcmp(x, y);
+	if (strcmp(x, y) != 0 || a->kind != MY_TRIGGER)
+		return !strcmp(x, y) && !strcmp(a->sql, b->sql);
+	/* Their order is looked at by who has all of them. */
+	_cleanup_free_ char *v = my_trigger_without_clause(a->sql), *w = my_trigger_without_clause(b->sql);
+	return !strcmp(v, w);
 }

@@ -60,6 +60,25 @@ struct my_statement *my_script_find(const struct my_script *s, enum my_object ki
 	return NULL;
 }
 
+void my_script_order_triggers(struct my_script *s)
+{
+	const char *before = NULL;
+
+	for (size_t i = 0; i < s->n; i++) {
+		struct my_statement *x = &s->statements[i];
+
+		if (x->kind != MY_TRIGGER)
+			continue;
+		if (!my_trigger_follows(x->sql, before)) {
+			char *sql = my_trigger_without_clause(x->sql);
+
+			free(x->sql);
+			x->sql = sql;
+		}
+		before = x->sql;
+	}
+}
+
 void my_script_localise(struct my_script *s, const char *from, const char *to)
 {
 	for (size_t i = 0; i < s->n; i++) {

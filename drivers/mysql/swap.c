@@ -26,12 +26,16 @@
 /* Triggers of tables that go; views in the way of new tables. What else is not a table goes after the swap. */
 static int my_read_hindrances(struct my_conn *c, struct my_conn *w, struct my_script *undo, struct err *e)
 {
-	_cleanup_result_ MYSQL_RES *triggers = NULL;
-	int r = my_list_objects(c, c->database, MY_TRIGGER, &triggers, e);
+	_cleanup_script_ struct my_script triggers = {0};
+	int r = my_script_read(c, c->database, MY_TRIGGER, &triggers, e);
 
-	for (MYSQL_ROW row; r == 0 && (row = mysql_fetch_row(triggers));)
-		if (my_script_find(&c->drops, MY_TABLE, row[1]))
-			r = my_show_create(c, c->database, MY_TRIGGER, row[0], undo, e);
+	for (size_t i = 0; r == 0 && i < triggers.n; i++) {
+		const struct my_statement *s = &triggers.statements[i];
+
+		if (my_script_find(&c->drops, MY_TABLE, s->table))
+			my_script_add(undo, MY_TRIGGER, xstrdup(s->name), xstrdup(s->settings), xstrdup(s->sql));
+	}
+	my_script_order_triggers(undo);
 	for (size_t i = 0; r == 0 && i < c->drops.n; i++) {
 		const struct my_statement *s = &c->drops.statements[i];
 
@@ -58,7 +62,7 @@ static int my_write_statements(struct my_conn *c, struct my_conn *w, const struc
 		if (c->drops.statements[i].kind != MY_TABLE)
 			r = my_journal_add(w, c->old, MY_PHASE_DROP, my_object_words[c->drops.statements[i].kind],
 					   c->drops.statements[i].name, NULL, NULL, e);
-	for (size_t i = 0; r == 0 && i < c->script->n; i++)
+	for (size_t i = 0; r == 0 && c->script && i < c->script->n; i++)
 		if (c->script->statements[i].kind != MY_TABLE && !c->script->statements[i].same)
 			r = my_write_redo(c, w, &c->script->statements[i], e);
 	return r;

@@ -133,8 +133,11 @@ bool my_next_reference(const char **p, const char *database, char **ret)
 	return false;
 }
 
+/* CREATE ... TRIGGER in.name timing event ON table_in.table FOR EACH ROW clause after body */
 struct my_trigger_head {
-	struct my_word in, name, table_in, table;
+	struct my_word in, name, timing, event, table_in, table;
+	struct my_word clause, after; /* FOLLOWS or PRECEDES another trigger */
+	const char *body;
 };
 
 static bool my_trigger_head(const char *sql, struct my_trigger_head *ret)
@@ -142,6 +145,7 @@ static bool my_trigger_head(const char *sql, struct my_trigger_head *ret)
 	struct my_word word;
 	const char *p = sql;
 
+	*ret = (struct my_trigger_head){0};
 	while (my_next_word(&p, &word) && !my_word_is(&word, "TRIGGER"))
 		;
 	const char *ahead = p;
@@ -150,11 +154,23 @@ static bool my_trigger_head(const char *sql, struct my_trigger_head *ret)
 		(void)my_next_word(&ahead, &word);
 		p = ahead;
 	}
-	if (!my_next_name(&p, &ret->name, &ret->in))
+	if (!my_next_name(&p, &ret->name, &ret->in) || !my_next_word(&p, &ret->timing) ||
+	    !my_next_word(&p, &ret->event))
 		return false;
 	while (my_next_word(&p, &word) && !my_word_is(&word, "ON"))
 		;
-	return my_next_name(&p, &ret->table, &ret->table_in);
+	if (!my_next_name(&p, &ret->table, &ret->table_in))
+		return false;
+	while (my_next_word(&p, &word) && !my_word_is(&word, "ROW"))
+		;
+	ahead = p;
+	if (my_next_word(&ahead, &word) && (my_word_is(&word, "FOLLOWS") || my_word_is(&word, "PRECEDES"))) {
+		ret->clause = word;
+		(void)my_next_word(&ahead, &ret->after);
+		p = ahead;
+	}
+	ret->body = p;
+	return *p != '\0';
 }
 
 char *my_trigger_table(const char *sql)
@@ -174,6 +190,38 @@ char *my_trigger_unqualified(const char *sql)
 	const char *table_in = head.table_in.len ? head.table_in.start : head.table.start;
 	return xasprintf("%.*s%.*s%s", (int)(in - sql), sql, (int)(table_in - head.name.start), head.name.start,
 			 head.table.start);
+}
+
+char *my_trigger_without_clause(const char *sql)
+{
+	struct my_trigger_head head;
+
+	if (!my_trigger_head(sql, &head) || !head.clause.len)
+		return xstrdup(sql);
+	return xasprintf("%.*s%s", (int)(head.clause.start - sql), sql, head.body + strspn(head.body, " "));
+}
+
+bool my_trigger_follows(const char *sql, const char *before)
+{
+	struct my_trigger_head head, other;
+
+	if (!my_trigger_head(sql, &head) || !before || !my_trigger_head(before, &other))
+		return false;
+	_cleanup_free_ char *table = my_word_name(&head.table), *timing = my_word_name(&head.timing),
+			    *event = my_word_name(&head.event), *name = my_word_name(&other.name);
+	return my_word_is(&head.clause, "FOLLOWS") && my_word_names(&head.after, name) &&
+	       my_word_names(&other.table, table) && my_word_is(&other.timing, timing) &&
+	       my_word_is(&other.event, event);
+}
+
+char *my_trigger_lifted(const char *sql, unsigned long thread_id)
+{
+	struct my_trigger_head head;
+
+	if (!my_trigger_head(sql, &head))
+		return xstrdup(sql);
+	return xasprintf("%.*s IF CONNECTION_ID() <> %lu OR '' = '" MY_LIFTED "' THEN %s\n; END IF",
+			 (int)(head.body - sql), sql, thread_id, head.body);
 }
 
 char *my_view_unqualified(const char *sql, const char *database)

@@ -101,6 +101,22 @@ objects() {
 	planned '^make +trigger +tr5$'
 	planned '^drop +trigger +tr9$'
 
+	# A row of a table with triggers costs that row.
+	back one_row 't[12345]' "$(five) CREATE TABLE log (id int AUTO_INCREMENT PRIMARY KEY, s varchar(50));
+		CREATE TRIGGER tr1 BEFORE INSERT ON t1 FOR EACH ROW SET NEW.v = 'tr';
+		CREATE TRIGGER tr2 BEFORE INSERT ON t1 FOR EACH ROW SET NEW.v = CONCAT(NEW.v, '2') -- at the end
+		;
+		CREATE TRIGGER tr0 BEFORE INSERT ON t1 FOR EACH ROW FOLLOWS tr1 SET NEW.v = CONCAT(NEW.v, '0');
+		CREATE TRIGGER tr3 AFTER DELETE ON t1 FOR EACH ROW INSERT INTO log (s) VALUES ('gone');
+		CREATE TRIGGER tr4 AFTER INSERT ON t2 FOR EACH ROW INSERT INTO log (s) VALUES ('new');" \
+		"DELETE FROM t1 LIMIT 1; TRUNCATE log; INSERT INTO t1 VALUES (9, 'x'); INSERT INTO t2 VALUES (10, 'x')"
+	not_planned '^deed'
+	assert_has "$(cat "$CASE_DIR/plan")" '^t1 +1 +0 +1$' "the plan of the rows"
+	back row_and_trigger 't[12345]' "$(five) CREATE TRIGGER tr1 BEFORE INSERT ON t1 FOR EACH ROW SET NEW.v = 'tr';
+		CREATE VIEW v AS SELECT 1 AS x" "DELETE FROM t1 LIMIT 1; DROP TRIGGER tr1; DROP VIEW v;
+		CREATE TRIGGER tr2 BEFORE INSERT ON t1 FOR EACH ROW SET NEW.v = 'wrong'"
+	planned '^drop +trigger +tr2$'
+
 	step "$DB_ENGINE: a view over two databases, and a DEFINER who may do nothing beside"
 	db_sql "DROP DATABASE IF EXISTS ${DB_NAME}_other; CREATE DATABASE ${DB_NAME}_other; CREATE TABLE ${DB_NAME}_other.o (id int PRIMARY KEY);
 		CREATE USER IF NOT EXISTS ${DB_NAME:0:20}_u@localhost; GRANT SELECT ON $DB_NAME.* TO ${DB_NAME:0:20}_u@localhost"
