@@ -104,6 +104,7 @@ static void my_forget_transaction(struct my_conn *c)
 	c->mode = MY_MODE_NONE;
 	my_catalog_done(&c->catalog);
 	my_load_done(&c->load);
+	my_names_done(&c->changed);
 	my_forget_auto_increment(c);
 }
 

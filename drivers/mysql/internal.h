@@ -199,6 +199,7 @@ struct my_conn {
 	struct my_load load;
 
 	enum my_mode mode;
+	struct my_names changed;     /* tables of change_begin */
 	struct my_table_auto *autos; /* AUTO_INCREMENT values to set after the commit */
 	size_t n_autos;
 
@@ -508,9 +509,14 @@ int my_load_end(struct db_conn *c, bool ok, struct err *e);
 
 /* ---- foreign.c ---- */
 
-/* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the
- * constraint. */
-int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
+/* Foreign keys of the tables in c->catalog, of and into those that `of` names (NULL: all): an orphan is a line in
+ * *orphans, or, when that is NULL, EEXIST naming the constraint. */
+int my_check_orphans(struct my_conn *c, const struct my_names *of, struct strbuf *orphans, struct err *e);
+/* Foreign keys of all other tables (not in `database` and `inside`) into the tables of `database` that `of` names, as
+ * the tables of these names in the database `parents` are. Rows that would lose their parent: EEXIST, or a line in
+ * *outside. What was looked at stays locked until the end of c's transaction. */
+int my_check_outside(struct my_conn *c, const char *database, const struct my_catalog *inside, const char *parents,
+		     const struct my_names *of, struct strbuf *outside, struct err *e);
 
 /* ---- auto_increment.c ---- */
 

@@ -158,7 +158,7 @@ int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct strbuf *o
 	if ((r = my_describe(w, w->database, &w->catalog, NULL, e)) < 0)
 		return r;
 	/* The rows are what the snapshot has: orphans in it were orphans before. */
-	if ((r = my_check_orphans(w, warnings, e)) < 0)
+	if ((r = my_check_orphans(w, NULL, warnings, e)) < 0)
 		return r;
 	if ((r = my_set_building(w, e)) < 0)
 		return r;
