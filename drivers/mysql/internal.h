@@ -64,6 +64,7 @@ enum my_doubt {
 struct my_column {
 	char *name;
 	char *charset;            /* NULL: not text */
+	char *collation;          /* likewise */
 	char *empty_member;       /* ENUM or SET: "enum" or "set" when '' is one of its members */
 	struct my_places *places; /* MySQL's JSON: where its documents have values of which the text tells no type */
 	enum my_read read;
@@ -143,7 +144,9 @@ struct my_batch {
 		size_t n_lax;  /* values that only a lax sql_mode accepts */
 	} * inserts;
 	size_t n_inserts;
-	struct strbuf file; /* empty: INSERTs */
+	struct strbuf file;             /* empty: INSERTs */
+	const struct my_table *details; /* of the table */
+	bool unproven;                  /* nobody reads back what it writes: warnings tell what the server changed */
 };
 
 /* How the rows of one table are written. */
@@ -484,7 +487,7 @@ void my_batch_add_line(struct my_batch *b, const struct my_target *to, const str
 void my_batch_add_tuple(struct my_batch *b, const struct my_target *to, bool first, const struct db_value *values);
 /* No more rows: it can be run. */
 void my_batch_end(struct my_batch *b, const struct my_target *to);
-/* Runs its statements; a warning that is not expected, or a row too few, is an error. */
+/* Runs its statements; a row too few is an error, and where nobody reads it back a value that the server changes. */
 int my_batch_run(struct my_conn *c, const struct my_batch *b, const char *table, struct err *e);
 
 /* ---- pool.c ---- */
