@@ -345,7 +345,7 @@ int pg_examine(struct db_conn *conn, const struct db_schema *s, const char *meas
 
 int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
 int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e);
-int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e);
+int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, const struct db_schema *known, struct err *e);
 
 /* ---- matview.c ---- */
 

@@ -64,8 +64,9 @@ static int restore_apply(struct restore *rs, const struct target *t, struct diff
 		r = rebuild_end(&b, rs, rs->force ? &outside : NULL, e);
 	if (r == 0 && any)
 		r = difference_end(d, rs, rs->force ? &outside : NULL, e);
-	if (r == 0 && restore_is_whole(rs, t))
-		r = db_driver_of(rs->conn)->set_sequences(rs->conn, t->schema, e);
+	if (r == 0)
+		r = restore_is_whole(rs, t) ? db_driver_of(rs->conn)->set_sequences(rs->conn, t->schema, e)
+					    : difference_counters(rs, t, e);
 	if (r == 0)
 		r = rebuild_verify(&b, rs, t, e);
 	if (r == 0 && any)
