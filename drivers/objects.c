@@ -42,8 +42,9 @@ void db_objects_compare_whole(struct db_objects *ret, const struct db_definition
 	*ret = (struct db_objects){.remade = xcalloc(want->schema->n_tables + 1, sizeof *ret->remade)};
 	if (!strcmp(live->sql, want->sql))
 		return;
-	db_objects_add(ret, live->schema->n_tables ? DB_DEED_REMAKE : DB_DEED_MAKE, xstrdup("schema"), xstrdup("all"),
-		       NULL);
+	/* Views, types and routines without a table are something that goes, too. */
+	bool any = live->schema->n_tables || *live->sql;
+	db_objects_add(ret, any ? DB_DEED_REMAKE : DB_DEED_MAKE, xstrdup("schema"), xstrdup("all"), NULL);
 	for (size_t i = 0; i < want->schema->n_tables; i++)
 		ret->remade[i] = true;
 }
