@@ -81,7 +81,9 @@ struct db_driver {
 	/* Streams table t (of the schema that begin gave). One scan at a time on a connection. scan_next: 1 and *ret =
 	 * values, valid until the next call: the columns that are not generated in table order, then the generated ones
 	 * of the key in key order (DB_SCAN_KEYS: the key's columns only); 0 at the end; -errno. scan_close: safe at any
-	 * time after scan_open. */
+	 * time after scan_open. -ERESTART at the end: all rows were given, but some without types that their text does
+	 * not tell; who keeps or compares them opens the scan again and gets them with these (it ends, for the driver
+	 * learns), who only looks takes it for the end. */
 	int (*scan_open)(struct db_conn *c, const struct db_table *t, enum db_scan how, struct err *e);
 	int (*scan_next)(struct db_conn *c, const struct db_value **ret, struct err *e);
 	int (*scan_close)(struct db_conn *c, struct err *e);
@@ -189,9 +191,11 @@ struct db_driver {
 	int (*load_row)(struct db_conn *c, const struct db_value *values, struct err *e);
 	int (*load_end)(struct db_conn *c, bool ok, struct err *e);
 
-	/* After loads of rows whose sequences nobody knows: no sequence that belongs to a column of t will give out
-	 * again what a row holds. One that counts down stays. NULL: the engine sees to that by itself. */
-	int (*advance_sequences)(struct db_conn *c, const struct db_table *t, struct err *e);
+	/* After loads into t alone: no sequence that belongs to a column of it will give out again what a row holds.
+	 * known: before that they are set to what they are there; NULL: nobody knows their values, and one that counts
+	 * down stays. NULL: the engine sees to that by itself. */
+	int (*advance_sequences)(struct db_conn *c, const struct db_table *t, const struct db_schema *known,
+				 struct err *e);
 
 	/* Sequences and AUTO_INCREMENT of s, so that ROLLBACK undoes it where the engine can; else done right after
 	 * commit. */

@@ -12,11 +12,12 @@
 
 /* How a column's values appear in the canonical row (snapshot/row/row.h gives the exact form). */
 enum db_form {
-	DB_FORM_TEXT,      /* string */
-	DB_FORM_NUMBER,    /* number where the server's text is a JSON number token, else string (NaN, 007) */
-	DB_FORM_BOOL,      /* value text is "t" or "f" */
-	DB_FORM_BINARY,    /* raw bytes, base64 in the row */
-	DB_FORM_JSON,      /* document whose white space the server does not keep: jsonb, MySQL json */
+	DB_FORM_TEXT,   /* string */
+	DB_FORM_NUMBER, /* number where the server's text is a JSON number token, else string (NaN, 007) */
+	DB_FORM_BOOL,   /* value text is "t" or "f" */
+	DB_FORM_BINARY, /* raw bytes, base64 in the row */
+	DB_FORM_JSON,   /* document whose white space the server does not keep: jsonb, MySQL json, whose driver spells
+			    * types that text does not tell: 1.5E-0 (zeros say which), a needless escape in a string */
 	DB_FORM_JSON_TEXT, /* document whose exact text is kept: PostgreSQL json, MariaDB json, SQLite JSON */
 };
 
@@ -48,6 +49,8 @@ struct db_table {
 	size_t *key; /* indexes into columns, in key order */
 	size_t n_key;
 	bool dynamic; /* values carry their own type (SQLite): see enum db_kind */
+	bool
+	    unproven; /* for a load: nobody compares afterwards, so a value that the server changes is an error of it */
 	bool has_auto_increment;
 	uint64_t auto_increment; /* next value; filled by `finish` (after the rows) */
 	int64_t estimated_rows;  /* for progress only; -1 unknown */

@@ -8,37 +8,11 @@
 
 #include "drivers/mysql/internal.h"
 
-/*
- * A string as MySQL prints a DATE ("2024-01-31"), a TIME or DATETIME (digits, then always six decimals) or another
- * opaque value ("base64:type252:...") inside of a JSON document. As text each is a mere string. Most such strings are
- * strings; only the server can tell, see my_doubt_ask().
- */
-static bool my_doubt_typed(const char *s, size_t len)
-{
-	static const char opaque[] = "base64:type";
-	const char *end = s + len;
-
-	for (const char *p = s; p < end && (p = memchr(p, '"', (size_t)(end - p))); p++) {
-		const char *q = p + 1;
-		bool marked = false;
-
-		if ((size_t)(end - q) > sizeof opaque && *q == 'b' && !memcmp(q, opaque, sizeof opaque - 1))
-			return true;
-		for (; q < end && ((*q >= '0' && *q <= '9') || *q == ':' || *q == '-' || *q == '.' || *q == ' '); q++)
-			marked |= *q == ':' || *q == '-';
-		if (marked && q < end && *q == '"' && q - p > 8)
-			return true;
-	}
-	return false;
-}
-
 static bool my_doubt(enum my_doubt kind, const struct db_value *v)
 {
 	switch (kind) {
 	case MY_DOUBT_NEVER:
 		break;
-	case MY_DOUBT_TYPED:
-		return v->data && my_doubt_typed(v->data, v->len);
 	case MY_DOUBT_MARK:
 		return v->data && memchr(v->data, '?', v->len);
 	case MY_DOUBT_ALWAYS:
@@ -73,9 +47,7 @@ void my_doubt_row(struct my_scan *s)
 
 /*
  * In the same transaction, hence about the same rows: is there one whose text is not the same after the way to utf8mb4
- * and back, or whose document is another one when it is made of its text? (A DECIMAL inside equals the DOUBLE it comes
- * back as; where its digits differ, the verification of a restore finds it.) To ask so of every row takes MySQL 9.7
- * more than all the rest of a scan: 2.1 of 3.2 s for 120 MB of documents.
+ * and back?
  */
 int my_doubt_ask(struct my_conn *c, const struct my_scan *s, struct err *e)
 {
@@ -89,12 +61,8 @@ int my_doubt_ask(struct my_conn *c, const struct my_scan *s, struct err *e)
 		if (col->doubt == MY_DOUBT_NEVER)
 			continue;
 		strbuf_adds(&check, check.len ? " OR " : "");
-		if (col->doubt == MY_DOUBT_TYPED)
-			my_sql(&check, "%i<>CAST(CAST(%i AS CHAR) AS JSON)", col->name, col->name);
-		else
-			my_sql(&check,
-			       "CAST(CONVERT(CONVERT(%i USING utf8mb4) USING %s) AS BINARY)<>CAST(%i AS BINARY)",
-			       col->name, col->charset, col->name);
+		my_sql(&check, "CAST(CONVERT(CONVERT(%i USING utf8mb4) USING %s) AS BINARY)<>CAST(%i AS BINARY)",
+		       col->name, col->charset, col->name);
 	}
 	if (s->asks.len > 0 && s->asks.len <= MY_ASK_BYTES) {
 		_cleanup_result_ MYSQL_RES *res = NULL;
@@ -117,7 +85,7 @@ int my_doubt_ask(struct my_conn *c, const struct my_scan *s, struct err *e)
 	if (found)
 		return err_set(e, ENOTSUP,
 			       "table %s: a row cannot be kept exactly: a text with bytes that its character set does "
-			       "not have, or a JSON document with a DATE, TIME or binary value inside",
+			       "not have",
 			       s->table->name);
 	return 0;
 }

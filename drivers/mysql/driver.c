@@ -104,6 +104,7 @@ static void my_forget_transaction(struct my_conn *c)
 	c->mode = MY_MODE_NONE;
 	my_catalog_done(&c->catalog);
 	my_load_done(&c->load);
+	my_names_done(&c->changed);
 	my_forget_auto_increment(c);
 }
 
@@ -182,8 +183,11 @@ static int my_commit(struct db_conn *dc, struct err *e)
 		my_rollback(dc);
 		return err_set(e, EINTR, "cancelled");
 	}
-	if (c->mode == MY_MODE_REBUILD) {
+	if (c->old) {
 		r = my_rebuild_commit(c, e);
+		/* They never point below the rows that are there. */
+		if (r == 0)
+			r = my_commit_auto_increment(c, e);
 		my_end_transaction(c);
 		return r;
 	}

@@ -9,12 +9,15 @@
  *   catalog         tables and columns by name             change          changes of rows in tables that stay
  *   describe        tables, columns, keys                  shadow          the two databases beside one
  *   examine         settings, rights, counts               journal         the record of a rebuild
- *   script          definitions as text, and apart         settle          a rebuild to one end or the other
- *   ddl             definitions from the server            build           new tables in the shadow database
- *   statement       a definition is run                    swap            the RENAME
- *   sum             what the rows of a table add up to     rebuild         a whole schema replaced
- *   doubt           values that text cannot carry          sql             text for the client program
- *   scan            rows of one table                      driver          begin, commit, the table of functions
+ *   words           a definition's words                   settle          a rebuild to one end or the other
+ *   normal          one thing in other words               build           new tables in the shadow database
+ *   script          definitions as text, and apart         trial           what is not a table, made there once
+ *   ddl             definitions from the server            swap            the RENAME
+ *   statement       a definition is run                    compare         definitions, object by object
+ *   sum             what the rows of a table add up to     rebuild         what differs, replaced
+ *   typed, places   members of JSON with types             sql             text for the client program
+ *   doubt           values that text cannot carry          driver          begin, commit, the table of functions
+ *   scan            rows of one table
  *   target, batch   rows as INSERTs or LOAD DATA
  */
 #pragma once
@@ -38,9 +41,12 @@ typedef bool my_client_bool;
  * client library's. */
 enum {
 	MY_ER_ACCESS_DENIED = 1045,
+	MY_ER_BAD_FIELD = 1054,
 	MY_ER_NO_SUCH_TABLE = 1146,
 	MY_ER_SPECIFIC_ACCESS_DENIED = 1227,
+	MY_ER_NO_SUCH_ROUTINE = 1305,
 	MY_ER_QUERY_INTERRUPTED = 1317,
+	MY_ER_VIEW_INVALID = 1356,
 	MY_ER_NO_SUCH_USER = 1449,
 
 	MY_CR_SERVER_GONE = 2006,
@@ -56,15 +62,16 @@ enum my_read {
 /* Which values of a column may not come back the same from their text; see doubt.c. */
 enum my_doubt {
 	MY_DOUBT_NEVER,
-	MY_DOUBT_TYPED,  /* MySQL's JSON: a string that may be the text of a DATE, TIME or BLOB */
 	MY_DOUBT_MARK,   /* ascii and latin1: a '?' may stand for a byte that the character set does not have */
 	MY_DOUBT_ALWAYS, /* another character set than utf8 */
 };
 
 struct my_column {
 	char *name;
-	char *charset;      /* NULL: not text */
-	char *empty_member; /* ENUM or SET: "enum" or "set" when '' is one of its members */
+	char *charset;            /* NULL: not text */
+	char *collation;          /* likewise */
+	char *empty_member;       /* ENUM or SET: "enum" or "set" when '' is one of its members */
+	struct my_places *places; /* MySQL's JSON: where its documents have values of which the text tells no type */
 	enum my_read read;
 	enum my_doubt doubt;
 	bool is_enum;
@@ -113,8 +120,10 @@ struct my_statement {
 	char *name;
 	char *settings; /* "SET ..." to run first; NULL: none */
 	char *sql;
+	char *table;   /* of a trigger */
 	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
-	bool same;     /* rebuild: is in the database already, word for word */
+	bool same;     /* rebuild: is in the database already and stays */
+	bool invalid;  /* rebuild: a view that names what is not there */
 };
 
 struct my_script {
@@ -142,7 +151,9 @@ struct my_batch {
 		size_t n_lax;  /* values that only a lax sql_mode accepts */
 	} * inserts;
 	size_t n_inserts;
-	struct strbuf file; /* empty: INSERTs */
+	struct strbuf file;             /* empty: INSERTs */
+	const struct my_table *details; /* of the table */
+	bool unproven;                  /* nobody reads back what it writes: warnings tell what the server changed */
 };
 
 /* How the rows of one table are written. */
@@ -167,12 +178,14 @@ struct my_scan {
 	MYSQL_RES *result;
 	struct db_value *values;
 	size_t n_values;
-	size_t n_summed;    /* the columns of the row; generated ones of the key follow */
-	size_t *columns;    /* of details, for each value in turn */
-	size_t *key;        /* values that are the key, in key order; in the same memory */
-	bool doubtful;      /* some column may hold values in doubt */
-	uint64_t n_doubts;  /* rows that the server must be asked about at the end */
-	struct strbuf asks; /* their keys as an SQL list, while it is short */
+	size_t n_summed;      /* the columns of the row; generated ones of the key follow */
+	size_t *columns;      /* of details, for each value in turn */
+	size_t *key;          /* values that are the key, in key order; in the same memory */
+	struct strbuf *texts; /* of each value: its document as it is given, with spellings; NULL: there are none */
+	bool doubtful;        /* some column may hold values in doubt */
+	bool documents;       /* some column is MySQL's JSON */
+	uint64_t n_doubts;    /* rows that the server must be asked about at the end */
+	struct strbuf asks;   /* their keys as an SQL list, while it is short */
 };
 
 struct my_conn {
@@ -196,6 +209,7 @@ struct my_conn {
 	struct my_load load;
 
 	enum my_mode mode;
+	struct my_names changed;     /* tables of change_begin */
 	struct my_table_auto *autos; /* AUTO_INCREMENT values to set after the commit */
 	size_t n_autos;
 
@@ -206,8 +220,10 @@ struct my_conn {
 	bool infile;                /* of the builder: the server takes LOAD DATA LOCAL */
 	const struct strbuf *offer; /* of a loader: the file that the statement under way may ask for */
 	size_t offered;             /* bytes of it that are given */
-	struct my_script *script;
-	char *old; /* database where the old tables go */
+	struct my_script *script;   /* what is wanted */
+	struct my_script drops;     /* what goes, by kind and name */
+	size_t n_made;              /* tables that are made in the shadow database */
+	char *old;                  /* database where the old tables go, and the journal is; NULL: there is none */
 };
 
 /* Seconds that a statement waits for a lock. */
@@ -332,10 +348,55 @@ void my_script_done(struct my_script *s);
 #define _cleanup_script_ _cleanup_(my_script_done)
 /* Takes the texts over. */
 void my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings, char *sql);
+struct my_statement *my_script_find(const struct my_script *s, enum my_object kind, const char *name); /* NULL: none */
+/* Statements of one database so that they can be run, or compared, in another. */
+void my_script_localise(struct my_script *s, const char *from, const char *to);
 /* One statement, as my_schema_sql has it. */
 void my_script_print(struct strbuf *out, const struct my_statement *s);
 /* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
 int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
+
+/* ---- words.c ---- */
+
+enum my_word_kind { MY_WORD_SIGN, MY_WORD_BARE, MY_WORD_QUOTED, MY_WORD_STRING };
+struct my_word {
+	enum my_word_kind kind;
+	const char *start;
+	size_t len; /* 0: none */
+};
+/* false: there is none left. */
+bool my_next_word(const char **at, struct my_word *ret);
+/* Not quoted, in either case. */
+bool my_word_is(const struct my_word *w, const char *text);
+/* Without its quotes. */
+char *my_word_name(const struct my_word *w);
+bool my_word_names(const struct my_word *w, const char *name);
+/* The next table of this database that a foreign key in the text refers to. */
+bool my_next_reference(const char **p, const char *database, char **ret);
+char *my_trigger_table(const char *sql);
+/* Without the database before its name and its table's: MariaDB keeps what was typed. */
+char *my_trigger_unqualified(const char *sql);
+/* MariaDB writes its own database before all names of a view that has one of another, or that is not valid. */
+char *my_view_unqualified(const char *sql, const char *database);
+
+/* ---- normal.c ---- */
+
+struct my_normal {
+	bool mariadb;
+	struct {
+		char *name, *collation;
+	} * sets; /* what a character set means without COLLATE */
+	size_t n_sets;
+};
+int my_normal_init(struct my_normal *n, struct my_conn *c, struct err *e);
+void my_normal_done(struct my_normal *n);
+#define _cleanup_normal_ _cleanup_(my_normal_done)
+/* For comparing only. */
+char *my_normal_table(const struct my_normal *n, const char *sql);
+/* As a statement that makes the table so that the server writes the same text again. */
+char *my_makeable_table(const char *sql);
+/* Two statements of one kind make the same thing. */
+bool my_normal_same(const struct my_normal *n, const struct my_statement *a, const struct my_statement *b);
 
 /* ---- ddl.c ---- */
 
@@ -354,10 +415,12 @@ int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *o
 
 /* With the settings of the session that made it. EACCES also where the server refuses the DEFINER. */
 int my_statement_run(struct my_conn *c, const struct my_statement *s, struct err *e);
+/* *ret_number: the server's refusal. */
+int my_statement_try(struct my_conn *c, const struct my_statement *s, unsigned *ret_number, struct err *e);
 /* Runs the statement; where the server refuses its DEFINER, without it, and *s is changed to that. */
 int my_statement_run_definer(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
-/* An event's DEFINER on a procedure, for an event might run: *s loses it where the server refuses it. */
-int my_event_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
+/* Its DEFINER, on a procedure: *s loses it where the server refuses it. */
+int my_definer_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
 int my_object_drop(struct my_conn *c, const char *database, const char *word, const char *name, struct err *e);
 
 /* ---- sum.c ---- */
@@ -368,6 +431,85 @@ int my_sum_table(struct my_conn *c, const char *database, const struct my_table 
 bool my_sum_same(const struct my_sum *x, const struct my_sum *y);
 #define MY_SUM_TEXT 80
 void my_sum_text(const struct my_sum *sum, char out[MY_SUM_TEXT]);
+
+/* ---- typed.c ---- */
+
+#define MY_WALK_DEPTH 128 /* MySQL's documents end at 100 */
+
+/* Where a walk is: in this member of an object, or this element of an array. */
+struct my_step {
+	const char *name; /* in quotes, as the text has it */
+	size_t name_len;
+	size_t index; /* of the element */
+	uint64_t hash;
+	bool array, name_next, hashed;
+};
+
+struct my_walk {
+	const char *p, *end;
+	size_t depth;
+	struct my_step steps[MY_WALK_DEPTH];
+};
+
+/* A number, string, literal, or the first byte of an object or array, `depth` steps down. */
+struct my_scalar {
+	const char *at;
+	size_t len;
+	size_t depth;
+};
+
+enum my_typed {
+	MY_TYPED_NOT, /* what the text says */
+	MY_TYPED_DECIMAL,
+	MY_TYPED_UNSIGNED,
+	MY_TYPED_SIGNED,
+	MY_TYPED_DATE,
+	MY_TYPED_TIME,
+	MY_TYPED_DATETIME,
+	MY_TYPED_TIMESTAMP,
+	MY_TYPED_BINARY,
+};
+
+/* What the text of a value leaves open. */
+enum {
+	MY_MAY_FRACTION = 1, /* DOUBLE or DECIMAL */
+	MY_MAY_SMALL = 2,    /* integer below 2^32, UNSIGNED or DECIMAL */
+	MY_MAY_LARGE = 4,    /* from 2^32 on: UNSIGNED, signed or DECIMAL */
+	MY_MAY_STRING = 8,   /* a string, or a DATE, TIME, binary value, ... */
+};
+
+void my_walk_begin(struct my_walk *w, const char *text, size_t len);
+bool my_walk_next(struct my_walk *w, struct my_scalar *ret);
+/* Of the value that the walk gave last; not exact: [*] for every element. */
+void my_walk_path(const struct my_walk *w, size_t depth, bool exact, struct strbuf *out);
+bool my_whole_number(const char *text, size_t len, uint64_t *ret);
+unsigned my_may_be(const struct my_scalar *v);
+/* The value, spelled as one of the type that JSON_TYPE() says. false: a value that cannot be written again. */
+bool my_spell(struct strbuf *out, const struct my_scalar *v, const char *type, size_t type_len);
+/* sql NULL: only whether there is one. */
+bool my_binary_literal(struct strbuf *sql, const char *text, size_t len);
+/* Whether a document has values that need my_sql_document(). */
+bool my_is_typed(const char *text, size_t len);
+/* A document as an expression that gives its members their types; false, and nothing: plain text does. */
+bool my_sql_document(struct strbuf *sql, const char *text, size_t len);
+
+/* ---- places.c ---- */
+
+struct my_places *my_places_new(void);
+void my_places_free(struct my_places *p); /* NULL is allowed */
+/* Whether a scan has to read types, too. */
+bool my_places_typed(const struct my_places *p);
+/* Columns of a SELECT, each with a comma in front, whose values my_places_spell() wants. */
+size_t my_places_select(const struct my_places *p, const char *column, struct strbuf *sql);
+/* How many they are. */
+size_t my_places_columns(const struct my_places *p);
+/* A document: notes what its text leaves open. */
+void my_places_look(struct my_places *p, const char *text, size_t len);
+/* The document with the spellings of its members' types into *out. types: what the SELECT's columns gave. */
+int my_places_spell(struct my_places *p, const char *text, size_t len, MYSQL_ROW types, const unsigned long *type_len,
+		    struct strbuf *out, struct err *e);
+/* At the scan's end: asks the server what the places hold that were seen. 1: types that the scan did not read. */
+int my_places_ask(struct my_conn *c, struct my_places *p, const char *table, const char *column, struct err *e);
 
 /* ---- doubt.c ---- */
 
@@ -401,7 +543,7 @@ void my_batch_add_line(struct my_batch *b, const struct my_target *to, const str
 void my_batch_add_tuple(struct my_batch *b, const struct my_target *to, bool first, const struct db_value *values);
 /* No more rows: it can be run. */
 void my_batch_end(struct my_batch *b, const struct my_target *to);
-/* Runs its statements; a warning that is not expected, or a row too few, is an error. */
+/* Runs its statements; a row too few is an error, and where nobody reads it back a value that the server changes. */
 int my_batch_run(struct my_conn *c, const struct my_batch *b, const char *table, struct err *e);
 
 /* ---- pool.c ---- */
@@ -426,9 +568,14 @@ int my_load_end(struct db_conn *c, bool ok, struct err *e);
 
 /* ---- foreign.c ---- */
 
-/* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the
- * constraint. */
-int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
+/* Foreign keys of the tables in c->catalog, of and into those that `of` names (NULL: all): an orphan is a line in
+ * *orphans, or, when that is NULL, EEXIST naming the constraint. */
+int my_check_orphans(struct my_conn *c, const struct my_names *of, struct strbuf *orphans, struct err *e);
+/* Foreign keys of all other tables (not in `database` and `inside`) into the tables of `database` that `of` names, as
+ * the tables of these names in the database `parents` are. Rows that would lose their parent: EEXIST, or a line in
+ * *outside. What was looked at stays locked until the end of c's transaction. */
+int my_check_outside(struct my_conn *c, const char *database, const struct my_catalog *inside, const char *parents,
+		     const struct my_names *of, struct strbuf *outside, struct err *e);
 
 /* ---- auto_increment.c ---- */
 
@@ -460,8 +607,12 @@ int my_sides_drop(struct my_conn *w, const char *old, const char *shadow, struct
 /* ---- journal.c ---- */
 
 #define MY_JOURNAL "__metasnap_journal"
+/* Before the kind of what nobody could make when it was tried. */
+#define MY_JOURNAL_INVALID "invalid "
 enum my_phase { MY_PHASE_STATE, MY_PHASE_UNDO, MY_PHASE_DROP, MY_PHASE_REDO, MY_PHASE_SUM, MY_PHASE_TABLES };
-enum my_state { MY_STATE_BUILDING, MY_STATE_SWAP, MY_STATE_KEPT, MY_N_STATES };
+/* building: nothing has happened. swap: the tables tell whether the RENAME took place. rows: the rows are committed, and
+ * no table is made anew. kept: the old tables stay. */
+enum my_state { MY_STATE_BUILDING, MY_STATE_SWAP, MY_STATE_ROWS, MY_STATE_KEPT, MY_N_STATES };
 
 /* Valid as long as the result it is from. */
 struct my_entry {
@@ -480,6 +631,7 @@ int my_journal_add_statement(struct my_conn *w, const char *old, enum my_phase p
 			     struct err *e);
 int my_journal_exists(struct my_conn *w, const char *old, bool *ret, struct err *e);
 int my_journal_set_state(struct my_conn *w, const char *old, enum my_state state, struct err *e);
+int my_journal_add_state(struct my_conn *c, const char *old, enum my_state state, struct err *e);
 /* *ret_tables: whether the new schema has tables. */
 int my_journal_state(struct my_conn *w, const char *old, enum my_state *ret, bool *ret_tables, struct err *e);
 /* Entries of one or two phases: those of the phase whose word is the first by name, then the others. */
@@ -497,27 +649,40 @@ int my_settle(struct db_conn *c, struct err *e);
 
 /* ---- build.c ---- */
 
-/* A table outside that refers to one of ours would follow it to the old database. */
-int my_check_inbound(struct my_conn *c, struct err *e);
-/* What is there already stays: it need not be dropped and made again, perhaps without its DEFINER. */
-int my_mark_same(struct my_conn *c, struct my_script *script, struct err *e);
+/* The builder, with its lock, after what an earlier restore left has been settled. */
+int my_builder_open(struct my_conn *c, struct my_conn **ret, struct err *e);
+/* A table outside that refers to one that goes would follow it to the old database: a refusal in *o. */
+int my_check_inbound(struct my_conn *c, struct db_objects *o, struct err *e);
+/* Whether o has it among what goes, or what is made. */
+bool my_deed_drops(const struct db_objects *o, enum my_object kind, const char *name);
+bool my_deed_makes(const struct db_objects *o, enum my_object kind, const char *name);
 int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e);
 /* Another minor version may write the same thing in other words; says so rather than hide it. */
 int my_compare_tables(struct my_conn *w, const struct my_script *script, struct strbuf *warnings, struct err *e);
-/* Makes everything but events once in the shadow database, where it can do no harm: afterwards nothing can fail that
- * could be known before. Events are not made: they might run. */
-int my_try_objects(struct my_conn *w, struct my_script *script, struct strbuf *warnings, struct err *e);
+/* ---- trial.c ---- */
+
+/* Makes everything but events once in w's database, the shadow database, where it can do no harm: afterwards nothing
+ * can fail that could be known before. Events are not made: they might run. *script is then in an order in which it can
+ * be made. */
+int my_try_objects(struct my_conn *c, struct my_conn *w, struct my_script *script, struct strbuf *warnings,
+		   struct err *e);
 
 /* ---- swap.c ---- */
 
+/* What is to be done, into the journal; undo: what must go for it and comes back without it. */
+int my_write_journal(struct my_conn *c, struct my_conn *w, const struct my_script *undo, enum my_state state,
+		     struct err *e);
 /* 0: the new tables are in place and the old ones in c->old. Else they are not, or, with ECONNRESET, nobody knows.
  * c may hold its tables by LOCK TABLES afterwards. */
 int my_swap(struct my_conn *c, struct my_conn *w, struct err *e);
 
-/* ---- rebuild.c ---- */
+/* ---- compare.c ---- */
 
 int my_compare(struct db_conn *c, const struct db_definitions *live, const struct db_definitions *want,
 	       const bool *touched, struct db_objects *ret, struct err *e);
+
+/* ---- rebuild.c ---- */
+
 int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, const struct db_objects *o,
 		     struct strbuf *warnings, struct err *e);
 int my_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct strbuf *outside, struct err *e);

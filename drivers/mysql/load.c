@@ -32,6 +32,8 @@ static int my_flush(struct my_conn *c, struct err *e)
 	if (b->n_inserts == 0)
 		return 0;
 	my_batch_end(b, &l->to);
+	b->details = l->to.details;
+	b->unproven = l->to.table->unproven;
 	r = c->pool ? my_pool_rows(c->pool, l->to.table->name, b, e) : my_batch_run(c, b, l->to.table->name, e);
 	b->n_inserts = 0;
 	strbuf_clear(&b->sql);
@@ -50,6 +52,9 @@ int my_load_begin(struct db_conn *dc, const struct db_table *t, struct err *e)
 	my_load_done(l);
 	int r = my_target_init(&l->to, c->database, t, mt, e);
 	if (r < 0)
+		return r;
+	/* All of them have to be looked at. */
+	if (t->unproven && (r = my_exec(c, e, "SET SESSION max_error_count=65535")) < 0)
 		return r;
 	if (c->pool && c->infile && l->to.n_columns > 0)
 		my_target_infile(&l->to, c->database);
@@ -86,6 +91,7 @@ int my_load_row(struct db_conn *dc, const struct db_value *values, struct err *e
 	struct my_batch *b = &l->batch;
 	struct my_insert *s = NULL;
 	size_t bytes = 64, n_lax = 0;
+	bool typed = false;
 
 	assert(l->to.table);
 	for (size_t i = 0; i < l->to.n_columns; i++) {
@@ -93,10 +99,12 @@ int my_load_row(struct db_conn *dc, const struct db_value *values, struct err *e
 
 		bytes += values[i].len + 8;
 		n_lax += values[i].data && values[i].len == 0 && mine->is_enum && !mine->empty_member;
+		typed |=
+		    mine->places && values[i].data && l->to.infile.len && my_is_typed(values[i].data, values[i].len);
 	}
-	/* How long a value may be in a file depends on more than the statement's length; and from a file the two kinds
-	 * of server warn of ENUM's error value in their own ways. */
-	bool infile = l->to.infile.len && bytes < MY_BATCH_BYTES && n_lax == 0;
+	/* How long a value may be in a file depends on more than the statement's length; from a file the two kinds of
+	 * server warn of ENUM's error value in their own ways; and a file has no expressions. */
+	bool infile = l->to.infile.len && bytes < MY_BATCH_BYTES && n_lax == 0 && !typed;
 	int r = my_next_insert(c, infile, bytes, &s, e);
 	if (r < 0)
 		return r;

@@ -93,6 +93,15 @@ static int my_order_by_key(struct my_conn *c, const struct my_table *mt, const s
 	return 0;
 }
 
+/* n buffers for documents with spellings. */
+static void my_scan_texts(struct my_scan *s, size_t n)
+{
+	for (size_t i = 0; s->texts && i < s->n_values; i++)
+		strbuf_done(&s->texts[i]);
+	free(s->texts);
+	s->texts = n ? xcalloc(n, sizeof *s->texts) : NULL;
+}
+
 int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how, struct err *e)
 {
 	struct my_conn *c = my_active(my_conn_of(dc));
@@ -100,7 +109,7 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how,
 	_cleanup_strbuf_ struct strbuf sql = {0};
 	_cleanup_free_ size_t *columns = NULL;
 	size_t n = 0, n_summed = 0;
-	bool doubtful = false;
+	bool doubtful = false, documents = false, typed = false;
 	int r;
 
 	assert(c->in_transaction && !c->scan.table && !c->load.to.table);
@@ -121,6 +130,7 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how,
 			if (&t->columns[t->key[k]] == col)
 				key[k] = n;
 		doubtful |= mt->columns[columns[n]].doubt != MY_DOUBT_NEVER;
+		documents |= mt->columns[columns[n]].places != NULL;
 		n++;
 		n_summed += i < t->n_columns;
 	}
@@ -132,7 +142,13 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how,
 	}
 	if (n == 0)
 		strbuf_addch(&sql, '1'); /* generated columns only */
+	for (size_t i = 0; i < n; i++)
+		if (my_places_typed(mt->columns[columns[i]].places))
+			typed |=
+			    my_places_select(mt->columns[columns[i]].places, mt->columns[columns[i]].name, &sql) > 0;
 	my_sql(&sql, " FROM %i.%i", c->database, t->name);
+	if (typed && (r = my_exec(c, e, "SET SESSION group_concat_max_len=4294967295")) < 0)
+		return r;
 	if (how == DB_SCAN_ORDERED && (r = my_order_by_key(c, mt, t, &sql, e)) < 0)
 		return r;
 	if ((r = my_check_members(c, mt, e)) < 0)
@@ -144,18 +160,68 @@ int my_scan_open(struct db_conn *dc, const struct db_table *t, enum db_scan how,
 		return err_prefix(e, "table %s", t->name), r;
 	}
 	c->scan.values = xrealloc(c->scan.values, (n + 1) * sizeof *c->scan.values);
+	my_scan_texts(&c->scan, typed ? n : 0);
 	c->scan.n_values = n;
 	c->scan.n_summed = n_summed;
 	free(c->scan.columns);
 	c->scan.columns = TAKE_PTR(columns);
 	c->scan.key = key;
 	c->scan.doubtful = doubtful;
+	c->scan.documents = documents;
 	c->scan.n_doubts = 0;
 	strbuf_clear(&c->scan.asks);
 	c->scan.details = mt;
 	c->scan.table = t;
 	mt->scanned = false;
 	mt->sum = (struct my_sum){0};
+	return 0;
+}
+
+/* What the documents of the row leave open is noted, and what the server has told of their members is spelled. */
+static int my_scan_documents(struct my_scan *s, MYSQL_ROW row, const unsigned long *len, struct err *e)
+{
+	size_t at = s->n_values;
+
+	for (size_t i = 0; i < s->n_values; i++) {
+		struct my_places *p = s->details->columns[s->columns[i]].places;
+		struct db_value *v = &s->values[i];
+
+		if (!p)
+			continue;
+		if (v->data)
+			my_places_look(p, v->data, v->len);
+		if (!s->texts || !my_places_typed(p))
+			continue;
+		if (v->data) {
+			int r = my_places_spell(p, v->data, v->len, row + at, len + at, &s->texts[i], e);
+			if (r < 0)
+				return err_prefix(e, "table %s", s->table->name);
+			*v = (struct db_value){.data = strbuf_str(&s->texts[i]), .len = s->texts[i].len};
+		}
+		at += my_places_columns(p);
+	}
+	return 0;
+}
+
+/* After the last row. */
+static int my_scan_ask(struct my_conn *c, struct my_scan *s, struct err *e)
+{
+	int r = s->n_doubts ? my_doubt_ask(c, s, e) : 0, typed = 0;
+
+	for (size_t i = 0; r >= 0 && s->documents && i < s->n_values; i++) {
+		const struct my_column *col = &s->details->columns[s->columns[i]];
+
+		if (!col->places)
+			continue;
+		r = my_places_ask(c, col->places, s->table->name, col->name, e);
+		typed |= r > 0;
+	}
+	if (r < 0)
+		return err_prefix(e, "table %s", s->table->name);
+	if (typed)
+		return err_set(e, ERESTART, "table %s: JSON documents with values of types that text does not tell",
+			       s->table->name);
+	s->details->scanned = true;
 	return 0;
 }
 
@@ -177,9 +243,7 @@ int my_scan_next(struct db_conn *dc, const struct db_value **ret, struct err *e)
 			return err_prefix(e, "table %s", s->table->name), r;
 		}
 		mysql_free_result(TAKE_PTR(s->result));
-		int r = s->n_doubts ? my_doubt_ask(c, s, e) : 0;
-		s->details->scanned = r == 0;
-		return r;
+		return my_scan_ask(c, s, e);
 	}
 	const unsigned long *len = mysql_fetch_lengths(s->result);
 	for (size_t i = 0; i < s->n_values; i++)
@@ -188,6 +252,8 @@ int my_scan_next(struct db_conn *dc, const struct db_value **ret, struct err *e)
 		my_doubt_row(s);
 	if (c->access == DB_WRITE)
 		my_sum_row(&s->details->sum, s->values, s->n_summed);
+	if (s->documents && my_scan_documents(s, row, len, e) < 0)
+		return -e->code;
 	*ret = s->values;
 	return 1;
 }
@@ -234,6 +300,7 @@ int my_scan_close(struct db_conn *dc, struct err *e)
 
 void my_scan_done(struct my_scan *s)
 {
+	my_scan_texts(s, 0);
 	free(s->values);
 	free(s->columns);
 	strbuf_done(&s->asks);

@@ -46,16 +46,23 @@ static int my_verify_old(struct my_conn *w, const char *old, struct err *e)
 /* What is not a table: away, and, where the snapshot has it, there. */
 static int my_replace(struct my_conn *w, const char *database, const struct my_entry *entry, struct err *e)
 {
-	struct my_statement s = {.kind = my_object_of(entry->kind), .name = entry->name, .settings = entry->settings};
+	bool invalid = !strncmp(entry->kind, MY_JOURNAL_INVALID, strlen(MY_JOURNAL_INVALID));
+	const char *kind = entry->kind + (invalid ? strlen(MY_JOURNAL_INVALID) : 0);
+	struct my_statement s = {.kind = my_object_of(kind), .name = entry->name, .settings = entry->settings};
 
 	if (s.kind == MY_N_OBJECTS)
-		return err_set(e, EIO, "the journal of the restore names a %s", entry->kind);
-	int r = my_object_drop(w, database, entry->kind, entry->name, e);
+		return err_set(e, EIO, "the journal of the restore names a %s", kind);
+	int r = my_object_drop(w, database, kind, entry->name, e);
 	if (r < 0 || !entry->redo)
 		return r;
 	s.sql = xstrdup(entry->body);
-	r = my_statement_run_definer(w, &s, NULL, e);
+	struct err why = ERR_INIT;
+	r = my_statement_run_definer(w, &s, NULL, &why);
 	free(s.sql);
+	if (invalid && r != -ECONNRESET && r != -EINTR)
+		return 0;
+	if (r < 0)
+		*e = why;
 	return r;
 }
 
@@ -70,7 +77,7 @@ int my_settle_forward(struct my_conn *w, const char *database, const char *old, 
 		return r;
 	if ((r = my_set_building(w, e)) < 0)
 		return r;
-	int verified = w->mariadb ? my_verify_old(w, old, &kept) : 0;
+	int verified = w->mariadb ? my_verify_old(w, old, &kept) : 0; /* nothing to look at where no table went */
 	if ((r = my_journal_read(w, old, MY_PHASE_DROP, MY_PHASE_REDO, &res, e)) < 0)
 		return r;
 	while (my_journal_next(res, &entry))
@@ -151,6 +158,8 @@ int my_settle_locked(struct my_conn *w, const char *database, struct err *e)
 	switch (state) {
 	case MY_STATE_KEPT:
 		return 0;
+	case MY_STATE_ROWS:
+		return my_settle_forward(w, database, old, shadow, e);
 	case MY_STATE_SWAP:
 		/* All the new tables left the shadow database in the one statement that took the old ones away. */
 		if (new_tables ? n_shadow == 0 : n > 1)

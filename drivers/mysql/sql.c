@@ -155,7 +155,9 @@ static void my_add_row(struct my_text *t, const struct db_value *v, struct strbu
 			my_sql_hex(out, v->data, v->len);
 		else if (c->integer)
 			strbuf_add(out, v->data, v->len);
-		else /* other numbers, too: a string becomes a DOUBLE with its sign (-0), a DECIMAL exactly */
+		else if (c->form == DB_FORM_JSON && my_sql_document(out, v->data, v->len))
+			; /* an expression */
+		else      /* other numbers, too: a string becomes a DOUBLE with its sign (-0), a DECIMAL exactly */
 			my_add_text(out, v);
 		v++;
 	}
@@ -215,7 +217,7 @@ static void my_literal(const struct db_column *c, const struct db_value *v, stru
 {
 	if (c->form == DB_FORM_BINARY)
 		my_sql_hex(out, v->data, v->len);
-	else
+	else if (c->form != DB_FORM_JSON || !my_sql_document(out, v->data, v->len))
 		my_add_text(out, v);
 }
 

@@ -190,13 +190,21 @@ static int pg_differs(struct pg_comparison *x, size_t i)
 	int r = 0;
 	if (pg_is_attach(l))
 		return pg_go_attached(x, l);
-	bool same = false, ok;
-	if (l->n && w->n)
+	_cleanup_free_ char *table = NULL;
+	bool same = false, ok = false, asked = !(l->n && w->n);
+	/* What a table gained or lost is seen by its elements; to make it twice for a look takes longer. */
+	if (pg_is_type(l, "TABLE") && !asked)
+		r = pg_align_table(x->c, x->live->script.statements[l->first].sql,
+				   x->want->script.statements[w->first].sql, &table, x->e);
+	if (r == 0 && table) {
+		same = !strcmp(table, x->want->script.statements[w->first].sql);
+		ok = pg_alter_entry(same, table, x->live, l, x->want, w, &columns);
+	}
+	if (r == 0 && !ok && !asked) {
 		r = pg_same_making(x, l, w, &same);
-	if (r < 0)
-		return r;
-	ok = pg_alter_entry(same, x->live, l, x->want, w, &columns);
-	if (ok && w->shrinks)
+		ok = r == 0 && pg_alter_entry(same, table, x->live, l, x->want, w, &columns);
+	}
+	if (r == 0 && ok && w->shrinks)
 		r = pg_go_columns(x, i, columns, &ok);
 	for (size_t k = 0; columns && columns[k]; k++)
 		free(columns[k]);
@@ -567,7 +575,7 @@ static void pg_tell(const struct pg_comparison *x, struct db_objects *ret, enum 
 /* What goes and comes with its table, and is no object in its own right. */
 static bool pg_is_only_along(const struct pg_entry *l)
 {
-	return !l->toc.class_oid && l->because != PG_NONE;
+	return !l->toc.class_oid && l->deed == PG_DEED_GO && l->because != PG_NONE;
 }
 
 static void pg_tell_all(const struct pg_comparison *x, struct db_objects *ret)
@@ -609,6 +617,23 @@ static void pg_tell_tables(const struct pg_comparison *x, const struct db_schema
 				ret->remade[i] = true;
 }
 
+/* What names a table that is dropped, without a dependency. */
+static int pg_look_for_lost(const struct pg_comparison *x, struct db_objects *ret)
+{
+	_cleanup_strbuf_ struct strbuf oids = {0};
+	for (size_t i = 0; i < x->live->n; i++)
+		if (x->live->v[i].deed == PG_DEED_GO && pg_is_type(&x->live->v[i], "TABLE"))
+			strbuf_addf(&oids, "%c%u", oids.len ? ',' : '{', x->live->v[i].toc.oid);
+	if (!oids.len || ret->refusal.code)
+		return 0;
+	strbuf_adds(&oids, "}");
+	int r = pg_refuse_lost(x->c, strbuf_str(&oids), &ret->refusal, x->e);
+	/* Nobody can force it. */
+	if (ret->refusal.code)
+		ret->refusal.code = ENOTSUP;
+	return r;
+}
+
 int pg_compare(struct db_conn *conn, const struct db_definitions *live, const struct db_definitions *want,
 	       const bool *touched, struct db_objects *ret, struct err *e)
 {
@@ -631,6 +656,8 @@ int pg_compare(struct db_conn *conn, const struct db_definitions *live, const st
 	r = pg_find_deeds(&x);
 	if (r == 0 && x.depends.n_outsiders)
 		r = pg_look_outside(c, &x.depends, x.live, &ret->refusal, e);
+	if (r == 0)
+		r = pg_look_for_lost(&x, ret);
 	if (r == 0) {
 		pg_tell_all(&x, ret);
 		pg_tell_tables(&x, want->schema, ret);

@@ -43,20 +43,23 @@ static int sqlite_check_table_keys(struct sqlite_conn *c, const char *table, str
 	if (r < 0 || !concerned)
 		return r;
 	r = sqlite_prepare(c, c->db, &stmt,
-			   "SELECT \"rowid\", parent FROM pragma_foreign_key_check(?1, 'main') LIMIT 1", e, table);
+			   "SELECT parent, count(*), min(\"rowid\") FROM pragma_foreign_key_check(?1, 'main')"
+			   " GROUP BY fkid, parent ORDER BY fkid DESC",
+			   e, table);
 	if (r < 0)
 		return r;
 	(void)sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
-	r = sqlite_step(c, stmt, e, table);
-	if (r > 0 && orphans) {
-		strbuf_addf(orphans, "%s: a row refers to a row that %s does not have, as in the snapshot\n", table,
-			    sqlite_text(stmt, 1));
-		return 0;
+	while ((r = sqlite_step(c, stmt, e, table)) > 0) {
+		_cleanup_free_ char *where = xasprintf(" (the first has rowid %s)", sqlite_text(stmt, 2));
+		bool one = sqlite3_column_int64(stmt, 1) == 1;
+		_cleanup_free_ char *words =
+		    xasprintf("%s: %s %s that %s does not have", table, sqlite_text(stmt, 1),
+			      one ? "row refers to a row" : "rows refer to rows", sqlite_text(stmt, 0));
+		if (!orphans)
+			return err_set(e, EEXIST, "%s%s", words,
+				       sqlite3_column_type(stmt, 2) == SQLITE_NULL ? "" : where);
+		strbuf_addf(orphans, "%s, as in the snapshot\n", words);
 	}
-	if (r > 0)
-		return err_set(e, EEXIST, "%s: the row with rowid %s refers to a row that %s does not have", table,
-			       sqlite3_column_type(stmt, 0) == SQLITE_NULL ? "(none)" : sqlite_text(stmt, 0),
-			       sqlite_text(stmt, 1));
 	/* A key over parent columns without a unique index cannot be enforced by SQLite, so nothing is lost unchecked.
 	 */
 	if (r < 0 && sqlite3_errcode(c->db) == SQLITE_ERROR && strstr(sqlite3_errmsg(c->db), "foreign key mismatch"))
@@ -98,6 +101,10 @@ int sqlite_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbu
 	(void)outside;
 	struct sqlite_conn *c = sqlite_of(conn);
 	int r = sqlite_check_writing(c, e, "changing rows");
+	if (r >= 0)
+		r = sqlite_tell_unheld(c, orphans, e);
+	if (r >= 0 && orphans)
+		r = sqlite_say_left_out(c, orphans, e);
 	return r < 0 ? r : sqlite_check_foreign_keys(c, orphans, e);
 }
 
@@ -242,6 +249,41 @@ int sqlite_load_begin(struct db_conn *conn, const struct db_table *t, struct err
 	return r;
 }
 
+static void sqlite_unheld_end(struct sqlite_conn *c)
+{
+	if (c->unheld_words)
+		strbuf_addf(&c->unheld, "%s: %lu %s: %s", c->unheld_table, c->unheld_rows,
+			    c->unheld_rows == 1 ? "row is not as it must be" : "rows are not as they must be",
+			    c->unheld_words);
+	free(TAKE_PTR(c->unheld_words));
+	c->unheld_rows = 0;
+}
+
+int sqlite_tell_unheld(struct sqlite_conn *c, struct strbuf *orphans, struct err *e)
+{
+	sqlite_unheld_end(c);
+	if (c->unheld.len && !orphans)
+		return err_set(e, EEXIST, "%.*s", (int)strcspn(c->unheld.data, "\n"), c->unheld.data);
+	if (c->unheld.len)
+		strbuf_add(orphans, c->unheld.data, c->unheld.len);
+	strbuf_clear(&c->unheld);
+	return 0;
+}
+
+/* A row that was there against a CHECK constraint goes back as it was; who ends the changes decides about it. */
+static int sqlite_load_unheld(struct sqlite_conn *c, const struct db_table *t, struct err *e)
+{
+	if (!c->unheld_words)
+		c->unheld_words = xasprintf("%s, as in the snapshot\n", sqlite3_errmsg(c->db));
+	c->unheld_table = t->name;
+	c->unheld_rows++;
+	(void)sqlite3_reset(c->load); /* its values stay */
+	(void)sqlite3_exec(c->db, "PRAGMA ignore_check_constraints=ON", NULL, NULL, NULL);
+	int r = sqlite_step(c, c->load, e, t->name);
+	(void)sqlite3_exec(c->db, "PRAGMA ignore_check_constraints=OFF", NULL, NULL, NULL);
+	return r;
+}
+
 int sqlite_load_row(struct db_conn *conn, const struct db_value *values, struct err *e)
 {
 	struct sqlite_conn *c = sqlite_of(conn);
@@ -256,7 +298,17 @@ int sqlite_load_row(struct db_conn *conn, const struct db_value *values, struct 
 		r = sqlite_bind(c, c->load, n + 1, &t->columns[i], &values[n], e, t->name);
 		n++;
 	}
-	return r < 0 ? r : sqlite_step_write(c, c->load, e, t->name);
+	if (r < 0)
+		return r;
+	struct err why = ERR_INIT;
+	r = sqlite_step(c, c->load, &why, t->name);
+	if (r < 0 && sqlite3_extended_errcode(c->db) == SQLITE_CONSTRAINT_CHECK)
+		r = sqlite_load_unheld(c, t, &why);
+	(void)sqlite3_reset(c->load);
+	(void)sqlite3_clear_bindings(c->load);
+	if (r < 0)
+		*e = why;
+	return r;
 }
 
 int sqlite_load_end(struct db_conn *conn, bool ok, struct err *e)
@@ -264,6 +316,7 @@ int sqlite_load_end(struct db_conn *conn, bool ok, struct err *e)
 	struct sqlite_conn *c = sqlite_of(conn);
 	(void)ok; /* each row is in the transaction as soon as load_row returns */
 	sqlite_finalize(&c->load);
+	sqlite_unheld_end(c);
 	c->load_table = NULL;
 	return sqlite_check_writing(c, e, "loading rows");
 }

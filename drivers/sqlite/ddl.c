@@ -101,6 +101,14 @@ bool sqlite_ddl_has_word(const char *sql, const char *word)
 	return false;
 }
 
+bool sqlite_ddl_has_name(const char *sql, const char *name)
+{
+	for (struct ddl_token t = ddl_token(&sql); t.type != DDL_END; t = ddl_token(&sql))
+		if (ddl_is_name(&t, name))
+			return true;
+	return false;
+}
+
 void sqlite_quote(struct strbuf *sql, const char *name)
 {
 	strbuf_addch(sql, '"');
@@ -132,6 +140,8 @@ enum sqlite_ddl_kind sqlite_ddl_next(const char **script, const char **ret_start
 		trigger = ddl_is_word(&t, "trigger");
 		if (ddl_is_word(&t, "table"))
 			kind = SQLITE_DDL_TABLE;
+		else if (ddl_is_word(&t, "virtual"))
+			kind = SQLITE_DDL_VIRTUAL;
 		else if (trigger || ddl_is_word(&t, "index") || ddl_is_word(&t, "unique") || ddl_is_word(&t, "view"))
 			kind = SQLITE_DDL_LATER;
 	} else if (ddl_is_word(&first, "pragma") &&
@@ -191,7 +201,12 @@ void sqlite_ddl_object(const char *statement, struct sqlite_ddl_object *ret)
 		if (ddl_is_word(&t, "unique"))
 			t = ddl_token(&p);
 	}
-	ret->kind = ddl_unquoted(&t);
+	if (ddl_is_word(&t, "virtual")) {
+		t = ddl_token(&p);
+		ret->kind = xstrdup(SQLITE_VIRTUAL);
+	} else {
+		ret->kind = ddl_unquoted(&t);
+	}
 	for (char *c = ret->kind; c && *c; c++)
 		*c = (char)tolower((unsigned char)*c);
 	t = ddl_token(&p);
@@ -203,6 +218,16 @@ void sqlite_ddl_object(const char *statement, struct sqlite_ddl_object *ret)
 		t = ddl_token(&p);
 	t = ddl_token(&p);
 	ret->table = ddl_unquoted(&t);
+}
+
+char *sqlite_ddl_virtual_name(const char *sql)
+{
+	struct ddl_token t[5];
+	for (size_t i = 0; i < 5; i++)
+		t[i] = ddl_token(&sql);
+	bool is = ddl_is_word(&t[0], "create") && ddl_is_word(&t[1], "virtual") && ddl_is_word(&t[2], "table") &&
+		  ddl_is_word(&t[4], "using");
+	return is ? ddl_unquoted(&t[3]) : NULL;
 }
 
 char *sqlite_ddl_generated(const char *create_table, const char *column)

@@ -9,12 +9,6 @@
 #include <inttypes.h>
 #include <strings.h>
 
-bool sqlite_excluded(const struct sqlite_conn *c, const char *table)
-{
-	const struct db_params p = {.exclude = c->exclude};
-	return db_params_excludes(&p, table);
-}
-
 static bool sqlite_type_has(const char *type, const char *word)
 {
 	return strcasestr(type, word) != NULL;
@@ -192,12 +186,62 @@ static int64_t sqlite_estimate(struct sqlite_conn *c, const struct db_table *t)
 	return n < 0 ? -1 : n;
 }
 
+/* What SQLite says when it compiles the statement; NULL: nothing. The caller frees. */
+static char *sqlite_lacks(struct sqlite_conn *c, const char *sql)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	bool fails = (sqlite3_prepare_v2(sqlite_reader(c), sql, -1, &stmt, NULL) & 0xff) == SQLITE_ERROR;
+	return fails ? xstrdup(sqlite3_errmsg(sqlite_reader(c))) : NULL;
+}
+
+/* Keys of tables WITHOUT ROWID are not looked at before an insert runs. */
+static int sqlite_lacks_collation(struct sqlite_conn *c, const char *table, char **ret, struct err *e)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r = sqlite_prepare(c, sqlite_reader(c), &stmt,
+			       "SELECT DISTINCT x.coll FROM pragma_index_list(?1, 'main') l,"
+			       " pragma_index_xinfo(l.name, 'main') x WHERE x.coll IS NOT NULL",
+			       e, table);
+	if (r < 0)
+		return r;
+	(void)sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
+	while (!*ret && (r = sqlite_step(c, stmt, e, table)) > 0) {
+		_cleanup_strbuf_ struct strbuf sql = {0};
+		strbuf_adds(&sql, "SELECT '' = '' COLLATE ");
+		sqlite_quote(&sql, sqlite_text(stmt, 0));
+		*ret = sqlite_lacks(c, sql.data);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* Collations and functions that only an application has: rows can be read without them, but never put back. */
+static int sqlite_check_writable(struct sqlite_conn *c, const char *table, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	if (!*table)
+		return err_set(e, ENOTSUP, "%s has a table without a name, which no file can have (rename it)",
+			       c->path);
+	strbuf_adds(&sql, "EXPLAIN INSERT INTO main.");
+	sqlite_quote(&sql, table);
+	strbuf_adds(&sql, " DEFAULT VALUES");
+	_cleanup_free_ char *lacks = sqlite_lacks(c, sql.data);
+	int r = lacks ? 0 : sqlite_lacks_collation(c, table, &lacks, e);
+	if (r < 0 || !lacks)
+		return r;
+	return err_set(e, ENOTSUP,
+		       "table %s of %s cannot be written back: %s (only its application has it; exclude the table)",
+		       table, c->path, lacks);
+}
+
 static int sqlite_describe_table(struct sqlite_conn *c, struct db_table *t, const char *sql, struct err *e)
 {
 	struct db_index rowid = {0};
+	int r = sqlite_check_writable(c, t->name, e);
+	if (r < 0)
+		return r;
 	t->dynamic = true;
 	t->has_auto_increment = sqlite_ddl_has_word(sql, "AUTOINCREMENT"); /* a reserved word: never a bare name */
-	int r = sqlite_describe_columns(c, t, sql, &rowid, e);
+	r = sqlite_describe_columns(c, t, sql, &rowid, e);
 	if (r >= 0)
 		r = sqlite_describe_key(c, t, &rowid, e);
 	free(rowid.columns);
@@ -239,38 +283,35 @@ static int sqlite_describe_app(struct sqlite_conn *c, char **ret, struct err *e)
 int sqlite_describe_into(struct sqlite_conn *c, struct db_schema *s, struct err *e)
 {
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
-	_cleanup_strbuf_ struct strbuf virtual = {0};
+	_cleanup_(sqlite_free_list) char **virtual_names = NULL;
 	s->engine = xstrdup("sqlite");
 	s->server_version = xstrdup(sqlite3_libversion());
 	s->database = xstrdup(c->path);
-	int r = sqlite_prepare(c, sqlite_reader(c), &stmt,
-			       "SELECT s.name, s.sql, l.type FROM sqlite_schema s JOIN pragma_table_list l"
-			       " ON l.schema = 'main' AND l.name = s.name"
-			       " WHERE s.type = 'table' AND lower(substr(s.name, 1, 7)) <> 'sqlite_' ORDER BY s.name",
-			       e, c->path);
+	int r = sqlite_virtual_names(c, sqlite_reader(c), &virtual_names, e);
+	if (r >= 0)
+		r = sqlite_prepare(c, sqlite_reader(c), &stmt,
+				   "SELECT s.name, s.sql, l.type FROM sqlite_schema s JOIN pragma_table_list l"
+				   " ON l.schema = 'main' AND l.name = s.name WHERE s.type = 'table'"
+				   " AND l.type <> 'virtual' AND lower(substr(s.name, 1, 7)) <> 'sqlite_'"
+				   " ORDER BY s.name",
+				   e, c->path);
 	if (r < 0)
 		return r;
 	while ((r = sqlite_step(c, stmt, e, c->path)) > 0) {
 		const char *name = sqlite_text(stmt, 0), *type = sqlite_text(stmt, 2);
-		/* Shadow tables hold what their virtual table shows: with it they are refused or excluded. */
-		if (sqlite_excluded(c, name) || !strcmp(type, "shadow"))
+		if (sqlite_left_out(c, virtual_names, name, type))
 			continue;
-		if (!strcmp(type, "virtual")) {
-			strbuf_addf(&virtual, "%s%s", virtual.len ? ", " : "", name);
-			continue;
-		}
 		s->tables = xrealloc(s->tables, (s->n_tables + 1) * sizeof *s->tables);
 		struct db_table *t = &s->tables[s->n_tables++];
 		*t = (struct db_table){.name = xstrdup(name), .estimated_rows = -1};
 		r = sqlite_describe_table(c, t, sqlite_text(stmt, 1), e);
 		if (r < 0)
 			return r;
+		if (!strcmp(type, "shadow"))
+			t->estimated_rows = -1; /* FTS5 numbers the rows of its index by rules of its own */
 	}
 	if (r < 0)
 		return r;
-	if (virtual.len)
-		return err_set(e, ENOTSUP, "%s has virtual tables, which are not kept: %s (exclude them)", c->path,
-			       virtual.data);
 	return sqlite_describe_app(c, &s->app_version, e);
 }
 
@@ -288,6 +329,7 @@ int sqlite_schema_sql(struct db_conn *conn, const struct db_schema *s, struct st
 {
 	struct sqlite_conn *c = sqlite_of(conn);
 	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	_cleanup_(sqlite_free_list) char **virtual_names = NULL;
 	(void)s;
 	int r = sqlite_check(c, e, c->path);
 	/* Programs keep their own schema's number here; the sqlite3 shell's .dump forgets it. */
@@ -295,14 +337,15 @@ int sqlite_schema_sql(struct db_conn *conn, const struct db_schema *s, struct st
 		r = sqlite_schema_pragma(c, "application_id", out, e);
 	if (r >= 0)
 		r = sqlite_schema_pragma(c, "user_version", out, e);
+	if (r >= 0)
+		r = sqlite_virtual_names(c, sqlite_reader(c), &virtual_names, e);
 	/* By rowid within each kind: the order of creation, which VACUUM keeps too. */
 	if (r >= 0)
 		r = sqlite_prepare(
 		    c, sqlite_reader(c), &stmt,
-		    "SELECT s.sql, s.tbl_name FROM sqlite_schema s LEFT JOIN pragma_table_list l"
+		    "SELECT s.sql, s.tbl_name, l.type FROM sqlite_schema s LEFT JOIN pragma_table_list l"
 		    " ON l.schema = 'main' AND l.name = s.tbl_name WHERE s.sql IS NOT NULL"
-		    " AND lower(substr(s.name, 1, 7)) <> 'sqlite_' AND coalesce(l.type, '') NOT IN ('virtual', "
-		    "'shadow')"
+		    " AND lower(substr(s.name, 1, 7)) <> 'sqlite_'"
 		    " ORDER BY CASE s.type WHEN 'table' THEN 0 WHEN 'index' THEN 1 WHEN 'view' THEN 2 ELSE 3 END,"
 		    " s.rowid",
 		    e, c->path);
@@ -310,7 +353,8 @@ int sqlite_schema_sql(struct db_conn *conn, const struct db_schema *s, struct st
 		return r;
 	while ((r = sqlite_step(c, stmt, e, c->path)) > 0) {
 		const char *sql = sqlite_text(stmt, 0);
-		if (sqlite_excluded(c, sqlite_text(stmt, 1)))
+		const char *type = sqlite3_column_type(stmt, 2) == SQLITE_NULL ? NULL : sqlite_text(stmt, 2);
+		if (sqlite_left_out(c, virtual_names, sqlite_text(stmt, 1), type))
 			continue;
 		/* A view's text may end in a comment that would swallow the semicolon. */
 		_cleanup_free_ char *closed = xasprintf("%s;", sql);

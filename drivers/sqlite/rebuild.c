@@ -30,9 +30,14 @@ static int sqlite_drop(struct sqlite_conn *c, const struct db_objects *o, struct
 {
 	_cleanup_strbuf_ struct strbuf sql = {0};
 	static const char pragma[] = "pragma";
+	int r = sqlite_drop_virtual(c, o, e); /* first: then shadows are ordinary tables */
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < o->n; i++) {
 		const struct db_object *v = &o->v[i];
 		if (v->deed != DB_DEED_DROP && v->deed != DB_DEED_REMAKE)
+			continue;
+		if (!strcmp(v->kind, SQLITE_VIRTUAL))
 			continue;
 		if (!strcmp(v->kind, pragma)) {
 			strbuf_addf(&sql, "PRAGMA %s=0;", v->name); /* what a file has that never heard of it */
@@ -81,6 +86,8 @@ int sqlite_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const 
 			c->later = xrealloc(c->later, (c->n_later + 2) * sizeof *c->later);
 			c->later[c->n_later++] = xstrdup(w->sql);
 			c->later[c->n_later] = NULL;
+		} else if (!strcmp(w->is.kind, SQLITE_VIRTUAL)) {
+			r = sqlite_add_virtual(c, w->sql, e);
 		} else {
 			r = sqlite_run_statement(c, w->sql, strlen(w->sql), e);
 		}
@@ -95,5 +102,13 @@ int sqlite_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct str
 	int r = sqlite_check_writing(c, e, "schema");
 	for (size_t i = 0; r >= 0 && i < c->n_later; i++)
 		r = sqlite_run_statement(c, c->later[i], strlen(c->later[i]), e);
+	if (r >= 0)
+		r = sqlite_tell_unheld(c, warnings, e);
+	if (r >= 0)
+		r = sqlite_schema_changed(c, e);
+	if (r >= 0)
+		r = sqlite_say_broken(c, warnings, e);
+	if (r >= 0)
+		r = sqlite_say_left_out(c, warnings, e);
 	return r < 0 ? r : sqlite_check_foreign_keys(c, warnings, e);
 }

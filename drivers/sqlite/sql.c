@@ -45,6 +45,69 @@ static void sqlite_text_free(struct sql_text *text)
 	free(t);
 }
 
+static void sqlite_add_hex(struct strbuf *out, const struct db_value *v)
+{
+	strbuf_adds(out, "x'");
+	hex_add(out, v->data, v->len);
+	strbuf_addch(out, '\'');
+}
+
+/* The program ends a text at NUL and takes '\r' away at the end of a line. */
+static void sqlite_add_text(struct strbuf *out, const struct db_value *v)
+{
+	if (memchr(v->data, '\0', v->len) || memchr(v->data, '\r', v->len)) {
+		strbuf_adds(out, "CAST(");
+		sqlite_add_hex(out, v);
+		strbuf_adds(out, " AS TEXT)");
+		return;
+	}
+	strbuf_addch(out, '\'');
+	for (size_t i = 0; i < v->len; i++) {
+		if (v->data[i] == '\'')
+			strbuf_addch(out, '\'');
+		strbuf_addch(out, v->data[i]);
+	}
+	strbuf_addch(out, '\'');
+}
+
+static void sqlite_add_literal(struct strbuf *out, const char *text, size_t len)
+{
+	sqlite_add_text(out, &(struct db_value){.data = text, .len = len});
+}
+
+/* As the program's own .dump has it: a module would make tables that come by themselves here. */
+static int sqlite_add_virtual_text(const char *start, size_t len, struct strbuf *out, struct err *e)
+{
+	_cleanup_free_ char *text = xmemdup0(start, len), *name = sqlite_ddl_virtual_name(text);
+	_cleanup_strbuf_ struct strbuf quoted = {0};
+	if (!name)
+		return err_set(e, EINVAL, "schema: not the definition of a virtual table: %.60s", text);
+	sqlite_add_literal(&quoted, name, strlen(name));
+	strbuf_addf(out,
+		    "PRAGMA writable_schema=ON;\nINSERT INTO sqlite_schema(type,name,tbl_name,rootpage,sql)"
+		    " VALUES('table',%s,%s,0,",
+		    quoted.data, quoted.data);
+	sqlite_add_literal(out, text, len);
+	strbuf_adds(out, ");\nPRAGMA writable_schema=OFF;\n");
+	return 0;
+}
+
+/* The program reads "\r\n" as "\n": such a definition gets its own text afterwards. */
+static void sqlite_add_returns(const char *start, size_t len, struct strbuf *out)
+{
+	_cleanup_strbuf_ struct strbuf read = {0};
+	for (size_t i = 0; i < len; i++)
+		if (start[i] != '\r' || i + 1 == len || start[i + 1] != '\n')
+			strbuf_addch(&read, start[i]);
+	if (read.len == len)
+		return;
+	strbuf_adds(out, "PRAGMA writable_schema=ON;\nUPDATE sqlite_schema SET sql=");
+	sqlite_add_literal(out, start, len);
+	strbuf_adds(out, " WHERE sql=");
+	sqlite_add_literal(out, read.data, read.len);
+	strbuf_adds(out, ";\nPRAGMA writable_schema=OFF;\n");
+}
+
 /* The statements from *script on that may come now; *script stays before the first that may not. */
 static int sqlite_add_statements(const char **script, bool later, struct strbuf *out, struct err *e)
 {
@@ -57,8 +120,15 @@ static int sqlite_add_statements(const char **script, bool later, struct strbuf 
 		if (kind == SQLITE_DDL_OTHER || (later && kind != SQLITE_DDL_LATER))
 			return err_set(e, EINVAL, "schema: this statement is not where a saved schema has it: %.*s",
 				       (int)(len < 60 ? len : 60), start);
-		strbuf_add(out, start, len);
-		strbuf_adds(out, ";\n");
+		if (kind == SQLITE_DDL_VIRTUAL) {
+			int r = sqlite_add_virtual_text(start, len, out, e);
+			if (r < 0)
+				return r;
+		} else {
+			strbuf_add(out, start, len);
+			strbuf_adds(out, ";\n");
+			sqlite_add_returns(start, len, out);
+		}
 		*script = next;
 	}
 }
@@ -109,31 +179,6 @@ static void sqlite_text_table(struct sql_text *text, const struct db_table *tabl
 		separator = ",";
 	}
 	strbuf_adds(&t->insert, ") VALUES\n");
-}
-
-static void sqlite_add_hex(struct strbuf *out, const struct db_value *v)
-{
-	strbuf_adds(out, "x'");
-	hex_add(out, v->data, v->len);
-	strbuf_addch(out, '\'');
-}
-
-/* The program ends a text at NUL and takes '\r' away at the end of a line. */
-static void sqlite_add_text(struct strbuf *out, const struct db_value *v)
-{
-	if (memchr(v->data, '\0', v->len) || memchr(v->data, '\r', v->len)) {
-		strbuf_adds(out, "CAST(");
-		sqlite_add_hex(out, v);
-		strbuf_adds(out, " AS TEXT)");
-		return;
-	}
-	strbuf_addch(out, '\'');
-	for (size_t i = 0; i < v->len; i++) {
-		if (v->data[i] == '\'')
-			strbuf_addch(out, '\'');
-		strbuf_addch(out, v->data[i]);
-	}
-	strbuf_addch(out, '\'');
 }
 
 /* value = whole * 2^power, each step of which is exact. */

@@ -48,6 +48,8 @@ static int capture_table(struct capture *cp, const struct db_table *t, const str
 			break;
 		if (changes && (r == -ESTALE || r == -EDOM)) {
 			changes = false;
+		} else if (r == -ERESTART) {
+			; /* the same once more */
 		} else if (r == -EUCLEAN && base) {
 			base = NULL;
 			changes = false;
@@ -264,9 +266,7 @@ int capture_run(struct capture *cp, struct strbuf *ret_schema_sql, struct err *e
 	_cleanup_(manifest_done) struct manifest m;
 	capture_manifest(cp->schema, &m);
 	capture_schema_since(cp, &sql, &m);
-	r = names_update_write(names, cp->base_id, e);
-	if (r < 0)
-		return r;
+	names_update_write(names, cp->base_id, &cp->lost);
 	r = snapshot_writer_commit(cp->writer, cp->name, &m, strbuf_str(&sql), sql.len, e);
 	if (r < 0)
 		return r;

@@ -24,6 +24,7 @@ struct capture {
 	bool wasted;       /* out: packs were stored that nothing names (a table was read again): a sweep is due */
 	struct err damage; /* out: words on what of base_id could not be read; code 0: nothing. The capture is whole all
 			      the same */
+	struct err lost;   /* out: likewise why it has no index of entities yet */
 };
 
 /* Every so many snapshots a table is read whole although its marks say what changed: the marks rest on what servers

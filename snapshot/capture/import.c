@@ -176,9 +176,10 @@ static int import_and_commit(struct import *im, enum backup_kind kind, int64_t b
 		return -EBADMSG;
 	}
 	import_hand_over(im, &m);
-	r = names_update_write(names, base_id, e);
-	if (r < 0)
-		return r;
+	struct err lost = ERR_INIT;
+	names_update_write(names, base_id, &lost);
+	if (lost.code && im->report)
+		strbuf_addf(im->report, "%s\n", lost.msg);
 	return snapshot_writer_commit(im->writer, name, &m, strbuf_str(&schema), schema.len, e);
 }
 

@@ -42,14 +42,18 @@ int cli_snapshot(struct cli *c)
 	cli_watch_idle(c->watch);
 	if (r == -EINTR && c->waiter.interrupted) {
 		struct waiter again = {0};
-		if (!service_pending(c->svc, c->source, &pending, name) && pending == id)
-			(void)service_remove(c->svc, c->source, name, &c->who, ERR_DROP);
+		bool gone = !service_pending(c->svc, c->source, &pending, name) && pending == id &&
+			    !service_remove(c->svc, c->source, name, &c->who, ERR_DROP);
 		/* It may have been complete by then: what counts is how it ended. */
 		r = service_wait(c->svc, id, &again, &e);
-		if (r == -EINTR)
-			(void)err_set(&e, EINTR, "interrupted, nothing of it is kept");
+		if (r == -EINTR || (r == 0 && gone))
+			r = err_set(&e, EINTR, "interrupted, nothing of it is kept");
 	}
-	return r < 0 ? cli_fail(&e, "snapshot %s", cli_source_name(c, c->source)) : cli_print_name(c, id, "snapshot");
+	if (r < 0)
+		return cli_fail(&e, "snapshot %s", cli_source_name(c, c->source));
+	if (service_warning(c->svc, id, &e))
+		log_warning("snapshot %s: %s", cli_source_name(c, c->source), e.msg);
+	return cli_print_name(c, id, "snapshot");
 }
 
 /* ---- restore ---- */

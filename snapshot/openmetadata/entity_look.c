@@ -69,6 +69,8 @@ static int look_table(struct look *l, struct db_conn *conn, const struct db_tabl
 		if (r == 0)
 			r = l->row(l, line.data, line.len, e);
 	}
+	if (r == -ERESTART)
+		r = 0;
 	int q = d->scan_close(conn, r == 0 ? e : ERR_DROP);
 	return r < 0 ? r : q;
 }

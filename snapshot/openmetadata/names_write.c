@@ -276,14 +276,17 @@ int names_write(struct catalog *c, struct snapshot_writer *w, int64_t base_id, c
 
 /* ---- while a snapshot is written ---- */
 
+struct names_watched {
+	char *table;
+	struct names_changes *changes; /* NULL: its rows are no entities, or were lost */
+	struct err lost;               /* why they were; code 0: they were not */
+};
+
 struct names_update {
 	struct catalog *catalog;
 	struct snapshot_writer *writer;
-	pthread_mutex_t mutex; /* of the tables */
-	struct names_watched {
-		char *table;
-		struct names_changes *changes; /* NULL: its rows are no entities */
-	} * v;
+	pthread_mutex_t mutex; /* of the list; each table in it is its thread's */
+	struct names_watched **v;
 	size_t n;
 };
 
@@ -301,52 +304,87 @@ void names_update_free(struct names_update *u)
 	if (!u)
 		return;
 	for (size_t i = 0; i < u->n; i++) {
-		free(u->v[i].table);
-		names_changes_free(u->v[i].changes);
+		free(u->v[i]->table);
+		names_changes_free(u->v[i]->changes);
+		free(u->v[i]);
 	}
 	free(u->v);
 	(void)pthread_mutex_destroy(&u->mutex);
 	free(u);
 }
 
+/* What cannot be kept in mind costs the index, which can be made later, and not the snapshot. */
+static int names_lose(struct names_watched *t, const struct err *why)
+{
+	t->lost = *why;
+	names_changes_free(TAKE_PTR(t->changes));
+	return 0;
+}
+
 static int names_added(void *arg, const void *key, size_t key_len, const char *line, size_t len, struct err *e)
 {
-	return names_changes_add(arg, key, key_len, line, len, e);
+	struct names_watched *t = arg;
+	struct err why = ERR_INIT;
+	(void)e;
+	if (t->lost.code || names_changes_add(t->changes, key, key_len, line, len, &why) == 0)
+		return 0;
+	return names_lose(t, &why);
 }
 
 static int names_gone(void *arg, const void *key, size_t key_len, const char *line, size_t len, struct err *e)
 {
-	return names_changes_remove(arg, key, key_len, line, len, e);
+	struct names_watched *t = arg;
+	struct err why = ERR_INIT;
+	(void)e;
+	if (t->lost.code || names_changes_remove(t->changes, key, key_len, line, len, &why) == 0)
+		return 0;
+	return names_lose(t, &why);
+}
+
+/* The table's place, made anew when it is watched again: what was written before will not be used. */
+static struct names_watched *names_watched_of(struct names_update *u, const char *table)
+{
+	MUTEX_GUARD(&u->mutex);
+	for (size_t i = 0; i < u->n; i++)
+		if (!strcmp(u->v[i]->table, table)) {
+			names_changes_free(TAKE_PTR(u->v[i]->changes));
+			u->v[i]->lost = (struct err)ERR_INIT;
+			return u->v[i];
+		}
+	struct names_watched *t = xcalloc(1, sizeof *t);
+	t->table = xstrdup(table);
+	u->v = xrealloc(u->v, (u->n + 1) * sizeof(struct names_watched *));
+	u->v[u->n++] = t;
+	return t;
 }
 
 int names_update_watch(struct names_update *u, struct version_writer *v, struct err *e)
 {
-	const char *table = row_codec_table(version_writer_codec(v))->name;
 	struct names_changes *changes = NULL;
 	int r = names_changes_new(&changes, u->catalog, version_writer_codec(v), e);
 	if (r < 0)
 		return r;
+	struct names_watched *t = names_watched_of(u, row_codec_table(version_writer_codec(v))->name);
+	t->changes = changes;
 	if (changes)
-		version_writer_set_watch(v, &(struct row_watch){names_added, names_gone, changes});
-	MUTEX_GUARD(&u->mutex);
-	for (size_t i = 0; i < u->n; i++)
-		if (!strcmp(u->v[i].table, table)) { /* what was written before will not be used */
-			names_changes_free(u->v[i].changes);
-			u->v[i].changes = changes;
-			return 0;
-		}
-	u->v = xrealloc(u->v, (u->n + 1) * sizeof *u->v);
-	u->v[u->n++] = (struct names_watched){xstrdup(table), changes};
+		version_writer_set_watch(v, &(struct row_watch){names_added, names_gone, t});
 	return 0;
 }
 
-int names_update_write(struct names_update *u, int64_t base_id, struct err *e)
+void names_update_write(struct names_update *u, int64_t base_id, struct err *ret_lost)
 {
 	_cleanup_free_ struct names_table *t = xcalloc(u->n + 1, sizeof *t);
-	for (size_t i = 0; i < u->n; i++)
-		t[i] = (struct names_table){.table = u->v[i].table,
-					    .changes = u->v[i].changes,
-					    .whole = snapshot_writer_is_whole(u->writer, u->v[i].table)};
-	int r = names_write(u->catalog, u->writer, base_id, t, u->n, e);
-	return r < 0 ? r : 0;
+	struct err why = ERR_INIT;
+	*ret_lost = ERR_INIT;
+	for (size_t i = 0; i < u->n; i++) {
+		t[i] = (struct names_table){.table = u->v[i]->table,
+					    .changes = u->v[i]->changes,
+					    .whole = snapshot_writer_is_whole(u->writer, u->v[i]->table)};
+		if (u->v[i]->lost.code)
+			*ret_lost = u->v[i]->lost;
+	}
+	if (!ret_lost->code && names_write(u->catalog, u->writer, base_id, t, u->n, &why) < 0)
+		*ret_lost = why;
+	if (ret_lost->code)
+		(void)err_prefix(ret_lost, "the snapshot is whole; its index of entities has to be made later");
 }

@@ -18,8 +18,8 @@ DEFINE_CLEANUP(cleanup_names_update, struct names_update, names_update_free);
 int names_update_watch(struct names_update *u, struct version_writer *v, struct err *e);
 /* When all tables are written, before the commit: the index from that of snapshot base_id (0: none), whose tables
  * were the base of these. None is written where that is missing or damaged: who needs it makes it anew
- * (names_build.h). */
-int names_update_write(struct names_update *u, int64_t base_id, struct err *e);
+ * (names_build.h); nor where it cannot be (a full temporary folder): *ret_lost has the words then, and code 0 else. */
+void names_update_write(struct names_update *u, int64_t base_id, struct err *ret_lost);
 
 /* The same of changes in hand. */
 struct names_table {

@@ -200,6 +200,8 @@ static int scan_table(struct preflight_rows *ret, struct db_conn *c, const struc
 			break;
 		}
 	}
+	if (r == -ERESTART)
+		r = 0;
 	int closed = d->scan_close(c, r < 0 ? ERR_DROP : e);
 	return r < 0 ? r : closed;
 }

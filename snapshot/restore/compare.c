@@ -80,10 +80,7 @@ static int compare_goal(struct catalog *c, struct db_conn *conn, const struct db
 	int r = catalog_codec(c, goal->codec_id, &codec, e);
 	if (r < 0)
 		return r;
-	r = db_driver_of(conn)->scan_open(conn, t, DB_SCAN_UNORDERED, e);
-	if (r < 0)
-		return r;
-	r = verify_scan(&rs, conn, codec, &found, e);
+	r = verify_scan_table(&rs, conn, t, codec, &found, e);
 	if (r < 0)
 		return r;
 	return digest_equal(&found, &goal->digest) ? COMPARED_SAME : COMPARED_ROWS;

@@ -91,7 +91,10 @@ int apply_table(struct restore *rs, const struct db_table *t, const struct versi
 
 /* ---- verify.c ---- */
 
-/* The digest of the scan that is open on conn, read through the code that captures. */
+/* The digest of what the table holds, read through the code that captures. */
+int verify_scan_table(struct restore *rs, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec,
+		      struct digest *ret, struct err *e);
+/* Of the scan that is open on conn. */
 int verify_scan(struct restore *rs, struct db_conn *conn, const struct row_codec *codec, struct digest *ret,
 		struct err *e);
 /* The table holds the target. change, was: NULL when it was made anew. */
@@ -140,4 +143,6 @@ void difference_done(struct difference *d);
 int difference_rows(struct difference *d, struct restore *rs, const struct target *t, struct err *e);
 /* The constraints hold again. */
 int difference_end(struct difference *d, struct restore *rs, struct strbuf *outside, struct err *e);
+/* Of a restore of some tables: their counters as the target has them, but never behind what the rows hold. */
+int difference_counters(struct restore *rs, const struct target *t, struct err *e);
 int difference_verify(const struct difference *d, struct restore *rs, const struct target *t, struct err *e);

@@ -207,6 +207,8 @@ static int plan_live(struct catalog *c, struct db_conn *conn, const struct db_ta
 			ordered = false;
 			continue;
 		}
+		if (r == -ERESTART)
+			continue;
 		/* A row whose key cannot be told from it: not the rows of this version, which all could (see capture).
 		 */
 		if (r == -EDOM && part)

@@ -37,6 +37,8 @@ int restore_take_safety(struct restore *rs, struct db_schema *live, struct strbu
 		return err_prefix(e, "safety snapshot");
 	if (cp.damage.code && rs->report)
 		strbuf_addf(rs->report, "%s\n", cp.damage.msg);
+	if (cp.lost.code && rs->report)
+		strbuf_addf(rs->report, "%s\n", cp.lost.msg);
 	rs->safety_id = snapshot_writer_id(w);
 	return journal_state(rs->catalog, rs->journal_id, JOURNAL_SAFETY, NULL, rs->safety_id, rs->target_id, false, e);
 }

@@ -8,6 +8,22 @@
 
 #include "snapshot/restore/internal.h"
 
+int verify_scan_table(struct restore *rs, struct db_conn *conn, const struct db_table *t, const struct row_codec *codec,
+		      struct digest *ret, struct err *e)
+{
+	struct err why = ERR_INIT;
+	int r;
+	do {
+		why = ERR_INIT;
+		r = db_driver_of(conn)->scan_open(conn, t, DB_SCAN_UNORDERED, &why);
+		if (r == 0)
+			r = verify_scan(rs, conn, codec, ret, &why);
+	} while (r == -ERESTART);
+	if (r < 0)
+		*e = why;
+	return r;
+}
+
 int verify_scan(struct restore *rs, struct db_conn *conn, const struct row_codec *codec, struct digest *ret,
 		struct err *e)
 {
@@ -37,10 +53,7 @@ static int verify_whole(struct restore *rs, struct db_conn *conn, const struct d
 			const struct row_codec *codec, const struct version_info *target, struct err *e)
 {
 	struct digest digest;
-	int r = db_driver_of(conn)->scan_open(conn, t, DB_SCAN_UNORDERED, e);
-	if (r < 0)
-		return r;
-	r = verify_scan(rs, conn, codec, &digest, e);
+	int r = verify_scan_table(rs, conn, t, codec, &digest, e);
 	if (r < 0)
 		return r;
 	if (!digest_equal(&digest, &target->digest))

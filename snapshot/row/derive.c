@@ -64,7 +64,7 @@ bool row_derive(const struct row_codec *c, const struct row_field *f, const stru
 		if (kind == JSON_KIND_NULL)
 			return true;
 		v->data = p;
-		v->len = len;
+		v->len = kind == JSON_KIND_NUMBER ? row_number_len(p, len) : len;
 		break;
 	default: /* documents inside of it: servers print them each in its own way */
 		return false;

@@ -72,6 +72,8 @@ static inline bool row_text_is(const char *text, size_t len, const char *word)
 
 /* Whole numbers in -2^63 .. 2^64-1. Leading zeros are taken (ZEROFILL); who wants canonical digits compares them. */
 bool row_parse_integer(const char *text, size_t len, bool *negative, uint64_t *magnitude);
+/* Of a JSON number: its length without an exponent that says a type and no more (drivers/schema.h). */
+size_t row_number_len(const char *text, size_t len);
 /* SQLite's INTEGER as SQLite prints it. */
 bool row_is_int64(const char *text, size_t len);
 bool row_is_real(const char *text, size_t len);

@@ -36,3 +36,11 @@ bool row_is_real(const char *text, size_t len)
 	return json_text_is_number(text, len) &&
 	       (memchr(text, '.', len) || memchr(text, 'e', len) || memchr(text, 'E', len));
 }
+
+size_t row_number_len(const char *text, size_t len)
+{
+	size_t n = len;
+	while (n > 0 && text[n - 1] == '0')
+		n--;
+	return n < len && n > 2 && text[n - 1] == '-' && text[n - 2] == 'E' ? n - 2 : len;
+}

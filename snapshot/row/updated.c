@@ -25,7 +25,7 @@ static int64_t row_updated_of_document(const struct db_value *document, struct s
 	if (!document->data ||
 	    json_text_member(document->data, document->len, UPDATED_MEMBER, sizeof UPDATED_MEMBER - 1, &p, &len) <= 0)
 		return 0;
-	struct db_value v = {.data = p, .len = len};
+	struct db_value v = {.data = p, .len = row_number_len(p, len)};
 	if (*p == '"' && !row_take_string(p, p + len, &v, text, &offset))
 		return -1;
 	return row_ms_of(v.data, v.len);

@@ -24,6 +24,7 @@ struct job {
 	char name[256];      /* of that snapshot */
 	int64_t journal_id;
 	enum journal_state journal_end; /* its last state when the job fails; 0: failed or interrupted */
+	char *scope;    /* restore_scope_text of a restore; kept before the words of an entry that stays open */
 	bool unsettled; /* the journal's entry stays open: what the database holds has to be looked up later */
 	int64_t started_ms;
 	int lock_fd;
@@ -38,6 +39,7 @@ struct job {
 	struct db_schema *schema;
 	struct snapshot_writer *writer;
 	int64_t base_id;
+	struct err warning; /* the snapshot is complete, and this has to be known; code 0: nothing */
 	pthread_t thread;
 };
 
@@ -67,7 +69,8 @@ struct source_state {
 
 struct result {
 	int64_t snapshot_id;
-	struct err err; /* code 0: complete */
+	struct err err;     /* code 0: complete */
+	struct err warning; /* what is to be said all the same; code 0: nothing */
 };
 
 struct service {

@@ -62,12 +62,15 @@ static void *snapshot_thread(void *arg)
 	/* The words of a cancelled call are the server's; the reason is ours. */
 	if (r < 0 && atomic_load(&j->ctl.cancelled))
 		r = err_set(&e, EINTR, "cancelled");
-	if (cp.damage.code)
-		job_say_error(j, &cp.damage); /* the snapshot is whole; that another is not has to be known */
-	char detail[96];
+	/* The snapshot is whole: that another is not, or that its index is missing, has to be known. */
+	j->warning = cp.damage.code ? cp.damage : cp.lost;
+	if (r == 0 && j->warning.code)
+		job_say_error(j, &j->warning);
+	char detail[sizeof e.msg + 96];
 	/* Not the progress: what was read twice counts twice there. */
-	(void)snprintf(detail, sizeof detail, "%" PRIu64 " rows, %" PRIu64 " bytes stored",
-		       snapshot_writer_rows(j->writer), snapshot_writer_bytes(j->writer));
+	(void)snprintf(detail, sizeof detail, "%" PRIu64 " rows, %" PRIu64 " bytes stored%s%s",
+		       snapshot_writer_rows(j->writer), snapshot_writer_bytes(j->writer), j->warning.code ? "; " : "",
+		       j->warning.msg);
 	job_end(j, r, JOURNAL_DONE, detail, &e);
 	if (waste)
 		service_sweep(svc);
@@ -149,6 +152,17 @@ static bool service_is_pending(const struct service *svc, int64_t id)
 	return false;
 }
 
+/* With service.mutex held: how snapshot `id`, which is not pending, ended. */
+static int service_result(const struct service *svc, int64_t id, struct err *e)
+{
+	for (unsigned i = 0; i < RESULTS_KEPT; i++)
+		if (svc->result[i].snapshot_id == id && svc->result[i].err.code) {
+			*e = svc->result[i].err;
+			return -svc->result[i].err.code;
+		}
+	return 0;
+}
+
 int service_wait(struct service *svc, int64_t id, struct waiter *w, struct err *e)
 {
 	MUTEX_GUARD(&svc->mutex);
@@ -157,12 +171,18 @@ int service_wait(struct service *svc, int64_t id, struct waiter *w, struct err *
 			return err_set(e, EINTR, "interrupted (the snapshot goes on)");
 		(void)pthread_cond_wait(&svc->changed, &svc->mutex);
 	}
+	return service_result(svc, id, e);
+}
+
+bool service_warning(struct service *svc, int64_t id, struct err *ret)
+{
+	MUTEX_GUARD(&svc->mutex);
 	for (unsigned i = 0; i < RESULTS_KEPT; i++)
-		if (svc->result[i].snapshot_id == id && svc->result[i].err.code) {
-			*e = svc->result[i].err;
-			return -svc->result[i].err.code;
+		if (svc->result[i].snapshot_id == id && svc->result[i].warning.code) {
+			*ret = svc->result[i].warning;
+			return true;
 		}
-	return 0;
+	return false;
 }
 
 int service_rename(struct service *svc, size_t source, const char *from, const char *to, const struct requester *who,
@@ -187,19 +207,29 @@ int service_rename(struct service *svc, size_t source, const char *from, const c
 	return 0;
 }
 
+/* Cancels the snapshot of this name if it is being taken, and waits for its end: in its last transaction a cancel comes
+ * too late. 1 and *ret_id: it is there all the same; 0: it is not; -ENOENT: none of that name is being taken. */
+static int service_cancel_pending(struct service *svc, size_t source, const char *name, int64_t *ret_id)
+{
+	MUTEX_GUARD(&svc->mutex);
+	struct job *j = svc->source[source].job;
+	if (!j || !j->snapshot_id || strcmp(j->name, name) != 0)
+		return -ENOENT;
+	*ret_id = j->snapshot_id;
+	job_cancel(j);
+	while (service_is_pending(svc, *ret_id))
+		(void)pthread_cond_wait(&svc->changed, &svc->mutex);
+	return service_result(svc, *ret_id, ERR_DROP) == 0;
+}
+
 int service_remove(struct service *svc, size_t source, const char *name, const struct requester *who, struct err *e)
 {
 	struct err why = ERR_INIT;
-	{
-		MUTEX_GUARD(&svc->mutex);
-		struct job *j = svc->source[source].job;
-		if (j && j->snapshot_id && !strcmp(j->name, name)) {
-			job_cancel(j); /* its own end tells the rest */
-			return 0;
-		}
-	}
 	int64_t id = 0;
-	int r = service_find_id(svc, source, name, &id, &why);
+	int r = service_cancel_pending(svc, source, name, &id);
+	if (r == 0)
+		return 0; /* its own end has told the rest */
+	r = r == -ENOENT ? service_find_id(svc, source, name, &id, &why) : 0;
 	if (r == 0)
 		r = store_remove_snapshot(svc->catalog, id, false, &why);
 	service_note(svc, source, JOURNAL_REMOVE, name, who, r, &why);

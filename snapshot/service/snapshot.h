@@ -17,9 +17,12 @@ int service_snapshot(struct service *svc, size_t source, const char *name, const
 int service_pending(struct service *svc, size_t source, int64_t *ret_id, char name[256]);
 /* Waits until snapshot `id` is complete: 0, or the errno of the capture, or EINTR. A complete one: 0 at once, cheap. */
 int service_wait(struct service *svc, int64_t id, struct waiter *w, struct err *e);
+/* Words that are to be said of snapshot `id`, complete and taken by this process: what of it has to be made later, or
+ * which other one is damaged. */
+bool service_warning(struct service *svc, int64_t id, struct err *ret);
 int service_rename(struct service *svc, size_t source, const char *from, const char *to, const struct requester *who,
 		   struct err *e);
-/* Cancels it when pending. EBUSY held. */
+/* Cancels it when it is pending, and waits for its end. 0: it is not there. EBUSY held. */
 int service_remove(struct service *svc, size_t source, const char *name, const struct requester *who, struct err *e);
 int service_hold(struct service *svc, size_t source, const char *name, bool hold, const struct requester *who,
 		 struct err *e);

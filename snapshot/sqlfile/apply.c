@@ -80,6 +80,8 @@ static int count_rows(struct sql_job *j, struct sql_table *t, struct err *e)
 		return r;
 	while ((r = j->driver->scan_next(j->rs->conn, &values, e)) == 1)
 		t->rows++;
+	if (r == -ERESTART)
+		r = 0;
 	int q = j->driver->scan_close(j->rs->conn, r == 0 ? e : ERR_DROP);
 	return r < 0 ? r : q;
 }

@@ -101,19 +101,14 @@ static void backup_add_row(const struct backup_writer *w, const struct db_table 
 	strbuf_adds(out, ");\n");
 }
 
-static int backup_table(struct backup_writer *w, const struct db_table *t, struct err *e)
+/* The table's part of the file; ERESTART: it must follow once more, which replaces it. */
+static int backup_part(struct backup_writer *w, const struct db_table *t, struct err *e)
 {
 	const struct db_driver *d = db_driver_of(w->conn);
 	const struct db_value *values = NULL;
-	size_t stored = 0;
-	for (size_t i = 0; i < t->n_columns; i++)
-		stored += !t->columns[i].generated;
-	if (!stored)
-		return err_set(e, ENOTSUP, "table %s has no column that an INSERT could name (exclude it)", t->name);
 	strbuf_adds(&w->file->buffer, "TRUNCATE TABLE ");
 	backup_add_name(w, t->name, &w->file->buffer);
 	strbuf_adds(&w->file->buffer, ";\n");
-	backup_make_head(w, t);
 	int r = d->scan_open(w->conn, t, DB_SCAN_UNORDERED, e);
 	if (r < 0)
 		return r;
@@ -125,6 +120,25 @@ static int backup_table(struct backup_writer *w, const struct db_table *t, struc
 	}
 	int closed = d->scan_close(w->conn, r < 0 ? ERR_DROP : e);
 	return r < 0 ? r : closed;
+}
+
+static int backup_table(struct backup_writer *w, const struct db_table *t, struct err *e)
+{
+	size_t stored = 0;
+	for (size_t i = 0; i < t->n_columns; i++)
+		stored += !t->columns[i].generated;
+	if (!stored)
+		return err_set(e, ENOTSUP, "table %s has no column that an INSERT could name (exclude it)", t->name);
+	backup_make_head(w, t);
+	struct err why = ERR_INIT;
+	int r;
+	do {
+		why = ERR_INIT;
+		r = backup_part(w, t, &why);
+	} while (r == -ERESTART);
+	if (r < 0)
+		*e = why;
+	return r;
 }
 
 enum backup_place { BACKUP_FIRST, BACKUP_BETWEEN, BACKUP_LAST };
