@@ -259,12 +259,13 @@ int pg_aside_hold(struct db_conn *leader, const struct db_table *t, uint64_t row
 	_cleanup_strbuf_ struct strbuf relation = {0}, sql = {0};
 	_cleanup_result_ PGresult *res = NULL;
 	pg_add_aside_relation(&relation, &c->aside, t->name);
-	/* A lookup that may fail takes in what others have committed to the catalogs since our transaction looked last;
-	 * LOCK TABLE alone would not find a schema that is newer (seen on 15).
+	/* A session hears what others have committed to the catalogs when it takes a lock that it does not hold: that of
+	 * a relation that does not exist, which it lets go at once. Else LOCK TABLE may not find a schema that is newer
+	 * than what it has looked up.
 	 * SHARE: others read, nobody writes, from before the worker reads it back to the end. */
-	strbuf_adds(&sql, "SELECT pg_catalog.to_regclass(");
-	pg_add_literal(&sql, strbuf_str(&relation));
-	strbuf_addf(&sql, "); LOCK TABLE ONLY %s IN SHARE MODE; SELECT pg_catalog.count(*) FROM ONLY %s",
+	strbuf_addf(&sql,
+		    "SELECT pg_catalog.pg_relation_size(1::pg_catalog.oid); LOCK TABLE ONLY %s IN SHARE MODE; SELECT "
+		    "pg_catalog.count(*) FROM ONLY %s",
 		    strbuf_str(&relation), strbuf_str(&relation));
 	int r = pg_query(c, &res, t->name, strbuf_str(&sql), 0, NULL, e);
 	if (r < 0)
