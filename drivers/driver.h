@@ -191,9 +191,11 @@ struct db_driver {
 	int (*load_row)(struct db_conn *c, const struct db_value *values, struct err *e);
 	int (*load_end)(struct db_conn *c, bool ok, struct err *e);
 
-	/* After loads of rows whose sequences nobody knows: no sequence that belongs to a column of t will give out
-	 * again what a row holds. One that counts down stays. NULL: the engine sees to that by itself. */
-	int (*advance_sequences)(struct db_conn *c, const struct db_table *t, struct err *e);
+	/* After loads into t alone: no sequence that belongs to a column of it will give out again what a row holds.
+	 * known: before that they are set to what they are there; NULL: nobody knows their values, and one that counts
+	 * down stays. NULL: the engine sees to that by itself. */
+	int (*advance_sequences)(struct db_conn *c, const struct db_table *t, const struct db_schema *known,
+				 struct err *e);
 
 	/* Sequences and AUTO_INCREMENT of s, so that ROLLBACK undoes it where the engine can; else done right after
 	 * commit. */

@@ -49,6 +49,8 @@ struct db_table {
 	size_t *key; /* indexes into columns, in key order */
 	size_t n_key;
 	bool dynamic; /* values carry their own type (SQLite): see enum db_kind */
+	bool
+	    unproven; /* for a load: nobody compares afterwards, so a value that the server changes is an error of it */
 	bool has_auto_increment;
 	uint64_t auto_increment; /* next value; filled by `finish` (after the rows) */
 	int64_t estimated_rows;  /* for progress only; -1 unknown */

@@ -337,11 +337,12 @@ static int trace_refresh(struct db_conn *c, struct strbuf *warnings, struct err 
 	return TRACE_CALL(c, refresh, TRACE_NOTHING, e, trace_of(c)->inner, warnings, e);
 }
 
-static int trace_advance_sequences(struct db_conn *c, const struct db_table *table, struct err *e)
+static int trace_advance_sequences(struct db_conn *c, const struct db_table *table, const struct db_schema *known,
+				   struct err *e)
 {
 	struct strbuf d = {0};
 	trace_name(&d, table->name);
-	return TRACE_CALL(c, advance_sequences, d, e, trace_of(c)->inner, table, e);
+	return TRACE_CALL(c, advance_sequences, d, e, trace_of(c)->inner, table, known, e);
 }
 
 static int trace_scan_written(struct db_conn *c, const struct db_table *table, uint64_t *ret_others, struct err *e)

@@ -28,21 +28,23 @@ int my_read_auto_increment(struct my_conn *c, const char *database, struct db_sc
 
 int my_set_sequences(struct db_conn *dc, const struct db_schema *s, struct err *e)
 {
-	struct my_conn *c = my_active(my_conn_of(dc));
+	struct my_conn *c = my_conn_of(dc), *w = my_active(c);
 	int r;
 
 	assert(c->mode != MY_MODE_NONE);
 	for (size_t i = 0; i < s->n_tables; i++) {
 		const struct db_table *t = &s->tables[i];
 
-		if (!t->has_auto_increment || t->auto_increment == 0 || !my_catalog_find(&c->catalog, t->name))
+		if (!t->has_auto_increment || t->auto_increment == 0)
 			continue;
-		if (c->mode == MY_MODE_REBUILD) {
-			if ((r = my_exec(c, e, "ALTER TABLE %i.%i AUTO_INCREMENT=%l", c->database, t->name,
+		if (w != c && my_catalog_find(&w->catalog, t->name)) {
+			if ((r = my_exec(w, e, "ALTER TABLE %i.%i AUTO_INCREMENT=%l", w->database, t->name,
 					 t->auto_increment)) < 0)
 				return err_prefix(e, "table %s", t->name);
 			continue;
 		}
+		if (!my_catalog_find(&c->catalog, t->name))
+			continue;
 		/* ALTER TABLE commits: after the commit, and only where the value is another. */
 		c->autos = xrealloc(c->autos, (c->n_autos + 1) * sizeof *c->autos);
 		c->autos[c->n_autos++] = (struct my_table_auto){.table = xstrdup(t->name), .next = t->auto_increment};

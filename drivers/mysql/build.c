@@ -1,6 +1,6 @@
 /*
- * drivers/mysql/build.c - the new schema in the shadow database: its tables without the indexes that are made of all
- * rows afterwards, and a try of everything that is not a table.
+ * drivers/mysql/build.c - the new tables in the shadow database, without the indexes that are made of all rows
+ * afterwards.
  *
  * Nobody else sees the shadow database, and a failure here harms nothing. On the connection's thread; no locks.
  */
@@ -10,7 +10,43 @@
 
 #include "drivers/mysql/internal.h"
 
-int my_check_inbound(struct my_conn *c, struct err *e)
+int my_builder_open(struct my_conn *c, struct my_conn **ret, struct err *e)
+{
+	struct my_conn *w = atomic_load(&c->builder);
+	int r;
+
+	if (!w) {
+		if ((r = my_open_like(&w, c, e)) < 0)
+			return err_prefix(e, "second connection");
+		atomic_store(&c->builder, w);
+	}
+	if ((r = my_lock_advisory(w, c->database, MY_LOCK_BUILD, MY_ADVISORY_WAIT_S, e)) < 0)
+		return r;
+	*ret = w;
+	return my_settle_locked(w, c->database, e);
+}
+
+static bool my_has_deed(const struct db_objects *o, enum my_object kind, const char *name, enum db_deed one,
+			enum db_deed other)
+{
+	for (size_t i = 0; i < o->n; i++)
+		if ((o->v[i].deed == one || o->v[i].deed == other) && !strcmp(o->v[i].name, name) &&
+		    !strcmp(o->v[i].kind, my_object_words[kind]))
+			return true;
+	return false;
+}
+
+bool my_deed_drops(const struct db_objects *o, enum my_object kind, const char *name)
+{
+	return my_has_deed(o, kind, name, DB_DEED_DROP, DB_DEED_REMAKE);
+}
+
+bool my_deed_makes(const struct db_objects *o, enum my_object kind, const char *name)
+{
+	return my_has_deed(o, kind, name, DB_DEED_MAKE, DB_DEED_REMAKE);
+}
+
+int my_check_inbound(struct my_conn *c, struct db_objects *o, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
 	int r = my_select(c, &res, e,
@@ -21,35 +57,16 @@ int my_check_inbound(struct my_conn *c, struct err *e)
 
 	if (r < 0)
 		return r;
-	for (MYSQL_ROW row; (row = mysql_fetch_row(res));)
-		if (my_catalog_find(&c->catalog, row[3]) &&
-		    (strcmp(row[1], c->database) != 0 || !my_catalog_find(&c->catalog, row[2])))
-			return err_set(e, ENOTSUP,
-				       "foreign key %s of table %s.%s refers to table %s, which would be replaced: "
-				       "drop the key, or restore "
-				       "into an unchanged schema",
-				       row[0], row[1], row[2], row[3]);
-	return 0;
-}
-
-int my_mark_same(struct my_conn *c, struct my_script *script, struct err *e)
-{
-	_cleanup_script_ struct my_script there = {0};
-
-	for (int k = MY_FUNCTION; k < MY_N_OBJECTS; k++) {
-		/* Triggers go with the old tables. A definition hidden from us is not the same. */
-		int r = k == MY_TRIGGER ? 0 : my_script_read(c, c->database, (enum my_object)k, &there, e);
-		if (r < 0 && r != -EACCES)
-			return r;
+	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
+		if (!my_deed_drops(o, MY_TABLE, row[3]) ||
+		    (!strcmp(row[1], c->database) && my_catalog_find(&c->catalog, row[2])))
+			continue;
+		err_set(&o->refusal, ENOTSUP,
+			"foreign key %s of table %s.%s refers to table %s, which must be replaced: drop the key, or "
+			"make the definition of the table as it was",
+			row[0], row[1], row[2], row[3]);
+		return 0;
 	}
-	for (size_t i = 0; i < script->n; i++)
-		for (size_t k = 0; k < there.n && !script->statements[i].same; k++) {
-			const struct my_statement *a = &script->statements[i], *b = &there.statements[k];
-
-			script->statements[i].same = a->kind == b->kind && !strcmp(a->name, b->name) &&
-						     !strcmp(a->sql, b->sql) && a->settings && b->settings &&
-						     !strcmp(a->settings, b->settings);
-		}
 	return 0;
 }
 
@@ -109,7 +126,7 @@ int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e)
 		struct my_statement *s = &script->statements[i], first = *s;
 		int r = -1;
 
-		if (s->kind != MY_TABLE || db_params_excludes(&w->params, s->name))
+		if (s->kind != MY_TABLE || s->same)
 			continue;
 		_cleanup_free_ char *rest =
 		    my_has_foreign(script, s) ? NULL : my_without_indexes(s, w->database, &s->indexes);
@@ -126,46 +143,23 @@ int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e)
 
 int my_compare_tables(struct my_conn *w, const struct my_script *script, struct strbuf *warnings, struct err *e)
 {
+	_cleanup_free_ const struct my_statement **made = xcalloc(script->n + 1, sizeof *made);
 	_cleanup_free_ char **names = xcalloc(script->n + 1, sizeof *names);
 	_cleanup_script_ struct my_script there = {0};
+	_cleanup_normal_ struct my_normal normal = {0};
 	size_t n = 0;
 
-	for (size_t i = 0; i < script->n; i++)
-		if (script->statements[i].kind == MY_TABLE &&
-		    !db_params_excludes(&w->params, script->statements[i].name))
-			names[n++] = script->statements[i].name;
-	int r = my_show_tables(w, w->database, names, n, &there, e);
-	if (r < 0)
-		return r;
-	for (size_t i = 0, k = 0; i < script->n && k < n; i++) {
-		if (script->statements[i].name != names[k])
-			continue;
-		if (strcmp(there.statements[k].sql, script->statements[i].sql) != 0)
-			strbuf_addf(warnings, "table %s: this server writes its definition differently\n", names[k]);
-		k++;
-	}
-	return 0;
-}
-
-int my_try_objects(struct my_conn *w, struct my_script *script, struct strbuf *warnings, struct err *e)
-{
-	int r;
-
 	for (size_t i = 0; i < script->n; i++) {
-		struct my_statement *s = &script->statements[i];
-
-		if (s->kind == MY_TABLE || s->same || db_params_excludes(&w->params, s->name))
+		if (script->statements[i].kind != MY_TABLE || script->statements[i].same)
 			continue;
-		if (s->kind == MY_EVENT) {
-			if ((r = my_event_try(w, s, warnings, e)) < 0)
-				return r;
-			continue;
-		}
-		if ((r = my_statement_run_definer(w, s, warnings, e)) < 0)
-			return r;
-		/* A table with triggers cannot be renamed into another database. */
-		if (s->kind == MY_TRIGGER && (r = my_object_drop(w, w->database, "trigger", s->name, e)) < 0)
-			return r;
+		made[n] = &script->statements[i];
+		names[n++] = script->statements[i].name;
 	}
-	return 0;
+	int r = my_show_tables(w, w->database, names, n, &there, e);
+	if (r == 0)
+		r = my_normal_init(&normal, w, e);
+	for (size_t i = 0; r == 0 && i < n; i++)
+		if (!my_normal_same(&normal, &there.statements[i], made[i]))
+			strbuf_addf(warnings, "table %s: this server writes its definition differently\n", names[i]);
+	return r;
 }

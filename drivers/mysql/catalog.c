@@ -11,6 +11,7 @@ static void my_table_done(struct my_table *t)
 	for (size_t i = 0; i < t->n_columns; i++) {
 		free(t->columns[i].name);
 		free(t->columns[i].charset);
+		free(t->columns[i].collation);
 		free(t->columns[i].empty_member);
 		my_places_free(t->columns[i].places);
 	}

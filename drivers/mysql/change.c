@@ -1,5 +1,5 @@
 /*
- * drivers/mysql/change.c - changes of rows in tables that stay: whether they can be made, and rows deleted by key.
+ * drivers/mysql/change.c - changes of rows in tables that stay: from their beginning to their end, and rows deleted by key.
  * On the connection's thread; no locks.
  */
 #include <assert.h>
@@ -76,47 +76,33 @@ int my_delete_all(struct db_conn *dc, const struct db_table *t, struct err *e)
 	return r < 0 ? err_prefix(e, "table %s", t->name) : 0;
 }
 
-int my_change_check(struct db_conn *dc, const struct db_schema *s, struct err *e)
-{
-	struct my_conn *c = my_conn_of(dc);
-	_cleanup_result_ MYSQL_RES *res = NULL;
-
-	/* A session cannot switch triggers off, and dropping them would commit. Rebuilding makes them last. */
-	int r = my_select(
-	    c, &res, e,
-	    "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE FROM information_schema.TRIGGERS WHERE EVENT_OBJECT_SCHEMA=%q",
-	    c->database);
-	if (r < 0)
-		return r;
-	for (MYSQL_ROW row; (row = mysql_fetch_row(res));)
-		if (db_schema_find(s, row[1]))
-			return err_set(e, ENOTSUP,
-				       "table %s has trigger %s, which would act on restored rows; the schema must be "
-				       "rebuilt, or the trigger dropped",
-				       row[1], row[0]);
-	return 0;
-}
-
 int my_change_begin(struct db_conn *dc, const struct db_schema *s, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc);
 
-	assert(c->in_transaction && c->access == DB_WRITE && c->mode == MY_MODE_NONE);
-	int r = my_change_check(dc, s, e);
+	/* Inside a rebuild that makes no table it is this mode already. */
+	assert(c->in_transaction && c->access == DB_WRITE && (c->mode == MY_MODE_NONE || c->old));
+	int r = my_lift_triggers(c, s, e);
 	if (r < 0)
 		return r;
 	if ((r = my_set_writing(c, e)) < 0)
 		return r;
+	my_names_done(&c->changed);
+	c->changed.names = xcalloc(s->n_tables + 1, sizeof *c->changed.names);
+	for (size_t i = 0; i < s->n_tables; i++)
+		c->changed.names[c->changed.n++] = xstrdup(s->tables[i].name);
 	c->mode = MY_MODE_CHANGE;
 	return 0;
 }
 
 int my_change_end(struct db_conn *dc, struct strbuf *orphans, struct strbuf *outside, struct err *e)
 {
-	(void)outside;
 	struct my_conn *c = my_conn_of(dc);
 
 	assert(c->mode == MY_MODE_CHANGE);
-	int r = my_check_orphans(c, orphans, e);
+	/* Orphans that a whole snapshot holds are told, wherever they are; some tables answer for their own keys only. */
+	int r = my_check_orphans(c, orphans ? NULL : &c->changed, orphans, e);
+	if (r == 0)
+		r = my_check_outside(c, c->database, &c->catalog, c->database, &c->changed, outside, e);
 	return r < 0 ? r : my_exec(c, e, "SET SESSION foreign_key_checks=1");
 }

@@ -190,11 +190,12 @@ struct my_work {
 static int my_read_columns(struct my_conn *c, const char *database, struct my_work *w, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
-	int r = my_select(
-	    c, &res, e,
-	    "SELECT TABLE_NAME, COLUMN_NAME, IS_NULLABLE, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, EXTRA, "
-	    "GENERATION_EXPRESSION FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=%q ORDER BY ORDINAL_POSITION",
-	    database);
+	int r =
+	    my_select(c, &res, e,
+		      "SELECT TABLE_NAME, COLUMN_NAME, IS_NULLABLE, DATA_TYPE, COLUMN_TYPE, CHARACTER_SET_NAME, EXTRA, "
+		      "GENERATION_EXPRESSION, COLLATION_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=%q "
+		      "ORDER BY ORDINAL_POSITION",
+		      database);
 
 	if (r < 0)
 		return r;
@@ -211,7 +212,8 @@ static int my_read_columns(struct my_conn *c, const char *database, struct my_wo
 		}
 		struct my_column *mine = &mt->columns[mt->n_columns++];
 		struct db_column *col = &t->columns[t->n_columns++];
-		*mine = (struct my_column){.name = xstrdup(row[1]), .charset = xstrdup(row[5])};
+		*mine = (struct my_column){
+		    .name = xstrdup(row[1]), .charset = xstrdup(row[5]), .collation = xstrdup(row[8])};
 		*col = (struct db_column){.name = xstrdup(row[1]), .type = xstrdup(row[4])};
 		col->nullable = !strcasecmp(row[2], "YES");
 		/* DEFAULT_GENERATED is an expression default, an ordinary column. */

@@ -104,6 +104,7 @@ static void my_forget_transaction(struct my_conn *c)
 	c->mode = MY_MODE_NONE;
 	my_catalog_done(&c->catalog);
 	my_load_done(&c->load);
+	my_names_done(&c->changed);
 	my_forget_auto_increment(c);
 }
 
@@ -182,8 +183,11 @@ static int my_commit(struct db_conn *dc, struct err *e)
 		my_rollback(dc);
 		return err_set(e, EINTR, "cancelled");
 	}
-	if (c->mode == MY_MODE_REBUILD) {
+	if (c->old) {
 		r = my_rebuild_commit(c, e);
+		/* They never point below the rows that are there. */
+		if (r == 0)
+			r = my_commit_auto_increment(c, e);
 		my_end_transaction(c);
 		return r;
 	}
@@ -233,7 +237,7 @@ const struct db_driver db_driver_mysql = {
     .rebuild_begin = my_rebuild_begin,
     .rebuild_end = my_rebuild_end,
     .change_begin = my_change_begin,
-    .change_check = my_change_check,
+    .change_check = NULL,
     .delete_keys = my_delete_keys,
     .delete_all = my_delete_all,
     .change_end = my_change_end,

@@ -6,16 +6,18 @@
  *   connect         reaching a server                      load            rows into a table
  *   connection      open, session settings, cancel         foreign         orphans of foreign keys
  *   lock            between restores, and of tables        auto_increment  read after the rows, set after the commit
- *   catalog         tables and columns by name             change          changes of rows in tables that stay
- *   describe        tables, columns, keys                  shadow          the two databases beside one
- *   examine         settings, rights, counts               journal         the record of a rebuild
- *   script          definitions as text, and apart         settle          a rebuild to one end or the other
- *   ddl             definitions from the server            build           new tables in the shadow database
+ *   catalog         tables and columns by name             shadow          the two databases beside one
+ *   describe        tables, columns, keys                  journal         the record of a rebuild
+ *   examine         settings, rights, counts               settle          a rebuild to one end or the other
+ *   words           a definition's words                   build           new tables in the shadow database
+ *   script          definitions as text, and apart         trial           what is not a table, made there once
+ *   normal          one thing in other words               lift            triggers that do nothing for a while
+ *   ddl             definitions from the server            change          changes of rows in tables that stay
  *   statement       a definition is run                    swap            the RENAME
- *   sum             what the rows of a table add up to     rebuild         a whole schema replaced
- *   typed, places   members of JSON with types             sql             text for the client program
- *   doubt           values that text cannot carry          driver          begin, commit, the table of functions
- *   scan            rows of one table
+ *   sum             what the rows of a table add up to     compare         definitions, object by object
+ *   typed, places   members of JSON with types             rebuild         what differs, replaced
+ *   doubt           values that text cannot carry          sql             text for the client program
+ *   scan            rows of one table                      driver          begin, commit, the table of functions
  *   target, batch   rows as INSERTs or LOAD DATA
  */
 #pragma once
@@ -39,9 +41,12 @@ typedef bool my_client_bool;
  * client library's. */
 enum {
 	MY_ER_ACCESS_DENIED = 1045,
+	MY_ER_BAD_FIELD = 1054,
 	MY_ER_NO_SUCH_TABLE = 1146,
 	MY_ER_SPECIFIC_ACCESS_DENIED = 1227,
+	MY_ER_NO_SUCH_ROUTINE = 1305,
 	MY_ER_QUERY_INTERRUPTED = 1317,
+	MY_ER_VIEW_INVALID = 1356,
 	MY_ER_NO_SUCH_USER = 1449,
 
 	MY_CR_SERVER_GONE = 2006,
@@ -64,6 +69,7 @@ enum my_doubt {
 struct my_column {
 	char *name;
 	char *charset;            /* NULL: not text */
+	char *collation;          /* likewise */
 	char *empty_member;       /* ENUM or SET: "enum" or "set" when '' is one of its members */
 	struct my_places *places; /* MySQL's JSON: where its documents have values of which the text tells no type */
 	enum my_read read;
@@ -114,8 +120,10 @@ struct my_statement {
 	char *name;
 	char *settings; /* "SET ..." to run first; NULL: none */
 	char *sql;
+	char *table;   /* of a trigger */
 	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
-	bool same;     /* rebuild: is in the database already, word for word */
+	bool same;     /* rebuild: is in the database already and stays */
+	bool invalid;  /* rebuild: a view that names what is not there */
 };
 
 struct my_script {
@@ -143,7 +151,9 @@ struct my_batch {
 		size_t n_lax;  /* values that only a lax sql_mode accepts */
 	} * inserts;
 	size_t n_inserts;
-	struct strbuf file; /* empty: INSERTs */
+	struct strbuf file;             /* empty: INSERTs */
+	const struct my_table *details; /* of the table */
+	bool unproven;                  /* nobody reads back what it writes: warnings tell what the server changed */
 };
 
 /* How the rows of one table are written. */
@@ -199,6 +209,7 @@ struct my_conn {
 	struct my_load load;
 
 	enum my_mode mode;
+	struct my_names changed;     /* tables of change_begin */
 	struct my_table_auto *autos; /* AUTO_INCREMENT values to set after the commit */
 	size_t n_autos;
 
@@ -209,8 +220,11 @@ struct my_conn {
 	bool infile;                /* of the builder: the server takes LOAD DATA LOCAL */
 	const struct strbuf *offer; /* of a loader: the file that the statement under way may ask for */
 	size_t offered;             /* bytes of it that are given */
-	struct my_script *script;
-	char *old; /* database where the old tables go */
+	struct my_script *script;   /* what is wanted */
+	struct my_script drops;     /* what goes, by kind and name */
+	struct my_script lifted;    /* triggers that do nothing in this session meanwhile */
+	size_t n_made;              /* tables that are made in the shadow database */
+	char *old;                  /* database where the old tables go, and the journal is; NULL: there is none */
 };
 
 /* Seconds that a statement waits for a lock. */
@@ -335,10 +349,64 @@ void my_script_done(struct my_script *s);
 #define _cleanup_script_ _cleanup_(my_script_done)
 /* Takes the texts over. */
 void my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings, char *sql);
+struct my_statement *my_script_find(const struct my_script *s, enum my_object kind, const char *name); /* NULL: none */
+/* Triggers, in their order, so that they can be made one after the other. */
+void my_script_order_triggers(struct my_script *s);
+/* Statements of one database so that they can be run, or compared, in another. */
+void my_script_localise(struct my_script *s, const char *from, const char *to);
 /* One statement, as my_schema_sql has it. */
 void my_script_print(struct strbuf *out, const struct my_statement *s);
 /* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
 int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
+
+/* ---- words.c ---- */
+
+enum my_word_kind { MY_WORD_SIGN, MY_WORD_BARE, MY_WORD_QUOTED, MY_WORD_STRING };
+struct my_word {
+	enum my_word_kind kind;
+	const char *start;
+	size_t len; /* 0: none */
+};
+/* false: there is none left. */
+bool my_next_word(const char **at, struct my_word *ret);
+/* Not quoted, in either case. */
+bool my_word_is(const struct my_word *w, const char *text);
+/* Without its quotes. */
+char *my_word_name(const struct my_word *w);
+bool my_word_names(const struct my_word *w, const char *name);
+/* The next table of this database that a foreign key in the text refers to. */
+bool my_next_reference(const char **p, const char *database, char **ret);
+char *my_trigger_table(const char *sql);
+/* Without FOLLOWS or PRECEDES, which MariaDB keeps as it was typed. */
+char *my_trigger_without_clause(const char *sql);
+/* It FOLLOWS the trigger whose statement is `before` (NULL: none), of the same event. */
+bool my_trigger_follows(const char *sql, const char *before);
+/* Does nothing in one session, and the same as ever in all others. MY_LIFTED is in its text. */
+#define MY_LIFTED "lifted by metasnap"
+char *my_trigger_lifted(const char *sql, unsigned long thread_id);
+/* Without the database before its name and its table's: MariaDB keeps what was typed. */
+char *my_trigger_unqualified(const char *sql);
+/* MariaDB writes its own database before all names of a view that has one of another, or that is not valid. */
+char *my_view_unqualified(const char *sql, const char *database);
+
+/* ---- normal.c ---- */
+
+struct my_normal {
+	bool mariadb;
+	struct {
+		char *name, *collation;
+	} * sets; /* what a character set means without COLLATE */
+	size_t n_sets;
+};
+int my_normal_init(struct my_normal *n, struct my_conn *c, struct err *e);
+void my_normal_done(struct my_normal *n);
+#define _cleanup_normal_ _cleanup_(my_normal_done)
+/* For comparing only. */
+char *my_normal_table(const struct my_normal *n, const char *sql);
+/* As a statement that makes the table so that the server writes the same text again. */
+char *my_makeable_table(const char *sql);
+/* Two statements of one kind make the same thing. */
+bool my_normal_same(const struct my_normal *n, const struct my_statement *a, const struct my_statement *b);
 
 /* ---- ddl.c ---- */
 
@@ -357,10 +425,12 @@ int my_schema_sql(struct db_conn *c, const struct db_schema *s, struct strbuf *o
 
 /* With the settings of the session that made it. EACCES also where the server refuses the DEFINER. */
 int my_statement_run(struct my_conn *c, const struct my_statement *s, struct err *e);
+/* *ret_number: the server's refusal. */
+int my_statement_try(struct my_conn *c, const struct my_statement *s, unsigned *ret_number, struct err *e);
 /* Runs the statement; where the server refuses its DEFINER, without it, and *s is changed to that. */
 int my_statement_run_definer(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
-/* An event's DEFINER on a procedure, for an event might run: *s loses it where the server refuses it. */
-int my_event_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
+/* Its DEFINER, on a procedure: *s loses it where the server refuses it. */
+int my_definer_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e);
 int my_object_drop(struct my_conn *c, const char *database, const char *word, const char *name, struct err *e);
 
 /* ---- sum.c ---- */
@@ -483,7 +553,7 @@ void my_batch_add_line(struct my_batch *b, const struct my_target *to, const str
 void my_batch_add_tuple(struct my_batch *b, const struct my_target *to, bool first, const struct db_value *values);
 /* No more rows: it can be run. */
 void my_batch_end(struct my_batch *b, const struct my_target *to);
-/* Runs its statements; a warning that is not expected, or a row too few, is an error. */
+/* Runs its statements; a row too few is an error, and where nobody reads it back a value that the server changes. */
 int my_batch_run(struct my_conn *c, const struct my_batch *b, const char *table, struct err *e);
 
 /* ---- pool.c ---- */
@@ -508,9 +578,14 @@ int my_load_end(struct db_conn *c, bool ok, struct err *e);
 
 /* ---- foreign.c ---- */
 
-/* Foreign keys of and into c->database: an orphan is a line in *orphans, or, when that is NULL, EEXIST naming the
- * constraint. */
-int my_check_orphans(struct my_conn *c, struct strbuf *orphans, struct err *e);
+/* Foreign keys of the tables in c->catalog, of and into those that `of` names (NULL: all): an orphan is a line in
+ * *orphans, or, when that is NULL, EEXIST naming the constraint. */
+int my_check_orphans(struct my_conn *c, const struct my_names *of, struct strbuf *orphans, struct err *e);
+/* Foreign keys of all other tables (not in `database` and `inside`) into the tables of `database` that `of` names, as
+ * the tables of these names in the database `parents` are. Rows that would lose their parent: EEXIST, or a line in
+ * *outside. What was looked at stays locked until the end of c's transaction. */
+int my_check_outside(struct my_conn *c, const char *database, const struct my_catalog *inside, const char *parents,
+		     const struct my_names *of, struct strbuf *outside, struct err *e);
 
 /* ---- auto_increment.c ---- */
 
@@ -519,15 +594,6 @@ int my_set_sequences(struct db_conn *c, const struct db_schema *s, struct err *e
 /* After the commit, which ALTER TABLE would be: what my_set_sequences() noted. */
 int my_commit_auto_increment(struct my_conn *c, struct err *e);
 void my_forget_auto_increment(struct my_conn *c);
-
-/* ---- change.c ---- */
-
-int my_change_check(struct db_conn *c, const struct db_schema *s, struct err *e);
-int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
-int my_change_end(struct db_conn *c, struct strbuf *orphans, struct strbuf *outside, struct err *e);
-int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
-		   struct err *e);
-int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
 
 /* ---- shadow.c ---- */
 
@@ -542,8 +608,12 @@ int my_sides_drop(struct my_conn *w, const char *old, const char *shadow, struct
 /* ---- journal.c ---- */
 
 #define MY_JOURNAL "__metasnap_journal"
+/* Before the kind of what nobody could make when it was tried. */
+#define MY_JOURNAL_INVALID "invalid "
 enum my_phase { MY_PHASE_STATE, MY_PHASE_UNDO, MY_PHASE_DROP, MY_PHASE_REDO, MY_PHASE_SUM, MY_PHASE_TABLES };
-enum my_state { MY_STATE_BUILDING, MY_STATE_SWAP, MY_STATE_KEPT, MY_N_STATES };
+/* building: nothing has happened. swap: the tables tell whether the RENAME took place. rows: the rows are committed, and
+ * no table is made anew. kept: the old tables stay. */
+enum my_state { MY_STATE_BUILDING, MY_STATE_SWAP, MY_STATE_ROWS, MY_STATE_KEPT, MY_N_STATES };
 
 /* Valid as long as the result it is from. */
 struct my_entry {
@@ -562,6 +632,7 @@ int my_journal_add_statement(struct my_conn *w, const char *old, enum my_phase p
 			     struct err *e);
 int my_journal_exists(struct my_conn *w, const char *old, bool *ret, struct err *e);
 int my_journal_set_state(struct my_conn *w, const char *old, enum my_state state, struct err *e);
+int my_journal_add_state(struct my_conn *c, const char *old, enum my_state state, struct err *e);
 /* *ret_tables: whether the new schema has tables. */
 int my_journal_state(struct my_conn *w, const char *old, enum my_state *ret, bool *ret_tables, struct err *e);
 /* Entries of one or two phases: those of the phase whose word is the first by name, then the others. */
@@ -571,6 +642,9 @@ bool my_journal_next(MYSQL_RES *res, struct my_entry *ret);
 
 /* ---- settle.c ---- */
 
+/* Triggers of some tables, all of each, are made anew in their order, while nobody writes to their table. */
+int my_put_triggers(struct my_conn *w, const char *database, const struct my_script *triggers, struct err *e);
+
 /* After the RENAME: what is not a table. Can be run again after a crash. */
 int my_settle_forward(struct my_conn *w, const char *database, const char *old, const char *shadow, struct err *e);
 /* Brings what a restore left behind to one end or the other. The advisory locks are held. */
@@ -579,27 +653,54 @@ int my_settle(struct db_conn *c, struct err *e);
 
 /* ---- build.c ---- */
 
-/* A table outside that refers to one of ours would follow it to the old database. */
-int my_check_inbound(struct my_conn *c, struct err *e);
-/* What is there already stays: it need not be dropped and made again, perhaps without its DEFINER. */
-int my_mark_same(struct my_conn *c, struct my_script *script, struct err *e);
+/* The builder, with its lock, after what an earlier restore left has been settled. */
+int my_builder_open(struct my_conn *c, struct my_conn **ret, struct err *e);
+/* A table outside that refers to one that goes would follow it to the old database: a refusal in *o. */
+int my_check_inbound(struct my_conn *c, struct db_objects *o, struct err *e);
+/* Whether o has it among what goes, or what is made. */
+bool my_deed_drops(const struct db_objects *o, enum my_object kind, const char *name);
+bool my_deed_makes(const struct db_objects *o, enum my_object kind, const char *name);
 int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e);
 /* Another minor version may write the same thing in other words; says so rather than hide it. */
 int my_compare_tables(struct my_conn *w, const struct my_script *script, struct strbuf *warnings, struct err *e);
-/* Makes everything but events once in the shadow database, where it can do no harm: afterwards nothing can fail that
- * could be known before. Events are not made: they might run. */
-int my_try_objects(struct my_conn *w, struct my_script *script, struct strbuf *warnings, struct err *e);
+/* ---- trial.c ---- */
+
+/* Makes everything but events once in w's database, the shadow database, where it can do no harm: afterwards nothing
+ * can fail that could be known before. Events are not made: they might run. *script is then in an order in which it can
+ * be made. */
+int my_try_objects(struct my_conn *c, struct my_conn *w, struct my_script *script, struct strbuf *warnings,
+		   struct err *e);
+
+/* ---- lift.c ---- */
+
+/* From here to the end of the transaction triggers of the tables of s do nothing in this session. Every lock is let go
+ * and taken again; EAGAIN: another session came in between. ENOTSUP: a trigger could not be put back. */
+int my_lift_triggers(struct my_conn *c, const struct db_schema *s, struct err *e);
+
+/* ---- change.c ---- */
+
+int my_change_begin(struct db_conn *c, const struct db_schema *s, struct err *e);
+int my_change_end(struct db_conn *c, struct strbuf *orphans, struct strbuf *outside, struct err *e);
+int my_delete_keys(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
+		   struct err *e);
+int my_delete_all(struct db_conn *c, const struct db_table *t, struct err *e);
 
 /* ---- swap.c ---- */
 
+/* What is to be done, into the journal; undo: what must go for it and comes back without it. */
+int my_write_journal(struct my_conn *c, struct my_conn *w, const struct my_script *undo, enum my_state state,
+		     struct err *e);
 /* 0: the new tables are in place and the old ones in c->old. Else they are not, or, with ECONNRESET, nobody knows.
  * c may hold its tables by LOCK TABLES afterwards. */
 int my_swap(struct my_conn *c, struct my_conn *w, struct err *e);
 
-/* ---- rebuild.c ---- */
+/* ---- compare.c ---- */
 
 int my_compare(struct db_conn *c, const struct db_definitions *live, const struct db_definitions *want,
 	       const bool *touched, struct db_objects *ret, struct err *e);
+
+/* ---- rebuild.c ---- */
+
 int my_rebuild_begin(struct db_conn *c, const struct db_schema *s, const char *sql, const struct db_objects *o,
 		     struct strbuf *warnings, struct err *e);
 int my_rebuild_end(struct db_conn *c, struct strbuf *warnings, struct strbuf *outside, struct err *e);

@@ -2,7 +2,7 @@
  * drivers/mysql/journal.c - the driver's own record of a rebuild: a table in DB__metasnap_old, from before the first
  * table is made until the last old one is gone. settle.c reads it.
  *
- * Its rows, by phase: "state" (one; kind: building, swap, kept), "undo" (statements that go for the swap and come back
+ * Its rows, by phase: "state" (kind: building, swap, rows, kept; the last one holds), "undo" (statements that go for the swap and come back
  * when it does not happen), "drop" and "redo" (what is not a table, after the swap), "sum" (of the old tables),
  * "tables" (one; how many new tables there are). On the thread of the connection given; no locks.
  */
@@ -19,6 +19,7 @@ static const char *const my_phase_words[] = {
 static const char *const my_state_words[MY_N_STATES] = {
     [MY_STATE_BUILDING] = "building",
     [MY_STATE_SWAP] = "swap",
+    [MY_STATE_ROWS] = "rows",
     [MY_STATE_KEPT] = "kept",
 };
 
@@ -41,6 +42,12 @@ int my_journal_set_state(struct my_conn *w, const char *old, enum my_state state
 	return my_exec(w, e, "UPDATE %i." MY_JOURNAL " SET kind=%q WHERE phase='state'", old, my_state_words[state]);
 }
 
+/* A transaction that is older than the journal cannot change its rows. */
+int my_journal_add_state(struct my_conn *c, const char *old, enum my_state state, struct err *e)
+{
+	return my_journal_add(c, old, MY_PHASE_STATE, my_state_words[state], "", NULL, NULL, e);
+}
+
 int my_journal_exists(struct my_conn *w, const char *old, bool *ret, struct err *e)
 {
 	uint64_t n;
@@ -53,7 +60,8 @@ int my_journal_exists(struct my_conn *w, const char *old, bool *ret, struct err 
 int my_journal_state(struct my_conn *w, const char *old, enum my_state *ret, bool *ret_tables, struct err *e)
 {
 	_cleanup_free_ char *state = NULL, *tables = NULL;
-	int r = my_select_one(w, &state, e, "SELECT kind FROM %i." MY_JOURNAL " WHERE phase='state'", old);
+	int r = my_select_one(w, &state, e,
+			      "SELECT kind FROM %i." MY_JOURNAL " WHERE phase='state' ORDER BY seq DESC LIMIT 1", old);
 
 	if (r < 0)
 		return r;

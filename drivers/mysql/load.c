@@ -32,6 +32,8 @@ static int my_flush(struct my_conn *c, struct err *e)
 	if (b->n_inserts == 0)
 		return 0;
 	my_batch_end(b, &l->to);
+	b->details = l->to.details;
+	b->unproven = l->to.table->unproven;
 	r = c->pool ? my_pool_rows(c->pool, l->to.table->name, b, e) : my_batch_run(c, b, l->to.table->name, e);
 	b->n_inserts = 0;
 	strbuf_clear(&b->sql);
@@ -50,6 +52,9 @@ int my_load_begin(struct db_conn *dc, const struct db_table *t, struct err *e)
 	my_load_done(l);
 	int r = my_target_init(&l->to, c->database, t, mt, e);
 	if (r < 0)
+		return r;
+	/* All of them have to be looked at. */
+	if (t->unproven && (r = my_exec(c, e, "SET SESSION max_error_count=65535")) < 0)
 		return r;
 	if (c->pool && c->infile && l->to.n_columns > 0)
 		my_target_infile(&l->to, c->database);

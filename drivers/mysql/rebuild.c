@@ -1,10 +1,11 @@
 /*
- * drivers/mysql/rebuild.c - replaces a whole schema, though DDL commits by itself.
+ * drivers/mysql/rebuild.c - replaces what differs of a schema, though DDL commits by itself.
  *
  * A second connection (the builder) makes the new tables in database DB__metasnap_new (build.c), and others (the
  * loaders, see pool.c) fill them; the first one keeps its transaction and with it the locks of the old tables. The
  * commit is one RENAME (swap.c), recorded in the journal in DB__metasnap_old first (journal.c); what is not a table is
- * replaced after it, and settle.c does that, undoes what did not come so far, and both after a crash.
+ * replaced after it, and settle.c does that, undoes what did not come so far, and both after a crash. Where no table is
+ * made anew, changed rows of tables that stay are committed together with the journal's word for it in its stead.
  *
  * On the connection's thread; no lock of this process.
  */
@@ -61,77 +62,56 @@ static void my_close_loaders(struct my_conn *c, struct my_conn *w)
 	}
 }
 
-/* A trigger would act on single changes; tables made anew have none yet. */
-static int my_refuses(struct db_conn *dc, const struct db_schema *want, const bool *touched, struct err *e)
+/* What is wanted and what goes, of what the comparison found. */
+static int my_take_objects(struct my_conn *c, const struct db_schema *s, const char *sql, const struct db_objects *o,
+			   struct err *e)
 {
-	struct db_schema part = *want;
-	_cleanup_free_ struct db_table *tables = part.tables = xcalloc(want->n_tables + 1, sizeof *tables);
-
-	part.n_tables = 0;
-	for (size_t i = 0; i < want->n_tables; i++)
-		if (touched[i])
-			tables[part.n_tables++] = want->tables[i];
-	return my_change_check(dc, &part, e);
-}
-
-int my_compare(struct db_conn *dc, const struct db_definitions *live, const struct db_definitions *want,
-	       const bool *touched, struct db_objects *ret, struct err *e)
-{
-	db_objects_compare_whole(ret, live, want);
-	int r = touched && !ret->n ? my_refuses(dc, want->schema, touched, e) : 0;
-	if (r != -ENOTSUP)
+	c->script = xcalloc(1, sizeof *c->script);
+	int r = my_script_parse(c->script, sql, e);
+	if (r < 0)
 		return r;
-	*e = (struct err)ERR_INIT;
-	db_objects_add(ret, DB_DEED_REMAKE, xstrdup("schema"), xstrdup("all"), xstrdup("tables with triggers"));
-	for (size_t i = 0; i < want->schema->n_tables; i++)
-		ret->remade[i] = true;
+	my_script_localise(c->script, s->database, c->database);
+	my_script_order_triggers(c->script);
+	c->n_made = 0;
+	for (size_t i = 0; i < c->script->n; i++) {
+		struct my_statement *x = &c->script->statements[i];
+
+		x->same = !my_deed_makes(o, x->kind, x->name);
+		c->n_made += x->kind == MY_TABLE && !x->same;
+	}
+	for (size_t i = 0; i < o->n; i++) {
+		enum my_object kind = my_object_of(o->v[i].kind);
+
+		if (kind != MY_N_OBJECTS && my_deed_drops(o, kind, o->v[i].name))
+			my_script_add(&c->drops, kind, xstrdup(o->v[i].name), NULL, xstrdup(""));
+	}
 	return 0;
 }
 
-int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *sql, const struct db_objects *o,
-		     struct strbuf *warnings, struct err *e)
+static bool my_drops_table(const struct my_conn *c)
 {
-	(void)o;
-	struct my_conn *c = my_conn_of(dc), *w = atomic_load(&c->builder), *loaders[MY_POOL_THREADS];
-	_cleanup_free_ char *shadow = my_shadow_name(c->database);
-	int r;
+	for (size_t i = 0; i < c->drops.n; i++)
+		if (c->drops.statements[i].kind == MY_TABLE)
+			return true;
+	return false;
+}
 
-	assert(c->in_transaction && c->access == DB_WRITE && c->mode == MY_MODE_NONE);
-	my_rebuild_done(c);
-	c->script = xcalloc(1, sizeof *c->script);
-	if ((r = my_script_parse(c->script, sql, e)) < 0)
+/* The tables that are made anew, and the threads that load them. */
+static int my_begin_tables(struct my_conn *c, struct my_conn *w, const struct db_schema *s, const struct db_objects *o,
+			   struct err *e)
+{
+	struct my_conn *loaders[MY_POOL_THREADS];
+	int r = my_open_loaders(c, loaders, e);
+
+	if (r == 0)
+		r = my_make_tables(w, c->script, e);
+	if (r == 0)
+		r = my_describe(w, w->database, &w->catalog, NULL, e);
+	for (size_t i = 0; r == 0 && i < s->n_tables; i++)
+		if (o->remade[i] && !my_catalog_find(&w->catalog, s->tables[i].name))
+			r = err_set(e, EINVAL, "table %s is not in the definitions", s->tables[i].name);
+	if (r < 0)
 		return r;
-	if ((r = my_check_inbound(c, e)) < 0)
-		return r;
-	if ((r = my_mark_same(c, c->script, e)) < 0)
-		return r;
-	if (!w) {
-		if ((r = my_open_like(&w, c, e)) < 0)
-			return err_prefix(e, "second connection");
-		atomic_store(&c->builder, w);
-	}
-	if ((r = my_lock_advisory(w, c->database, MY_LOCK_BUILD, MY_ADVISORY_WAIT_S, e)) < 0)
-		return r;
-	if ((r = my_open_loaders(c, loaders, e)) < 0)
-		return r;
-	if ((r = my_settle_locked(w, c->database, e)) < 0)
-		return r;
-	c->old = my_old_name(c->database);
-	/* From here on my_rebuild_rollback() cleans up. */
-	c->mode = MY_MODE_REBUILD;
-	if ((r = my_sides_make(w, c->old, shadow, e)) < 0)
-		return r;
-	if ((r = my_use(w, shadow, e)) < 0)
-		return r;
-	if ((r = my_set_building(w, e)) < 0)
-		return r;
-	if ((r = my_make_tables(w, c->script, e)) < 0)
-		return r;
-	if ((r = my_describe(w, shadow, &w->catalog, NULL, e)) < 0)
-		return r;
-	for (size_t i = 0; i < s->n_tables; i++)
-		if (!my_catalog_find(&w->catalog, s->tables[i].name))
-			return err_set(e, EINVAL, "table %s is not in the definitions", s->tables[i].name);
 	w->mode = MY_MODE_REBUILD;
 	w->access = DB_READ;
 	w->in_transaction = true; /* for scans and loads: each is its own */
@@ -142,14 +122,38 @@ int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *
 	return my_pool_start(&w->pool, loaders, c->script, e);
 }
 
-int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct strbuf *outside, struct err *e)
+int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *sql, const struct db_objects *o,
+		     struct strbuf *warnings, struct err *e)
 {
-	(void)outside;
-	struct my_conn *c = my_conn_of(dc), *w = my_active(c);
+	(void)warnings;
+	struct my_conn *c = my_conn_of(dc), *w;
+	_cleanup_free_ char *shadow = my_shadow_name(c->database);
 	int r;
 
-	assert(c->mode == MY_MODE_REBUILD && w != c);
-	if ((r = my_pool_finish(w->pool, e)) < 0)
+	assert(c->in_transaction && c->access == DB_WRITE && c->mode == MY_MODE_NONE);
+	my_rebuild_done(c);
+	if ((r = my_take_objects(c, s, sql, o, e)) < 0)
+		return r;
+	if ((r = my_builder_open(c, &w, e)) < 0)
+		return r;
+	/* From here on my_rebuild_rollback() cleans up. */
+	c->old = my_old_name(c->database);
+	bool tables = c->n_made > 0 || my_drops_table(c);
+	c->mode = tables ? MY_MODE_REBUILD : MY_MODE_CHANGE;
+	if ((r = my_sides_make(w, c->old, shadow, e)) < 0)
+		return r;
+	if ((r = my_use(w, shadow, e)) < 0)
+		return r;
+	if ((r = my_set_building(w, e)) < 0)
+		return r;
+	return tables ? my_begin_tables(c, w, s, o, e) : 0;
+}
+
+static int my_end_tables(struct my_conn *c, struct my_conn *w, struct strbuf *warnings, struct err *e)
+{
+	int r = my_pool_finish(w->pool, e);
+
+	if (r < 0)
 		return r;
 	if ((r = my_compare_tables(w, c->script, warnings, e)) < 0)
 		return r;
@@ -158,11 +162,21 @@ int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct strbuf *o
 	if ((r = my_describe(w, w->database, &w->catalog, NULL, e)) < 0)
 		return r;
 	/* The rows are what the snapshot has: orphans in it were orphans before. */
-	if ((r = my_check_orphans(w, warnings, e)) < 0)
+	return my_check_orphans(w, NULL, warnings, e);
+}
+
+int my_rebuild_end(struct db_conn *dc, struct strbuf *warnings, struct strbuf *outside, struct err *e)
+{
+	(void)outside;
+	struct my_conn *c = my_conn_of(dc), *w = atomic_load(&c->builder);
+	int r = 0;
+
+	assert(c->old && w);
+	if (c->mode == MY_MODE_REBUILD && (r = my_end_tables(c, w, warnings, e)) < 0)
 		return r;
 	if ((r = my_set_building(w, e)) < 0)
 		return r;
-	if ((r = my_try_objects(w, c->script, warnings, e)) < 0)
+	if ((r = my_try_objects(c, w, c->script, warnings, e)) < 0)
 		return r;
 	return my_set_writing(w, e);
 }
@@ -172,6 +186,8 @@ void my_rebuild_done(struct my_conn *c)
 	if (c->script)
 		my_script_done(c->script);
 	free(TAKE_PTR(c->script));
+	my_script_done(&c->drops);
+	my_script_done(&c->lifted);
 	free(TAKE_PTR(c->old));
 }
 
@@ -202,6 +218,9 @@ void my_rebuild_rollback(struct my_conn *c)
 		(void)my_scan_close((struct db_conn *)c, ERR_DROP);
 	(void)mysql_query(w->my, "DO 0");
 	(void)mysql_query(w->my, "ROLLBACK");
+	/* It may have written to the journal, which goes now. */
+	if (c->mode != MY_MODE_REBUILD)
+		(void)mysql_query(c->my, "ROLLBACK");
 	atomic_store(&w->cancelled, false);
 	my_load_done(&w->load);
 	/* If this cannot be done now (connection lost), my_settle() does it at the next start. */
@@ -209,11 +228,41 @@ void my_rebuild_rollback(struct my_conn *c)
 	my_rebuild_leave(c, w);
 }
 
+/* Triggers that were lifted come back as they were, if they are not to be others. */
+static int my_redo_lifted(struct my_conn *c, struct my_conn *w, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < c->lifted.n; i++)
+		if (!my_script_find(&c->drops, MY_TRIGGER, c->lifted.statements[i].name))
+			r = my_journal_add_statement(w, c->old, MY_PHASE_REDO, &c->lifted.statements[i], e);
+	return r;
+}
+
+/* No table is made anew: the changed rows and the journal's word that they are there are one transaction. */
+static int my_commit_rows(struct my_conn *c, struct my_conn *w, struct err *e)
+{
+	const struct my_script nothing = {0};
+	int r = my_write_journal(c, w, &nothing, MY_STATE_BUILDING, e);
+
+	if (r == 0)
+		r = my_redo_lifted(c, w, e);
+	if (r == 0)
+		r = my_journal_add_state(c, c->old, MY_STATE_ROWS, e);
+	if (r < 0)
+		return r;
+	if (mysql_query(c->my, "COMMIT") == 0)
+		return 0;
+	r = my_fail(c, e, "commit");
+	/* A KILL that came with the answer on its way: nobody knows. */
+	return r == -EINTR ? err_set(e, ECONNRESET, "commit: cancelled while the server was committing") : r;
+}
+
 int my_rebuild_commit(struct my_conn *c, struct err *e)
 {
-	struct my_conn *w = my_active(c);
+	struct my_conn *w = atomic_load(&c->builder);
 	_cleanup_free_ char *shadow = my_shadow_name(c->database);
-	int r = my_swap(c, w, e);
+	int r = c->mode == MY_MODE_REBUILD ? my_swap(c, w, e) : my_commit_rows(c, w, e);
 
 	(void)mysql_query(c->my, "UNLOCK TABLES");
 	if (r < 0 && r != -ECONNRESET) {

@@ -36,6 +36,7 @@ void my_script_done(struct my_script *s)
 		free(s->statements[i].settings);
 		free(s->statements[i].sql);
 		free(s->statements[i].indexes);
+		free(s->statements[i].table);
 	}
 	free(s->statements);
 	*s = (struct my_script){0};
@@ -46,7 +47,52 @@ void my_script_add(struct my_script *s, enum my_object kind, char *name, char *s
 	if (s->n % 16 == 0)
 		s->statements = xrealloc(s->statements, (s->n + 16) * sizeof *s->statements);
 	s->statements[s->n] = (struct my_statement){.kind = kind, .name = name, .settings = settings, .sql = sql};
+	if (kind == MY_TRIGGER)
+		s->statements[s->n].table = my_trigger_table(sql);
 	s->n++;
+}
+
+struct my_statement *my_script_find(const struct my_script *s, enum my_object kind, const char *name)
+{
+	for (size_t i = 0; i < s->n; i++)
+		if (s->statements[i].kind == kind && !strcmp(s->statements[i].name, name))
+			return &s->statements[i];
+	return NULL;
+}
+
+void my_script_order_triggers(struct my_script *s)
+{
+	const char *before = NULL;
+
+	for (size_t i = 0; i < s->n; i++) {
+		struct my_statement *x = &s->statements[i];
+
+		if (x->kind != MY_TRIGGER)
+			continue;
+		if (!my_trigger_follows(x->sql, before)) {
+			char *sql = my_trigger_without_clause(x->sql);
+
+			free(x->sql);
+			x->sql = sql;
+		}
+		before = x->sql;
+	}
+}
+
+void my_script_localise(struct my_script *s, const char *from, const char *to)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		struct my_statement *x = &s->statements[i];
+		char *sql = x->kind == MY_TABLE                              ? my_makeable_table(x->sql)
+			    : x->kind == MY_VIEW                             ? my_view_unqualified(x->sql, from)
+			    : x->kind == MY_TRIGGER && strcmp(from, to) != 0 ? my_trigger_unqualified(x->sql)
+									     : NULL;
+
+		if (sql) {
+			free(x->sql);
+			x->sql = sql;
+		}
+	}
 }
 
 static void my_add_name(struct strbuf *out, const char *name)

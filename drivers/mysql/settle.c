@@ -46,37 +46,111 @@ static int my_verify_old(struct my_conn *w, const char *old, struct err *e)
 /* What is not a table: away, and, where the snapshot has it, there. */
 static int my_replace(struct my_conn *w, const char *database, const struct my_entry *entry, struct err *e)
 {
-	struct my_statement s = {.kind = my_object_of(entry->kind), .name = entry->name, .settings = entry->settings};
+	bool invalid = !strncmp(entry->kind, MY_JOURNAL_INVALID, strlen(MY_JOURNAL_INVALID));
+	const char *kind = entry->kind + (invalid ? strlen(MY_JOURNAL_INVALID) : 0);
+	struct my_statement s = {.kind = my_object_of(kind), .name = entry->name, .settings = entry->settings};
 
 	if (s.kind == MY_N_OBJECTS)
-		return err_set(e, EIO, "the journal of the restore names a %s", entry->kind);
-	int r = my_object_drop(w, database, entry->kind, entry->name, e);
+		return err_set(e, EIO, "the journal of the restore names a %s", kind);
+	int r = my_object_drop(w, database, kind, entry->name, e);
 	if (r < 0 || !entry->redo)
 		return r;
 	s.sql = xstrdup(entry->body);
-	r = my_statement_run_definer(w, &s, NULL, e);
+	struct err why = ERR_INIT;
+	r = my_statement_run_definer(w, &s, NULL, &why);
 	free(s.sql);
+	if (invalid && r != -ECONNRESET && r != -EINTR)
+		return 0;
+	if (r < 0)
+		*e = why;
 	return r;
+}
+
+static const struct my_statement *my_nth_of_table(const struct my_script *s, const char *table, size_t *i)
+{
+	for (; *i < s->n; ++*i)
+		if (!strcmp(s->statements[*i].table, table))
+			return &s->statements[(*i)++];
+	return NULL;
+}
+
+static int my_put_triggers_of(struct my_conn *w, const char *database, const struct my_script *triggers,
+			      const char *table, struct err *e)
+{
+	const struct my_statement *s;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && (s = my_nth_of_table(triggers, table, &i));)
+		r = my_object_drop(w, database, "trigger", s->name, e);
+	for (size_t i = 0; r == 0 && (s = my_nth_of_table(triggers, table, &i));) {
+		struct my_statement copy = *s;
+
+		copy.sql = xstrdup(s->sql);
+		r = my_statement_run_definer(w, &copy, NULL, e);
+		free(copy.sql);
+	}
+	return r;
+}
+
+int my_put_triggers(struct my_conn *w, const char *database, const struct my_script *triggers, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < triggers->n; i++) {
+		const char *table = triggers->statements[i].table;
+		size_t first = 0;
+
+		if (my_nth_of_table(triggers, table, &first) != &triggers->statements[i])
+			continue;
+		r = my_exec(w, e, "LOCK TABLES %i.%i WRITE", database, table);
+		/* What a trigger uses is locked with it, and may be missing. */
+		if (r < 0 && my_last_errno(w) == MY_ER_NO_SUCH_TABLE)
+			r = 0;
+		if (r == 0)
+			r = my_put_triggers_of(w, database, triggers, table, e);
+		(void)mysql_query(w->my, "UNLOCK TABLES");
+	}
+	return r;
+}
+
+static void my_add_trigger(struct my_script *s, const struct my_entry *entry)
+{
+	my_script_add(s, MY_TRIGGER, xstrdup(entry->name), xstrdup(entry->settings), xstrdup(entry->body));
+}
+
+/* DROP and REDO entries. A trigger that goes for a new one of its name goes with that. */
+static int my_replace_all(struct my_conn *w, const char *database, MYSQL_RES *res, struct err *e)
+{
+	_cleanup_script_ struct my_script triggers = {0};
+	struct my_entry entry;
+	int r = 0;
+
+	while (my_journal_next(res, &entry))
+		if (entry.redo && !strcmp(entry.kind, my_object_words[MY_TRIGGER]))
+			my_add_trigger(&triggers, &entry);
+	mysql_data_seek(res, 0);
+	while (r == 0 && my_journal_next(res, &entry))
+		if (strcmp(entry.kind, my_object_words[MY_TRIGGER]) != 0 ||
+		    !my_script_find(&triggers, MY_TRIGGER, entry.name))
+			r = my_replace(w, database, &entry, e);
+	return r < 0 ? r : my_put_triggers(w, database, &triggers, e);
 }
 
 int my_settle_forward(struct my_conn *w, const char *database, const char *old, const char *shadow, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
 	struct err kept = ERR_INIT;
-	struct my_entry entry;
 	int r = my_use(w, database, e);
 
 	if (r < 0)
 		return r;
 	if ((r = my_set_building(w, e)) < 0)
 		return r;
-	int verified = w->mariadb ? my_verify_old(w, old, &kept) : 0;
+	int verified = w->mariadb ? my_verify_old(w, old, &kept) : 0; /* nothing to look at where no table went */
 	if ((r = my_journal_read(w, old, MY_PHASE_DROP, MY_PHASE_REDO, &res, e)) < 0)
 		return r;
-	while (my_journal_next(res, &entry))
-		if ((r = my_replace(w, database, &entry, e)) < 0)
-			return err_prefix(
-			    e, "the tables are replaced, the rest is not (it is tried again at the next start)");
+	if ((r = my_replace_all(w, database, res, e)) < 0)
+		return err_prefix(e, "the rows are in place, the rest is not (it is tried again at the next start)");
 	if (verified < 0) {
 		(void)my_exec(w, ERR_DROP, "DROP DATABASE IF EXISTS %i", shadow);
 		*e = kept;
@@ -85,9 +159,47 @@ int my_settle_forward(struct my_conn *w, const char *database, const char *old, 
 	return my_sides_drop(w, old, shadow, e);
 }
 
-/* Before the RENAME: the triggers and views that had to go for it come back. */
+/* Those that are not there as they were: gone, or lifted. *ret: all of their tables, in their order. */
+static int my_missing_triggers(struct my_conn *w, const char *database, const struct my_script *all,
+			       struct my_script *ret, struct err *e)
+{
+	_cleanup_free_ bool *missing = xcalloc(all->n + 1, sizeof *missing);
+
+	for (size_t i = 0; i < all->n; i++) {
+		_cleanup_free_ char *there = NULL;
+		int r = my_select_one(w, &there, e,
+				      "SELECT 1 FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=%q AND "
+				      "TRIGGER_NAME=%q AND INSTR(ACTION_STATEMENT, %q)=0",
+				      database, all->statements[i].name, MY_LIFTED);
+		if (r < 0)
+			return r;
+		for (size_t k = 0; !there && k < all->n; k++)
+			missing[k] |= !strcmp(all->statements[k].table, all->statements[i].table);
+	}
+	for (size_t i = 0; i < all->n; i++) {
+		const struct my_statement *s = &all->statements[i];
+
+		if (missing[i])
+			my_script_add(ret, MY_TRIGGER, xstrdup(s->name), xstrdup(s->settings), xstrdup(s->sql));
+	}
+	return 0;
+}
+
+static int my_put_view(struct my_conn *w, const char *database, const struct my_entry *entry, struct err *e)
+{
+	_cleanup_free_ char *there = NULL;
+	const struct my_statement s = {
+	    .kind = MY_VIEW, .name = entry->name, .settings = entry->settings, .sql = entry->body};
+	int r = my_select_one(w, &there, e,
+			      "SELECT 1 FROM information_schema.VIEWS WHERE TABLE_SCHEMA=%q AND TABLE_NAME=%q",
+			      database, entry->name);
+	return r < 0 || there ? r : my_statement_run(w, &s, e);
+}
+
+/* Nothing has happened: the triggers and views that had to go come back. */
 static int my_settle_back(struct my_conn *w, const char *database, const char *old, const char *shadow, struct err *e)
 {
+	_cleanup_script_ struct my_script triggers = {0}, missing = {0};
 	_cleanup_result_ MYSQL_RES *res = NULL;
 	struct my_entry entry;
 	uint64_t n = 0;
@@ -103,23 +215,17 @@ static int my_settle_back(struct my_conn *w, const char *database, const char *o
 		return r;
 	if ((r = my_journal_read(w, old, MY_PHASE_UNDO, MY_PHASE_UNDO, &res, e)) < 0)
 		return r;
-	while (my_journal_next(res, &entry)) {
-		_cleanup_free_ char *there = NULL;
-		bool view = !strcmp(entry.kind, "view");
-		struct my_statement s = {.kind = view ? MY_VIEW : MY_TRIGGER,
-					 .name = entry.name,
-					 .settings = entry.settings,
-					 .sql = entry.body};
-
-		r = my_select_one(w, &there, e, "SELECT 1 FROM information_schema.%s WHERE %s=%q AND %s=%q",
-				  view ? "VIEWS" : "TRIGGERS", view ? "TABLE_SCHEMA" : "TRIGGER_SCHEMA", database,
-				  view ? "TABLE_NAME" : "TRIGGER_NAME", entry.name);
-		if (r < 0)
-			return r;
-		if (!there && (r = my_statement_run(w, &s, e)) < 0)
-			return r;
+	while (r == 0 && my_journal_next(res, &entry)) {
+		if (!strcmp(entry.kind, my_object_words[MY_TRIGGER]))
+			my_add_trigger(&triggers, &entry);
+		else
+			r = my_put_view(w, database, &entry, e);
 	}
-	return my_sides_drop(w, old, shadow, e);
+	if (r == 0)
+		r = my_missing_triggers(w, database, &triggers, &missing, e);
+	if (r == 0)
+		r = my_put_triggers(w, database, &missing, e);
+	return r < 0 ? r : my_sides_drop(w, old, shadow, e);
 }
 
 int my_settle_locked(struct my_conn *w, const char *database, struct err *e)
@@ -151,6 +257,8 @@ int my_settle_locked(struct my_conn *w, const char *database, struct err *e)
 	switch (state) {
 	case MY_STATE_KEPT:
 		return 0;
+	case MY_STATE_ROWS:
+		return my_settle_forward(w, database, old, shadow, e);
 	case MY_STATE_SWAP:
 		/* All the new tables left the shadow database in the one statement that took the old ones away. */
 		if (new_tables ? n_shadow == 0 : n > 1)

@@ -31,14 +31,15 @@ static void my_drop_definer(struct my_statement *s)
 }
 
 /* *ret_refused: the server refuses the DEFINER; with EACCES, whatever the number. */
-static int my_run(struct my_conn *c, const struct my_statement *s, bool *ret_refused, struct err *e)
+static int my_run(struct my_conn *c, const struct my_statement *s, bool *ret_refused, unsigned *ret_number,
+		  struct err *e)
 {
 	int r = s->settings ? my_exec(c, e, "%s", s->settings) : 0;
 
 	*ret_refused = false;
 	if (r == 0)
 		r = my_exec_len(c, e, s->sql, strlen(s->sql));
-	unsigned number = r < 0 ? my_last_errno(c) : 0;
+	unsigned number = *ret_number = r < 0 ? my_last_errno(c) : 0;
 	if (s->settings && (mysql_query(c->my, "SET NAMES utf8mb4") != 0 || my_set_building(c, ERR_DROP) < 0) && r == 0)
 		return my_fail(c, e, NULL);
 	if (r == 0)
@@ -49,26 +50,39 @@ static int my_run(struct my_conn *c, const struct my_statement *s, bool *ret_ref
 	return err_prefix(e, "%s %s", my_object_words[s->kind], s->name);
 }
 
-int my_statement_run(struct my_conn *c, const struct my_statement *s, struct err *e)
+int my_statement_try(struct my_conn *c, const struct my_statement *s, unsigned *ret_number, struct err *e)
 {
 	bool refused;
 
-	return my_run(c, s, &refused, e);
+	return my_run(c, s, &refused, ret_number, e);
+}
+
+int my_statement_run(struct my_conn *c, const struct my_statement *s, struct err *e)
+{
+	unsigned number;
+
+	return my_statement_try(c, s, &number, e);
+}
+
+static void my_warn_definer(struct strbuf *warnings, const struct my_statement *s)
+{
+	if (warnings)
+		strbuf_addf(warnings,
+			    "%s %s: the server refused its DEFINER; it now belongs to the user of the restore\n",
+			    my_object_words[s->kind], s->name);
 }
 
 int my_statement_run_definer(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e)
 {
 	bool refused;
-	int r = my_run(c, s, &refused, e);
+	unsigned number;
+	int r = my_run(c, s, &refused, &number, e);
 
 	if (!refused || !strstr(s->sql, " DEFINER="))
 		return r;
 	my_drop_definer(s);
-	if (warnings)
-		strbuf_addf(warnings,
-			    "%s %s: the server refused its DEFINER; it now belongs to the user of the restore\n",
-			    my_object_words[s->kind], s->name);
-	return my_run(c, s, &refused, e);
+	my_warn_definer(warnings, s);
+	return my_run(c, s, &refused, &number, e);
 }
 
 int my_object_drop(struct my_conn *c, const char *database, const char *word, const char *name, struct err *e)
@@ -76,23 +90,32 @@ int my_object_drop(struct my_conn *c, const char *database, const char *word, co
 	return my_exec(c, e, "DROP %s IF EXISTS %i.%i", word, database, name);
 }
 
-int my_event_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e)
+int my_definer_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e)
 {
-	struct my_statement probe = {.kind = MY_EVENT, .name = s->name};
-	const char *definer = strstr(s->sql, " DEFINER="), *end = definer ? strstr(definer, " EVENT ") : NULL;
+	struct my_statement probe = {.kind = MY_PROCEDURE, .name = s->name};
+	struct my_word word;
+	const char *p = s->sql, *start = NULL;
 
-	if (!end)
+	while (my_next_word(&p, &word) && !my_word_is(&word, "DEFINER"))
+		;
+	start = word.start;
+	for (const char *end; start && *start;) {
+		end = p;
+		if (!my_next_word(&p, &word) || word.kind == MY_WORD_BARE) {
+			probe.sql =
+			    xasprintf("CREATE %.*s PROCEDURE __metasnap_probe() BEGIN END", (int)(end - start), start);
+			break;
+		}
+	}
+	if (!probe.sql)
 		return 0;
-	_cleanup_free_ char *sql =
-	    xasprintf("CREATE%.*s PROCEDURE __metasnap_probe() BEGIN END", (int)(end - definer), definer);
-	probe.sql = sql;
 	bool refused;
-	int r = my_run(c, &probe, &refused, e);
+	unsigned number;
+	int r = my_run(c, &probe, &refused, &number, e);
+	free(probe.sql);
 	if (refused) {
 		my_drop_definer(s);
-		strbuf_addf(warnings,
-			    "event %s: the server refused its DEFINER; it now belongs to the user of the restore\n",
-			    s->name);
+		my_warn_definer(warnings, s);
 	} else if (r < 0) {
 		return r;
 	}

@@ -23,61 +23,59 @@
 
 #define MY_QUEUE_WAIT_MS 5000
 
-static bool my_is_same(const struct my_script *script, enum my_object kind, const char *name)
+/* Triggers of tables that go; views in the way of new tables. What else is not a table goes after the swap. */
+static int my_read_hindrances(struct my_conn *c, struct my_conn *w, struct my_script *undo, struct err *e)
 {
-	for (size_t i = 0; i < script->n; i++)
-		if (script->statements[i].same && script->statements[i].kind == kind &&
-		    !strcmp(script->statements[i].name, name))
-			return true;
-	return false;
+	_cleanup_script_ struct my_script triggers = {0};
+	int r = my_script_read(c, c->database, MY_TRIGGER, &triggers, e);
+
+	for (size_t i = 0; r == 0 && i < triggers.n; i++) {
+		const struct my_statement *s = &triggers.statements[i];
+
+		if (my_script_find(&c->drops, MY_TABLE, s->table))
+			my_script_add(undo, MY_TRIGGER, xstrdup(s->name), xstrdup(s->settings), xstrdup(s->sql));
+	}
+	my_script_order_triggers(undo);
+	for (size_t i = 0; r == 0 && i < c->drops.n; i++) {
+		const struct my_statement *s = &c->drops.statements[i];
+
+		if (s->kind == MY_VIEW && my_catalog_find(&w->catalog, s->name))
+			r = my_show_create(c, c->database, MY_VIEW, s->name, undo, e);
+	}
+	return r;
 }
 
-/* What is not a table goes after the swap. A view in the way of a new table of the same name goes before: into *undo. */
-static int my_write_drops(struct my_conn *c, struct my_conn *w, enum my_object kind, struct my_script *undo,
-			  struct err *e)
+static int my_write_redo(struct my_conn *c, struct my_conn *w, const struct my_statement *s, struct err *e)
 {
-	_cleanup_result_ MYSQL_RES *res = NULL;
-	int r = my_list_objects(c, c->database, kind, &res, e);
+	_cleanup_free_ char *kind = xasprintf("%s%s", s->invalid ? MY_JOURNAL_INVALID : "", my_object_words[s->kind]);
 
-	if (r < 0)
-		return r;
-	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
-		if (db_params_excludes(&c->params, row[0]) || my_is_same(c->script, kind, row[0]))
-			continue;
-		r = my_journal_add(w, c->old, MY_PHASE_DROP, my_object_words[kind], row[0], NULL, NULL, e);
-		if (r < 0)
-			return r;
-		if (kind == MY_VIEW && my_catalog_find(&w->catalog, row[0]) &&
-		    (r = my_show_create(c, c->database, MY_VIEW, row[0], undo, e)) < 0)
-			return r;
-	}
-	return 0;
+	return my_journal_add(w, c->old, MY_PHASE_REDO, kind, s->name, s->settings, s->sql, e);
 }
 
 static int my_write_statements(struct my_conn *c, struct my_conn *w, const struct my_script *undo, struct err *e)
 {
-	int r;
+	int r = 0;
 
-	for (size_t i = 0; i < undo->n; i++)
-		if ((r = my_journal_add_statement(w, c->old, MY_PHASE_UNDO, &undo->statements[i], e)) < 0)
-			return r;
-	for (size_t i = 0; i < c->script->n; i++) {
-		const struct my_statement *s = &c->script->statements[i];
-
-		if (s->kind == MY_TABLE || s->same || db_params_excludes(&c->params, s->name))
-			continue;
-		if ((r = my_journal_add_statement(w, c->old, MY_PHASE_REDO, s, e)) < 0)
-			return r;
-	}
-	return 0;
+	for (size_t i = 0; r == 0 && i < undo->n; i++)
+		r = my_journal_add_statement(w, c->old, MY_PHASE_UNDO, &undo->statements[i], e);
+	for (size_t i = 0; r == 0 && i < c->drops.n; i++)
+		if (c->drops.statements[i].kind != MY_TABLE)
+			r = my_journal_add(w, c->old, MY_PHASE_DROP, my_object_words[c->drops.statements[i].kind],
+					   c->drops.statements[i].name, NULL, NULL, e);
+	for (size_t i = 0; r == 0 && c->script && i < c->script->n; i++)
+		if (c->script->statements[i].kind != MY_TABLE && !c->script->statements[i].same)
+			r = my_write_redo(c, w, &c->script->statements[i], e);
+	return r;
 }
 
-static int my_write_tables(struct my_conn *c, struct my_conn *w, const struct my_names *tables, struct err *e)
+static int my_write_tables(struct my_conn *c, struct my_conn *w, struct err *e)
 {
 	char number[MY_SUM_TEXT];
 
-	for (size_t i = 0; i < tables->n; i++) {
-		const struct my_table *mt = my_catalog_find(&c->catalog, tables->names[i]);
+	for (size_t i = 0; i < c->drops.n; i++) {
+		const struct my_table *mt = c->drops.statements[i].kind == MY_TABLE
+						? my_catalog_find(&c->catalog, c->drops.statements[i].name)
+						: NULL;
 
 		if (!mt || !mt->scanned)
 			continue;
@@ -86,70 +84,60 @@ static int my_write_tables(struct my_conn *c, struct my_conn *w, const struct my
 		if (r < 0)
 			return r;
 	}
-	(void)snprintf(number, sizeof number, "%zu", w->catalog.n_tables);
+	(void)snprintf(number, sizeof number, "%zu", c->n_made);
 	return my_journal_add(w, c->old, MY_PHASE_TABLES, "", "", NULL, number, e);
 }
 
-static int my_write_journal(struct my_conn *c, struct my_conn *w, const struct my_names *tables, struct err *e)
+int my_write_journal(struct my_conn *c, struct my_conn *w, const struct my_script *undo, enum my_state state,
+		     struct err *e)
 {
-	_cleanup_script_ struct my_script undo = {0};
 	int r = my_exec(w, e, "START TRANSACTION");
 
-	if (r < 0)
-		return r;
-	if ((r = my_script_read(c, c->database, MY_TRIGGER, &undo, e)) < 0)
-		return r;
-	for (int k = MY_FUNCTION; k < MY_N_OBJECTS; k++)
-		if (k != MY_TRIGGER && (r = my_write_drops(c, w, (enum my_object)k, &undo, e)) < 0)
-			return r;
-	if ((r = my_write_statements(c, w, &undo, e)) < 0)
-		return r;
-	if ((r = my_write_tables(c, w, tables, e)) < 0)
-		return r;
-	if ((r = my_journal_set_state(w, c->old, MY_STATE_SWAP, e)) < 0)
-		return r;
-	return my_exec(w, e, "COMMIT");
+	if (r == 0)
+		r = my_write_statements(c, w, undo, e);
+	if (r == 0)
+		r = my_write_tables(c, w, e);
+	if (r == 0)
+		r = my_journal_set_state(w, c->old, state, e);
+	return r < 0 ? r : my_exec(w, e, "COMMIT");
 }
 
 /* From now on nobody reads or writes these tables. Our row locks are gone for a moment before it: hence the sums. */
-static int my_lock_tables(struct my_conn *c, struct my_conn *w, const struct my_names *tables, struct err *e)
+static int my_lock_tables(struct my_conn *c, struct my_conn *w, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf sql = {0};
 
-	for (size_t i = 0; i < tables->n; i++)
-		my_sql(&sql, "%s%i.%i WRITE", sql.len ? ", " : "LOCK TABLES ", c->database, tables->names[i]);
+	for (size_t i = 0; i < c->drops.n; i++)
+		if (c->drops.statements[i].kind == MY_TABLE)
+			my_sql(&sql, "%s%i.%i WRITE", sql.len ? ", " : "LOCK TABLES ", c->database,
+			       c->drops.statements[i].name);
 	for (size_t i = 0; !c->mariadb && i < w->catalog.n_tables; i++)
 		my_sql(&sql, "%s%i.%i WRITE", sql.len ? ", " : "LOCK TABLES ", w->database, w->catalog.tables[i].name);
 	int r = sql.len ? my_exec_len(c, e, sql.data, sql.len) : my_exec(c, e, "COMMIT");
 	if (r == -EBUSY)
 		return err_prefix(e, "tables of %s are in use by another session (an open transaction?)", c->database);
+	if (r < 0 && my_last_errno(c) == MY_ER_NO_SUCH_TABLE)
+		return err_set(e, EAGAIN, "another session made or dropped tables meanwhile");
 	return r;
 }
 
-static int my_verify_still(struct my_conn *c, const struct my_names *tables, struct err *e)
+static int my_verify_still(struct my_conn *c, struct err *e)
 {
-	_cleanup_names_ struct my_names there = {0};
-	int r = my_list_tables(c, c->database, &there, e);
-
-	if (r < 0)
-		return r;
-	bool same = there.n == tables->n;
-	for (size_t i = 0; same && i < there.n; i++)
-		same = !strcmp(there.names[i], tables->names[i]);
-	if (!same)
-		return err_set(e, EAGAIN, "another session made or dropped tables meanwhile");
-	for (size_t i = 0; i < tables->n; i++) {
-		struct my_table *mt = my_catalog_find(&c->catalog, tables->names[i]);
+	for (size_t i = 0; i < c->drops.n; i++) {
+		struct my_table *mt = c->drops.statements[i].kind == MY_TABLE
+					  ? my_catalog_find(&c->catalog, c->drops.statements[i].name)
+					  : NULL;
 		struct my_sum sum;
 
 		if (!mt || !mt->scanned)
 			continue;
-		if ((r = my_sum_table(c, c->database, mt, &sum, e)) < 0)
+		int r = my_sum_table(c, c->database, mt, &sum, e);
+		if (r < 0)
 			return r;
 		if (!my_sum_same(&sum, &mt->sum))
 			return err_set(e, EAGAIN, "another session wrote to table %s meanwhile", mt->name);
 	}
-	return r;
+	return 0;
 }
 
 static int my_drop_hindrances(struct my_conn *c, struct my_conn *w, struct err *e)
@@ -186,21 +174,21 @@ static void my_wait_queued(struct my_conn *c, struct my_conn *w)
 	}
 }
 
-static int my_rename(struct my_conn *c, struct my_conn *w, const struct my_names *tables, struct err *e)
+static int my_rename(struct my_conn *c, struct my_conn *w, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf sql = {0};
 
-	for (size_t i = 0; i < tables->n; i++)
-		my_sql(&sql, "%s%i.%i TO %i.%i", sql.len ? ", " : "RENAME TABLE ", c->database, tables->names[i],
-		       c->old, tables->names[i]);
+	for (size_t i = 0; i < c->drops.n; i++)
+		if (c->drops.statements[i].kind == MY_TABLE)
+			my_sql(&sql, "%s%i.%i TO %i.%i", sql.len ? ", " : "RENAME TABLE ", c->database,
+			       c->drops.statements[i].name, c->old, c->drops.statements[i].name);
+	bool drops = sql.len > 0;
 	for (size_t i = 0; i < w->catalog.n_tables; i++)
 		my_sql(&sql, "%s%i.%i TO %i.%i", sql.len ? ", " : "RENAME TABLE ", w->database,
 		       w->catalog.tables[i].name, c->database, w->catalog.tables[i].name);
-	if (!sql.len)
-		return 0;
 	if (!c->mariadb)
 		return my_exec_len(c, e, sql.data, sql.len);
-	if (tables->n == 0)
+	if (!drops)
 		return my_exec_len(w, e, sql.data, sql.len);
 	if (mysql_send_query(w->my, sql.data, sql.len) != 0)
 		return my_fail(w, e, NULL);
@@ -213,20 +201,18 @@ static int my_rename(struct my_conn *c, struct my_conn *w, const struct my_names
 
 int my_swap(struct my_conn *c, struct my_conn *w, struct err *e)
 {
-	_cleanup_names_ struct my_names tables = {0};
-	int r = my_list_tables(c, c->database, &tables, e);
+	_cleanup_script_ struct my_script undo = {0};
+	int r = my_read_hindrances(c, w, &undo, e);
 
-	if (r < 0)
-		return r;
-	if ((r = my_write_journal(c, w, &tables, e)) < 0)
-		return r;
-	if ((r = my_exec(c, e, "SET SESSION foreign_key_checks=0")) < 0)
-		return r;
-	if ((r = my_lock_tables(c, w, &tables, e)) < 0)
-		return r;
-	if ((r = my_verify_still(c, &tables, e)) < 0)
-		return r;
-	if ((r = my_drop_hindrances(c, w, e)) < 0)
-		return r;
-	return my_rename(c, w, &tables, e);
+	if (r == 0)
+		r = my_write_journal(c, w, &undo, MY_STATE_SWAP, e);
+	if (r == 0)
+		r = my_exec(c, e, "SET SESSION foreign_key_checks=0");
+	if (r == 0)
+		r = my_lock_tables(c, w, e);
+	if (r == 0)
+		r = my_verify_still(c, e);
+	if (r == 0)
+		r = my_drop_hindrances(c, w, e);
+	return r < 0 ? r : my_rename(c, w, e);
 }

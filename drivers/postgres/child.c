@@ -14,12 +14,22 @@
 
 #include "base/clock.h"
 
-#define PG_MAX_STDERR 4000
+#define PG_MAX_STDERR 65536
 
 struct pg_pipe {
 	int fd;
 	struct strbuf *out;
 };
+
+/* A failure is told last. */
+static void pg_keep_tail(struct strbuf *words)
+{
+	if (words->len <= PG_MAX_STDERR)
+		return;
+	memmove(words->data, words->data + words->len - PG_MAX_STDERR, PG_MAX_STDERR);
+	words->len = PG_MAX_STDERR;
+	words->data[words->len] = '\0';
+}
 
 /* Reads both pipes until the child has closed them. -EINTR: cancelled, -ETIMEDOUT. c may be NULL. */
 static int pg_read_pipes(struct pg_conn *c, struct pg_pipe *pipes, int timeout_ms)
@@ -49,8 +59,10 @@ static int pg_read_pipes(struct pg_conn *c, struct pg_pipe *pipes, int timeout_m
 			if (got <= 0) {
 				(void)close(pipes[i].fd);
 				pipes[i].fd = -1;
-			} else if (i == 0 || pipes[i].out->len < PG_MAX_STDERR) {
+			} else {
 				strbuf_add(pipes[i].out, buffer, (size_t)got);
+				if (i == 1)
+					pg_keep_tail(pipes[i].out);
 			}
 		}
 	}

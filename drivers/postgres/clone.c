@@ -59,13 +59,16 @@ int pg_try_temporary(struct pg_conn *c, PGresult **ret, const char *sql, struct 
 	struct err words = ERR_INIT;
 	const char *may =
 	    c->version_num >= 150000 ? " OR pg_catalog.has_parameter_privilege('session_replication_role', 'SET')" : "";
-	_cleanup_free_ char *all = xasprintf(
-	    "SAVEPOINT metasnap_try; SET LOCAL check_function_bodies = off; SET LOCAL lock_timeout = "
-	    "'" PG_TEMPORARY_LOCK_TIMEOUT "';"
-	    " SELECT pg_catalog.set_config('session_replication_role', 'replica', true) FROM pg_catalog.pg_roles r"
-	    " WHERE r.rolname = current_user AND (r.rolsuper%s); %s",
-	    may, sql);
-	int r = pg_query(c, ret, "cannot compare", all, 0, NULL, &words);
+	/* By itself: nothing of several statements is run when one of them cannot be parsed. */
+	int r = pg_do(c, e, "cannot compare",
+		      "SAVEPOINT metasnap_try; SET LOCAL check_function_bodies = off; SET LOCAL lock_timeout = "
+		      "'" PG_TEMPORARY_LOCK_TIMEOUT "';"
+		      " SELECT pg_catalog.set_config('session_replication_role', 'replica', true)"
+		      " FROM pg_catalog.pg_roles r WHERE r.rolname = current_user AND (r.rolsuper%s)",
+		      may);
+	if (r < 0)
+		return r;
+	r = pg_query(c, ret, "cannot compare", sql, 0, NULL, &words);
 	if (r < 0 && pg_is_trouble(&words)) {
 		*e = words;
 		return r;
@@ -389,8 +392,9 @@ static bool pg_is_plain_function(const char *sql)
 	return pg_eat(&p, "LANGUAGE sql") || pg_eat(&p, "LANGUAGE plpgsql");
 }
 
-/* MULTIRANGE_TYPE_NAME = schema.name would be made where the range itself is not. */
-static bool pg_make_range(struct pg_making *m, const char *p)
+/* MULTIRANGE_TYPE_NAME = schema.name would be made where the range itself is not; it is taken along if it is of the
+ * range's own schema. */
+static bool pg_make_range(struct pg_making *m, const char *range, const char *p)
 {
 	_cleanup_free_ char *relation = NULL, *name = NULL;
 	struct pg_token t;
@@ -398,6 +402,9 @@ static bool pg_make_range(struct pg_making *m, const char *p)
 		if (!pg_token_is(&t, "multirange_type_name") || !pg_eat(&at, "="))
 			continue;
 		if (!pg_eat_name(&at, &relation, &name))
+			return false;
+		size_t n = strlen(relation) - strlen(name);
+		if (strncmp(range, relation, n))
 			return false;
 		strbuf_add(&m->sql, p, (size_t)(t.at - p));
 		strbuf_addf(&m->sql, "multirange_type_name = pg_temp.%s", name);
@@ -429,7 +436,10 @@ static bool pg_make_plain(struct pg_making *m, const char *sql)
 		return false;
 	strbuf_addf(&m->rest, "%s %s;", kind, relation);
 	strbuf_addf(&m->sql, "CREATE %s pg_temp.%s", kind, name);
-	return pg_make_range(m, p);
+	if (!strcmp(kind, "TYPE"))
+		return pg_make_range(m, relation, p);
+	strbuf_adds(&m->sql, p);
+	return true;
 }
 
 /* "ALTER DOMAIN schema.name ADD CONSTRAINT ...", on a domain over the same type. */

@@ -34,7 +34,8 @@ static void pg_forget_transaction(struct pg_conn *c)
 	pg_change_done(c);
 	c->role = (struct pg_role){0};
 	pg_aside_done(c);
-	pg_script_done(&c->rebuild.script);
+	pg_rebuild_done(c);
+	pg_toc_done(&c->toc);
 }
 
 /* Ends the transaction and all that is known of it; sql is COMMIT or ROLLBACK. */

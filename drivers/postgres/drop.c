@@ -1,153 +1,111 @@
 /*
- * drivers/postgres/drop.c - drops all that is in the schema, but for what is excluded, before a rebuild.
+ * drivers/postgres/drop.c - drops the entries that compare.c found have to go, before a rebuild.
  *
- * Inside the open transaction. Nothing is dropped by CASCADE: what hangs on the schema from outside makes an honest
- * error. No state, no locks but the server's.
+ * Inside the open transaction. Each by itself and by RESTRICT, the last one made first: what hangs on one of them and
+ * was not seen makes an honest error. Only circles (a type and its functions) go by CASCADE, and only when the catalog
+ * says that all they reach goes anyway. No state, no locks but the server's.
  */
 #include "drivers/postgres/internal.h"
 
 #include <errno.h>
 
-/* Kinds of objects by pg_identify_object's names, in an order that mostly needs one pass. */
-static const struct pg_drop_kind {
-	const char *type, *keyword;
-	bool several; /* DROP takes a list */
-} pg_drop_kinds[] = {
-    {"view", "VIEW", true},
-    {"materialized view", "MATERIALIZED VIEW", true},
-    {"table", "TABLE", true},
-    {"sequence", "SEQUENCE", true},
-    {"statistics object", "STATISTICS", true},
-    {"operator class", "OPERATOR CLASS", false},
-    {"operator family", "OPERATOR FAMILY", false},
-    {"operator", "OPERATOR", true},
-    {"aggregate", "ROUTINE", true},
-    {"function", "ROUTINE", true},
-    {"procedure", "ROUTINE", true},
-    {"type", "TYPE", true},
-    {"text search configuration", "TEXT SEARCH CONFIGURATION", true},
-    {"text search dictionary", "TEXT SEARCH DICTIONARY", true},
-    {"text search template", "TEXT SEARCH TEMPLATE", true},
-    {"text search parser", "TEXT SEARCH PARSER", true},
-    {"conversion", "CONVERSION", false},
-    {"collation", "COLLATION", true},
-};
+/* $1, $2: classes and oids. Statements in that order; NULL: the catalog does not have it. */
+static const char pg_drop_statements[] =
+    "SELECT CASE k.class WHEN 1255 THEN (SELECT pg_catalog.format('DROP %s IF EXISTS %I.%I(%s)',"
+    "  CASE p.prokind WHEN 'p' THEN 'PROCEDURE' WHEN 'a' THEN 'AGGREGATE' ELSE 'FUNCTION' END, n.nspname, p.proname,"
+    "  CASE WHEN p.prokind = 'a' AND p.pronargs = 0 THEN '*'"
+    "  ELSE pg_catalog.pg_get_function_identity_arguments(p.oid) END)"
+    "  FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace WHERE p.oid = k.oid)"
+    " WHEN 2606 THEN (SELECT CASE WHEN c.contypid <> 0 THEN pg_catalog.format("
+    "   'ALTER DOMAIN %s DROP CONSTRAINT IF EXISTS %I', c.contypid::pg_catalog.regtype, c.conname)"
+    "  ELSE pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %I', c.conrelid::pg_catalog.regclass,"
+    "   c.conname) END FROM pg_catalog.pg_constraint c WHERE c.oid = k.oid)"
+    " WHEN 2604 THEN (SELECT pg_catalog.format('ALTER TABLE ONLY %s ALTER COLUMN %I DROP DEFAULT',"
+    "  d.adrelid::pg_catalog.regclass, a.attname) FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_attribute a"
+    "  ON a.attrelid = d.adrelid AND a.attnum = d.adnum WHERE d.oid = k.oid)"
+    " ELSE coalesce((SELECT pg_catalog.format('ALTER TABLE %s ALTER COLUMN %I DROP IDENTITY IF EXISTS',"
+    "   d.refobjid::pg_catalog.regclass, a.attname) FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_attribute a"
+    "   ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid JOIN pg_catalog.pg_class s ON s.oid = d.objid"
+    "   WHERE k.class = 1259 AND d.classid = 1259 AND d.objid = k.oid AND d.objsubid = 0 AND d.deptype = 'i'"
+    "   AND d.refclassid = 1259 AND d.refobjsubid > 0 AND s.relkind = 'S'),"
+    "  'DROP ' || CASE o.type WHEN 'statistics object' THEN 'STATISTICS' ELSE pg_catalog.upper(o.type) END"
+    "  || ' IF EXISTS ' || o.identity) END"
+    " FROM ROWS FROM (pg_catalog.unnest($1::pg_catalog.oid[]), pg_catalog.unnest($2::pg_catalog.oid[]))"
+    "  WITH ORDINALITY AS k(class, oid, n)"
+    " LEFT JOIN LATERAL pg_catalog.pg_identify_object(k.class, k.oid, 0) AS o ON true ORDER BY k.n";
 
-#define PG_DROP_KINDS (sizeof pg_drop_kinds / sizeof pg_drop_kinds[0])
-
-struct pg_drop_list {
-	char **names; /* as pg_identify_object spells them; NULL once dropped */
+struct pg_drops {
+	char **sql; /* NULL once it is dropped */
 	size_t n;
-	size_t left;
 };
 
-/* What is in the schema, by kind. */
-struct pg_drop {
-	struct pg_drop_list lists[PG_DROP_KINDS];
-};
-
-static void pg_drop_done(struct pg_drop *d)
+static void pg_drops_done(struct pg_drops *d)
 {
-	for (size_t k = 0; k < PG_DROP_KINDS; k++) {
-		for (size_t i = 0; i < d->lists[k].n; i++)
-			free(d->lists[k].names[i]);
-		free(d->lists[k].names);
-	}
+	for (size_t i = 0; i < d->n; i++)
+		free(d->sql[i]);
+	free(d->sql);
 }
 
-static size_t pg_drop_left(const struct pg_drop *d)
+/* ALTER ... DROP DEFAULT and DROP IDENTITY know no RESTRICT: nothing hangs on them. */
+static const char *pg_restrict(const char *sql)
 {
-	size_t left = 0;
-	for (size_t k = 0; k < PG_DROP_KINDS; k++)
-		left += d->lists[k].left;
-	return left;
+	return pg_begins(sql, "DROP ") || strstr(sql, " DROP CONSTRAINT ") ? " RESTRICT" : "";
 }
 
-static int pg_list_objects(struct pg_conn *c, struct pg_drop *ret, struct err *e)
+static int pg_list_drops(struct pg_conn *c, struct pg_drops *ret, struct err *e)
 {
-	/* Everything in the schema says so in pg_depend; what belongs to another object (indexes, identity sequences'
-	 * columns, row types) either does not, or is gone with it, hence IF EXISTS. */
-	static const char sql[] =
-	    "SELECT o.type, o.identity FROM pg_catalog.pg_namespace n JOIN pg_catalog.pg_depend d"
-	    " ON d.refclassid = 'pg_catalog.pg_namespace'::pg_catalog.regclass AND d.refobjid = n.oid"
-	    " AND d.deptype = 'n'"
-	    " CROSS JOIN LATERAL pg_catalog.pg_identify_object(d.classid, d.objid, d.objsubid) AS o"
-	    " WHERE n.nspname = $1 AND d.classid <> 'pg_catalog.pg_extension'::pg_catalog.regclass"
-	    " AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.classid = d.classid AND x.objid = d.objid"
-	    "  AND x.deptype = 'e')"
-	    " AND NOT (d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass AND"
-	    " (d.objid = ANY ($2::pg_catalog.oid[])"
-	    "  OR EXISTS (SELECT FROM pg_catalog.pg_depend x WHERE x.classid = d.classid AND x.objid = d.objid"
-	    "   AND x.deptype IN ('a', 'i') AND x.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-	    "   AND x.refobjid = ANY ($2::pg_catalog.oid[]))))"
-	    " ORDER BY o.type COLLATE pg_catalog.\"C\", o.identity COLLATE pg_catalog.\"C\"";
-	_cleanup_strbuf_ struct strbuf excluded = {0};
+	const struct pg_entries *live = &c->rebuild.live;
+	_cleanup_strbuf_ struct strbuf classes = {0}, oids = {0};
 	_cleanup_result_ PGresult *res = NULL;
-	pg_add_oid_array(&excluded, c->listing.excluded, c->listing.n_excluded);
-	const char *params[] = {c->schema, strbuf_str(&excluded)};
-	int r = pg_query(c, &res, "cannot list the old schema", sql, 2, params, e);
+	for (size_t i = live->n; i-- > 0;) {
+		const struct pg_entry *x = &live->v[i];
+		if (x->deed != PG_DEED_GO || !x->toc.class_oid || x->goes_along)
+			continue;
+		strbuf_addf(&classes, "%c%u", classes.len ? ',' : '{', x->toc.class_oid);
+		strbuf_addf(&oids, "%c%u", oids.len ? ',' : '{', x->toc.oid);
+	}
+	if (!oids.len)
+		return 0;
+	strbuf_adds(&classes, "}");
+	strbuf_adds(&oids, "}");
+	const char *params[] = {strbuf_str(&classes), strbuf_str(&oids)};
+	int r = pg_query(c, &res, "cannot list what is to go", pg_drop_statements, 2, params, e);
 	if (r < 0)
 		return r;
+	ret->sql = xcalloc((size_t)PQntuples(res), sizeof *ret->sql);
 	for (int i = 0; i < PQntuples(res); i++) {
-		size_t k = 0;
-		while (k < PG_DROP_KINDS && strcmp(pg_drop_kinds[k].type, PQgetvalue(res, i, 0)))
-			k++;
-		if (k == PG_DROP_KINDS)
-			return err_set(e, ENOTSUP, "cannot replace the schema: it holds %s, a %s",
-				       PQgetvalue(res, i, 1), PQgetvalue(res, i, 0));
-		struct pg_drop_list *l = &ret->lists[k];
-		l->names = xrealloc(l->names, (l->n + 1) * sizeof *l->names);
-		l->names[l->n++] = xstrdup(PQgetvalue(res, i, 1));
-		l->left++;
+		if (PQgetisnull(res, i, 0))
+			return err_set(e, EIO, "pg_dump told of an object that the catalog does not have");
+		ret->sql[ret->n++] = xstrdup(PQgetvalue(res, i, 0));
 	}
 	return 0;
 }
 
-/* An excluded table that is a partition would go with its partitioned table, RESTRICT or not. */
-static int pg_refuse_excluded_partitions(struct pg_conn *c, struct err *e)
-{
-	static const char sql[] =
-	    "SELECT c.relname FROM pg_catalog.pg_inherits i JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid"
-	    " WHERE c.relispartition AND c.oid = ANY ($1::pg_catalog.oid[])"
-	    " AND i.inhparent <> ALL ($1::pg_catalog.oid[])";
-	_cleanup_strbuf_ struct strbuf excluded = {0};
-	_cleanup_result_ PGresult *res = NULL;
-	pg_add_oid_array(&excluded, c->listing.excluded, c->listing.n_excluded);
-	const char *params[] = {strbuf_str(&excluded)};
-	int r = pg_query(c, &res, "cannot list the partitions", sql, 1, params, e);
-	if (r < 0)
-		return r;
-	if (PQntuples(res))
-		return err_set(
-		    e, ENOTSUP,
-		    "cannot replace the schema: the excluded table %s is a partition of a table that is not excluded",
-		    PQgetvalue(res, 0, 0));
-	return 0;
-}
-
-/* Drops names[0..n) of a kind under a savepoint, unless something depends on them. *refusal keeps the first words:
- * views and tables come before what they use, so these name what stands in the way. */
-static int pg_try_drop(struct pg_conn *c, size_t kind, char *const *names, size_t n, bool *dropped, struct err *refusal)
+/* Those of d from `from` on (n of them) under a savepoint, unless something depends on them: then *refusal has the
+ * words, if it has none yet. */
+static int pg_try_drops(struct pg_conn *c, struct pg_drops *d, size_t from, size_t n, const char *how, bool *dropped,
+			struct err *refusal)
 {
 	_cleanup_strbuf_ struct strbuf sql = {0};
 	struct err words = ERR_INIT;
-	const char *separator = " ";
-	strbuf_addf(&sql, "SAVEPOINT metasnap_drop; DROP %s IF EXISTS", pg_drop_kinds[kind].keyword);
-	for (size_t i = 0; i < n; i++) {
-		if (!names[i])
-			continue;
-		strbuf_addf(&sql, "%s%s", separator, names[i]);
-		separator = ", ";
-	}
-	strbuf_adds(&sql, " RESTRICT; RELEASE metasnap_drop");
+	strbuf_adds(&sql, "SAVEPOINT metasnap_drop; ");
+	for (size_t i = from; i < from + n; i++)
+		if (d->sql[i])
+			strbuf_addf(&sql, "%s%s; ", d->sql[i], *pg_restrict(d->sql[i]) ? how : "");
+	strbuf_adds(&sql, "RELEASE metasnap_drop");
 	int r = pg_query(c, NULL, "cannot replace the schema", strbuf_str(&sql), 0, NULL, &words);
 	*dropped = !r;
-	if (!r)
+	if (!r) {
+		for (size_t i = from; i < from + n; i++)
+			free(TAKE_PTR(d->sql[i]));
 		return 0;
-	bool dependents = !strcmp(words.sqlstate, "2BP01"); /* dependent_objects_still_exist */
-	if (!dependents || !refusal->code)
+	}
+	/* dependent_objects_still_exist; or what IF EXISTS still wants went with another (its table, its type) */
+	bool later =
+	    !strcmp(words.sqlstate, "2BP01") || !strcmp(words.sqlstate, "42P01") || !strcmp(words.sqlstate, "42704");
+	if (!later || !refusal->code)
 		*refusal = words;
-	if (!dependents)
+	if (!later)
 		return r;
 	r = pg_query(c, NULL, "cannot replace the schema", "ROLLBACK TO metasnap_drop; RELEASE metasnap_drop", 0, NULL,
 		     &words);
@@ -156,56 +114,48 @@ static int pg_try_drop(struct pg_conn *c, size_t kind, char *const *names, size_
 	return r;
 }
 
-/* One pass over a kind: all at once, or else each that goes by itself. */
-static int pg_drop_kind_once(struct pg_conn *c, size_t kind, struct pg_drop_list *l, struct err *refusal)
+/* One by one, over and over, until none helps. Returns how many are left. */
+static int pg_drop_by_passes(struct pg_conn *c, struct pg_drops *d, size_t *left, struct err *refusal)
 {
-	bool dropped = false;
-	if (pg_drop_kinds[kind].several || l->left == 1) {
-		int r = pg_try_drop(c, kind, l->names, l->n, &dropped, refusal);
-		if (dropped)
-			l->left = 0;
-		if (r < 0 || l->left <= 1)
-			return r;
-	}
-	for (size_t i = 0; i < l->n; i++) {
-		if (!l->names[i])
-			continue;
-		int r = pg_try_drop(c, kind, &l->names[i], 1, &dropped, refusal);
-		if (r < 0)
-			return r;
-		if (dropped) {
-			free(TAKE_PTR(l->names[i]));
-			l->left--;
+	size_t before;
+	do {
+		before = *left;
+		*refusal = ERR_INIT;
+		for (size_t i = 0; i < d->n; i++) {
+			bool dropped = false;
+			int r = d->sql[i] ? pg_try_drops(c, d, i, 1, " RESTRICT", &dropped, refusal) : 0;
+			if (r < 0)
+				return r;
+			*left -= dropped;
 		}
-	}
+	} while (*left && *left < before);
 	return 0;
 }
 
-int pg_drop_objects(struct pg_conn *c, struct err *e)
+int pg_drop_entries(struct pg_conn *c, struct err *e)
 {
-	_cleanup_(pg_drop_done) struct pg_drop d = {0};
-	int r = pg_refuse_excluded_partitions(c, e);
-	if (r < 0)
+	_cleanup_(pg_drops_done) struct pg_drops d = {0};
+	struct err refusal = ERR_INIT;
+	bool dropped = false;
+	int r = pg_list_drops(c, &d, e);
+	if (r < 0 || !d.n)
 		return r;
-	r = pg_list_objects(c, &d, e);
-	if (r < 0)
-		return r;
-	/* Functions may need tables, and tables functions: passes over what is left, until none helps. */
-	for (size_t before, left = pg_drop_left(&d); left;) {
-		struct err refusal = ERR_INIT;
-		before = left;
-		for (size_t k = 0; k < PG_DROP_KINDS; k++) {
-			r = d.lists[k].left ? pg_drop_kind_once(c, k, &d.lists[k], &refusal) : 0;
-			if (r < 0) {
-				*e = refusal;
-				return r;
-			}
-		}
-		left = pg_drop_left(&d);
-		if (left == before) {
-			*e = refusal;
-			return err_code(e);
-		}
+	r = pg_try_drops(c, &d, 0, d.n, " RESTRICT", &dropped, &refusal);
+	size_t left = dropped ? 0 : d.n;
+	while (r == 0 && left) {
+		r = pg_drop_by_passes(c, &d, &left, &refusal);
+		if (r < 0 || !left)
+			break;
+		/* A circle: compare.c walked all that hangs on these, and all of it goes. */
+		size_t i = 0;
+		dropped = false;
+		for (; r == 0 && i < d.n && !dropped; i++)
+			r = d.sql[i] ? pg_try_drops(c, &d, i, 1, " CASCADE", &dropped, &refusal) : 0;
+		left -= dropped;
+		if (r == 0 && !dropped)
+			r = err_code(&refusal);
 	}
-	return 0;
+	if (r < 0)
+		*e = refusal;
+	return r;
 }

@@ -147,8 +147,9 @@ static int pg_pass_file(const char *password, int major)
 
 /* The connection that we have, as environment variables: also right for service files, several hosts and passfiles.
  * Without a passfile of ours (pass is -1) the password is one of them. */
-static void pg_fill_environment(struct pg_conn *c, int pass, struct pg_words *env)
+static void pg_fill_environment(struct pg_conn *c, int pass, const char *settings, struct pg_words *env)
 {
+	const char *session = "";
 	for (char **v = environ; *v; v++)
 		if (strncmp(*v, "PG", 2) && strncmp(*v, "LC_", 3) && strncmp(*v, "LANG", 4))
 			pg_words_add(env, xstrdup(*v));
@@ -157,12 +158,18 @@ static void pg_fill_environment(struct pg_conn *c, int pass, struct pg_words *en
 	for (PQconninfoOption *o = options; o && o->keyword; o++) {
 		if (!o->envvar || !o->val || !*o->val)
 			continue;
-		if (!strcmp(o->keyword, "host") || !strcmp(o->keyword, "port") || !strcmp(o->keyword, "hostaddr") ||
-		    !strcmp(o->keyword, "service") || !strcmp(o->keyword, "password") ||
-		    !strcmp(o->keyword, "client_encoding") || (pass >= 0 && !strcmp(o->keyword, "passfile")))
+		if (!strcmp(o->keyword, "options") && *settings)
+			session = o->val;
+		else if (!strcmp(o->keyword, "host") || !strcmp(o->keyword, "port") ||
+			 !strcmp(o->keyword, "hostaddr") || !strcmp(o->keyword, "service") ||
+			 !strcmp(o->keyword, "password") || !strcmp(o->keyword, "client_encoding") ||
+			 (pass >= 0 && !strcmp(o->keyword, "passfile")))
 			continue;
-		pg_words_add(env, xasprintf("%s=%s", o->envvar, o->val));
+		else
+			pg_words_add(env, xasprintf("%s=%s", o->envvar, o->val));
 	}
+	if (*settings)
+		pg_words_add(env, xasprintf("PGOPTIONS=%s%s", session, settings));
 	PQconninfoFree(options);
 	if (PQhost(c->pg) && *PQhost(c->pg))
 		pg_words_add(env, xasprintf("PGHOST=%s", PQhost(c->pg)));
@@ -212,6 +219,7 @@ static int pg_fill_arguments(struct pg_conn *c, const char *program, int major, 
 {
 	pg_words_add(argv, xstrdup(program));
 	pg_words_add(argv, xstrdup("--schema-only"));
+	pg_words_add(argv, xstrdup("--verbose")); /* the table of contents, see toc.c */
 	pg_words_add(argv, xstrdup("--no-password"));
 	pg_words_add(argv, xasprintf("--encoding=%s", c->sql_ascii ? "SQL_ASCII" : "UTF8"));
 	pg_words_add(argv, xstrdup("--lock-wait-timeout=" PG_LOCK_TIMEOUT));
@@ -260,15 +268,37 @@ static void pg_add_cleaned(struct strbuf *out, const char *text)
 	}
 }
 
+/* What roles and databases may set and pg_dump leaves so, though the text comes out otherwise: how strings are read,
+ * names, and constants of types whose text depends on the session. " -c name=value" for each that is not as our own
+ * sessions have it: the text then means to them what it says. Only where it is needed, because a pooler may not know
+ * the option. */
+static int pg_child_settings(struct pg_conn *c, char **ret, struct err *e)
+{
+	static const char sql[] =
+	    "SELECT coalesce(pg_catalog.string_agg(' -c ' || w.name || '=' || w.value, ''), '')"
+	    " FROM (VALUES ('standard_conforming_strings', 'on', '^on$'), ('quote_all_identifiers', 'off', '^off$'),"
+	    " ('bytea_output', 'hex', '^hex$'), ('TimeZone', 'UTC', '^(UTC|Etc/UTC|GMT)$'),"
+	    " ('lc_monetary', 'C', '^(C|POSIX|C[.].*|en_US.*)$')) AS w(name, value, same)"
+	    " JOIN pg_catalog.pg_settings s ON s.name = w.name AND s.reset_val !~ w.same";
+	_cleanup_result_ PGresult *res = NULL;
+	int r = pg_query(c, &res, "cannot read the settings", sql, 0, NULL, e);
+	if (r == 0)
+		*ret = xstrdup(PQgetvalue(res, 0, 0));
+	return r;
+}
+
 int pg_dump_start(struct pg_conn *c, struct err *e)
 {
 	_cleanup_(pg_words_done) struct pg_words argv = {0}, env = {0};
-	_cleanup_free_ char *program = NULL;
+	_cleanup_free_ char *program = NULL, *settings = NULL;
 	int major = 0, r = pg_find_dump(c, &program, &major, e);
 	if (r < 0)
 		return r;
+	r = pg_child_settings(c, &settings, e);
+	if (r < 0)
+		return r;
 	_cleanup_close_ int pass = pg_pass_file(PQpass(c->pg) ? PQpass(c->pg) : "", major);
-	pg_fill_environment(c, pass, &env);
+	pg_fill_environment(c, pass, settings, &env);
 	r = pg_fill_arguments(c, program, major, &argv, e);
 	if (r < 0)
 		return r;
@@ -311,6 +341,9 @@ int pg_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf
 		return err_set(e, EIO, "pg_dump ended without the end of its text");
 	if (strlen(strbuf_str(&text)) != text.len)
 		return err_set(e, EIO, "pg_dump's text holds a NUL byte");
-	pg_add_cleaned(out, strbuf_str(&text));
-	return pg_add_empty_views(c, out, e);
+	_cleanup_strbuf_ struct strbuf cleaned = {0};
+	pg_add_cleaned(&cleaned, strbuf_str(&text));
+	pg_toc_done(&c->toc);
+	r = pg_toc_strip(&c->toc, strbuf_str(&cleaned), out, e);
+	return r < 0 ? r : pg_add_empty_views(c, out, e);
 }

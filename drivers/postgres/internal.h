@@ -21,14 +21,20 @@
  * ambiguous.c   values that are names of several things
  * mark.c        marks, and which rows are newer than one
  * child.c       a program that runs beside us
+ * script.c      pg_dump's text cut into statements
+ * toc.c         its entries, one for each object
  * dump.c        schema text by pg_dump
- * script.c      its way back into statements
  * clone.c       what the server makes of a definition, for a look
  * equal.c       whether two texts are one definition
  * rights.c      the rights on an object, set to the defaults
+ * surroundings.c  what would be lost unseen with a table
  * aside.c       a rebuild's large tables, made by several connections beside the schema
- * drop.c        drops what is in the schema
- * rebuild.c     restore that replaces the schema
+ * depend.c      what hangs on an object that is to go
+ * alter.c       an object made equal where it stands, by its two texts
+ * outside.c     what hangs on the schema from outside: put back, or in the way
+ * compare.c     how definitions differ, object by object, and what is to be done
+ * drop.c        drops what is to go
+ * rebuild.c     carries out what compare.c found
  * sql.c         text for psql: the schema with its rows
  * driver.c      opening, beginning and ending; the vtable
  *
@@ -164,10 +170,70 @@ struct pg_script {
 	size_t n_statements;
 };
 
-/* Between rebuild_begin and rebuild_end, which runs what is left. */
-struct pg_rebuild {
+/* ---- entries of pg_dump's text ---- */
+
+/* What only --verbose tells of an entry. */
+struct pg_toc_item {
+	unsigned long id;        /* pg_dump's own number */
+	uint32_t class_oid, oid; /* in the catalog; class 0: none of its own (rights, comments) */
+	unsigned long *needs;    /* numbers of entries */
+	size_t n_needs;
+};
+
+struct pg_toc {
+	struct pg_toc_item *v; /* in the order of the text */
+	size_t n;
+};
+
+#define PG_NONE SIZE_MAX
+
+enum pg_deed {
+	PG_DEED_KEEP,
+	PG_DEED_ALTER, /* by the statements in `alter` */
+	PG_DEED_GO,    /* the database's is dropped; the wanted is made */
+};
+
+struct pg_entry {
+	char *type, *tag, *schema, *owner; /* as the comment above has them */
+	char *text;                        /* its statements */
+	size_t first, n;                   /* these, in the script */
+	const char *tablespace, *method;   /* settings for it (statements of the script); NULL: none, or no matter */
+	struct pg_toc_item toc;            /* of a text by --verbose; borrowed */
+	/* What was found by comparison */
+	size_t pair; /* the same object in the other text */
+	enum pg_deed deed;
+	size_t because;  /* of the database's entries: the one that this hangs on; PG_NONE: it differs itself */
+	bool goes_along; /* the one that it is dropped with has a statement of its own */
+	bool rights;     /* of an object whose rights are to be given anew */
+	bool shrinks;    /* a table that loses columns or constraints by `alter` */
+	char **alter;
+	size_t n_alter;
+};
+
+struct pg_entries {
 	struct pg_script script;
-	size_t next;
+	struct pg_entry *v;
+	size_t n;
+};
+
+/* Put back after the rebuild: what would go with our objects though it is none of them. */
+struct pg_guest {
+	char *what;
+	char *drop; /* NULL: goes by itself */
+	char *make;
+	char *anyway; /* the same where rows do not fit (a foreign key's NOT VALID); NULL: none */
+};
+
+/* From compare to rebuild_end. */
+struct pg_rebuild {
+	char *sql; /* that was compared; NULL: nothing was */
+	struct pg_entries live, want;
+	struct pg_guest *guests;
+	size_t n_guests;
+	size_t next;                     /* entry of want */
+	const char *tablespace, *method; /* settings in force; borrowed */
+	char **old;                      /* "class oid" of all entries before, sorted */
+	size_t n_old;
 };
 
 /* A program that runs; pid 0: none. */
@@ -228,6 +294,7 @@ struct pg_conn {
 	struct pg_listing listing;
 	struct pg_marks marks;
 	struct pg_child dump; /* pg_dump, whose text schema_sql takes */
+	struct pg_toc toc;    /* of that text, once it was taken */
 
 	struct pg_scan scan;
 	struct pg_load load;
@@ -352,7 +419,7 @@ int pg_examine(struct db_conn *conn, const struct db_schema *s, const char *meas
 
 int pg_finish(struct db_conn *conn, struct db_schema *s, struct err *e);
 int pg_set_sequences(struct db_conn *conn, const struct db_schema *s, struct err *e);
-int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e);
+int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, const struct db_schema *known, struct err *e);
 
 /* ---- matview.c ---- */
 
@@ -503,6 +570,16 @@ int pg_same_text(struct pg_conn *c, const char *type, const char *a, const char 
  * none. What this server does not let us do is a line of *warnings. Nothing to do for classes that know no rights. */
 int pg_rights_reset(struct pg_conn *c, const char *class_oid, const char *object_oid, struct strbuf *warnings,
 		    struct err *e);
+/* "FUNCTION s.f(a integer)" of "GRANT ... ON FUNCTION s.f(a integer) TO role;"; "" of other statements. */
+char *pg_rights_target(const char *sql);
+/* The member of an extension that a GRANT or REVOKE of pg_dump's is about: 1, or 0: it is about none. */
+int pg_rights_of_member(struct pg_conn *c, const char *sql, char **class_oid, char **object_oid, struct err *e);
+
+/* ---- surroundings.c ---- */
+
+/* Fills *refusal when tables of this array (of pg_class, '{1,2}') cannot be made anew without something outside losing
+ * them though pg_depend does not say so. */
+int pg_refuse_lost(struct pg_conn *c, const char *oids, struct err *refusal, struct err *e);
 
 /* ---- aside.c ---- */
 
@@ -521,15 +598,125 @@ bool pg_aside_has(const struct pg_conn *c, size_t i, char **move);
 int pg_aside_drop_empty(struct pg_conn *c, struct err *e);
 int pg_settle(struct db_conn *conn, struct err *e);
 
-/* ---- drop.c ---- */
+/* ---- toc.c ---- */
 
-/* Everything in the schema that is not excluded. */
-int pg_drop_objects(struct pg_conn *c, struct err *e);
+/* Takes what --verbose adds out of the text. */
+int pg_toc_strip(struct pg_toc *ret, const char *verbose, struct strbuf *out, struct err *e);
+void pg_toc_done(struct pg_toc *t);
+/* toc: of this text, NULL when nobody knows it. *ret is to be released also after a failure, before toc. */
+int pg_entries_parse(struct pg_entries *ret, const char *sql, const struct pg_toc *toc, struct err *e);
+void pg_entries_done(struct pg_entries *l);
+/* After a name with its schema, as SQL spells it; NULL when there is none at p. */
+const char *pg_after_qualified(const char *p, struct strbuf *schema, struct strbuf *name);
 
-/* ---- rebuild.c ---- */
+/* ---- depend.c ---- */
+
+#define PG_CLASS_TYPE 1247
+#define PG_CLASS_PROC 1255
+#define PG_CLASS_RELATION 1259
+#define PG_CLASS_AMOP 2602
+#define PG_CLASS_AMPROC 2603
+#define PG_CLASS_DEFAULT 2604
+#define PG_CLASS_CAST 2605
+#define PG_CLASS_CONSTRAINT 2606
+#define PG_CLASS_RULE 2618
+#define PG_CLASS_TRIGGER 2620
+#define PG_CLASS_EXTENSION 3079
+#define PG_CLASS_POLICY 3256
+#define PG_CLASS_STATISTICS 3381
+#define PG_CLASS_EVENT_TRIGGER 3466
+#define PG_CLASS_TRANSFORM 3576
+#define PG_CLASS_PUBLICATION_REL 6106
+
+struct pg_object {
+	uint32_t class_oid, oid;
+	int sub; /* a column; 0: the whole */
+};
+
+/* object depends on ref; type: pg_depend's deptype. */
+struct pg_edge {
+	struct pg_object object, ref;
+	char type;
+};
+
+struct pg_class_row {
+	uint32_t oid;
+	char kind;
+	bool inherits; /* from others, or others from it */
+};
+
+/* Reached, and in no entry. */
+struct pg_outsider {
+	struct pg_object object, top; /* top: what it is a part of */
+	size_t entry;                 /* what it depends on */
+	char *name;
+};
+
+struct pg_depends {
+	struct pg_edge *edges, *by_object;
+	size_t n_edges;
+	struct pg_class_row *classes;
+	size_t n_classes;
+	uint32_t *generated; /* oids of the expressions of generated columns, ascending */
+	size_t n_generated;
+	struct pg_object *seen;
+	size_t n_seen;
+	struct pg_outsider *outsiders;
+	size_t n_outsiders;
+};
+
+int pg_depends_load(struct pg_conn *c, struct pg_depends *ret, struct err *e);
+void pg_depends_done(struct pg_depends *d);
+const struct pg_class_row *pg_depends_class(const struct pg_depends *d, uint32_t oid);
+/* One after the other: what depends on o, and what o depends on. NULL: no more. */
+const struct pg_edge *pg_depends_on(const struct pg_depends *d, struct pg_object o, const struct pg_edge *after);
+const struct pg_edge *pg_depends_of(const struct pg_depends *d, struct pg_object o, const struct pg_edge *after);
+/* o goes, with all that depends on it and what it is a part of. */
+void pg_object_goes(struct pg_depends *d, struct pg_entries *live, struct pg_object o, size_t because);
+/* The entry that makes o itself; NULL: none. */
+struct pg_entry *pg_entry_of(struct pg_entries *live, struct pg_object o);
+/* Entry i goes, with all that depends on it. */
+void pg_entry_goes(struct pg_depends *d, struct pg_entries *live, size_t i, size_t because);
+/* What depends on a column of the table that is entry i; the table stays. */
+void pg_column_goes(struct pg_depends *d, struct pg_entries *live, size_t i, int column);
+/* Whether an entry that goes is dropped with the relation that it belongs to. */
+bool pg_goes_with_another(const struct pg_depends *d, struct pg_entries *live, const struct pg_entry *x);
+
+/* ---- alter.c ---- */
+
+/* Takes the statement over. */
+void pg_add_alter(struct pg_entry *x, char *sql);
+/* Fills x->alter with what makes the database's entry the wanted one (nothing: it is); columns that are to go are named
+ * in *columns (NULL-terminated, the caller's). same: the statements that make it are the same to the server. false: it
+ * cannot be altered. */
+bool pg_alter_entry(bool same, const struct pg_entries *live, const struct pg_entry *have,
+		    const struct pg_entries *want, struct pg_entry *x, char ***columns);
+/* The statement that takes away what only the database has and that is no object of its own; NULL: it is one. */
+char *pg_unmake_entry(const struct pg_entries *live, const struct pg_entry *x);
+
+/* ---- outside.c ---- */
+
+/* For each of the outsiders: how it is put back, in c's rebuild, or *refusal. */
+int pg_look_outside(struct pg_conn *c, const struct pg_depends *d, const struct pg_entries *live, struct err *refusal,
+		    struct err *e);
+void pg_guests_done(struct pg_conn *c);
+int pg_drop_guests(struct pg_conn *c, struct err *e);
+/* outside: as in rebuild_end. */
+int pg_return_guests(struct pg_conn *c, struct strbuf *outside, struct err *e);
+
+/* ---- compare.c ---- */
 
 int pg_compare(struct db_conn *conn, const struct db_definitions *live, const struct db_definitions *want,
 	       const bool *touched, struct db_objects *ret, struct err *e);
+void pg_rebuild_done(struct pg_conn *c);
+
+/* ---- drop.c ---- */
+
+/* The entries of the database that are to go. */
+int pg_drop_entries(struct pg_conn *c, struct err *e);
+
+/* ---- rebuild.c ---- */
+
 int pg_rebuild_begin(struct db_conn *conn, const struct db_schema *s, const char *sql, const struct db_objects *o,
 		     struct strbuf *warnings, struct err *e);
 int pg_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct strbuf *outside, struct err *e);

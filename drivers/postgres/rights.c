@@ -145,13 +145,15 @@ static int pg_set_rights(struct pg_conn *c, const PGresult *res, struct strbuf *
 	struct err refusal = ERR_INIT;
 	const char *prefix = PQgetvalue(res, 0, PG_RIGHTS_PREFIX), *target = PQgetvalue(res, 0, PG_RIGHTS_TARGET);
 	const char *grantees = pg_cell(res, 0, PG_RIGHTS_GRANTEES), *grants = pg_cell(res, 0, PG_RIGHTS_GRANTS);
-	strbuf_adds(&sql, "SAVEPOINT metasnap_rights; ");
 	if (grantees)
 		strbuf_addf(&sql, "%sREVOKE ALL ON %s FROM %s CASCADE; ", prefix, target, grantees);
 	if (grants)
 		strbuf_addf(&sql, "%s; ", grants);
 	strbuf_adds(&sql, "RELEASE metasnap_rights");
-	int r = pg_query(c, NULL, "refused", strbuf_str(&sql), 0, NULL, &refusal);
+	int r = pg_query(c, NULL, "cannot set the rights", "SAVEPOINT metasnap_rights", 0, NULL, e);
+	if (r < 0)
+		return r;
+	r = pg_query(c, NULL, "refused", strbuf_str(&sql), 0, NULL, &refusal);
 	if (!r)
 		return 0;
 	if (!pg_is_refusal(&refusal)) {
@@ -187,4 +189,49 @@ int pg_rights_reset(struct pg_conn *c, const char *class_oid, const char *object
 		    PQgetvalue(after, 0, PG_RIGHTS_PREFIX), PQgetvalue(after, 0, PG_RIGHTS_TARGET),
 		    PQgetvalue(after, 0, PG_RIGHTS_OWNER));
 	return 0;
+}
+
+char *pg_rights_target(const char *sql)
+{
+	struct strbuf sb = {0};
+	struct pg_token t;
+	const char *from = NULL;
+	int depth = 0;
+	for (const char *p = sql; pg_next_token(&p, &t) > 0;) {
+		depth += *t.at == '(' ? 1 : *t.at == ')' ? -1 : 0;
+		if (!from && !depth && pg_token_is(&t, "ON"))
+			from = p;
+		else if (from && !depth && (pg_token_is(&t, "TO") || pg_token_is(&t, "FROM")))
+			break;
+	}
+	if (from)
+		strbuf_add(&sb, from + 1, (size_t)(t.at - from - 2));
+	return strbuf_detach(&sb);
+}
+
+int pg_rights_of_member(struct pg_conn *c, const char *sql, char **class_oid, char **object_oid, struct err *e)
+{
+	_cleanup_free_ char *target = pg_rights_target(sql);
+	_cleanup_strbuf_ struct strbuf query = {0};
+	_cleanup_result_ PGresult *res = NULL;
+	const char *params[] = {target};
+	for (size_t i = 0; i < sizeof pg_rights_classes / sizeof pg_rights_classes[0]; i++) {
+		const struct pg_rights_class *k = &pg_rights_classes[i];
+		const char *schema = pg_schema_column(k);
+		if (!schema)
+			continue;
+		strbuf_addf(&query,
+			    "%sSELECT %s, o.oid FROM pg_catalog.%s o CROSS JOIN LATERAL (SELECT"
+			    " pg_catalog.quote_ident(x.nspname) || '.' AS schema FROM pg_catalog.pg_namespace x"
+			    " WHERE x.oid = o.%s) AS n WHERE %s = $1 AND EXISTS (SELECT FROM pg_catalog.pg_depend d"
+			    " WHERE d.classid = %s AND d.objid = o.oid AND d.deptype = 'e')",
+			    query.len ? " UNION ALL " : "", k->oid, k->catalog, schema, k->target, k->oid);
+	}
+	*class_oid = *object_oid = NULL;
+	int r = pg_query(c, &res, "cannot find a member of an extension", strbuf_str(&query), 1, params, e);
+	if (r < 0 || PQntuples(res) != 1)
+		return r;
+	*class_oid = xstrdup(PQgetvalue(res, 0, 0));
+	*object_oid = xstrdup(PQgetvalue(res, 0, 1));
+	return 1;
 }

@@ -96,7 +96,26 @@ static int pg_sequence_behind(struct pg_conn *c, const struct db_table *t, const
 	return 0;
 }
 
-int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct err *e)
+/* The sequence of a column as `known` has it (NULL: leave it), and then beyond what the rows hold. */
+static int pg_advance_sequence(struct pg_conn *c, const struct db_table *t, const struct db_schema *known,
+			       const PGresult *owned, int row, struct err *e)
+{
+	struct db_sequence to = {.name = PQgetvalue(owned, row, 0), .is_called = true};
+	struct db_schema only = {.sequences = &to, .n_sequences = 1};
+	bool behind = false;
+	int r = 0;
+	for (size_t i = 0; known && r == 0 && i < known->n_sequences; i++)
+		if (!strcmp(known->sequences[i].name, to.name))
+			r = pg_set_sequences((struct db_conn *)c,
+					     &(struct db_schema){.sequences = &known->sequences[i], .n_sequences = 1},
+					     e);
+	if (r < 0 || *PQgetvalue(owned, row, 2) == '-')
+		return r;
+	r = pg_sequence_behind(c, t, owned, row, &behind, &to.last_value, e);
+	return r < 0 || !behind ? r : pg_set_sequences((struct db_conn *)c, &only, e);
+}
+
+int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, const struct db_schema *known, struct err *e)
 {
 	/* serial columns (a) and identity columns (i) own theirs */
 	static const char sql[] =
@@ -105,7 +124,7 @@ int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct 
 	    " JOIN pg_catalog.pg_class r ON r.oid = d.refobjid AND r.relnamespace = s.relnamespace"
 	    " JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid"
 	    " WHERE d.refobjid = $1::pg_catalog.oid AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass"
-	    " AND d.deptype IN ('a', 'i') AND q.seqincrement > 0 ORDER BY 1";
+	    " AND d.deptype IN ('a', 'i') ORDER BY 1";
 	struct pg_conn *c = (struct pg_conn *)conn;
 	_cleanup_result_ PGresult *owned = NULL;
 	const char *oid = pg_listing_oid(&c->listing, t->name);
@@ -118,16 +137,7 @@ int pg_advance_sequences(struct db_conn *conn, const struct db_table *t, struct 
 	r = pg_query(c, &owned, t->name, sql, 1, params, e);
 	if (r < 0)
 		return r;
-	for (int i = 0; i < PQntuples(owned); i++) {
-		struct db_sequence to = {.name = PQgetvalue(owned, i, 0), .is_called = true};
-		struct db_schema only = {.sequences = &to, .n_sequences = 1};
-		bool behind = false;
-		r = pg_sequence_behind(c, t, owned, i, &behind, &to.last_value, e);
-		if (r < 0)
-			return r;
-		r = behind ? pg_set_sequences(conn, &only, e) : 0;
-		if (r < 0)
-			return r;
-	}
-	return 0;
+	for (int i = 0; r >= 0 && i < PQntuples(owned); i++)
+		r = pg_advance_sequence(c, t, known, owned, i, e);
+	return r < 0 ? r : 0;
 }

@@ -101,6 +101,8 @@ int sqlite_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbu
 	(void)outside;
 	struct sqlite_conn *c = sqlite_of(conn);
 	int r = sqlite_check_writing(c, e, "changing rows");
+	if (r >= 0)
+		r = sqlite_tell_unheld(c, orphans, e);
 	if (r >= 0 && orphans)
 		r = sqlite_say_left_out(c, orphans, e);
 	return r < 0 ? r : sqlite_check_foreign_keys(c, orphans, e);
@@ -247,6 +249,41 @@ int sqlite_load_begin(struct db_conn *conn, const struct db_table *t, struct err
 	return r;
 }
 
+static void sqlite_unheld_end(struct sqlite_conn *c)
+{
+	if (c->unheld_words)
+		strbuf_addf(&c->unheld, "%s: %lu %s: %s", c->unheld_table, c->unheld_rows,
+			    c->unheld_rows == 1 ? "row is not as it must be" : "rows are not as they must be",
+			    c->unheld_words);
+	free(TAKE_PTR(c->unheld_words));
+	c->unheld_rows = 0;
+}
+
+int sqlite_tell_unheld(struct sqlite_conn *c, struct strbuf *orphans, struct err *e)
+{
+	sqlite_unheld_end(c);
+	if (c->unheld.len && !orphans)
+		return err_set(e, EEXIST, "%.*s", (int)strcspn(c->unheld.data, "\n"), c->unheld.data);
+	if (c->unheld.len)
+		strbuf_add(orphans, c->unheld.data, c->unheld.len);
+	strbuf_clear(&c->unheld);
+	return 0;
+}
+
+/* A row that was there against a CHECK constraint goes back as it was; who ends the changes decides about it. */
+static int sqlite_load_unheld(struct sqlite_conn *c, const struct db_table *t, struct err *e)
+{
+	if (!c->unheld_words)
+		c->unheld_words = xasprintf("%s, as in the snapshot\n", sqlite3_errmsg(c->db));
+	c->unheld_table = t->name;
+	c->unheld_rows++;
+	(void)sqlite3_reset(c->load); /* its values stay */
+	(void)sqlite3_exec(c->db, "PRAGMA ignore_check_constraints=ON", NULL, NULL, NULL);
+	int r = sqlite_step(c, c->load, e, t->name);
+	(void)sqlite3_exec(c->db, "PRAGMA ignore_check_constraints=OFF", NULL, NULL, NULL);
+	return r;
+}
+
 int sqlite_load_row(struct db_conn *conn, const struct db_value *values, struct err *e)
 {
 	struct sqlite_conn *c = sqlite_of(conn);
@@ -261,7 +298,17 @@ int sqlite_load_row(struct db_conn *conn, const struct db_value *values, struct 
 		r = sqlite_bind(c, c->load, n + 1, &t->columns[i], &values[n], e, t->name);
 		n++;
 	}
-	return r < 0 ? r : sqlite_step_write(c, c->load, e, t->name);
+	if (r < 0)
+		return r;
+	struct err why = ERR_INIT;
+	r = sqlite_step(c, c->load, &why, t->name);
+	if (r < 0 && sqlite3_extended_errcode(c->db) == SQLITE_CONSTRAINT_CHECK)
+		r = sqlite_load_unheld(c, t, &why);
+	(void)sqlite3_reset(c->load);
+	(void)sqlite3_clear_bindings(c->load);
+	if (r < 0)
+		*e = why;
+	return r;
 }
 
 int sqlite_load_end(struct db_conn *conn, bool ok, struct err *e)
@@ -269,6 +316,7 @@ int sqlite_load_end(struct db_conn *conn, bool ok, struct err *e)
 	struct sqlite_conn *c = sqlite_of(conn);
 	(void)ok; /* each row is in the transaction as soon as load_row returns */
 	sqlite_finalize(&c->load);
+	sqlite_unheld_end(c);
 	c->load_table = NULL;
 	return sqlite_check_writing(c, e, "loading rows");
 }

@@ -29,6 +29,12 @@ static int sqlite_busy(void *arg, int n)
 	return 1;
 }
 
+bool sqlite_excluded(const struct sqlite_conn *c, const char *table)
+{
+	const struct db_params p = {.exclude = c->exclude};
+	return db_params_excludes(&p, table);
+}
+
 void sqlite_free_list(char ***list)
 {
 	for (size_t i = 0; *list && (*list)[i]; i++)
@@ -55,6 +61,8 @@ void sqlite_end(struct sqlite_conn *c)
 	sqlite_free_list(&c->later);
 	c->n_later = 0;
 	sqlite_free_list(&c->checked);
+	strbuf_clear(&c->unheld);
+	free(TAKE_PTR(c->unheld_words));
 	(void)sqlite3_close(c->copy);
 	c->copy = NULL;
 	c->in_transaction = c->writing = false;
@@ -82,6 +90,7 @@ void sqlite_close(struct db_conn *conn)
 		(void)sqlite3_close(c->db);
 	}
 	sqlite_free_list(&c->exclude);
+	strbuf_done(&c->unheld);
 	if (c->c_locale)
 		freelocale(c->c_locale);
 	free(c->path);

@@ -9,12 +9,6 @@
 #include <inttypes.h>
 #include <strings.h>
 
-bool sqlite_excluded(const struct sqlite_conn *c, const char *table)
-{
-	const struct db_params p = {.exclude = c->exclude};
-	return db_params_excludes(&p, table);
-}
-
 static bool sqlite_type_has(const char *type, const char *word)
 {
 	return strcasestr(type, word) != NULL;
@@ -192,12 +186,62 @@ static int64_t sqlite_estimate(struct sqlite_conn *c, const struct db_table *t)
 	return n < 0 ? -1 : n;
 }
 
+/* What SQLite says when it compiles the statement; NULL: nothing. The caller frees. */
+static char *sqlite_lacks(struct sqlite_conn *c, const char *sql)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	bool fails = (sqlite3_prepare_v2(sqlite_reader(c), sql, -1, &stmt, NULL) & 0xff) == SQLITE_ERROR;
+	return fails ? xstrdup(sqlite3_errmsg(sqlite_reader(c))) : NULL;
+}
+
+/* Keys of tables WITHOUT ROWID are not looked at before an insert runs. */
+static int sqlite_lacks_collation(struct sqlite_conn *c, const char *table, char **ret, struct err *e)
+{
+	_cleanup_stmt_ sqlite3_stmt *stmt = NULL;
+	int r = sqlite_prepare(c, sqlite_reader(c), &stmt,
+			       "SELECT DISTINCT x.coll FROM pragma_index_list(?1, 'main') l,"
+			       " pragma_index_xinfo(l.name, 'main') x WHERE x.coll IS NOT NULL",
+			       e, table);
+	if (r < 0)
+		return r;
+	(void)sqlite3_bind_text(stmt, 1, table, -1, SQLITE_STATIC);
+	while (!*ret && (r = sqlite_step(c, stmt, e, table)) > 0) {
+		_cleanup_strbuf_ struct strbuf sql = {0};
+		strbuf_adds(&sql, "SELECT '' = '' COLLATE ");
+		sqlite_quote(&sql, sqlite_text(stmt, 0));
+		*ret = sqlite_lacks(c, sql.data);
+	}
+	return r < 0 ? r : 0;
+}
+
+/* Collations and functions that only an application has: rows can be read without them, but never put back. */
+static int sqlite_check_writable(struct sqlite_conn *c, const char *table, struct err *e)
+{
+	_cleanup_strbuf_ struct strbuf sql = {0};
+	if (!*table)
+		return err_set(e, ENOTSUP, "%s has a table without a name, which no file can have (rename it)",
+			       c->path);
+	strbuf_adds(&sql, "EXPLAIN INSERT INTO main.");
+	sqlite_quote(&sql, table);
+	strbuf_adds(&sql, " DEFAULT VALUES");
+	_cleanup_free_ char *lacks = sqlite_lacks(c, sql.data);
+	int r = lacks ? 0 : sqlite_lacks_collation(c, table, &lacks, e);
+	if (r < 0 || !lacks)
+		return r;
+	return err_set(e, ENOTSUP,
+		       "table %s of %s cannot be written back: %s (only its application has it; exclude the table)",
+		       table, c->path, lacks);
+}
+
 static int sqlite_describe_table(struct sqlite_conn *c, struct db_table *t, const char *sql, struct err *e)
 {
 	struct db_index rowid = {0};
+	int r = sqlite_check_writable(c, t->name, e);
+	if (r < 0)
+		return r;
 	t->dynamic = true;
 	t->has_auto_increment = sqlite_ddl_has_word(sql, "AUTOINCREMENT"); /* a reserved word: never a bare name */
-	int r = sqlite_describe_columns(c, t, sql, &rowid, e);
+	r = sqlite_describe_columns(c, t, sql, &rowid, e);
 	if (r >= 0)
 		r = sqlite_describe_key(c, t, &rowid, e);
 	free(rowid.columns);

@@ -44,7 +44,11 @@ struct sqlite_conn {
 
 	char **later; /* rebuild: the statements that come after the rows */
 	size_t n_later;
-	char **checked; /* tables whose foreign keys are to be validated, NULL-terminated */
+	struct strbuf unheld;      /* rows that do not hold a CHECK constraint: lines on tables, but for the last one */
+	char *unheld_words;        /* of the last one: what SQLite says; NULL: none */
+	const char *unheld_table;  /* its name */
+	unsigned long unheld_rows; /* so many */
+	char **checked;            /* tables whose foreign keys are to be validated, NULL-terminated */
 };
 
 static inline void sqlite_finalize(sqlite3_stmt **stmt)
@@ -90,6 +94,7 @@ int sqlite_step_write(struct sqlite_conn *c, sqlite3_stmt *stmt, struct err *e, 
 /* ---- connection.c ---- */
 
 int sqlite_progress(void *arg);
+bool sqlite_excluded(const struct sqlite_conn *c, const char *table);
 void sqlite_free_list(char ***list);
 void sqlite_end_statements(struct sqlite_conn *c);
 void sqlite_end(struct sqlite_conn *c);
@@ -101,7 +106,6 @@ int sqlite_connect(struct sqlite_conn **ret, const struct db_params *p, struct e
 
 /* ---- describe.c ---- */
 
-bool sqlite_excluded(const struct sqlite_conn *c, const char *table);
 int sqlite_describe_into(struct sqlite_conn *c, struct db_schema *s, struct err *e);
 int sqlite_schema_sql(struct db_conn *conn, const struct db_schema *s, struct strbuf *out, struct err *e);
 int sqlite_has_sequences(struct sqlite_conn *c, bool *ret, struct err *e);
@@ -167,6 +171,9 @@ void sqlite_objects_done(struct sqlite_objects *o);
 const struct db_object *sqlite_deed_of(const struct db_objects *o, const struct sqlite_ddl_object *is);
 int sqlite_compare(struct db_conn *conn, const struct db_definitions *live, const struct db_definitions *want,
 		   const bool *touched, struct db_objects *ret, struct err *e);
+
+/* Rows were put in that do not hold a CHECK constraint: lines in `orphans`, or EEXIST where that is NULL. */
+int sqlite_tell_unheld(struct sqlite_conn *c, struct strbuf *orphans, struct err *e);
 
 /* ---- rebuild.c ---- */
 

@@ -55,6 +55,7 @@ static int sqlite_copy(struct sqlite_conn *c, struct err *e)
 		return c->copy ? sqlite_err(c, c->copy, e, "opening a temporary file")
 			       : err_sys(e, ENOMEM, "%s", c->path);
 	(void)sqlite3_extended_result_codes(c->copy, 1);
+	(void)sqlite3_db_config(c->copy, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, NULL);
 	int r = sqlite_copy_once(c, false, e);
 	if (!r) {
 		r = sqlite_run(c, c->db, "BEGIN; SELECT count(*) FROM sqlite_schema", e, c->path);

@@ -103,6 +103,8 @@ int sqlite_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct str
 	for (size_t i = 0; r >= 0 && i < c->n_later; i++)
 		r = sqlite_run_statement(c, c->later[i], strlen(c->later[i]), e);
 	if (r >= 0)
+		r = sqlite_tell_unheld(c, warnings, e);
+	if (r >= 0)
 		r = sqlite_schema_changed(c, e);
 	if (r >= 0)
 		r = sqlite_say_broken(c, warnings, e);

@@ -64,6 +64,24 @@ int difference_end(struct difference *d, struct restore *rs, struct strbuf *outs
 	return r;
 }
 
+int difference_counters(struct restore *rs, const struct target *t, struct err *e)
+{
+	const struct db_driver *d = db_driver_of(rs->conn);
+	/* Some rows of a table say nothing of what its counters were, and neither does the backup of one table. */
+	bool known = !rs->entity && *t->schema->engine;
+	int r = 0;
+	for (size_t i = 0; r >= 0 && i < t->versions.n; i++) {
+		struct db_schema part = {.tables = &t->schema->tables[i], .n_tables = 1};
+		if (!restore_wants(rs->tables, part.tables->name))
+			continue;
+		if (known)
+			r = d->set_sequences(rs->conn, &part, e);
+		if (r >= 0 && d->advance_sequences)
+			r = d->advance_sequences(rs->conn, part.tables, known ? t->schema : NULL, e);
+	}
+	return r < 0 ? r : 0;
+}
+
 int difference_verify(const struct difference *d, struct restore *rs, const struct target *t, struct err *e)
 {
 	int r = 0;

@@ -143,4 +143,6 @@ void difference_done(struct difference *d);
 int difference_rows(struct difference *d, struct restore *rs, const struct target *t, struct err *e);
 /* The constraints hold again. */
 int difference_end(struct difference *d, struct restore *rs, struct strbuf *outside, struct err *e);
+/* Of a restore of some tables: their counters as the target has them, but never behind what the rows hold. */
+int difference_counters(struct restore *rs, const struct target *t, struct err *e);
 int difference_verify(const struct difference *d, struct restore *rs, const struct target *t, struct err *e);

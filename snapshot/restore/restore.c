@@ -14,6 +14,7 @@
 #include "snapshot/restore/internal.h"
 #include "snapshot/restore/policy.h"
 #include "snapshot/restore/safety.h"
+#include "snapshot/restore/scope.h"
 
 /* A restore of everything: definitions and counters, too. */
 static bool restore_is_whole(const struct restore *rs, const struct target *t)
@@ -63,8 +64,9 @@ static int restore_apply(struct restore *rs, const struct target *t, struct diff
 		r = rebuild_end(&b, rs, rs->force ? &outside : NULL, e);
 	if (r == 0 && any)
 		r = difference_end(d, rs, rs->force ? &outside : NULL, e);
-	if (r == 0 && restore_is_whole(rs, t))
-		r = db_driver_of(rs->conn)->set_sequences(rs->conn, t->schema, e);
+	if (r == 0)
+		r = restore_is_whole(rs, t) ? db_driver_of(rs->conn)->set_sequences(rs->conn, t->schema, e)
+					    : difference_counters(rs, t, e);
 	if (r == 0)
 		r = rebuild_verify(&b, rs, t, e);
 	if (r == 0 && any)
@@ -139,8 +141,8 @@ static int restore_locked(struct restore *rs, struct db_schema *live, const stru
 		*e = plan->objects.refusal;
 		return err_code(e);
 	}
-	_cleanup_free_ char *entity = rs->entity ? xasprintf(RESTORE_ENTITY_MARK "%s", rs->entity) : NULL;
-	r = journal_state(rs->catalog, rs->journal_id, JOURNAL_BEGUN, entity, rs->safety_id, rs->target_id, false, e);
+	_cleanup_free_ char *scope = restore_scope_text(rs->entity, rs->tables);
+	r = journal_state(rs->catalog, rs->journal_id, JOURNAL_BEGUN, scope, rs->safety_id, rs->target_id, false, e);
 	if (r < 0)
 		return r;
 	rs->begun = true;

@@ -24,6 +24,3 @@ struct restore_request {
 };
 
 int restore_run(struct restore *rs, struct err *e);
-
-/* Before rs->entity in the journal's words on a restore that has begun. */
-#define RESTORE_ENTITY_MARK "entity "

@@ -153,6 +153,9 @@ static int upsert_in(struct restore *rs, struct db_schema *live, const char *tab
 		return r;
 	rs->begun = true;
 	r = upsert_write(&u, live, e);
+	const struct db_driver *d = db_driver_of(rs->conn);
+	if (r >= 0 && d->advance_sequences)
+		r = d->advance_sequences(rs->conn, u.apply.table, NULL, e);
 	if (r < 0)
 		return r;
 	struct version_info after = u.version;

@@ -24,6 +24,7 @@ struct job {
 	char name[256];      /* of that snapshot */
 	int64_t journal_id;
 	enum journal_state journal_end; /* its last state when the job fails; 0: failed or interrupted */
+	char *scope;    /* restore_scope_text of a restore; kept before the words of an entry that stays open */
 	bool unsettled; /* the journal's entry stays open: what the database holds has to be looked up later */
 	int64_t started_ms;
 	int lock_fd;

@@ -57,6 +57,7 @@ static void job_free(struct job *j)
 		(void)close(j->keep_fd);
 	(void)pthread_mutex_destroy(&j->conn_mutex);
 	(void)pthread_mutex_destroy(&j->ctl.mutex);
+	free(j->scope);
 	free(j);
 }
 
@@ -150,11 +151,15 @@ void job_end(struct job *j, int r, enum journal_state done_state, const char *de
 	if (r < 0 && j->journal_end)
 		state = j->journal_end;
 	struct err journal = ERR_INIT;
+	_cleanup_free_ char *open = j->unsettled && j->scope ? xasprintf("%s\t%s", j->scope, e->msg) : NULL;
 	job_disconnect(j);
 	if (r < 0)
 		job_say_error(j, e);
-	if (journal_state(svc->catalog, j->journal_id, state, r < 0 ? e->msg : detail, 0, 0, !j->unsettled, &journal) <
-		0 &&
+	if (journal_state(svc->catalog, j->journal_id, state,
+			  open    ? open
+			  : r < 0 ? e->msg
+				  : detail,
+			  0, 0, !j->unsettled, &journal) < 0 &&
 	    r == 0)
 		job_say_error(j, &journal); /* what was done is done; that it is not written down is worth a word */
 	size_t source = j->source;

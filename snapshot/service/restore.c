@@ -7,6 +7,7 @@
 #include <inttypes.h>
 
 #include "snapshot/restore/policy.h"
+#include "snapshot/restore/scope.h"
 #include "snapshot/restore/upsert_row.h"
 #include "snapshot/service/internal.h"
 #include "snapshot/sqlfile/restore.h"
@@ -111,9 +112,7 @@ int service_restore(struct service *svc, size_t source, const struct restore_req
 		(void)snprintf(ret_plan->safety, sizeof ret_plan->safety, "%s", rs.safety_name);
 	if (r < 0)
 		*e = why;
-	/* An entry that stays open must still say which entity to look for. */
-	if (j->unsettled && rq->entity)
-		(void)err_prefix(&why, RESTORE_ENTITY_MARK "%s\t", rq->entity);
+	j->scope = restore_scope_text(rq->entity, rq->tables);
 	job_disconnect(j); /* before the target that was made goes: nothing can need it then */
 	if (made && !j->unsettled)
 		(void)store_remove_snapshot(svc->catalog, made, true, ERR_DROP);

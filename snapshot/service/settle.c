@@ -8,17 +8,18 @@
 
 #include "snapshot/restore/compare.h"
 #include "snapshot/restore/restore.h"
+#include "snapshot/restore/scope.h"
 #include "snapshot/service/internal.h"
 
 struct crashed {
 	int64_t id, safety_id, target_id;
 	bool begun, found;
-	char *entity; /* "TABLE/ROW" of a restore of one; NULL: of all */
+	struct restore_scope scope;
 };
 
 static void crashed_done(struct crashed *c)
 {
-	free(c->entity);
+	restore_scope_done(&c->scope);
 }
 
 static int crashed_each(void *arg, const struct journal_entry *j)
@@ -31,22 +32,21 @@ static int crashed_each(void *arg, const struct journal_entry *j)
 			      .target_id = j->target_id,
 			      .found = true,
 			      .begun = j->state == JOURNAL_BEGUN};
-	size_t mark = strlen(RESTORE_ENTITY_MARK);
-	if (c->begun && j->detail && !strncmp(j->detail, RESTORE_ENTITY_MARK, mark))
-		c->entity = xmemdup0(j->detail + mark, strcspn(j->detail + mark, "\t"));
+	if (c->begun)
+		restore_scope_read(j->detail, &c->scope);
 	return 0;
 }
 
-/* Whether the database is as it was before a restore: COMPARED_SAME or COMPARED_ROWS. The rows say so: a restore that
- * was undone changed no definition, and what changed one since is not asked for. */
-static int compare_safety(struct job *j, int64_t safety_id, struct err *e)
+/* Whether the database, or these tables of it, is as it was before a restore: COMPARED_SAME or COMPARED_ROWS. The rows
+ * say so: a restore that was undone changed no definition, and what changed one since is not asked for. */
+static int compare_safety(struct job *j, int64_t safety_id, char *const *tables, struct err *e)
 {
-	int r = restore_compare_live(j->service->catalog, j->conn, safety_id, NULL, &j->ctl, NULL, e);
+	int r = restore_compare_live(j->service->catalog, j->conn, safety_id, tables, &j->ctl, NULL, e);
 	return r < 0 || r == COMPARED_ROWS ? r : COMPARED_SAME;
 }
 
 /*
- * Whether the database is as a restore was to leave it: COMPARED_SAME or COMPARED_ROWS. entity NULL: all of the tables.
+ * Whether the database is as a restore was to leave it: COMPARED_SAME or COMPARED_ROWS. tables NULL: all of them.
  *
  * The rows decide, as a server may refuse some of the definitions (owners, privileges). Only where the database holds
  * the target's rows without the rest, and all that the safety snapshot has, was nothing done: a restore that changes no
@@ -81,14 +81,15 @@ static int settle_begun(struct job *j, const struct crashed *c, struct err *e)
 	    "after a crash the database holds neither the state before nor after: it was written to since";
 	int r = db_driver_of(j->conn)->settle(j->conn, e);
 	if (r == 0)
-		r = c->target_id ? compare_restored(j, c->safety_id, c->target_id, NULL, c->entity, e) : COMPARED_ROWS;
+		r = c->target_id ? compare_restored(j, c->safety_id, c->target_id, c->scope.tables, c->scope.entity, e)
+				 : COMPARED_ROWS;
 	/* A target that the restore itself makes is noted before it is there, and is there before COMMIT. */
 	r = r == -ENOENT ? COMPARED_ROWS : r;
 	if (r == COMPARED_SAME) {
 		state = JOURNAL_COMMITTED;
 		words = "found complete after a crash";
 	} else if (r == COMPARED_ROWS && c->safety_id) {
-		r = compare_safety(j, c->safety_id, e);
+		r = compare_safety(j, c->safety_id, c->scope.tables, e);
 		if (r == COMPARED_SAME) {
 			state = JOURNAL_ROLLED_BACK;
 			words = "found unchanged after a crash";
@@ -204,7 +205,7 @@ int settle_restore(struct job *j, const struct restore *rs, int commit, struct e
 		return err_set(e, -commit, "%s (the database holds the restored state)", said.msg);
 	}
 	if (r == COMPARED_ROWS && rs->safety_id) {
-		r = compare_safety(j, rs->safety_id, &why);
+		r = compare_safety(j, rs->safety_id, rs->tables, &why);
 		if (r == COMPARED_SAME)
 			return err_set(e, -commit, "%s (the database is unchanged)", said.msg);
 	}

@@ -151,6 +151,7 @@ int sql_map_new(struct sql_map **ret, const struct db_table *t, const char *engi
 	m->load = *t;
 	m->load.key_kind = DB_KEY_NONE;
 	m->load.key = NULL;
+	m->load.unproven = true;
 	m->load.n_key = m->load.n_columns = 0;
 	m->load.columns = xcalloc(item->n_values + 1, sizeof *m->load.columns);
 	int r = map_columns(m, e);

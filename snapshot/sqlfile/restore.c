@@ -151,7 +151,7 @@ static int change(struct sql_job *j, struct db_schema *part, struct err *e)
 	if (r < 0)
 		return r;
 	for (size_t i = 0; j->driver->advance_sequences && i < j->n_tables; i++) {
-		r = j->driver->advance_sequences(conn, j->tables[i].table, e);
+		r = j->driver->advance_sequences(conn, j->tables[i].table, NULL, e);
 		if (r < 0)
 			return r;
 	}

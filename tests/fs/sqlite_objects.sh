@@ -115,14 +115,43 @@ assert_has "$(ms restore prod two --yes 2>&1)" 'docs: its trigger docs_ai writes
 db_reset
 assert_has "$(ms restore prod two --yes 2>&1)" 'docs: what its triggers do.*no such table: main.docs_fts' "into an empty file"
 
-step "orphans come back and are counted"
+step "orphans, and rows against a CHECK, come back and are counted"
 db_reset
 fill >/dev/null
-db_sql "PRAGMA foreign_keys = OFF; UPDATE child SET p = 99; INSERT INTO child(p) VALUES (98);"
+db_sql "PRAGMA foreign_keys = OFF; UPDATE child SET p = 99; INSERT INTO child(p) VALUES (98);
+	PRAGMA ignore_check_constraints = ON; INSERT INTO strict_one(t) VALUES ('neither'), ('nor'); PRAGMA user_version = 9;"
 write_config restore=replace
 ms snapshot prod three
 state "$CASE_DIR/want"
-db_sql "DELETE FROM child;"
-assert_has "$(ms restore prod three --yes 2>&1)" 'child: 3 rows refer to rows that parent does not have, as in the snapshot' "orphans"
-state "$CASE_DIR/got"
-assert_same "$CASE_DIR/want" "$CASE_DIR/got" "with orphans"
+for broken in "DELETE FROM child; DELETE FROM strict_one;" "DROP TABLE child; DROP TABLE strict_one;"; do
+	db_sql "$broken"
+	ms restore prod three --yes >"$CASE_DIR/said" 2>&1 || fail "$(cat "$CASE_DIR/said")"
+	assert_has "$(cat "$CASE_DIR/said")" 'child: 3 rows refer to rows that parent does not have, as in the snapshot' "orphans"
+	assert_has "$(cat "$CASE_DIR/said")" 'strict_one: 2 rows are not as they must be: CHECK.*, as in the snapshot' "rows against a CHECK"
+	state "$CASE_DIR/got"
+	assert_same "$CASE_DIR/want" "$CASE_DIR/got" "with orphans"
+done
+db_sql "DELETE FROM strict_one;"
+assert_fails ms restore prod three --table strict_one --yes
+assert_has "$(cat "$CASE_DIR/fails.txt")" 'CHECK constraint failed' "one table alone"
+
+step "what only an application has is named when the snapshot is taken"
+db_reset
+python3 - "$DB_FILE" <<-'PY'
+	import sqlite3, sys
+	db = sqlite3.connect(sys.argv[1])
+	db.create_function("appf", 1, lambda x: x, deterministic=True)
+	db.create_collation("APP", lambda a, b: (a > b) - (a < b))
+	db.execute("CREATE TABLE a (id INTEGER PRIMARY KEY, v TEXT)")
+	db.execute("CREATE INDEX i ON a(appf(v))")
+	db.execute("CREATE TABLE b (v TEXT COLLATE APP PRIMARY KEY) WITHOUT ROWID")
+	db.commit()
+PY
+for table in a b; do
+	assert_fails ms snapshot prod no
+	assert_has "$(cat "$CASE_DIR/fails.txt")" "table $table .*cannot be written back: (unknown function: appf|no such collation sequence: APP)" "the refusal"
+	db_query "DROP TABLE $table" || python3 -c 'import sqlite3, sys; d = sqlite3.connect(sys.argv[1]); d.execute("DROP TABLE " + sys.argv[2])' "$DB_FILE" "$table"
+done
+db_sql 'CREATE TABLE "" (x);'
+assert_fails ms snapshot prod no
+assert_has "$(cat "$CASE_DIR/fails.txt")" 'a table without a name' "the refusal"

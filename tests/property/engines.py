@@ -80,7 +80,8 @@ class PostgreSQL:
 
     def dump(self, db=None):
         self.text = must([os.path.join(self.bindir, "pg_dump"), self.url(db)], None, self.env)
-        return self.entries(self.text) + self._matviews(db)
+        entries = self.entries(self.text)
+        return entries + (self._matviews(db) if "\nCREATE MATERIALIZED VIEW " in self.text else [])
 
     def only_inside(self, entries):
         """Without what lies outside of the schema and comes with no restore into another database."""
@@ -128,7 +129,7 @@ class PostgreSQL:
         return sorted(result)
 
     def rows(self):
-        """{table: (Counter of rows, set of keys or None)}"""
+        """{table: (Counter of rows, set of keys or None)}, just after a dump."""
         sql = (
             f"SELECT format('SELECT {self.HEX}, {self.HEX}, {self.HEX} FROM ONLY %s x', quote_literal(c.relname), coalesce((SELECT 'ROW(' || string_agg('x.' || quote_ident(a.attname), ',')"
             " || ')::text' FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = ANY (i.indkey[0:i.indnkeyatts - 1])"
@@ -138,10 +139,11 @@ class PostgreSQL:
         )
         counts = {}
         names = "SELECT encode(convert_to(relname, 'UTF8'), 'hex'), '' FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace;\n"
-        for name, _ in self._select(names):
-            counts[name] = (Counter(), set())
-        for name, key, row in self._select(sql):
-            content, keys = counts[name]
+        for name, key, *rows in self._select(names + sql):
+            content, keys = counts.setdefault(name, (Counter(), set()))
+            if not rows:
+                continue
+            row = rows[0]
             content[row] += 1
             if key == "-":
                 counts[name] = (content, None)
@@ -264,7 +266,7 @@ class MySQL:
 
     def rows(self):
         counts = {}
-        text = self._dump_text()
+        text = self.text
         for name in re.findall(r"(?m)^CREATE TABLE `((?:[^`]|``)*)` \($", text):
             counts[name.replace("``", "`")] = (Counter(), None)
         for match in re.finditer(r"(?m)^INSERT (?:IGNORE )?INTO `((?:[^`]|``)*)` (.*)$", text):

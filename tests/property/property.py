@@ -8,6 +8,7 @@
   --shrink SECONDS     for each failure of another kind; 0: not at all
   --most N             failures of one seed that are made smaller
   --without KINDS      with commas: kinds of objects that are left out; --only KINDS: no others
+  --all                each seed restores each snapshot in each way; else every third one does
   --rows               only changes of rows
   --print              only prints the scripts
   FROM-TO may be one of the FILE.json written beside a small script: it is done again, and made smaller still
@@ -76,7 +77,7 @@ class Run:
 
     def one(self, engine, work, seed):
         scenario = self.scenario(seed)
-        trial = Trial(engine, scenario, self.o.metasnap, work, only_rows=self.o.rows)
+        trial = Trial(engine, scenario, self.o.metasnap, work, only_rows=self.o.rows, everything=self.o.all)
         failures = trial.run()
         with self.lock:
             self.done += 1
@@ -147,6 +148,7 @@ def main():
     p.add_argument("--most", type=int, default=3)
     p.add_argument("--without", type=lambda s: s.split(","), default=[])
     p.add_argument("--only", type=lambda s: s.split(","), default=None)
+    p.add_argument("--all", action="store_true")
     p.add_argument("--rows", action="store_true")
     p.add_argument("--print", action="store_true")
     p.add_argument("--verbose", action="store_true")

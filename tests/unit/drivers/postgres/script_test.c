@@ -48,6 +48,36 @@ static void test_cutting(void **state)
 	    "SELECT /* it's; /* deeper; */ still; */ 1;",
 	    "CREATE RULE r AS ON INSERT TO t DO ALSO (INSERT INTO a VALUES (1); INSERT INTO b VALUES (2));",
 	    "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT CASE WHEN 1 = 1 THEN 2 END; END;",
+	    /* names that are spelled like what begins and ends a body */
+	    "CREATE FUNCTION public.begin() RETURNS integer LANGUAGE sql AS 'select 1';",
+	    "CREATE FUNCTION public.f(begin integer, \"case\" begin) RETURNS begin LANGUAGE sql AS 'select 1';",
+	    "CREATE FUNCTION f(begin integer, atomic integer) RETURNS integer LANGUAGE sql AS 'select 1';",
+	    "CREATE FUNCTION f() RETURNS begin LANGUAGE sql BEGIN ATOMIC SELECT begin.begin FROM begin; END;",
+	    "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT \"end\".\"case\" AS \"end\" FROM \"end\"; SELECT 1; "
+	    "END;",
+	    "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT (CASE WHEN (CASE 1 WHEN 2 THEN 3 END) = 1 THEN 4 "
+	    "END); "
+	    "SELECT CASE 1 WHEN 2 THEN CASE 3 WHEN 4 THEN 5 END END; END;",
+	    "CREATE FUNCTION f() RETURNS int /* ; */ BEGIN -- ;\n ATOMIC SELECT 'end;'; SELECT $$end;$$; END;",
+	    "CREATE PROCEDURE procedure() LANGUAGE sql BEGIN ATOMIC DELETE FROM begin; END;",
+	    "CREATE TABLE function (begin integer, atomic integer);",
+	    "CREATE TABLE public.begin (atomic text DEFAULT 'begin atomic'::text);",
+	    "CREATE VIEW begin AS SELECT begin atomic FROM public.begin;",
+	    "CREATE TYPE procedure AS (begin integer, atomic integer);",
+	    /* strings, comments, operators */
+	    "SELECT U&'a\\;b\\\\', U&\"d;\", u&'\\', ';';",
+	    "SELECT B'1;', x'f;', N'a\\', ';';",
+	    "SELECT E'a'\n  'b\\';c', 'd';",
+	    "SELECT 'a'\n  'b\\', ';';",
+	    "SELECT 1 -->;\n+ 2;",
+	    "SELECT 1 /*>;*/ + 2 /*/ ; /**/ ; */;",
+	    "SELECT a @- 1, b ?| c, d #>> e, f <-> g, h !~~* i, j % k;",
+	    "SELECT $é$;$x$;$é$, $_0$;$_$;$_0$, 1$2;",
+	    "SELECT a$$;",
+	    "COMMENT ON TABLE t IS 'a\n-- Name: x; Type: TABLE; Schema: public; Owner: me\nCREATE TABLE x ();';",
+	    "CREATE FUNCTION g() RETURNS void LANGUAGE sql AS $_$\n--\n-- Name: x; Type: TABLE; Schema: public; Owner: "
+	    "me\n--\nCREATE TABLE x ();\n$_$;",
+	    "CREATE TABLE \"a;b\" (\"c\n-- Name: x; Type: TABLE; Schema: public; Owner: me\" integer);",
 	};
 	enum { N = sizeof statements / sizeof statements[0] };
 	_cleanup_strbuf_ struct strbuf text = {0};
@@ -86,6 +116,62 @@ static void test_entries(void **state)
 		assert_string_equal(script.statements[i].type, entries[i][1]);
 	}
 	pg_script_done(&script);
+}
+
+/* As they read under standard_conforming_strings = on, whatever the text says. */
+static void test_other_strings(void **state)
+{
+	(void)state;
+	static const struct {
+		const char *sql, *wanted;
+	} cases[] = {
+	    {"SET standard_conforming_strings = off;", "SET standard_conforming_strings = off;"},
+	    {"SELECT 'a;b', 'c''d';", "SELECT 'a;b', 'c''d';"},
+	    {"SELECT 'C:\\\\dir';", "SELECT E'C:\\\\dir';"},
+	    {"SELECT 'a\\';b', \"c\\\", E'd\\';', $$e\\$$;", "SELECT E'a\\';b', \"c\\\", E'd\\';', $$e\\$$;"},
+	    {"SELECT '\\\\', ';';", "SELECT E'\\\\', ';';"},
+	    {"COMMENT ON TABLE t IS 'it''s \\\\ -- ; ';", "COMMENT ON TABLE t IS E'it''s \\\\ -- ; ';"},
+	    {"set Standard_Conforming_Strings TO ON;", "set Standard_Conforming_Strings TO ON;"},
+	    {"SELECT 'a\\';", "SELECT 'a\\';"},
+	};
+	enum { N = sizeof cases / sizeof cases[0] };
+	_cleanup_strbuf_ struct strbuf text = {0};
+	struct pg_script script;
+	for (size_t i = 0; i < N; i++)
+		strbuf_addf(&text, "%s\n", cases[i].sql);
+	assert_int_equal(pg_script_parse(&script, strbuf_str(&text), ERR_DROP), 0);
+	assert_int_equal(script.n_statements, N);
+	for (size_t i = 0; i < N; i++)
+		assert_string_equal(script.statements[i].sql, cases[i].wanted);
+	pg_script_done(&script);
+}
+
+static void test_tokens(void **state)
+{
+	(void)state;
+	static const char *const tokens[] = {"SELECT", "E'a\\' b'", ",", "U&\"x y\"", "@-",       "1",   ".",  "5",
+					     "::",     "\"A b\"",   ".", "$$ - $$",   "$",        "1",   "<>", "(",
+					     "-",      "x$y",       ")", "b'01'",     "'a'\n'b'", "'c'", ";"};
+	const char *p =
+	    "SELECT  E'a\\' b' , U&\"x y\"@-1.5 :: \"A b\" . $$ - $$ $1 <>(-x$y)b'01' 'a'\n'b' 'c' /* d */ -- e\n;";
+	struct pg_token t;
+	for (size_t i = 0; i < sizeof tokens / sizeof tokens[0]; i++) {
+		assert_int_equal(pg_next_token(&p, &t), 1);
+		_cleanup_free_ char *text = xmemdup0(t.at, t.len);
+		assert_string_equal(text, tokens[i]);
+	}
+	assert_int_equal(pg_next_token(&p, &t), 0);
+	p = " 'a";
+	assert_int_equal(pg_next_token(&p, &t), -EINVAL);
+	p = " /* a";
+	assert_int_equal(pg_next_token(&p, &t), -EINVAL);
+	p = "Begin";
+	assert_int_equal(pg_next_token(&p, &t), 1);
+	assert_true(pg_token_is(&t, "BEGIN"));
+	assert_false(pg_token_is(&t, "BEGI"));
+	p = "\"begin\"";
+	assert_int_equal(pg_next_token(&p, &t), 1);
+	assert_false(pg_token_is(&t, "BEGIN"));
 }
 
 static void test_text_that_ends_inside(void **state)
@@ -154,6 +240,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_cutting),
 	    cmocka_unit_test(test_entries),
+	    cmocka_unit_test(test_other_strings),
+	    cmocka_unit_test(test_tokens),
 	    cmocka_unit_test(test_text_that_ends_inside),
 	    cmocka_unit_test(test_kinds),
 	};

@@ -15,6 +15,7 @@
 
 #include "snapshot/openmetadata/names.h"
 #include "snapshot/restore/restore.h"
+#include "snapshot/restore/scope.h"
 #include "snapshot/service/service.h"
 #include "snapshot/store/store.h"
 #include "tests/unit/world.h"
@@ -355,7 +356,7 @@ static void a_crash_is_settled(void **state)
 	world_open(&w, "");
 	int64_t a = take(&w, "a");
 	char *entity = row_of(&w, a, "table_entity", "\"id\":\"e\"");
-	char *mark = xasprintf(RESTORE_ENTITY_MARK "%s", entity);
+	char *mark = restore_scope_text(entity, NULL);
 	sql(w.db, OTHERS ";" GONE);
 	int64_t b = take(&w, "b");
 	static const char *const after[] = {"restore 0: rolled back", "restore 1: committed", "restore 2: unknown"};

@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "snapshot/capture/backup_dir.h"
 #include "snapshot/export/export.h"
+#include "snapshot/restore/scope.h"
 #include "snapshot/service/service.h"
 #include "snapshot/store/prune.h"
 #include "snapshot/store/store.h"
@@ -624,6 +625,46 @@ static void a_crash_without_its_target_is_settled(void **state)
 	}
 }
 
+/* A crash in the middle of a restore of some tables: they tell which of the two it was, whatever is in the others. */
+static void a_crash_of_some_tables_is_settled(void **state)
+{
+	(void)state;
+	static const char *const now[] = {
+	    "DELETE FROM entity WHERE id > 390; SELECT 1", /* as before the restore, but for a table it was not about */
+	    "DELETE FROM \"a/b\"; DELETE FROM child; INSERT INTO child SELECT id, id % 7 FROM entity; DELETE FROM "
+	    "entity;",
+	    "DELETE FROM child WHERE n = 3",
+	};
+	static const char *const journal[] = {"restore cut: rolled back", "restore cut: committed",
+					      "restore cut: unknown"};
+	for (int which = 0; which < 3; which++) {
+		struct world w;
+		struct err e = ERR_INIT;
+		char *tables[] = {(char *)"child", (char *)"a/b", NULL};
+		world_new(&w, SCHEMA ROWS "CREATE TABLE \"a/b\"(x);");
+		world_open(&w, "");
+		int64_t a = take(&w, "a"), entry;
+		sql(w.db, "DELETE FROM child WHERE n < 3; INSERT INTO \"a/b\" VALUES(1)");
+		int64_t b = take(&w, "b");
+		struct catalog *c = w.catalog;
+		char *scope = restore_scope_text(NULL, tables);
+		assert_int_equal(journal_add(c, 1, JOURNAL_RESTORE, "cut", 0, 1, "test", &entry, &e), 0);
+		assert_int_equal(journal_state(c, entry, JOURNAL_BEGUN, scope, b, a, false, &e), 0);
+		free(scope);
+		sql(w.db, now[which]);
+		world_close(&w);
+		world_open(&w, "");
+		(void)take(&w, "c"); /* waits for the settling */
+		struct strbuf text = {0};
+		assert_int_equal(service_journal(w.service, 0, &text, &e), 0);
+		if (!strstr(text.data, journal[which]))
+			fail_msg("not \"%s\": %s", journal[which], text.data);
+		strbuf_done(&text);
+		world_close(&w);
+		world_end(&w);
+	}
+}
+
 /* What a restore that is still to be settled is looked up by stays, however old; once that is done it goes. */
 static void a_prune_keeps_what_settling_needs(void **state)
 {
@@ -1046,6 +1087,7 @@ int main(void)
 	    cmocka_unit_test(one_row),
 	    cmocka_unit_test(a_crash_is_settled),
 	    cmocka_unit_test(a_crash_without_its_target_is_settled),
+	    cmocka_unit_test(a_crash_of_some_tables_is_settled),
 	    cmocka_unit_test(a_prune_keeps_what_settling_needs),
 	    cmocka_unit_test(two_processes),
 	    cmocka_unit_test(an_uncertain_commit_is_settled),

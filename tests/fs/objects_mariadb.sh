@@ -1,0 +1,6 @@
+#!/bin/bash
+# Restores by object on MariaDB: what is equal is not touched, what differs is as it was (objects.bash).
+# TIMEOUT: 300
+. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/objects.bash"
+objects mariadb
