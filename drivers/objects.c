@@ -36,14 +36,27 @@ const char *db_deed_word(enum db_deed deed)
 	return words[deed];
 }
 
+/* Views, types and routines without a table are something that goes, too; the text of an empty schema makes but that. */
+static bool objects_any(const struct db_definitions *d)
+{
+	static const char make[] = "CREATE ", schema[] = "SCHEMA ";
+	bool any = d->schema->n_tables > 0;
+	for (const char *line = d->sql; line && !any; line = strchr(line, '\n')) {
+		line += *line == '\n';
+		any = !strncmp(line, make, sizeof make - 1) &&
+		      strncmp(line + sizeof make - 1, schema, sizeof schema - 1) != 0;
+	}
+	return any;
+}
+
 void db_objects_compare_whole(struct db_objects *ret, const struct db_definitions *live,
 			      const struct db_definitions *want)
 {
 	*ret = (struct db_objects){.remade = xcalloc(want->schema->n_tables + 1, sizeof *ret->remade)};
 	if (!strcmp(live->sql, want->sql))
 		return;
-	db_objects_add(ret, live->schema->n_tables ? DB_DEED_REMAKE : DB_DEED_MAKE, xstrdup("schema"), xstrdup("all"),
-		       NULL);
+	bool any = objects_any(live);
+	db_objects_add(ret, any ? DB_DEED_REMAKE : DB_DEED_MAKE, xstrdup("schema"), xstrdup("all"), NULL);
 	for (size_t i = 0; i < want->schema->n_tables; i++)
 		ret->remade[i] = true;
 }

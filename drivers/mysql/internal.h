@@ -490,8 +490,8 @@ enum {
 
 void my_walk_begin(struct my_walk *w, const char *text, size_t len);
 bool my_walk_next(struct my_walk *w, struct my_scalar *ret);
-/* Of the value that the walk gave last; not exact: [*] for every element. */
-void my_walk_path(const struct my_walk *w, size_t depth, bool exact, struct strbuf *out);
+/* One of the steps to the value that the walk gave last, as part of a path; not exact: [*] for every element. */
+void my_walk_step(const struct my_walk *w, size_t i, bool exact, struct strbuf *out);
 bool my_whole_number(const char *text, size_t len, uint64_t *ret);
 unsigned my_may_be(const struct my_scalar *v);
 /* The value, spelled as one of the type that JSON_TYPE() says. false: a value that cannot be written again. */

@@ -4,8 +4,8 @@
  *
  * A place is a path without the numbers of elements: $."columns"[*]."length". A scan notes those that it meets, asks at
  * its end, in the same transaction and hence about the same rows, whether any holds another type than text would make,
- * and is done: nearly always none does. For 100 MB of OpenMetadata's documents that takes MySQL 9.7 an eighth of the
- * scan itself; to make every document of its text, or to list all its members, takes longer than the scan. Where there
+ * and is done: nearly always none does. For 100 MB of OpenMetadata's tables with their columns that takes MySQL 9.7 0.5 s
+ * beside the scan's 0.9 s; to list all members of every document takes 0.9 s, to make each of its text 1.1 s. Where there
  * are such types, the rows have to be read once more, with the types beside them.
  *
  * On the connection's thread; no locks.
@@ -26,6 +26,7 @@ struct my_place {
 	uint64_t hash;
 	struct strbuf path;
 	unsigned may; /* MY_MAY_...: seen by any scan */
+	size_t rest;  /* of the path behind its last [*]; 0: it has none */
 	bool array;   /* the path has a [*] */
 	bool typed;
 	const char *types, *types_end; /* of the document at hand: words that are left */
@@ -128,9 +129,12 @@ static struct my_place *my_place_of(struct my_places *p, struct my_walk *w, size
 			p->v = xrealloc(p->v, (p->n + 16) * sizeof *p->v);
 		place = &p->v[p->n++];
 		*place = (struct my_place){.hash = hash};
-		my_walk_path(w, depth, false, &place->path);
-		for (size_t i = 0; i < depth; i++)
-			place->array |= w->steps[i].array;
+		strbuf_addch(&place->path, '$');
+		for (size_t i = 0; i < depth; i++) {
+			my_walk_step(w, i, false, &place->path);
+			if (w->steps[i].array)
+				place->rest = place->path.len;
+		}
 		p->slots[slot] = (unsigned short)p->n;
 		return place;
 	}
@@ -167,7 +171,7 @@ size_t my_places_select(const struct my_places *p, const char *column, struct st
 		if (!place->typed)
 			continue;
 		strbuf_addch(sql, ',');
-		if (place->array)
+		if (place->rest)
 			my_sql(sql,
 			       "(SELECT GROUP_CONCAT(IFNULL(JSON_TYPE(z.v),'NULL') ORDER BY z.n) FROM JSON_TABLE(%i,%q "
 			       "COLUMNS(n FOR ORDINALITY, v JSON PATH '$')) z)",
@@ -255,15 +259,31 @@ static void my_add_condition(struct strbuf *sql, unsigned may, const char *t, co
 		my_sql(sql, "%s%s='DECIMAL'", separator, t);
 }
 
-static void my_add_question(struct strbuf *sql, const struct my_place *place, const char *column)
+/* Of one element of each of the arrays of a table made by the places' common path. */
+static void my_add_array_question(struct strbuf *sql, struct my_place *const *asked, size_t n, const char *column)
+{
+	_cleanup_strbuf_ struct strbuf where = {0}, prefix = {0};
+
+	strbuf_add(&prefix, strbuf_str(&asked[0]->path), asked[0]->rest);
+	my_sql(sql, "EXISTS(SELECT 1 FROM JSON_TABLE(%i,%q COLUMNS(", column, strbuf_str(&prefix));
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_free_ char *value = xasprintf("z.v%zu", i), *type = xasprintf("JSON_TYPE(z.v%zu)", i);
+		_cleanup_free_ char *rest = xasprintf("$%s", strbuf_str(&asked[i]->path) + asked[i]->rest);
+
+		my_sql(sql, "%sv%z JSON PATH %q", i ? "," : "", i, rest);
+		strbuf_adds(&where, i ? " OR " : "");
+		my_add_condition(&where, asked[i]->may, type, value);
+	}
+	my_sql(sql, ")) z WHERE %s)", strbuf_str(&where));
+}
+
+static void my_add_question(struct strbuf *sql, struct my_place *const *asked, size_t n, const char *column)
 {
 	_cleanup_strbuf_ struct strbuf type = {0}, value = {0};
+	const struct my_place *place = asked[0];
 
-	if (place->array) {
-		strbuf_adds(sql, "EXISTS(SELECT 1 FROM ");
-		my_sql(sql, "JSON_TABLE(%i,%q COLUMNS(v JSON PATH '$')) z WHERE ", column, strbuf_str(&place->path));
-		my_add_condition(sql, place->may, "JSON_TYPE(z.v)", "z.v");
-		strbuf_addch(sql, ')');
+	if (place->rest) {
+		my_add_array_question(sql, asked, n, column);
 		return;
 	}
 	my_place_type(place, column, &type);
@@ -271,15 +291,35 @@ static void my_add_question(struct strbuf *sql, const struct my_place *place, co
 	my_add_condition(sql, place->may, strbuf_str(&type), strbuf_str(&value));
 }
 
-static int my_ask_places(struct my_conn *c, struct my_places *p, struct my_place *const *asked, size_t n,
-			 const char *table, const char *column, struct err *e)
+static int my_place_cmp(const void *a, const void *b)
+{
+	const struct my_place *x = *(struct my_place *const *)a, *y = *(struct my_place *const *)b;
+
+	return strcmp(strbuf_str(&x->path), strbuf_str(&y->path));
+}
+
+/* How many of the places, from the first on, are members of the elements of the same arrays. */
+static size_t my_same_arrays(struct my_place *const *asked, size_t n)
+{
+	const struct my_place *first = asked[0];
+	size_t same = 1;
+
+	while (first->rest && same < n && asked[same]->rest == first->rest &&
+	       !memcmp(strbuf_str(&asked[same]->path), strbuf_str(&first->path), first->rest))
+		same++;
+	return same;
+}
+
+static int my_ask_places(struct my_conn *c, struct my_places *p, struct my_place **asked, size_t n, const char *table,
+			 const char *column, struct err *e)
 {
 	_cleanup_strbuf_ struct strbuf sql = {0};
 	_cleanup_result_ MYSQL_RES *res = NULL;
 
-	for (size_t i = 0; i < n; i++) {
+	qsort(asked, n, sizeof *asked, my_place_cmp);
+	for (size_t i = 0; i < n; i += my_same_arrays(asked + i, n - i)) {
 		strbuf_adds(&sql, i ? ",MAX(" : "SELECT MAX(");
-		my_add_question(&sql, asked[i], column);
+		my_add_question(&sql, asked + i, my_same_arrays(asked + i, n - i), column);
 		strbuf_addch(&sql, ')');
 	}
 	my_sql(&sql, " FROM %i.%i", c->database, table);
@@ -287,12 +327,15 @@ static int my_ask_places(struct my_conn *c, struct my_places *p, struct my_place
 	if (r < 0)
 		return r;
 	MYSQL_ROW row = mysql_fetch_row(res);
-	for (size_t i = 0; row && i < n; i++) {
-		if (!row[i] || !strcmp(row[i], "0"))
-			continue;
-		asked[i]->typed = true;
-		p->n_typed++;
-		r = 1;
+	for (size_t i = 0, k = 0; row && i < n; k++) {
+		size_t same = my_same_arrays(asked + i, n - i);
+		bool found = row[k] && strcmp(row[k], "0") != 0;
+
+		for (size_t end = i + same; i < end; i++) {
+			asked[i]->typed |= found;
+			p->n_typed += found;
+		}
+		r |= found;
 	}
 	return r;
 }

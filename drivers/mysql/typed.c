@@ -402,20 +402,17 @@ static void my_typed_literal(struct strbuf *sql, const struct my_scalar *v, enum
 	}
 }
 
-void my_walk_path(const struct my_walk *w, size_t depth, bool exact, struct strbuf *out)
+void my_walk_step(const struct my_walk *w, size_t i, bool exact, struct strbuf *out)
 {
-	strbuf_addch(out, '$');
-	for (size_t i = 0; i < depth; i++) {
-		const struct my_step *step = &w->steps[i];
+	const struct my_step *step = &w->steps[i];
 
-		if (!step->array) {
-			strbuf_addch(out, '.');
-			strbuf_add(out, step->name, step->name_len);
-		} else if (exact) {
-			strbuf_addf(out, "[%zu]", step->index);
-		} else {
-			strbuf_adds(out, "[*]");
-		}
+	if (!step->array) {
+		strbuf_addch(out, '.');
+		strbuf_add(out, step->name, step->name_len);
+	} else if (exact) {
+		strbuf_addf(out, "[%zu]", step->index);
+	} else {
+		strbuf_adds(out, "[*]");
 	}
 }
 
@@ -445,7 +442,9 @@ bool my_sql_document(struct strbuf *sql, const char *text, size_t len)
 		if (typed == MY_TYPED_NOT)
 			continue;
 		strbuf_clear(&path);
-		my_walk_path(&w, v.depth, true, &path);
+		strbuf_addch(&path, '$');
+		for (size_t i = 0; i < v.depth; i++)
+			my_walk_step(&w, i, true, &path);
 		strbuf_addch(&members, ',');
 		my_sql_quote(&members, path.data, path.len);
 		strbuf_addch(&members, ',');

@@ -8,15 +8,21 @@
 #include <limits.h>
 #include <math.h>
 
-void sqlite_remember_checked(struct sqlite_conn *c, const struct db_schema *s)
+static void sqlite_add_names(char ***list, const struct db_schema *s)
 {
 	size_t n = 0;
-	while (c->checked && c->checked[n])
+	while (*list && (*list)[n])
 		n++;
-	c->checked = xrealloc(c->checked, (n + s->n_tables + 1) * sizeof *c->checked);
+	*list = xrealloc(*list, (n + s->n_tables + 1) * sizeof **list);
 	for (size_t i = 0; i < s->n_tables; i++)
-		c->checked[n++] = xstrdup(s->tables[i].name);
-	c->checked[n] = NULL;
+		(*list)[n++] = xstrdup(s->tables[i].name);
+	(*list)[n] = NULL;
+}
+
+void sqlite_remember_checked(struct sqlite_conn *c, const struct db_schema *s)
+{
+	sqlite_add_names(&c->checked, s);
+	sqlite_add_names(&c->changed, s);
 }
 
 /* Whether a table or one of the tables that it refers to is among those that are changed. */
@@ -103,8 +109,7 @@ int sqlite_change_end(struct db_conn *conn, struct strbuf *orphans, struct strbu
 	int r = sqlite_check_writing(c, e, "changing rows");
 	if (r >= 0)
 		r = sqlite_tell_unheld(c, orphans, e);
-	if (r >= 0 && orphans)
-		r = sqlite_say_left_out(c, orphans, e);
+	c->partial = !orphans;
 	return r < 0 ? r : sqlite_check_foreign_keys(c, orphans, e);
 }
 

@@ -61,6 +61,7 @@ void sqlite_end(struct sqlite_conn *c)
 	sqlite_free_list(&c->later);
 	c->n_later = 0;
 	sqlite_free_list(&c->checked);
+	sqlite_free_list(&c->changed);
 	strbuf_clear(&c->unheld);
 	free(TAKE_PTR(c->unheld_words));
 	(void)sqlite3_close(c->copy);

@@ -86,6 +86,7 @@ const struct db_driver db_driver_sqlite = {
     .delete_keys = sqlite_delete_keys,
     .delete_all = sqlite_delete_all,
     .change_end = sqlite_change_end,
+    .refresh = sqlite_refresh,
     .load_begin = sqlite_load_begin,
     .load_row = sqlite_load_row,
     .load_end = sqlite_load_end,

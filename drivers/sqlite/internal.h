@@ -49,6 +49,8 @@ struct sqlite_conn {
 	const char *unheld_table;  /* its name */
 	unsigned long unheld_rows; /* so many */
 	char **checked;            /* tables whose foreign keys are to be validated, NULL-terminated */
+	char **changed;            /* tables whose rows were changed, NULL-terminated, until that is told */
+	bool partial;              /* some tables come back beside today's others */
 };
 
 static inline void sqlite_finalize(sqlite3_stmt **stmt)
@@ -123,8 +125,10 @@ int sqlite_drop_virtual(struct sqlite_conn *c, const struct db_objects *o, struc
 int sqlite_add_virtual(struct sqlite_conn *c, const char *sql, struct err *e);
 /* Other connections read the schema anew after the commit. */
 int sqlite_schema_changed(struct sqlite_conn *c, struct err *e);
-/* Lines on triggers of the tables to be checked that feed what is excluded. */
-int sqlite_say_left_out(struct sqlite_conn *c, struct strbuf *out, struct err *e);
+/* ---- beside.c ---- */
+
+/* Lines on what the changed tables feed and what did not come back with them; once. */
+int sqlite_refresh(struct db_conn *conn, struct strbuf *warnings, struct err *e);
 /* Lines on triggers and views that name what is not there. */
 int sqlite_say_broken(struct sqlite_conn *c, struct strbuf *out, struct err *e);
 

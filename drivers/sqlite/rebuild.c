@@ -108,7 +108,8 @@ int sqlite_rebuild_end(struct db_conn *conn, struct strbuf *warnings, struct str
 		r = sqlite_schema_changed(c, e);
 	if (r >= 0)
 		r = sqlite_say_broken(c, warnings, e);
+	c->partial = false;
 	if (r >= 0)
-		r = sqlite_say_left_out(c, warnings, e);
+		r = sqlite_refresh(conn, warnings, e);
 	return r < 0 ? r : sqlite_check_foreign_keys(c, warnings, e);
 }

@@ -39,6 +39,11 @@ CREATE TABLE entity (id varchar(36) GENERATED ALWAYS AS (json ->> '$.id') STORED
 INSERT INTO entity (json) VALUES ('{"id": "a", "version": 0.1, "updatedAt": 1700000000000, "columns": [{"length": 1}, {"length": 255}]}'),
   (JSON_OBJECT('id', 'b', 'version', 0.2, 'updatedAt', 1700000000000, 'columns', JSON_ARRAY(JSON_OBJECT('length', CAST(7 AS UNSIGNED)), JSON_OBJECT('length', 8)))),
   (JSON_OBJECT('id', 'c', 'version', 0.1e0, 'updatedAt', UNIX_TIMESTAMP('2024-01-31 10:00:00.123456') * 1000));
+-- Keys that are such members
+CREATE TABLE key_number (j json NOT NULL, id bigint GENERATED ALWAYS AS (j ->> '$.id') STORED NOT NULL PRIMARY KEY);
+INSERT INTO key_number (j) VALUES (JSON_OBJECT('id', CAST(5 AS UNSIGNED))), (JSON_OBJECT('id', 6)), (JSON_OBJECT('id', 5000000000)), ('{"id": 5000000001}'), (JSON_OBJECT('id', CAST(7 AS DECIMAL)));
+CREATE TABLE key_text (j json NOT NULL, id varchar(30) GENERATED ALWAYS AS (j ->> '$.id') STORED NOT NULL PRIMARY KEY);
+INSERT INTO key_text (j) VALUES (JSON_OBJECT('id', CAST('2024-01-31' AS DATE))), ('{"id": "2024-02-01"}'), (JSON_OBJECT('id', 1.50)), (JSON_OBJECT('id', x'00ff'));
 -- No key; many members of one document
 CREATE TABLE keyless (j json, k int);
 INSERT INTO keyless SELECT JSON_OBJECT('n', 1.5), 1 UNION ALL SELECT JSON_OBJECT('n', 1.5e0), 1 UNION ALL SELECT JSON_OBJECT('n', 1.5), 1;
@@ -46,6 +51,7 @@ CREATE TABLE many (id int PRIMARY KEY, j json);
 SET cte_max_recursion_depth = 10000;
 INSERT INTO many WITH RECURSIVE r (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 3000) SELECT 1, JSON_ARRAYAGG(i / 4) FROM r;
 CREATE VIEW all_documents AS SELECT 'price' t, id, j FROM price UNION ALL SELECT 'documents', id, j FROM documents UNION ALL SELECT 'entity', id, json FROM entity
+  UNION ALL SELECT 'key_number', id, j FROM key_number UNION ALL SELECT 'key_text', id, j FROM key_text
   UNION ALL SELECT 'keyless', JSON_TYPE(j -> '$.n'), j FROM keyless UNION ALL SELECT 'many', id, j FROM many;
 SQL
 write_config
@@ -69,7 +75,7 @@ same() {
 
 step "by difference"
 db_sql "DELETE FROM price WHERE id % 2 = 0; UPDATE price SET j = CAST(CAST(j AS CHAR) AS JSON); UPDATE documents SET j = '{}';
-	UPDATE entity SET json = CAST(CAST(json AS CHAR) AS JSON); DELETE FROM keyless LIMIT 2; UPDATE many SET j = CAST(CAST(j AS CHAR) AS JSON)"
+	UPDATE entity SET json = CAST(CAST(json AS CHAR) AS JSON); DELETE FROM key_text WHERE id < '2024-02'; UPDATE key_number SET j = JSON_OBJECT('id', CAST(id AS DECIMAL)); DELETE FROM keyless LIMIT 2; UPDATE many SET j = CAST(CAST(j AS CHAR) AS JSON)"
 ms restore prod s1 --yes
 same "by difference"
 

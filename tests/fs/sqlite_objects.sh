@@ -107,11 +107,17 @@ umount_fs
 state "$CASE_DIR/got"
 assert_same "$CASE_DIR/want" "$CASE_DIR/got" "copied in"
 
+step "what one table feeds and what did not come back with it is named"
+db_sql "DELETE FROM docs WHERE id = 3;"
+ms restore prod one --table docs --yes >"$CASE_DIR/said" 2>&1
+assert_has "$(cat "$CASE_DIR/said")" 'docs: its trigger docs_ad names docs_fts, which was not restored with it' "a trigger"
+assert_has "$(cat "$CASE_DIR/said")" 'docs: the index docs_fts of it did not come back with it' "content=docs"
+
 step "what is excluded and fed by a trigger is named"
 write_config restore=replace 'exclude=docs_fts'
 ms snapshot prod two
 db_sql "DELETE FROM docs WHERE id > 400;"
-assert_has "$(ms restore prod two --yes 2>&1)" 'docs: its trigger docs_ai writes to docs_fts, which is excluded' "by difference"
+assert_has "$(ms restore prod two --yes 2>&1)" 'docs: its trigger docs_ai names docs_fts, which is excluded' "by difference"
 db_reset
 assert_has "$(ms restore prod two --yes 2>&1)" 'docs: what its triggers do.*no such table: main.docs_fts' "into an empty file"
 

@@ -91,12 +91,32 @@ CREATE TABLE v_invisible (id int PRIMARY KEY, v int, hidden varchar(9) INVISIBLE
 INSERT INTO v_invisible (id, v, hidden) VALUES (1, 0, 'é'), (2, 0, NULL);
 CREATE TABLE v_only_generated (id int PRIMARY KEY, v int, x int DEFAULT (1 + 1), y varchar(40) DEFAULT (concat('é', 'x')));
 INSERT INTO v_only_generated (id, v) VALUES (1, 0), (2, 0);
+CREATE TABLE v_parts (id int NOT NULL, f varchar(8) CHARSET latin1 NOT NULL, v int, PRIMARY KEY (id, f)) PARTITION BY RANGE (id) (PARTITION a VALUES LESS THAN (2), PARTITION b VALUES LESS THAN MAXVALUE);
+INSERT INTO v_parts VALUES (1, 'Ü', 0), (2, 'Ü', 0), (-1, '', 0), (9, 'x', 0);
+-- A key's row in the same table, in a circle, of several columns with NULLs, by a longer index; cascades
+CREATE TABLE v_self (id int PRIMARY KEY, up int, v int, FOREIGN KEY (up) REFERENCES v_self (id) ON DELETE CASCADE ON UPDATE CASCADE);
+INSERT INTO v_self VALUES (1, 1, 0), (2, 1, 0), (3, 2, 0), (4, NULL, 0);
+CREATE TABLE v_one (id int PRIMARY KEY, two int, v int);
+CREATE TABLE v_two (id int PRIMARY KEY, one int, a int, b varchar(8) CHARSET latin1, v int, UNIQUE KEY (a, b), KEY (one, a), FOREIGN KEY (one) REFERENCES v_one (id) ON DELETE SET NULL);
+ALTER TABLE v_one ADD FOREIGN KEY (two) REFERENCES v_two (id) ON DELETE CASCADE;
+INSERT INTO v_one VALUES (1, NULL, 0), (2, NULL, 0);
+INSERT INTO v_two VALUES (1, 2, 1, 'Ü', 0), (2, 1, NULL, 'x', 0), (3, 1, 5, NULL, 0);
+UPDATE v_one SET two = 3 - id;
+CREATE TABLE v_three (id int PRIMARY KEY, a int, b varchar(8) CHARSET latin1, v int, FOREIGN KEY (a, b) REFERENCES v_two (a, b) ON UPDATE CASCADE);
+INSERT INTO v_three VALUES (1, 1, 'Ü', 0), (2, NULL, 'none', 0), (3, 77, NULL, 0);
 CREATE TABLE v_empty (id int PRIMARY KEY, v int);
 CREATE TABLE v_geometry (id int PRIMARY KEY, g geometry, p point, v int);
 INSERT INTO v_geometry VALUES (1, ST_GeomFromText('POLYGON((0 0,1 0,1 1,0 0))'), ST_GeomFromText('POINT(1.1 -2.2)'), 0), (2, NULL, NULL, 0);
 CREATE TABLE v_json (id int PRIMARY KEY, j json, v int);
 INSERT INTO v_json VALUES (1, '{"b": 1.0, "a": [1, 18446744073709551615, -9223372036854775808, 1e300, 0.1], "é": "😀\\u0000\\n\\"", "": null}', 0), (2, NULL, 0), (3, '[]', 0), (4, '"x"', 0), (5, 'null', 0), (6, '1.50e2', 0), (7, 'true', 0);
 SQL
+	# As many columns as InnoDB has
+	{
+		printf 'CREATE TABLE v_wide (id int PRIMARY KEY, v int'
+		printf ', c%s tinyint' $(seq 1015)
+		printf '); INSERT INTO v_wide (id, v, c1, c1015) VALUES (1, 0, 1, -1), (2, 0, NULL, 0);\n'
+		echo "INSERT INTO v_json VALUES (20, CONCAT(REPEAT('[', 30), '1.5', REPEAT(']', 30)), 0);"
+	} | db_sql
 	if [ "$DB_ENGINE" = mysql ]; then
 		db_sql <<-'SQL'
 			CREATE TABLE k_0900 (f varchar(8) CHARSET utf8mb4 COLLATE utf8mb4_0900_ai_ci NOT NULL, g varchar(8) CHARSET utf8mb4 COLLATE utf8mb4_0900_as_cs NOT NULL, v int, PRIMARY KEY (f, g));
@@ -108,7 +128,7 @@ SQL
 		db_sql <<-'SQL'
 			CREATE TABLE k_mariadb (u uuid NOT NULL, i inet6 NOT NULL, v int, PRIMARY KEY (u, i));
 			INSERT INTO k_mariadb VALUES ('123e4567-e89b-12d3-a456-426655440000', '::1', 0), ('00000000-0000-0000-0000-000000000000', 'ffff::', 0);
-			INSERT INTO v_json VALUES (8, '{"b":1,  "b":1.00 }', 0);
+			INSERT INTO v_json VALUES (8, '{"b":1,  "b":1.00 }', 0), (9, '[1e400, 1.0, 1.00, 9223372036854775808]', 0);
 		SQL
 	fi
 }
@@ -118,7 +138,7 @@ break_rows() {
 	local t
 	for t in $(db_query "SHOW TABLES"); do
 		# shellcheck disable=SC2028
-		printf 'SET @i = 0; UPDATE %s SET v = (@i := @i + 1) ORDER BY v; DELETE FROM %s WHERE v %% 2 = 1;\n' "$t" "$t"
+		printf 'SET foreign_key_checks = 0, @i = 0; UPDATE %s SET v = (@i := @i + 1) ORDER BY v; DELETE FROM %s WHERE v %% 2 = 1;\n' "$t" "$t"
 	done | db_sql
 	db_sql "INSERT INTO k_latin1 VALUES ('neü', 9, 9); INSERT INTO k_float VALUES (0.2, 0.7, 9); INSERT INTO k_ucs2 VALUES ('ü', 'ü', '😀', 9); INSERT INTO k_datetime VALUES ('2024-01-01', '-01:00:00', '2024-01-01', 2000, 9)"
 }
@@ -128,7 +148,7 @@ same() {
 	assert_same "$CASE_DIR/before" "$CASE_DIR/after" "$DB_ENGINE: $1"
 }
 
-for engine in ${VALUES_ENGINES:-mysql mariadb}; do
+for engine in mysql mariadb; do
 	step "$engine"
 	CATALOG=$CASE_DIR/catalog_$engine/catalog.db
 	use_db "$engine"

@@ -36,7 +36,7 @@ def encode(text):
 
 class PostgreSQL:
     name = "postgresql"
-    INSIDE = r"; Schema: public;|Name: SCHEMA public; Type: (ACL|COMMENT)|Type: DEFAULT ACL|^rows of"
+    INSIDE = r"; Schema: public;|Name: SCHEMA public; Type: (ACL|COMMENT)|Type: DEFAULT ACL; Schema: public|^rows of"
 
     def __init__(self, work, tag):
         self.server = os.environ["SERVER_URL"]

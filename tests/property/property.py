@@ -28,7 +28,7 @@ from collections import Counter
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from engines import ENGINES, Trouble  # noqa: E402
+from engines import ENGINES  # noqa: E402
 from scenario import PHASES, Scenario, shrink  # noqa: E402
 from trial import Trial  # noqa: E402
 
@@ -59,8 +59,8 @@ class Run:
         try:
             while (seed := self.next_seed()) is not None:
                 self.one(engine, work, seed)
-        except Trouble as e:
-            self.trouble = str(e)
+        except Exception as e:  # whatever it is: a run that ends early has not passed
+            self.trouble = repr(e)
             raise
 
     def scenario(self, seed):
