@@ -229,16 +229,18 @@ for who in prod plain; do
 	assert_exit 0 ms verify "$who" good --live
 	if [ "$who" = prod ]; then
 		step "into a new database"
-		db_sql "drop table inh_p cascade; drop materialized view other.mv; drop function other.never();"
-		db_dump "$CASE_DIR/good"
+		db_sql "drop materialized view other.mv; drop function other.never;"
 		ms snapshot prod whole
+		db_sql "drop table inh_p cascade"
+		db_dump "$CASE_DIR/good"
 		db_reset
 		db_sql "create schema ext; create schema other;"
 		assert_exit 0 ms restore prod whole --yes
-		db_sql "grant all on schema other, ext to values_owner"
+		assert_exit 0 ms verify prod whole --live
+		# which columns stand first is another order than that of a table to which parents were given later
+		db_sql "drop table inh_p cascade; grant all on schema other, ext to values_owner"
 		db_dump "$CASE_DIR/found"
 		assert_same "$CASE_DIR/good" "$CASE_DIR/found" "into a new database"
-		assert_exit 0 ms verify prod whole --live
 	fi
 done
 db_reset
