@@ -288,6 +288,11 @@ static bool my_stays(const struct my_comparing *m, const struct my_statement *li
 {
 	if (want->kind == MY_TRIGGER)
 		return !my_goes(m, want->table) && my_same_triggers(m, want->table);
+	/* Its package takes it along. */
+	const struct my_statement *package =
+	    want->kind == MY_PACKAGE_BODY ? my_script_find(&m->want, MY_PACKAGE, want->name) : NULL;
+	if (package && !my_stays(m, my_script_find(&m->live, MY_PACKAGE, want->name), package))
+		return false;
 	return live && my_normal_same(&m->normal, live, want);
 }
 
@@ -296,7 +301,7 @@ static void my_note_others(struct my_comparing *m)
 	for (size_t i = 0; i < m->live.n; i++) {
 		const struct my_statement *s = &m->live.statements[i];
 
-		if (s->kind != MY_TABLE && !my_script_find(&m->want, s->kind, s->name))
+		if (s->kind != MY_TABLE && s->kind != MY_DATABASE && !my_script_find(&m->want, s->kind, s->name))
 			my_note(m, DB_DEED_DROP, s, NULL);
 	}
 	for (size_t i = 0; i < m->want.n; i++) {
@@ -310,7 +315,7 @@ static void my_note_others(struct my_comparing *m)
 		if (s->kind == MY_TRIGGER && live && my_normal_same(&m->normal, live, s))
 			because = my_goes(m, s->table) ? xasprintf("table %s", s->table)
 						       : xasprintf("triggers of table %s", s->table);
-		my_note(m, live ? DB_DEED_REMAKE : DB_DEED_MAKE, s, because);
+		my_note(m, s->kind == MY_DATABASE ? DB_DEED_ALTER : live ? DB_DEED_REMAKE : DB_DEED_MAKE, s, because);
 	}
 }
 
@@ -328,6 +333,8 @@ static int my_compare_in(struct my_comparing *m, const bool *touched, struct err
 		return r;
 	my_script_localise(&m->live, m->have->schema->database, m->c->database);
 	my_script_localise(&m->want, m->need->schema->database, m->c->database);
+	my_script_fill_collations(&m->live);
+	my_script_fill_collations(&m->want);
 	my_compare_tables_text(m);
 	if ((r = my_probe(m, e)) < 0)
 		return r;

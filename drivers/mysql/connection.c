@@ -136,6 +136,24 @@ int my_set_building(struct my_conn *c, struct err *e)
 	    c, e, "SET SESSION sql_mode='" MY_LAX_MODE "', time_zone='+00:00', foreign_key_checks=0, unique_checks=1");
 }
 
+void my_set_permissive(struct my_conn *c)
+{
+	/* Each where there is such a variable and the account may set it. */
+	static const char *const settings[] = {
+	    "innodb_strict_mode=0",
+	    "restrict_fk_on_non_standard_key=0",
+	    "default_storage_engine=InnoDB",
+	    "sql_require_primary_key=0",
+	    "sql_generate_invisible_primary_key=0",
+	    "innodb_compression_default=0",
+	    "innodb_default_encryption_key_id=1",
+	    "enforce_storage_engine=NULL",
+	};
+
+	for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+		(void)my_exec(c, ERR_DROP, "SET SESSION %s", settings[i]);
+}
+
 int my_use(struct my_conn *c, const char *database, struct err *e)
 {
 	if (mysql_select_db(c->my, database) != 0)

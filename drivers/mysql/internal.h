@@ -111,12 +111,26 @@ struct my_names {
 	size_t n;
 };
 
-enum my_object { MY_TABLE, MY_FUNCTION, MY_PROCEDURE, MY_VIEW, MY_TRIGGER, MY_EVENT, MY_N_OBJECTS };
+/* In the order in which they are made. MY_DATABASE: its defaults, last, because what was made under others changes them
+ * for a moment. */
+enum my_object {
+	MY_TABLE,
+	MY_FUNCTION,
+	MY_PROCEDURE,
+	MY_PACKAGE,
+	MY_PACKAGE_BODY,
+	MY_VIEW,
+	MY_TRIGGER,
+	MY_EVENT,
+	MY_DATABASE,
+	MY_N_OBJECTS
+};
 
 struct my_statement {
 	enum my_object kind;
 	char *name;
-	char *settings; /* "SET ..." to run first; NULL: none */
+	char *settings;  /* "SET ..." to run first; NULL: none */
+	char *collation; /* the database's default that the body was made under; NULL: as it is, or unknown */
 	char *sql;
 	char *table;   /* of a trigger */
 	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
@@ -287,6 +301,8 @@ void my_disconnect(struct my_conn *c);
 void my_set_reading(struct my_conn *c);
 int my_set_writing(struct my_conn *c, struct err *e);
 int my_set_building(struct my_conn *c, struct err *e);
+/* Once for a connection that makes definitions: what permits tables that were made when more was allowed. */
+void my_set_permissive(struct my_conn *c);
 int my_use(struct my_conn *c, const char *database, struct err *e);
 void my_cancel(struct db_conn *c);
 /* The connection that scans and loads use now. */
@@ -333,6 +349,10 @@ int my_examine(struct db_conn *c, const struct db_schema *s, const char *measure
 
 /* ---- script.c ---- */
 
+/* The name of the only MY_DATABASE of a script. */
+#define MY_DATABASE_NAME "defaults"
+/* Before a body that was made under another default than the database has. */
+#define MY_COLLATION "ALTER DATABASE COLLATE "
 extern const char *const my_object_words[MY_N_OBJECTS];
 /* MY_N_OBJECTS: no such word. */
 enum my_object my_object_of(const char *word);
@@ -343,6 +363,10 @@ void my_script_done(struct my_script *s);
 /* Takes the texts over. */
 void my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings, char *sql);
 struct my_statement *my_script_find(const struct my_script *s, enum my_object kind, const char *name); /* NULL: none */
+/* What a script does not say of a body's collation is that of its database, if it has that. */
+void my_script_fill_collations(struct my_script *s);
+/* A deep copy of a statement, added. */
+void my_script_add_copy(struct my_script *s, const struct my_statement *from);
 /* Triggers, in their order, so that they can be made one after the other. */
 void my_script_order_triggers(struct my_script *s);
 /* Statements of one database so that they can be run, or compared, in another. */
@@ -529,7 +553,8 @@ struct my_entry {
 	bool redo; /* its phase is MY_PHASE_REDO */
 	char *kind;
 	char *name;
-	char *settings; /* NULL: none */
+	char *settings;  /* NULL: none */
+	char *collation; /* NULL: none */
 	char *body;
 };
 
@@ -537,6 +562,8 @@ struct my_entry {
 int my_sides_make(struct my_conn *w, const char *old, const char *shadow, struct err *e);
 int my_journal_add(struct my_conn *w, const char *old, enum my_phase phase, const char *kind, const char *name,
 		   const char *settings, const char *body, struct err *e);
+/* The statement of a journal's entry; borrowed. */
+struct my_statement my_entry_statement(const struct my_entry *entry, enum my_object kind);
 int my_journal_add_statement(struct my_conn *w, const char *old, enum my_phase phase, const struct my_statement *s,
 			     struct err *e);
 int my_journal_exists(struct my_conn *w, const char *old, bool *ret, struct err *e);

@@ -173,7 +173,9 @@ int my_try_objects(struct my_conn *c, struct my_conn *w, struct my_script *scrip
 			my_stand_in(c, w, &script->statements[i]);
 	for (size_t i = 0; r == 0 && i < script->n; i++)
 		if (my_is_tried(&script->statements[i], MY_FUNCTION) ||
-		    my_is_tried(&script->statements[i], MY_PROCEDURE))
+		    my_is_tried(&script->statements[i], MY_PROCEDURE) ||
+		    my_is_tried(&script->statements[i], MY_PACKAGE) ||
+		    my_is_tried(&script->statements[i], MY_PACKAGE_BODY))
 			r = my_statement_run_definer(w, &script->statements[i], warnings, e);
 	if (r == 0)
 		r = my_try_views(w, script, warnings, e);

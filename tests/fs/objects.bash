@@ -116,6 +116,36 @@ objects() {
 		CREATE VIEW v AS SELECT 1 AS x" "DELETE FROM t1 LIMIT 1; DROP TRIGGER tr1; DROP VIEW v;
 		CREATE TRIGGER tr2 BEFORE INSERT ON t1 FOR EACH ROW SET NEW.v = 'wrong'"
 	planned '^drop +trigger +tr2$'
+	# Bodies remember the default of the database that they were made in.
+	back defaults 't[12345]' "$(five) ALTER DATABASE CHARACTER SET latin1; CREATE PROCEDURE p1() SELECT 'é';
+		CREATE TRIGGER tr1 BEFORE INSERT ON t1 FOR EACH ROW SET NEW.v = 'é';
+		ALTER DATABASE COLLATE utf8mb4_bin; CREATE PROCEDURE p2() SELECT 'é'; CREATE FUNCTION f2() RETURNS int DETERMINISTIC RETURN 1" \
+		"ALTER DATABASE COLLATE utf8mb3_bin; DROP PROCEDURE p1; DROP PROCEDURE p2; DELETE FROM t1 LIMIT 1"
+	planned '^alter +database +defaults$'
+	not_planned ' f2$'
+	# What a session had to be told to permit.
+	back permitted 't[2345]' "SET SESSION innodb_strict_mode = 0; $(five) DROP TABLE t1;
+		CREATE TABLE t1 (id int PRIMARY KEY, a int) ROW_FORMAT = DYNAMIC KEY_BLOCK_SIZE = 4;
+		CREATE TABLE wide (id int PRIMARY KEY$(printf ', c%s varchar(255)' {1..60})) CHARACTER SET latin1 ROW_FORMAT = COMPACT" \
+		"DROP TABLE t1; DROP TABLE wide"
+	if [ "$DB_ENGINE" = mysql ]; then
+		back not_unique 't[12345]' "SET SESSION restrict_fk_on_non_standard_key = 0; $(five)
+			CREATE TABLE p (id int PRIMARY KEY, cur char(3), KEY (cur)); CREATE TABLE ch (id int PRIMARY KEY, cur char(3),
+			FOREIGN KEY (cur) REFERENCES p (cur)); INSERT INTO p VALUES (1, 'EUR'), (2, 'EUR'); INSERT INTO ch VALUES (1, 'EUR')" \
+			"ALTER TABLE ch ADD COLUMN w int"
+	else
+		back packages 't[12345]' "$(five) SET sql_mode = oracle;
+DELIMITER //
+CREATE PACKAGE pk AS PROCEDURE p1; FUNCTION f1 RETURN int; END
+//
+CREATE PACKAGE BODY pk AS PROCEDURE p1 AS BEGIN SELECT 1; END; FUNCTION f1 RETURN int AS BEGIN RETURN 1; END; END
+//
+CREATE PACKAGE stays AS PROCEDURE p1; END
+//
+DELIMITER ;
+" "SET sql_mode = oracle; DROP PACKAGE pk; DELETE FROM t1"
+		planned '^make +package body +pk$'
+	fi
 
 	step "$DB_ENGINE: a view over two databases, and a DEFINER who may do nothing beside"
 	db_sql "DROP DATABASE IF EXISTS ${DB_NAME}_other; CREATE DATABASE ${DB_NAME}_other; CREATE TABLE ${DB_NAME}_other.o (id int PRIMARY KEY);
