@@ -297,7 +297,10 @@ int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *
 	int r = my_show_tables(c, c->database, names, s->n_tables, &script, e);
 	if (r < 0)
 		return r;
-	for (int kind = MY_FUNCTION; kind < MY_N_OBJECTS; kind++) {
+	bool sees[MY_N_OBJECTS];
+	if ((r = my_read_sight(c, sees, e)) < 0)
+		return r;
+	for (int kind = MY_FUNCTION; kind <= MY_DATABASE; kind++) {
 		size_t first = script.n;
 
 		if ((r = my_script_read(c, c->database, (enum my_object)kind, &script, e)) < 0)
@@ -305,6 +308,9 @@ int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *
 		if (kind == MY_VIEW)
 			my_sort_views(&script, first);
 	}
+	for (int kind = MY_FUNCTION; kind <= MY_DATABASE; kind++)
+		if (!sees[kind])
+			my_script_add(&script, MY_LEFT_OUT, xstrdup(my_object_words[kind]), NULL, xstrdup("DO 0"));
 	my_forget_collations(&script);
 	strbuf_adds(out, my_script_head);
 	for (size_t i = 0; i < script.n; i++)

@@ -123,6 +123,7 @@ enum my_object {
 	MY_TRIGGER,
 	MY_EVENT,
 	MY_DATABASE,
+	MY_LEFT_OUT, /* in a script: the account did not see whether there are any; its name is the kind's word */
 	MY_N_OBJECTS
 };
 
@@ -375,6 +376,9 @@ void my_script_localise(struct my_script *s, const char *from, const char *to);
 void my_script_print(struct strbuf *out, const struct my_statement *s);
 /* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
 int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
+
+/* Objects of a kind that the account has no right on are not listed to it. */
+int my_read_sight(struct my_conn *c, bool sees[MY_N_OBJECTS], struct err *e);
 
 /* ---- words.c ---- */
 

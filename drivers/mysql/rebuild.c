@@ -72,6 +72,12 @@ static int my_take_objects(struct my_conn *c, const struct db_schema *s, const c
 	if (r < 0)
 		return r;
 	my_script_localise(c->script, s->database, c->database);
+	/* A trigger that the snapshot did not see comes again with its table. */
+	for (size_t i = 0; i < o->n; i++)
+		if (o->v[i].deed == DB_DEED_REMAKE && my_object_of(o->v[i].kind) == MY_TRIGGER &&
+		    !my_script_find(c->script, MY_TRIGGER, o->v[i].name) &&
+		    (r = my_show_create(c, c->database, MY_TRIGGER, o->v[i].name, c->script, e)) < 0)
+			return r;
 	my_script_order_triggers(c->script);
 	my_script_fill_collations(c->script);
 	c->n_made = 0;

@@ -155,4 +155,28 @@ DELIMITER ;
 		CREATE DEFINER = ${DB_NAME:0:20}_u@localhost VIEW y AS SELECT id FROM x" \
 		"DROP VIEW v; DROP VIEW x; DROP VIEW y; ALTER TABLE t1 DROP COLUMN v"
 	db_sql "DROP DATABASE ${DB_NAME}_other; DROP USER ${DB_NAME:0:20}_u@localhost"
+
+	step "$DB_ENGINE: what the account does not see is left out, and a restore does not drop it"
+	local poor=${DB_NAME:0:20}_p
+	db_reset
+	db_sql "$(five) CREATE TRIGGER tr5 BEFORE INSERT ON t5 FOR EACH ROW SET @x = 1; CREATE PROCEDURE p() SELECT 1;
+		CREATE TRIGGER tr1 BEFORE INSERT ON t1 FOR EACH ROW SET NEW.v = 'tr'; CREATE EVENT ev ON SCHEDULE EVERY 1 DAY STARTS '2037-01-01 00:00:00' DO SELECT 1;
+		DROP USER IF EXISTS $poor@'%'; CREATE USER $poor@'%' IDENTIFIED BY 'poor'; GRANT SELECT, SHOW VIEW ON $DB_NAME.* TO $poor@'%'"
+	cp "$CONF" "$CONF.all"
+	write_config restore=replace
+	sed -i "s,//[^@]*@,//$poor:poor@,; /password_file/d; s,source prod,source poor," "$CONF"
+	ms snapshot poor seen >/dev/null
+	ms export poor seen "$CASE_DIR/seen" >/dev/null
+	assert_has "$(cat "$CASE_DIR/seen/schema.sql")" '^-- metasnap: left_out [0-9]+ event$' "the definitions say what is left out"
+	ms preflight poor >"$CASE_DIR/preflight" || true
+	assert_has "$(cat "$CASE_DIR/preflight")" 'GRANT .*EVENT' "preflight names the right"
+	mv "$CONF.all" "$CONF"
+	db_dump "$CASE_DIR/before"
+	db_sql "ALTER TABLE t1 ADD COLUMN w int; DELETE FROM t2"
+	mount_fs
+	cp -a "$CASE_DIR/seen" "$MNT/prod/restore/"
+	umount_fs
+	db_dump "$CASE_DIR/after"
+	assert_same "$CASE_DIR/before" "$CASE_DIR/after" "events, routines and triggers that the snapshot did not see"
+	db_sql "DROP USER $poor@'%'"
 }
