@@ -2,14 +2,15 @@
  * drivers/mysql/connection.c - one connection to MySQL or MariaDB: open, session settings, cancel, close.
  *
  * A connection belongs to one thread at a time. Only my_cancel() comes from others: it touches nothing but constants
- * of the connection (parameters, thread id, duplicated socket), the atomic pointers to its builder and loaders, and the
- * atomic flag, so there are no locks.
+ * of the connection (parameters, thread id, duplicated socket), the atomic pointers to its builder and loaders, and
+ * atomic flags, so there are no locks.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "drivers/mysql/internal.h"
 
@@ -236,6 +237,11 @@ void my_cancel(struct db_conn *dc)
 		if (atomic_load(&c->loaders[i]))
 			my_cancel((struct db_conn *)atomic_load(&c->loaders[i]));
 	atomic_store(&c->cancelled, true);
+	atomic_store(&c->killing, true);
+	if (atomic_load(&c->shielded)) {
+		atomic_store(&c->killing, false);
+		return;
+	}
 	(void)snprintf(sql, sizeof sql, "KILL QUERY %lu", c->thread_id);
 	bool killed =
 	    my_connect(&my, &c->params, NULL, MY_CANCEL_TIMEOUT_MS, NULL, ERR_DROP) == 0 && mysql_query(my, sql) == 0;
@@ -244,4 +250,21 @@ void my_cancel(struct db_conn *dc)
 	/* No second connection (max_connections, network): cut the first one; its call then ends with an error. */
 	if (!killed && c->cancel_fd >= 0)
 		(void)shutdown(c->cancel_fd, SHUT_RDWR);
+	atomic_store(&c->killing, false);
+}
+
+void my_shield(struct my_conn *c)
+{
+	const struct timespec nap = {.tv_nsec = 1000000};
+
+	atomic_store(&c->shielded, true);
+	while (atomic_load(&c->killing))
+		(void)nanosleep(&nap, NULL);
+	/* What came just before hits this one. */
+	(void)mysql_query(c->my, "DO 0");
+}
+
+void my_unshield(struct my_conn *c)
+{
+	atomic_store(&c->shielded, false);
 }

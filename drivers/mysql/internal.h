@@ -10,14 +10,15 @@
  *   describe        tables, columns, keys                  journal         the record of a rebuild
  *   examine         settings, rights, counts               settle          a rebuild to one end or the other
  *   words           a definition's words                   build           new tables in the shadow database
+ *   normal          one thing in other words               grants          rights on routines
  *   script          definitions as text, and apart         trial           what is not a table, made there once
- *   normal          one thing in other words               lift            triggers that do nothing for a while
- *   ddl             definitions from the server            change          changes of rows in tables that stay
- *   statement       a definition is run                    swap            the RENAME
- *   sum             what the rows of a table add up to     compare         definitions, object by object
- *   doubt           values that text cannot carry          rebuild         what differs, replaced
- *   scan            rows of one table                      sql             text for the client program
- *   target, batch   rows as INSERTs or LOAD DATA           driver          begin, commit, the table of functions
+ *   ddl             definitions from the server            lift            triggers that do nothing for a while
+ *   statement       a definition is run                    change          changes of rows in tables that stay
+ *   sum             what the rows of a table add up to     swap            the RENAME
+ *   doubt           values that text cannot carry          compare         definitions, object by object
+ *   scan            rows of one table                      rebuild         what differs, replaced
+ *   target, batch   rows as INSERTs or LOAD DATA           sql             text for the client program
+ *                                                          driver          begin, commit, the table of functions
  */
 #pragma once
 
@@ -124,6 +125,7 @@ enum my_object {
 	MY_EVENT,
 	MY_DATABASE,
 	MY_LEFT_OUT, /* in a script: the account did not see whether there are any; its name is the kind's word */
+	MY_GRANT,    /* in a rebuild: a right on a routine that is made anew */
 	MY_N_OBJECTS
 };
 
@@ -208,6 +210,7 @@ struct my_conn {
 	unsigned long thread_id;
 	size_t max_packet;
 	atomic_bool cancelled;
+	atomic_bool shielded, killing; /* no KILL now; one may be under way */
 	int cancel_fd; /* duplicate of the socket, so that cancel never shuts down a stranger's descriptor */
 
 	enum db_access access;
@@ -248,6 +251,12 @@ struct my_conn {
 #define MY_WRITE_MODE "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 /* For definitions, and for ENUM's error value (index 0, text ''), which no strict mode accepts. */
 #define MY_LAX_MODE "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
+
+/* A statement is not begun any more. */
+static inline bool my_cancelled(struct my_conn *c)
+{
+	return atomic_load(&c->cancelled) && !atomic_load(&c->shielded);
+}
 
 /* ---- query.c ---- */
 
@@ -306,6 +315,10 @@ int my_set_building(struct my_conn *c, struct err *e);
 void my_set_permissive(struct my_conn *c);
 int my_use(struct my_conn *c, const char *database, struct err *e);
 void my_cancel(struct db_conn *c);
+/* In between no KILL comes: MariaDB 10.11 leaves half a trigger when CREATE TRIGGER is interrupted. A cancel then takes
+ * effect afterwards. */
+void my_shield(struct my_conn *c);
+void my_unshield(struct my_conn *c);
 /* The connection that scans and loads use now. */
 static inline struct my_conn *my_active(struct my_conn *c)
 {
@@ -603,6 +616,12 @@ bool my_deed_makes(const struct db_objects *o, enum my_object kind, const char *
 int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e);
 /* Another minor version may write the same thing in other words; says so rather than hide it. */
 int my_compare_tables(struct my_conn *w, const struct my_script *script, struct strbuf *warnings, struct err *e);
+/* ---- grants.c ---- */
+
+/* Appends the rights on a routine of c's database; each is tried on the one of w's. */
+int my_grants_of(struct my_conn *c, struct my_conn *w, const struct my_statement *s, struct my_script *ret,
+		 struct strbuf *warnings, struct err *e);
+
 /* ---- trial.c ---- */
 
 /* Makes everything but events once in w's database, the shadow database, where it can do no harm: afterwards nothing

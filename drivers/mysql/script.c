@@ -14,7 +14,8 @@
 #include "drivers/mysql/internal.h"
 
 const char *const my_object_words[MY_N_OBJECTS] = {
-    "table", "function", "procedure", "package", "package body", "view", "trigger", "event", "database", "left out",
+    "table",   "function", "procedure", "package",  "package body", "view",
+    "trigger", "event",    "database",  "left out", "grant",
 };
 
 const char my_script_head[] = "-- metasnap: definitions of a MySQL or MariaDB database\n"
@@ -63,7 +64,7 @@ void my_script_add_copy(struct my_script *s, const struct my_statement *from)
 
 static bool my_is_body(enum my_object kind)
 {
-	return kind != MY_TABLE && kind != MY_VIEW && kind != MY_DATABASE && kind != MY_LEFT_OUT;
+	return kind != MY_TABLE && kind != MY_VIEW && kind < MY_DATABASE;
 }
 
 void my_script_fill_collations(struct my_script *s)

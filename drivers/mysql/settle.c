@@ -54,6 +54,11 @@ static int my_replace(struct my_conn *w, const char *database, const struct my_e
 		return err_set(e, EIO, "the journal of the restore names a %s", kind);
 	if (s.kind == MY_DATABASE)
 		return my_statement_run(w, &s, e);
+	/* It was possible; an account that has gone meanwhile has no rights. */
+	if (s.kind == MY_GRANT) {
+		(void)my_statement_run(w, &s, ERR_DROP);
+		return 0;
+	}
 	int r = my_object_drop(w, database, kind, entry->name, e);
 	if (r < 0 || !entry->redo)
 		return r;
@@ -82,6 +87,7 @@ static int my_put_triggers_of(struct my_conn *w, const char *database, const str
 	const struct my_statement *s;
 	int r = 0;
 
+	my_shield(w);
 	for (size_t i = 0; r == 0 && (s = my_nth_of_table(triggers, table, &i));)
 		r = my_object_drop(w, database, "trigger", s->name, e);
 	for (size_t i = 0; r == 0 && (s = my_nth_of_table(triggers, table, &i));) {
@@ -91,6 +97,7 @@ static int my_put_triggers_of(struct my_conn *w, const char *database, const str
 		r = my_statement_run_definer(w, &copy, NULL, e);
 		free(copy.sql);
 	}
+	my_unshield(w);
 	return r;
 }
 

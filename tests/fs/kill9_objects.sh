@@ -55,7 +55,7 @@ kills() {
 		fi
 		"$METASNAP" -c "$CONF" restore prod good --yes >/dev/null 2>&1 &
 		pid=$!
-		sleep "$(awk "BEGIN { print $took * (0.2 + 0.8 * $i / $KILLS) / 1000 }")"
+		sleep "$(awk "BEGIN { print $took * (0.2 + $i / $KILLS) / 1000 }")"
 		kill -KILL "$pid" 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
 		wait_for 60 "settled" settle

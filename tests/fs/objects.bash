@@ -156,6 +156,31 @@ DELIMITER ;
 		"DROP VIEW v; DROP VIEW x; DROP VIEW y; ALTER TABLE t1 DROP COLUMN v"
 	db_sql "DROP DATABASE ${DB_NAME}_other; DROP USER ${DB_NAME:0:20}_u@localhost"
 
+	# Rights on a routine go with it; a view that is not valid is still there.
+	GRANTEE="'${DB_NAME:0:20}_g'@'%'"
+	db_sql "DROP USER IF EXISTS $GRANTEE; CREATE USER $GRANTEE"
+	back routine_grants 't[12345]' "$(five) CREATE PROCEDURE g() SELECT 1; GRANT EXECUTE, ALTER ROUTINE ON PROCEDURE $DB_NAME.g TO $GRANTEE WITH GRANT OPTION;
+		CREATE FUNCTION f() RETURNS int DETERMINISTIC RETURN 1; GRANT EXECUTE ON FUNCTION $DB_NAME.f TO $GRANTEE; CREATE VIEW v AS SELECT f() AS i FROM t1;
+		GRANT SELECT ON $DB_NAME.v TO $GRANTEE; GRANT UPDATE (v) ON $DB_NAME.t1 TO $GRANTEE" \
+		"ALTER PROCEDURE g COMMENT 'x'; ALTER FUNCTION f COMMENT 'y'; CREATE OR REPLACE VIEW v AS SELECT 2 AS i; DELETE FROM t1"
+	db_sql "DROP USER $GRANTEE"
+	GRANTEE=
+
+	step "$DB_ENGINE: a view whose column is gone"
+	db_reset
+	db_sql "$(five) CREATE VIEW x AS SELECT id, v FROM t1; CREATE VIEW y AS SELECT v FROM x; CREATE VIEW ok AS SELECT id FROM t1; ALTER TABLE t1 DROP COLUMN v"
+	ms snapshot prod invalid >/dev/null
+	db_query "SHOW CREATE VIEW x" 2>/dev/null >"$CASE_DIR/x_before"
+	db_sql "DELETE FROM t1; ALTER TABLE t2 ADD COLUMN w int; DROP VIEW ok"
+	ms restore prod invalid --yes >"$CASE_DIR/out.txt" 2>&1 || fail "restore: $(cat "$CASE_DIR/out.txt")"
+	db_query "SHOW CREATE VIEW x" 2>/dev/null >"$CASE_DIR/x_after"
+	assert_same "$CASE_DIR/x_before" "$CASE_DIR/x_after" "the view is as it was"
+	assert_eq 3 "$(db_query 'SELECT COUNT(*) FROM t1 JOIN ok USING (id)')" "rows, and the other view"
+	db_sql "DROP VIEW x"
+	ms restore prod invalid --yes >"$CASE_DIR/out.txt" 2>&1 || fail "restore: $(cat "$CASE_DIR/out.txt")"
+	assert_has "$(cat "$CASE_DIR/out.txt")" 'view x: it uses' "what cannot be made is named"
+	nothing_left
+
 	step "$DB_ENGINE: what the account does not see is left out, and a restore does not drop it"
 	local poor=${DB_NAME:0:20}_p
 	db_reset
