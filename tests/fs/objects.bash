@@ -180,6 +180,36 @@ DELIMITER ;
 	ms restore prod invalid --yes >"$CASE_DIR/out.txt" 2>&1 || fail "restore: $(cat "$CASE_DIR/out.txt")"
 	assert_has "$(cat "$CASE_DIR/out.txt")" 'view x: it uses' "what cannot be made is named"
 	nothing_left
+	step "$DB_ENGINE: one row, put into now/ and by --table, beside triggers"
+	db_reset
+	db_sql "$(five) CREATE TRIGGER tr1 BEFORE INSERT ON t1 FOR EACH ROW SET NEW.v = 'tr'; CREATE TRIGGER tr2 BEFORE DELETE ON t1 FOR EACH ROW DELETE FROM t2"
+	ms snapshot prod one >/dev/null
+	db_dump "$CASE_DIR/before"
+	db_sql "UPDATE t1 SET v = 'x' WHERE id = 2"
+	mount_fs
+	cp "$MNT/prod/snapshots/one/tables/t1/2.json" "$MNT/prod/now/tables/t1/2.json"
+	umount_fs
+	db_dump "$CASE_DIR/after"
+	assert_same "$CASE_DIR/before" "$CASE_DIR/after" "a row put into now/"
+	db_sql "UPDATE t1 SET v = 'x'"
+	ms restore prod one --table t1 --yes >/dev/null
+	db_dump "$CASE_DIR/after"
+	assert_same "$CASE_DIR/before" "$CASE_DIR/after" "one table"
+
+	step "$DB_ENGINE: a trigger that the account could not put back is not touched"
+	local few=${DB_NAME:0:20}_f
+	db_sql "DROP USER IF EXISTS $few@'%'; CREATE USER $few@'%' IDENTIFIED BY 'few'; GRANT ALL ON $DB_NAME.* TO $few@'%';
+		GRANT ALL ON \`${DB_NAME//_/\\_}\\_\\_metasnap\\_%\`.* TO $few@'%'; UPDATE t1 SET v = 'x'"
+	db_dump "$CASE_DIR/before"
+	cp "$CONF" "$CONF.all"
+	sed -i "s,//[^@]*@,//$few:few@,; /password_file/d" "$CONF"
+	assert_fails ms restore prod one --yes
+	assert_has "$(cat "$CASE_DIR/fails.txt")" 'trigger tr1.*would not take it back' "the refusal"
+	mv "$CONF.all" "$CONF"
+	db_dump "$CASE_DIR/after"
+	assert_same "$CASE_DIR/before" "$CASE_DIR/after" "refused"
+	nothing_left
+	db_sql "DROP USER $few@'%'"
 
 	step "$DB_ENGINE: what the account does not see is left out, and a restore does not drop it"
 	local poor=${DB_NAME:0:20}_p
