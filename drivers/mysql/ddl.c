@@ -122,7 +122,8 @@ static const char *const my_create_field[MY_N_OBJECTS] = {
     "Create Package Body", "Create View",     "SQL Original Statement", "Create Event",
 };
 
-static int my_add_create(struct my_script *ret, enum my_object kind, const char *name, MYSQL_RES *res, struct err *e)
+static int my_add_create(struct my_script *ret, const char *database, enum my_object kind, const char *name,
+			 MYSQL_RES *res, struct err *e)
 {
 	MYSQL_ROW row = mysql_fetch_row(res);
 	const char *text = row ? my_text(res, row, my_create_field[kind]) : NULL;
@@ -136,7 +137,8 @@ static int my_add_create(struct my_script *ret, enum my_object kind, const char 
 	if (kind == MY_TABLE)
 		my_script_add(ret, kind, xstrdup(name), NULL, my_without_auto_increment(text));
 	else
-		my_script_add(ret, kind, xstrdup(name), my_settings_of(res, row, text), my_without_end(text));
+		my_script_add(ret, kind, xstrdup(name), my_settings_of(res, row, text),
+			      kind == MY_VIEW ? my_view_unqualified(text, database) : my_without_end(text));
 	ret->statements[ret->n - 1].collation = xstrdup(my_text(res, row, "Database Collation"));
 	return 0;
 }
@@ -147,7 +149,8 @@ int my_show_create(struct my_conn *c, const char *database, enum my_object kind,
 	_cleanup_result_ MYSQL_RES *res = NULL;
 	int r = my_select(c, &res, e, "SHOW CREATE %s %i.%i", my_object_words[kind], database, name);
 
-	return r < 0 ? err_prefix(e, "%s %s", my_object_words[kind], name) : my_add_create(ret, kind, name, res, e);
+	return r < 0 ? err_prefix(e, "%s %s", my_object_words[kind], name)
+		     : my_add_create(ret, database, kind, name, res, e);
 }
 
 struct my_shown {
@@ -159,7 +162,7 @@ static int my_show_each(void *arg, size_t i, MYSQL_RES *res, struct err *e)
 {
 	struct my_shown *shown = arg;
 
-	return my_add_create(shown->script, MY_TABLE, shown->names[i], res, e);
+	return my_add_create(shown->script, "", MY_TABLE, shown->names[i], res, e);
 }
 
 /* A round trip for each table is most of what an unchanged database costs over a network. */
@@ -239,8 +242,7 @@ int my_script_read(struct my_conn *c, const char *database, enum my_object kind,
 	return 0;
 }
 
-/* Views after the views that their text names; by name among equals. A circle can only be a column's name that is a
- * view's, too: then by name. */
+/* Views after the views that they use; by name among equals. */
 static void my_sort_views(struct my_script *s, size_t first)
 {
 	for (size_t done = first; done < s->n; done++) {
@@ -250,12 +252,8 @@ static void my_sort_views(struct my_script *s, size_t first)
 			bool ready = true;
 
 			for (size_t k = done; k < s->n && ready; k++) {
-				_cleanup_strbuf_ struct strbuf quoted = {0};
-
-				if (k == i)
-					continue;
-				my_sql(&quoted, "%i", s->statements[k].name);
-				ready = !strstr(s->statements[i].sql, strbuf_str(&quoted));
+				if (k != i)
+					ready = !my_view_uses(s->statements[i].sql, s->statements[k].name);
 			}
 			if (ready) {
 				pick = i;

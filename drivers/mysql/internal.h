@@ -422,6 +422,8 @@ char *my_trigger_lifted(const char *sql, unsigned long thread_id);
 char *my_trigger_unqualified(const char *sql);
 /* MariaDB writes its own database before all names of a view that has one of another, or that is not valid. */
 char *my_view_unqualified(const char *sql, const char *database);
+/* The name stands where a table does, of the view's own database. */
+bool my_view_uses(const char *sql, const char *name);
 
 /* ---- normal.c ---- */
 

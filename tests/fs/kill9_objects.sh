@@ -5,7 +5,7 @@
 # TIMEOUT: 500
 . "$(dirname "$0")/../lib.sh"
 
-KILLS=25
+KILLS=13 # of each of the two
 
 prepare() {
 	cat <<-'SQL'

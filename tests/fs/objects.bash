@@ -204,7 +204,7 @@ DELIMITER ;
 	cp "$CONF" "$CONF.all"
 	sed -i "s,//[^@]*@,//$few:few@,; /password_file/d" "$CONF"
 	assert_fails ms restore prod one --yes
-	assert_has "$(cat "$CASE_DIR/fails.txt")" 'trigger tr1.*would not take it back' "the refusal"
+	assert_has "$(cat "$CASE_DIR/fails.txt")" 'trigger tr2.*would not take it back' "the refusal"
 	mv "$CONF.all" "$CONF"
 	db_dump "$CASE_DIR/after"
 	assert_same "$CASE_DIR/before" "$CASE_DIR/after" "refused"

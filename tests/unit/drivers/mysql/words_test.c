@@ -59,6 +59,18 @@ static void test_views(void **state)
 	is(my_view_unqualified("CREATE VIEW `v` AS select 1 AS `1`", "d"), "CREATE VIEW `v` AS select 1 AS `1`");
 }
 
+static void test_uses(void **state)
+{
+	static const char sql[] =
+	    "CREATE VIEW `b` AS select `m`.`z` AS `a`,`x`.`y` AS `y` from (`m` join `w` `x` on(1)) where "
+	    "`m`.`z` in (select `k`.`q` from `k`)";
+
+	(void)state;
+	assert_true(my_view_uses(sql, "m") && my_view_uses(sql, "w") && my_view_uses(sql, "k"));
+	assert_false(my_view_uses(sql, "a") || my_view_uses(sql, "z") || my_view_uses(sql, "x") ||
+		     my_view_uses(sql, "q"));
+}
+
 static void test_references(void **state)
 {
 	const char *p =
@@ -79,6 +91,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 	    cmocka_unit_test(test_triggers),
 	    cmocka_unit_test(test_views),
+	    cmocka_unit_test(test_uses),
 	    cmocka_unit_test(test_references),
 	};
 
