@@ -228,7 +228,7 @@ static int sql_word_value(struct sql_read *s)
 		(void)sql_add_value(s, SQL_TRUE);
 	else if (sql_word_is(s, "false"))
 		(void)sql_add_value(s, SQL_FALSE);
-	else if (sql_word_is(s, "json_replace"))
+	else if (sql_word_is(s, "json_replace") && s->backslashes == SQL_BACKSLASH_MYSQL)
 		return sql_document(s);
 	else
 		return sql_bad(s, "\"%.40s\" is no value", strbuf_str(&s->word));

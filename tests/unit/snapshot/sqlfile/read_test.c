@@ -99,6 +99,10 @@ static const struct reading readings[] = {
      "1:1 row t text<a\\b'\"\n\r\t?\b\x1a\\%\\_>\nend"},
     {"INSERT INTO t VALUES ('100%%s %d');", SQL_BACKSLASH_MYSQL, "1:1 row t text<100%%s %d>\nend"},
     {"INSERT INTO t VALUES (E'a\\nb\\\\c\\'d');", SQL_BACKSLASH_DOUBLED, "1:1 row t text<a\nb\\c'd>\nend"},
+    {"INSERT INTO t VALUES (1,JSON_REPLACE(CAST('[1.5E-0, \")\", \"it''s\"]' AS JSON),'$[0]',CAST(1.5 AS "
+     "DECIMAL(2,1)),'$.\"a)\"',(SELECT COALESCE(x,x'00') FROM JSON_TABLE('[0]','$[*]' COLUMNS(x BLOB PATH '$.x')) "
+     "z)),'b');",
+     SQL_BACKSLASH_MYSQL, "1:1 row t number<1> text<[1.5E-0, \")\", \"it's\"]> text<b>\nend"},
     {"", SQL_BACKSLASH_PLAIN, "end"},
     {" \n--\n", SQL_BACKSLASH_PLAIN, "end"},
     /* refused */
@@ -116,6 +120,15 @@ static const struct reading readings[] = {
     {"INSERT INTO t VALUES ('a','b',", SQL_BACKSLASH_PLAIN,
      "line 1: the file ends in the middle of a statement (it is cut)"},
     {"INSERT INTO t VALUES ('a' 'b');", SQL_BACKSLASH_PLAIN, "line 1: \")\" is expected here"},
+    {"INSERT INTO t VALUES (json_replace(cast('[1]' as json),'$[0]',1));", SQL_BACKSLASH_PLAIN,
+     "line 1: \"json_replace\" is no value"},
+    {"INSERT INTO t VALUES (json_replace('[1]','$[0]',1));", SQL_BACKSLASH_MYSQL, "line 1: a document that is no CAST"},
+    {"INSERT INTO t VALUES (json_replace(cast(x'00' as json),'$[0]',1));", SQL_BACKSLASH_MYSQL,
+     "line 1: a document that is no text"},
+    {"INSERT INTO t VALUES (json_replace(cast('[1]' as json),'$[0]',(1);", SQL_BACKSLASH_MYSQL,
+     "line 1: \";\" in a document's expression"},
+    {"INSERT INTO t VALUES (json_replace(cast('[1]' as json),'$[0]',(1)", SQL_BACKSLASH_MYSQL,
+     "line 1: the file ends in a value (it is cut)"},
     {"INSERT INTO t VALUES (now());", SQL_BACKSLASH_PLAIN, "line 1: \"now\" is no value"},
     {"INSERT INTO t VALUES (1x);", SQL_BACKSLASH_PLAIN, "line 1: a value that is no number"},
     {"INSERT INTO t VALUES (1.);", SQL_BACKSLASH_PLAIN, "line 1: a value that is no number"},
