@@ -127,7 +127,14 @@ ALTER TABLE base ADD more int; ALTER TABLE child ADD other int;
 DROP VIEW circle CASCADE; CREATE VIEW circle AS SELECT id, a FROM gen;
 CREATE VIEW v9 AS SELECT * FROM v1; DROP TABLE secret; UPDATE stays SET x = 2;
 SQL
+# Somebody reads a table that stays, and does not end: nobody may want it for himself.
+psql -X -q "$DB_URL" -c "BEGIN; SELECT FROM stays; SELECT pg_sleep(1000)" >"$CASE_DIR/reader.txt" 2>&1 &
+reader=$!
+is_reading() { [ "$(db_query "SELECT count(*) FROM pg_locks WHERE relation = 'stays'::regclass AND mode = 'AccessShareLock' AND granted")" != 0 ]; }
+wait_for 20 "a reader of a table that stays" is_reading
 restored "made anew"
+is_reading || fail "the reader has gone"
+kill "$reader"
 tables | grep stays >"$CASE_DIR/after"
 assert_same "$CASE_DIR/before" "$CASE_DIR/after" "what does not differ stays"
 assert_eq f "$(db_query "SELECT has_table_privilege('$role', 'secret', 'SELECT')")" "rights that default privileges would have given"
