@@ -79,9 +79,11 @@ same() {
 step "every definition differs"
 db_sql "ALTER TABLE later ADD x int; ALTER TABLE item ADD x int; ALTER TABLE secret ADD x int; ALTER TABLE child ADD x int;
 	DROP FUNCTION atomic; DROP MATERIALIZED VIEW m; DROP TABLE function; DROP TABLE told; DROP SEQUENCE sq;
-	GRANT ALL ON secret TO $role; GRANT UPDATE (id) ON item TO $role; REVOKE EXECUTE ON FUNCTION begin() FROM PUBLIC;"
+	GRANT EXECUTE ON FUNCTION ext.citext_eq(ext.citext, ext.citext) TO $role; GRANT ALL ON secret TO $role; GRANT UPDATE (id) ON item TO $role; REVOKE EXECUTE ON FUNCTION begin() FROM PUBLIC;"
 ms restore prod one --yes
 same "what differed"
+assert_eq f "$(db_query "SELECT has_function_privilege('$role', 'ext.citext_eq(ext.citext, ext.citext)', 'EXECUTE')")" \
+	"a right on what belongs to an extension"
 assert_eq "$pub" "$(db_query "$members")" "the publication"
 
 step "tables are made anew"
