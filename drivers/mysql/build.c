@@ -18,6 +18,7 @@ int my_builder_open(struct my_conn *c, struct my_conn **ret, struct err *e)
 	if (!w) {
 		if ((r = my_open_like(&w, c, e)) < 0)
 			return err_prefix(e, "second connection");
+		my_set_permissive(w);
 		atomic_store(&c->builder, w);
 	}
 	if ((r = my_lock_advisory(w, c->database, MY_LOCK_BUILD, MY_ADVISORY_WAIT_S, e)) < 0)
@@ -43,6 +44,8 @@ bool my_deed_drops(const struct db_objects *o, enum my_object kind, const char *
 
 bool my_deed_makes(const struct db_objects *o, enum my_object kind, const char *name)
 {
+	if (kind == MY_DATABASE)
+		return my_has_deed(o, kind, name, DB_DEED_ALTER, DB_DEED_ALTER);
 	return my_has_deed(o, kind, name, DB_DEED_MAKE, DB_DEED_REMAKE);
 }
 

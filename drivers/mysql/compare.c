@@ -288,7 +288,22 @@ static bool my_stays(const struct my_comparing *m, const struct my_statement *li
 {
 	if (want->kind == MY_TRIGGER)
 		return !my_goes(m, want->table) && my_same_triggers(m, want->table);
+	/* Its package takes it along. */
+	const struct my_statement *package =
+	    want->kind == MY_PACKAGE_BODY ? my_script_find(&m->want, MY_PACKAGE, want->name) : NULL;
+	if (package && !my_stays(m, my_script_find(&m->live, MY_PACKAGE, want->name), package))
+		return false;
 	return live && my_normal_same(&m->normal, live, want);
+}
+
+/* What is in the database only goes; of what the snapshot did not see nobody knows whether it was there: it stays, or
+ * comes again where its table is made anew. */
+static void my_note_unknown(struct my_comparing *m, const struct my_statement *s)
+{
+	if (!my_script_find(&m->want, MY_LEFT_OUT, my_object_words[s->kind]))
+		my_note(m, DB_DEED_DROP, s, NULL);
+	else if (s->kind == MY_TRIGGER && my_goes(m, s->table))
+		my_note(m, my_fate_of(m, s->table) ? DB_DEED_REMAKE : DB_DEED_DROP, s, xasprintf("table %s", s->table));
 }
 
 static void my_note_others(struct my_comparing *m)
@@ -296,21 +311,28 @@ static void my_note_others(struct my_comparing *m)
 	for (size_t i = 0; i < m->live.n; i++) {
 		const struct my_statement *s = &m->live.statements[i];
 
-		if (s->kind != MY_TABLE && !my_script_find(&m->want, s->kind, s->name))
-			my_note(m, DB_DEED_DROP, s, NULL);
+		if (s->kind != MY_TABLE && s->kind != MY_DATABASE && s->kind != MY_LEFT_OUT &&
+		    !my_script_find(&m->want, s->kind, s->name))
+			my_note_unknown(m, s);
 	}
 	for (size_t i = 0; i < m->want.n; i++) {
 		const struct my_statement *s = &m->want.statements[i];
 		const struct my_statement *live = my_script_find(&m->live, s->kind, s->name);
 		const char *excluded_by = s->kind == MY_TRIGGER ? s->table : s->name;
 
-		if (s->kind == MY_TABLE || db_params_excludes(&m->c->params, excluded_by) || my_stays(m, live, s))
+		if (s->kind == MY_TABLE || s->kind == MY_LEFT_OUT || db_params_excludes(&m->c->params, excluded_by) ||
+		    my_stays(m, live, s))
 			continue;
 		char *because = NULL;
 		if (s->kind == MY_TRIGGER && live && my_normal_same(&m->normal, live, s))
 			because = my_goes(m, s->table) ? xasprintf("table %s", s->table)
 						       : xasprintf("triggers of table %s", s->table);
-		my_note(m, live ? DB_DEED_REMAKE : DB_DEED_MAKE, s, because);
+		if (!live && my_script_find(&m->live, MY_LEFT_OUT, my_object_words[s->kind]))
+			err_set(&m->ret->refusal, EACCES,
+				"%s %s is in the snapshot, and the account does not see those that the database has "
+				"now (metasnap preflight names the rights that it lacks)",
+				my_object_words[s->kind], s->name);
+		my_note(m, s->kind == MY_DATABASE ? DB_DEED_ALTER : live ? DB_DEED_REMAKE : DB_DEED_MAKE, s, because);
 	}
 }
 
@@ -328,6 +350,8 @@ static int my_compare_in(struct my_comparing *m, const bool *touched, struct err
 		return r;
 	my_script_localise(&m->live, m->have->schema->database, m->c->database);
 	my_script_localise(&m->want, m->need->schema->database, m->c->database);
+	my_script_fill_collations(&m->live);
+	my_script_fill_collations(&m->want);
 	my_compare_tables_text(m);
 	if ((r = my_probe(m, e)) < 0)
 		return r;

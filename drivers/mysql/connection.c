@@ -2,14 +2,15 @@
  * drivers/mysql/connection.c - one connection to MySQL or MariaDB: open, session settings, cancel, close.
  *
  * A connection belongs to one thread at a time. Only my_cancel() comes from others: it touches nothing but constants
- * of the connection (parameters, thread id, duplicated socket), the atomic pointers to its builder and loaders, and the
- * atomic flag, so there are no locks.
+ * of the connection (parameters, thread id, duplicated socket), the atomic pointers to its builder and loaders, and
+ * atomic flags, so there are no locks.
  */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "drivers/mysql/internal.h"
 
@@ -136,6 +137,24 @@ int my_set_building(struct my_conn *c, struct err *e)
 	    c, e, "SET SESSION sql_mode='" MY_LAX_MODE "', time_zone='+00:00', foreign_key_checks=0, unique_checks=1");
 }
 
+void my_set_permissive(struct my_conn *c)
+{
+	/* Each where there is such a variable and the account may set it. */
+	static const char *const settings[] = {
+	    "innodb_strict_mode=0",
+	    "restrict_fk_on_non_standard_key=0",
+	    "default_storage_engine=InnoDB",
+	    "sql_require_primary_key=0",
+	    "sql_generate_invisible_primary_key=0",
+	    "innodb_compression_default=0",
+	    "innodb_default_encryption_key_id=1",
+	    "enforce_storage_engine=NULL",
+	};
+
+	for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+		(void)my_exec(c, ERR_DROP, "SET SESSION %s", settings[i]);
+}
+
 int my_use(struct my_conn *c, const char *database, struct err *e)
 {
 	if (mysql_select_db(c->my, database) != 0)
@@ -218,6 +237,11 @@ void my_cancel(struct db_conn *dc)
 		if (atomic_load(&c->loaders[i]))
 			my_cancel((struct db_conn *)atomic_load(&c->loaders[i]));
 	atomic_store(&c->cancelled, true);
+	atomic_store(&c->killing, true);
+	if (atomic_load(&c->shielded)) {
+		atomic_store(&c->killing, false);
+		return;
+	}
 	(void)snprintf(sql, sizeof sql, "KILL QUERY %lu", c->thread_id);
 	bool killed =
 	    my_connect(&my, &c->params, NULL, MY_CANCEL_TIMEOUT_MS, NULL, ERR_DROP) == 0 && mysql_query(my, sql) == 0;
@@ -226,4 +250,21 @@ void my_cancel(struct db_conn *dc)
 	/* No second connection (max_connections, network): cut the first one; its call then ends with an error. */
 	if (!killed && c->cancel_fd >= 0)
 		(void)shutdown(c->cancel_fd, SHUT_RDWR);
+	atomic_store(&c->killing, false);
+}
+
+void my_shield(struct my_conn *c)
+{
+	const struct timespec nap = {.tv_nsec = 1000000};
+
+	atomic_store(&c->shielded, true);
+	while (atomic_load(&c->killing))
+		(void)nanosleep(&nap, NULL);
+	/* What came just before hits this one. */
+	(void)mysql_query(c->my, "DO 0");
+}
+
+void my_unshield(struct my_conn *c)
+{
+	atomic_store(&c->shielded, false);
 }

@@ -101,6 +101,10 @@ static const char *const my_list_select[MY_N_OBJECTS] = {
 		    "ROUTINE_SCHEMA=",
     [MY_PROCEDURE] = "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='PROCEDURE' AND "
 		     "ROUTINE_SCHEMA=",
+    [MY_PACKAGE] = "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='PACKAGE' AND "
+		   "ROUTINE_SCHEMA=",
+    [MY_PACKAGE_BODY] = "SELECT ROUTINE_NAME FROM information_schema.ROUTINES WHERE ROUTINE_TYPE='PACKAGE BODY' AND "
+			"ROUTINE_SCHEMA=",
     [MY_VIEW] = "SELECT TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA=",
     [MY_TRIGGER] = "SELECT TRIGGER_NAME, EVENT_OBJECT_TABLE, EVENT_MANIPULATION, ACTION_TIMING, ACTION_ORDER "
 		   "FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA=",
@@ -113,10 +117,13 @@ int my_list_objects(struct my_conn *c, const char *database, enum my_object kind
 }
 
 /* Field that holds the statement in the answer to SHOW CREATE. */
-static const char *const my_create_field[MY_N_OBJECTS] = {"Create Table", "Create Function",        "Create Procedure",
-							  "Create View",  "SQL Original Statement", "Create Event"};
+static const char *const my_create_field[MY_N_OBJECTS] = {
+    "Create Table",        "Create Function", "Create Procedure",       "Create Package",
+    "Create Package Body", "Create View",     "SQL Original Statement", "Create Event",
+};
 
-static int my_add_create(struct my_script *ret, enum my_object kind, const char *name, MYSQL_RES *res, struct err *e)
+static int my_add_create(struct my_script *ret, const char *database, enum my_object kind, const char *name,
+			 MYSQL_RES *res, struct err *e)
 {
 	MYSQL_ROW row = mysql_fetch_row(res);
 	const char *text = row ? my_text(res, row, my_create_field[kind]) : NULL;
@@ -124,13 +131,15 @@ static int my_add_create(struct my_script *ret, enum my_object kind, const char 
 	if (!text)
 		return err_set(e, EACCES, "%s %s: its definition is hidden from this user%s", my_object_words[kind],
 			       name,
-			       kind == MY_FUNCTION || kind == MY_PROCEDURE
+			       kind >= MY_FUNCTION && kind <= MY_PACKAGE_BODY
 				   ? " (GRANT SHOW_ROUTINE ON *.*, or SELECT ON mysql.proc on MariaDB)"
 				   : "");
 	if (kind == MY_TABLE)
 		my_script_add(ret, kind, xstrdup(name), NULL, my_without_auto_increment(text));
 	else
-		my_script_add(ret, kind, xstrdup(name), my_settings_of(res, row, text), my_without_end(text));
+		my_script_add(ret, kind, xstrdup(name), my_settings_of(res, row, text),
+			      kind == MY_VIEW ? my_view_unqualified(text, database) : my_without_end(text));
+	ret->statements[ret->n - 1].collation = xstrdup(my_text(res, row, "Database Collation"));
 	return 0;
 }
 
@@ -140,7 +149,8 @@ int my_show_create(struct my_conn *c, const char *database, enum my_object kind,
 	_cleanup_result_ MYSQL_RES *res = NULL;
 	int r = my_select(c, &res, e, "SHOW CREATE %s %i.%i", my_object_words[kind], database, name);
 
-	return r < 0 ? err_prefix(e, "%s %s", my_object_words[kind], name) : my_add_create(ret, kind, name, res, e);
+	return r < 0 ? err_prefix(e, "%s %s", my_object_words[kind], name)
+		     : my_add_create(ret, database, kind, name, res, e);
 }
 
 struct my_shown {
@@ -152,7 +162,7 @@ static int my_show_each(void *arg, size_t i, MYSQL_RES *res, struct err *e)
 {
 	struct my_shown *shown = arg;
 
-	return my_add_create(shown->script, MY_TABLE, shown->names[i], res, e);
+	return my_add_create(shown->script, "", MY_TABLE, shown->names[i], res, e);
 }
 
 /* A round trip for each table is most of what an unchanged database costs over a network. */
@@ -174,6 +184,25 @@ int my_show_tables(struct my_conn *c, const char *database, char *const *names, 
 	return 0;
 }
 
+static int my_read_defaults(struct my_conn *c, const char *database, struct my_script *ret, struct err *e)
+{
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	struct strbuf sql = {0};
+	int r = my_select(c, &res, e,
+			  "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME, %s FROM "
+			  "information_schema.SCHEMATA WHERE SCHEMA_NAME=%q",
+			  c->mariadb ? "SCHEMA_COMMENT" : "NULL", database);
+	MYSQL_ROW row = r == 0 ? mysql_fetch_row(res) : NULL;
+
+	if (!row)
+		return r < 0 ? r : err_set(e, ENOENT, "no database %s", database);
+	my_sql(&sql, "ALTER DATABASE CHARACTER SET = %s COLLATE = %s", row[0], row[1]);
+	if (row[2])
+		my_sql(&sql, " COMMENT = %q", row[2]);
+	my_script_add(ret, MY_DATABASE, xstrdup(MY_DATABASE_NAME), NULL, strbuf_detach(&sql));
+	return 0;
+}
+
 int my_script_read(struct my_conn *c, const char *database, enum my_object kind, struct my_script *ret, struct err *e)
 {
 	_cleanup_result_ MYSQL_RES *res = NULL;
@@ -184,6 +213,8 @@ int my_script_read(struct my_conn *c, const char *database, enum my_object kind,
 
 	if (r < 0)
 		return r;
+	if (kind == MY_DATABASE)
+		return my_read_defaults(c, database, ret, e);
 	if ((r = my_list_objects(c, database, kind, &res, e)) < 0)
 		return r;
 	for (MYSQL_ROW row; (row = mysql_fetch_row(res));) {
@@ -211,8 +242,7 @@ int my_script_read(struct my_conn *c, const char *database, enum my_object kind,
 	return 0;
 }
 
-/* Views after the views that their text names; by name among equals. A circle can only be a column's name that is a
- * view's, too: then by name. */
+/* Views after the views that they use; by name among equals. */
 static void my_sort_views(struct my_script *s, size_t first)
 {
 	for (size_t done = first; done < s->n; done++) {
@@ -222,12 +252,8 @@ static void my_sort_views(struct my_script *s, size_t first)
 			bool ready = true;
 
 			for (size_t k = done; k < s->n && ready; k++) {
-				_cleanup_strbuf_ struct strbuf quoted = {0};
-
-				if (k == i)
-					continue;
-				my_sql(&quoted, "%i", s->statements[k].name);
-				ready = !strstr(s->statements[i].sql, strbuf_str(&quoted));
+				if (k != i)
+					ready = !my_view_uses(s->statements[i].sql, s->statements[k].name);
 			}
 			if (ready) {
 				pick = i;
@@ -238,6 +264,24 @@ static void my_sort_views(struct my_script *s, size_t first)
 		memmove(&s->statements[done + 1], &s->statements[done], (pick - done) * sizeof picked);
 		s->statements[done] = picked;
 	}
+}
+
+/* Where all bodies have the default of the database it goes without saying. */
+static void my_forget_collations(struct my_script *script)
+{
+	_cleanup_script_ struct my_script plain = {0};
+	bool same = true;
+
+	for (size_t i = 0; i < script->n; i++) {
+		my_script_add_copy(&plain, &script->statements[i]);
+		free(TAKE_PTR(plain.statements[i].collation));
+	}
+	my_script_fill_collations(&plain);
+	for (size_t i = 0; i < script->n; i++)
+		same &= !script->statements[i].collation ||
+			!strcmp(script->statements[i].collation, plain.statements[i].collation);
+	for (size_t i = 0; same && i < script->n; i++)
+		free(TAKE_PTR(script->statements[i].collation));
 }
 
 int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *out, struct err *e)
@@ -251,7 +295,10 @@ int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *
 	int r = my_show_tables(c, c->database, names, s->n_tables, &script, e);
 	if (r < 0)
 		return r;
-	for (int kind = MY_FUNCTION; kind < MY_N_OBJECTS; kind++) {
+	bool sees[MY_N_OBJECTS];
+	if ((r = my_read_sight(c, sees, e)) < 0)
+		return r;
+	for (int kind = MY_FUNCTION; kind <= MY_DATABASE; kind++) {
 		size_t first = script.n;
 
 		if ((r = my_script_read(c, c->database, (enum my_object)kind, &script, e)) < 0)
@@ -259,6 +306,10 @@ int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *
 		if (kind == MY_VIEW)
 			my_sort_views(&script, first);
 	}
+	for (int kind = MY_FUNCTION; kind <= MY_DATABASE; kind++)
+		if (!sees[kind])
+			my_script_add(&script, MY_LEFT_OUT, xstrdup(my_object_words[kind]), NULL, xstrdup("DO 0"));
+	my_forget_collations(&script);
 	strbuf_adds(out, my_script_head);
 	for (size_t i = 0; i < script.n; i++)
 		my_script_print(out, &script.statements[i]);

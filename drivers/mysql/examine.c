@@ -26,14 +26,21 @@ enum {
 	MY_RIGHT_CREATE_VIEW = 1 << 10,
 	MY_RIGHT_SHOW_VIEW = 1 << 11,
 	MY_RIGHT_TRIGGER = 1 << 12,
-	MY_RIGHT_ALL = (1 << 13) - 1,
-	MY_RIGHT_READING = MY_RIGHT_SELECT | MY_RIGHT_SHOW_VIEW | MY_RIGHT_TRIGGER,
+	MY_RIGHT_EVENT = 1 << 13,
+	MY_RIGHT_CREATE_ROUTINE = 1 << 14,
+	MY_RIGHT_ALTER_ROUTINE = 1 << 15,
+	MY_RIGHT_EXECUTE = 1 << 16,
+	MY_RIGHT_ALL = (1 << 17) - 1, /* on a database */
+	MY_RIGHT_READING = MY_RIGHT_SELECT | MY_RIGHT_SHOW_VIEW | MY_RIGHT_TRIGGER | MY_RIGHT_EVENT,
+	MY_RIGHT_ROUTINE = MY_RIGHT_CREATE_ROUTINE | MY_RIGHT_ALTER_ROUTINE | MY_RIGHT_EXECUTE,
+	MY_RIGHT_SHOW_ROUTINE = 1 << 17, /* on everything; MySQL 8.0.20 */
 };
 
 /* By bit. */
 static const char *const my_right_names[] = {
-    "SELECT", "INSERT", "UPDATE",      "DELETE",      "CREATE",    "DROP",    "REFERENCES",
-    "INDEX",  "ALTER",  "LOCK TABLES", "CREATE VIEW", "SHOW VIEW", "TRIGGER",
+    "SELECT",     "INSERT", "UPDATE",         "DELETE",        "CREATE",      "DROP",
+    "REFERENCES", "INDEX",  "ALTER",          "LOCK TABLES",   "CREATE VIEW", "SHOW VIEW",
+    "TRIGGER",    "EVENT",  "CREATE ROUTINE", "ALTER ROUTINE", "EXECUTE",     "SHOW_ROUTINE",
 };
 
 #define MY_N_RIGHTS (sizeof my_right_names / sizeof my_right_names[0])
@@ -44,6 +51,7 @@ struct my_rights {
 	char *side; /* where a restore makes the tables anew */
 	bool literal;
 	unsigned here, there; /* on the two */
+	unsigned global;      /* on everything */
 };
 
 /* ---- grants ---- */
@@ -106,6 +114,7 @@ static void my_take_grant(struct my_rights *r, const char *line)
 	if (!strncmp(object, "*.* ", 4)) {
 		r->here = revoke ? r->here & ~rights : r->here | rights;
 		r->there = revoke ? r->there & ~rights : r->there | rights;
+		r->global = revoke ? r->global & ~rights : r->global | rights;
 		return;
 	}
 	_cleanup_strbuf_ struct strbuf name = {0};
@@ -198,6 +207,59 @@ static void my_lack(struct my_conn *c, struct db_examination *x, bool restore, u
 	db_examination_lack(x, restore, strbuf_detach(&right), strbuf_detach(&statement));
 }
 
+/* Whoever may not do anything with routines does not even see that there are some; whoever may does not see what is in
+ * those of others. */
+static bool my_sees_routines(struct my_conn *c, const struct my_rights *rights)
+{
+	return c->mariadb ? my_exec(c, ERR_DROP, "SELECT 1 FROM mysql.proc LIMIT 0") == 0
+			  : (rights->global & (MY_RIGHT_SELECT | MY_RIGHT_SHOW_ROUTINE)) != 0;
+}
+
+static int my_lack_routines(struct my_conn *c, struct db_examination *x, const struct my_rights *rights,
+			    const char *account, struct err *e)
+{
+	uint64_t hidden = 0;
+	_cleanup_free_ char *n = NULL;
+	int r = my_select_one(c, &n, e,
+			      "SELECT COUNT(*) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA=%q AND "
+			      "ROUTINE_DEFINITION IS NULL",
+			      c->database);
+
+	if (r < 0)
+		return r;
+	hidden = n ? strtoull(n, NULL, 10) : 0;
+	if (my_sees_routines(c, rights) || (!hidden && (rights->here & MY_RIGHT_ROUTINE)))
+		return 0;
+	db_examination_lack(x, false, xstrdup("the definitions of routines"),
+			    c->mariadb ? xasprintf("GRANT SELECT ON mysql.proc TO %s;", account)
+				       : xasprintf("GRANT SHOW_ROUTINE ON *.* TO %s;", account));
+	return 0;
+}
+
+int my_read_sight(struct my_conn *c, bool sees[MY_N_OBJECTS], struct err *e)
+{
+	struct my_rights rights = {.database = c->database};
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	int r = my_select(c, &res, e, "SHOW GLOBAL VARIABLES LIKE 'partial_revokes'");
+	MYSQL_ROW row = r == 0 ? mysql_fetch_row(res) : NULL;
+	_cleanup_free_ char *side = xasprintf("%s__metasnap_new", c->database);
+
+	rights.side = side;
+	rights.literal = row && row[1] && !strcmp(row[1], "ON");
+	if (r == 0)
+		r = my_read_grants(c, &rights, e);
+	for (int k = 0; r == 0 && k < MY_N_OBJECTS; k++)
+		sees[k] = true;
+	if (r < 0)
+		return r;
+	sees[MY_TRIGGER] = rights.here & MY_RIGHT_TRIGGER;
+	sees[MY_EVENT] = rights.here & MY_RIGHT_EVENT;
+	bool routines = (rights.here & MY_RIGHT_ROUTINE) || my_sees_routines(c, &rights);
+	for (int k = MY_FUNCTION; k <= MY_PACKAGE_BODY; k++)
+		sees[k] = routines || (k >= MY_PACKAGE && !c->mariadb);
+	return 0;
+}
+
 static int my_examine_rights(struct my_conn *c, struct db_examination *x, bool literal, struct err *e)
 {
 	_cleanup_free_ char *side = xasprintf("%s__metasnap_new", c->database);
@@ -209,6 +271,8 @@ static int my_examine_rights(struct my_conn *c, struct db_examination *x, bool l
 		return r;
 	_cleanup_free_ char *account = my_account_text(x->account ? x->account : "");
 	my_lack(c, x, false, MY_RIGHT_READING & ~rights.here, account);
+	if ((r = my_lack_routines(c, x, &rights, account, e)) < 0)
+		return r;
 	my_lack(c, x, true, MY_RIGHT_ALL & ~MY_RIGHT_READING & ~rights.here, account);
 	if (rights.there != MY_RIGHT_ALL) {
 		struct strbuf statement = {0};

@@ -10,15 +10,15 @@
  *   describe        tables, columns, keys                  journal         the record of a rebuild
  *   examine         settings, rights, counts               settle          a rebuild to one end or the other
  *   words           a definition's words                   build           new tables in the shadow database
+ *   normal          one thing in other words               grants          rights on routines
  *   script          definitions as text, and apart         trial           what is not a table, made there once
- *   normal          one thing in other words               lift            triggers that do nothing for a while
- *   ddl             definitions from the server            change          changes of rows in tables that stay
- *   statement       a definition is run                    swap            the RENAME
- *   sum             what the rows of a table add up to     compare         definitions, object by object
- *   typed, places   members of JSON with types             rebuild         what differs, replaced
- *   doubt           values that text cannot carry          sql             text for the client program
- *   scan            rows of one table                      driver          begin, commit, the table of functions
- *   target, batch   rows as INSERTs or LOAD DATA
+ *   ddl             definitions from the server            lift            triggers that do nothing for a while
+ *   statement       a definition is run                    change          changes of rows in tables that stay
+ *   sum             what the rows of a table add up to     swap            the RENAME
+ *   typed, places   members of JSON with types             compare         definitions, object by object
+ *   doubt           values that text cannot carry          rebuild         what differs, replaced
+ *   scan            rows of one table                      sql             text for the client program
+ *   target, batch   rows as INSERTs or LOAD DATA           driver          begin, commit, the table of functions
  */
 #pragma once
 
@@ -113,12 +113,28 @@ struct my_names {
 	size_t n;
 };
 
-enum my_object { MY_TABLE, MY_FUNCTION, MY_PROCEDURE, MY_VIEW, MY_TRIGGER, MY_EVENT, MY_N_OBJECTS };
+/* In the order in which they are made. MY_DATABASE: its defaults, last, because what was made under others changes them
+ * for a moment. */
+enum my_object {
+	MY_TABLE,
+	MY_FUNCTION,
+	MY_PROCEDURE,
+	MY_PACKAGE,
+	MY_PACKAGE_BODY,
+	MY_VIEW,
+	MY_TRIGGER,
+	MY_EVENT,
+	MY_DATABASE,
+	MY_LEFT_OUT, /* in a script: the account did not see whether there are any; its name is the kind's word */
+	MY_GRANT,    /* in a rebuild: a right on a routine that is made anew */
+	MY_N_OBJECTS
+};
 
 struct my_statement {
 	enum my_object kind;
 	char *name;
-	char *settings; /* "SET ..." to run first; NULL: none */
+	char *settings;  /* "SET ..." to run first; NULL: none */
+	char *collation; /* the database's default that the body was made under; NULL: as it is, or unknown */
 	char *sql;
 	char *table;   /* of a trigger */
 	char *indexes; /* rebuild, tables: ALTER TABLE that adds what the table was made without; NULL: nothing */
@@ -199,6 +215,7 @@ struct my_conn {
 	unsigned long thread_id;
 	size_t max_packet;
 	atomic_bool cancelled;
+	atomic_bool shielded, killing; /* no KILL now; one may be under way */
 	int cancel_fd; /* duplicate of the socket, so that cancel never shuts down a stranger's descriptor */
 
 	enum db_access access;
@@ -240,6 +257,12 @@ struct my_conn {
 #define MY_WRITE_MODE "STRICT_ALL_TABLES,ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
 /* For definitions, and for ENUM's error value (index 0, text ''), which no strict mode accepts. */
 #define MY_LAX_MODE "ALLOW_INVALID_DATES,NO_AUTO_VALUE_ON_ZERO"
+
+/* A statement is not begun any more. */
+static inline bool my_cancelled(struct my_conn *c)
+{
+	return atomic_load(&c->cancelled) && !atomic_load(&c->shielded);
+}
 
 /* ---- query.c ---- */
 
@@ -294,8 +317,14 @@ void my_disconnect(struct my_conn *c);
 void my_set_reading(struct my_conn *c);
 int my_set_writing(struct my_conn *c, struct err *e);
 int my_set_building(struct my_conn *c, struct err *e);
+/* Once for a connection that makes definitions: what permits tables that were made when more was allowed. */
+void my_set_permissive(struct my_conn *c);
 int my_use(struct my_conn *c, const char *database, struct err *e);
 void my_cancel(struct db_conn *c);
+/* In between no KILL comes: MariaDB 10.11 leaves half a trigger when CREATE TRIGGER is interrupted. A cancel then takes
+ * effect afterwards. */
+void my_shield(struct my_conn *c);
+void my_unshield(struct my_conn *c);
 /* The connection that scans and loads use now. */
 static inline struct my_conn *my_active(struct my_conn *c)
 {
@@ -340,6 +369,10 @@ int my_examine(struct db_conn *c, const struct db_schema *s, const char *measure
 
 /* ---- script.c ---- */
 
+/* The name of the only MY_DATABASE of a script. */
+#define MY_DATABASE_NAME "defaults"
+/* Before a body that was made under another default than the database has. */
+#define MY_COLLATION "ALTER DATABASE COLLATE "
 extern const char *const my_object_words[MY_N_OBJECTS];
 /* MY_N_OBJECTS: no such word. */
 enum my_object my_object_of(const char *word);
@@ -350,6 +383,10 @@ void my_script_done(struct my_script *s);
 /* Takes the texts over. */
 void my_script_add(struct my_script *s, enum my_object kind, char *name, char *settings, char *sql);
 struct my_statement *my_script_find(const struct my_script *s, enum my_object kind, const char *name); /* NULL: none */
+/* What a script does not say of a body's collation is that of its database, if it has that. */
+void my_script_fill_collations(struct my_script *s);
+/* A deep copy of a statement, added. */
+void my_script_add_copy(struct my_script *s, const struct my_statement *from);
 /* Triggers, in their order, so that they can be made one after the other. */
 void my_script_order_triggers(struct my_script *s);
 /* Statements of one database so that they can be run, or compared, in another. */
@@ -358,6 +395,9 @@ void my_script_localise(struct my_script *s, const char *from, const char *to);
 void my_script_print(struct strbuf *out, const struct my_statement *s);
 /* Takes the text of my_schema_sql apart again; EINVAL when it is not one. */
 int my_script_parse(struct my_script *ret, const char *sql, struct err *e);
+
+/* Objects of a kind that the account has no right on are not listed to it. */
+int my_read_sight(struct my_conn *c, bool sees[MY_N_OBJECTS], struct err *e);
 
 /* ---- words.c ---- */
 
@@ -388,6 +428,8 @@ char *my_trigger_lifted(const char *sql, unsigned long thread_id);
 char *my_trigger_unqualified(const char *sql);
 /* MariaDB writes its own database before all names of a view that has one of another, or that is not valid. */
 char *my_view_unqualified(const char *sql, const char *database);
+/* The name stands where a table does, of the view's own database. */
+bool my_view_uses(const char *sql, const char *name);
 
 /* ---- normal.c ---- */
 
@@ -620,7 +662,8 @@ struct my_entry {
 	bool redo; /* its phase is MY_PHASE_REDO */
 	char *kind;
 	char *name;
-	char *settings; /* NULL: none */
+	char *settings;  /* NULL: none */
+	char *collation; /* NULL: none */
 	char *body;
 };
 
@@ -628,6 +671,8 @@ struct my_entry {
 int my_sides_make(struct my_conn *w, const char *old, const char *shadow, struct err *e);
 int my_journal_add(struct my_conn *w, const char *old, enum my_phase phase, const char *kind, const char *name,
 		   const char *settings, const char *body, struct err *e);
+/* The statement of a journal's entry; borrowed. */
+struct my_statement my_entry_statement(const struct my_entry *entry, enum my_object kind);
 int my_journal_add_statement(struct my_conn *w, const char *old, enum my_phase phase, const struct my_statement *s,
 			     struct err *e);
 int my_journal_exists(struct my_conn *w, const char *old, bool *ret, struct err *e);
@@ -663,6 +708,12 @@ bool my_deed_makes(const struct db_objects *o, enum my_object kind, const char *
 int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e);
 /* Another minor version may write the same thing in other words; says so rather than hide it. */
 int my_compare_tables(struct my_conn *w, const struct my_script *script, struct strbuf *warnings, struct err *e);
+/* ---- grants.c ---- */
+
+/* Appends the rights on a routine of c's database; each is tried on the one of w's. */
+int my_grants_of(struct my_conn *c, struct my_conn *w, const struct my_statement *s, struct my_script *ret,
+		 struct strbuf *warnings, struct err *e);
+
 /* ---- trial.c ---- */
 
 /* Makes everything but events once in w's database, the shadow database, where it can do no harm: afterwards nothing

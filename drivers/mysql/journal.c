@@ -34,7 +34,12 @@ int my_journal_add(struct my_conn *w, const char *old, enum my_phase phase, cons
 int my_journal_add_statement(struct my_conn *w, const char *old, enum my_phase phase, const struct my_statement *s,
 			     struct err *e)
 {
-	return my_journal_add(w, old, phase, my_object_words[s->kind], s->name, s->settings, s->sql, e);
+	/* A line more than the settings. */
+	_cleanup_free_ char *settings =
+	    s->collation ? xasprintf("%s\n%s", s->settings ? s->settings : "", s->collation) : xstrdup(s->settings);
+	_cleanup_free_ char *kind = xasprintf("%s%s", s->invalid ? MY_JOURNAL_INVALID : "", my_object_words[s->kind]);
+
+	return my_journal_add(w, old, phase, kind, s->name, settings, s->sql, e);
 }
 
 int my_journal_set_state(struct my_conn *w, const char *old, enum my_state state, struct err *e)
@@ -78,10 +83,12 @@ int my_journal_state(struct my_conn *w, const char *old, enum my_state *ret, boo
 int my_journal_read(struct my_conn *w, const char *old, enum my_phase first, enum my_phase last, MYSQL_RES **ret,
 		    struct err *e)
 {
-	return my_select(w, ret, e,
-			 "SELECT phase, kind, name, settings, body FROM %i." MY_JOURNAL
-			 " WHERE phase IN (%q,%q) ORDER BY phase, seq",
-			 old, my_phase_words[first], my_phase_words[last]);
+	return my_select(
+	    w, ret, e,
+	    "SELECT phase, kind, name, SUBSTRING_INDEX(settings, '\n', 1), body, IF(INSTR(settings, '\n') > 0, "
+	    "SUBSTRING_INDEX(settings, '\n', -1), NULL) FROM %i." MY_JOURNAL
+	    " WHERE phase IN (%q,%q) ORDER BY phase, seq",
+	    old, my_phase_words[first], my_phase_words[last]);
 }
 
 bool my_journal_next(MYSQL_RES *res, struct my_entry *ret)
@@ -96,8 +103,18 @@ bool my_journal_next(MYSQL_RES *res, struct my_entry *ret)
 	    .name = row[2],
 	    .settings = row[3][0] ? row[3] : NULL,
 	    .body = row[4],
+	    .collation = row[5],
 	};
 	return true;
+}
+
+struct my_statement my_entry_statement(const struct my_entry *entry, enum my_object kind)
+{
+	return (struct my_statement){.kind = kind,
+				     .name = entry->name,
+				     .settings = entry->settings,
+				     .collation = entry->collation,
+				     .sql = entry->body};
 }
 
 static int my_sides_create(struct my_conn *w, const char *old, const char *shadow, struct err *e)

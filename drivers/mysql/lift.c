@@ -25,7 +25,7 @@ static int my_read_triggers(struct my_conn *c, const struct db_schema *s, struct
 		const struct my_statement *x = &all.statements[i];
 
 		if (db_schema_find(s, x->table))
-			my_script_add(ret, MY_TRIGGER, xstrdup(x->name), xstrdup(x->settings), xstrdup(x->sql));
+			my_script_add_copy(ret, x);
 	}
 	my_script_order_triggers(ret);
 	return r;
@@ -34,10 +34,12 @@ static int my_read_triggers(struct my_conn *c, const struct db_schema *s, struct
 static void my_lifted_script(const struct my_conn *c, const struct my_script *from, struct my_script *ret)
 {
 	for (size_t i = 0; i < from->n; i++) {
-		const struct my_statement *x = &from->statements[i];
+		struct my_statement *x;
 
-		my_script_add(ret, MY_TRIGGER, xstrdup(x->name), xstrdup(x->settings),
-			      my_trigger_lifted(x->sql, c->thread_id));
+		my_script_add_copy(ret, &from->statements[i]);
+		x = &ret->statements[i];
+		free(x->sql);
+		x->sql = my_trigger_lifted(from->statements[i].sql, c->thread_id);
 	}
 }
 
@@ -88,8 +90,13 @@ static int my_try_lifting(struct my_conn *c, struct my_conn *w, const struct my_
 
 static int my_note_lifted(struct my_conn *c, struct my_conn *w, struct err *e)
 {
-	int r = my_exec(w, e, "START TRANSACTION");
+	_cleanup_script_ struct my_script now = {0};
+	int r = my_script_read(c, c->database, MY_DATABASE, &now, e);
 
+	if (r == 0)
+		r = my_exec(w, e, "START TRANSACTION");
+	if (r == 0)
+		r = my_journal_add_statement(w, c->old, MY_PHASE_UNDO, &now.statements[0], e);
 	for (size_t i = 0; r == 0 && i < c->lifted.n; i++)
 		r = my_journal_add_statement(w, c->old, MY_PHASE_UNDO, &c->lifted.statements[i], e);
 	return r < 0 ? r : my_exec(w, e, "COMMIT");

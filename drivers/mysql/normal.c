@@ -305,6 +305,9 @@ bool my_normal_same(const struct my_normal *n, const struct my_statement *a, con
 
 		return !strcmp(x, y);
 	}
+	_cleanup_free_ char *p = my_normal_words(a->collation), *q = my_normal_words(b->collation);
+	if (a->collation && b->collation && strcmp(p, q) != 0)
+		return false;
 	_cleanup_free_ char *x = my_normal_words(a->settings), *y = my_normal_words(b->settings);
 	if (strcmp(x, y) != 0 || a->kind != MY_TRIGGER)
 		return !strcmp(x, y) && !strcmp(a->sql, b->sql);

@@ -180,7 +180,7 @@ int my_fail(struct my_conn *c, struct err *e, const char *words)
 
 int my_exec_len(struct my_conn *c, struct err *e, const char *sql, size_t len)
 {
-	if (atomic_load(&c->cancelled))
+	if (my_cancelled(c))
 		return err_set(e, EINTR, "cancelled");
 	if (mysql_real_query(c->my, sql, len) != 0)
 		return my_fail(c, e, NULL);
@@ -210,7 +210,7 @@ static int my_select_v(struct my_conn *c, MYSQL_RES **ret, struct err *e, const 
 
 	my_sql_v(&sql, fmt, ap);
 	*ret = NULL;
-	if (atomic_load(&c->cancelled))
+	if (my_cancelled(c))
 		return err_set(e, EINTR, "cancelled");
 	if (mysql_real_query(c->my, strbuf_str(&sql), sql.len) != 0)
 		return my_fail(c, e, NULL);
@@ -250,7 +250,7 @@ int my_select_each(struct my_conn *c, const char *sql, size_t len,
 {
 	int r = 0;
 
-	if (atomic_load(&c->cancelled))
+	if (my_cancelled(c))
 		return err_set(e, EINTR, "cancelled");
 	/* Only for as long as it takes: no other text of ours can ever become two statements. */
 	if (mysql_set_server_option(c->my, MYSQL_OPTION_MULTI_STATEMENTS_ON) != 0)

@@ -35,6 +35,7 @@ static int my_open_loaders(struct my_conn *c, struct my_conn **ret, struct err *
 		if (!ret[i]) {
 			if (my_open_loader(&ret[i], c, e) < 0)
 				return err_prefix(e, "connection for loading");
+			my_set_permissive(ret[i]);
 			atomic_store(&c->loaders[i], ret[i]);
 		}
 		int r = my_lock_advisory(ret[i], c->database, (enum my_lock)(MY_LOCK_LOAD + i), MY_ADVISORY_WAIT_S, e);
@@ -71,7 +72,14 @@ static int my_take_objects(struct my_conn *c, const struct db_schema *s, const c
 	if (r < 0)
 		return r;
 	my_script_localise(c->script, s->database, c->database);
+	/* A trigger that the snapshot did not see comes again with its table. */
+	for (size_t i = 0; i < o->n; i++)
+		if (o->v[i].deed == DB_DEED_REMAKE && my_object_of(o->v[i].kind) == MY_TRIGGER &&
+		    !my_script_find(c->script, MY_TRIGGER, o->v[i].name) &&
+		    (r = my_show_create(c, c->database, MY_TRIGGER, o->v[i].name, c->script, e)) < 0)
+			return r;
 	my_script_order_triggers(c->script);
+	my_script_fill_collations(c->script);
 	c->n_made = 0;
 	for (size_t i = 0; i < c->script->n; i++) {
 		struct my_statement *x = &c->script->statements[i];
@@ -228,25 +236,12 @@ void my_rebuild_rollback(struct my_conn *c)
 	my_rebuild_leave(c, w);
 }
 
-/* Triggers that were lifted come back as they were, if they are not to be others. */
-static int my_redo_lifted(struct my_conn *c, struct my_conn *w, struct err *e)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < c->lifted.n; i++)
-		if (!my_script_find(&c->drops, MY_TRIGGER, c->lifted.statements[i].name))
-			r = my_journal_add_statement(w, c->old, MY_PHASE_REDO, &c->lifted.statements[i], e);
-	return r;
-}
-
 /* No table is made anew: the changed rows and the journal's word that they are there are one transaction. */
 static int my_commit_rows(struct my_conn *c, struct my_conn *w, struct err *e)
 {
 	const struct my_script nothing = {0};
 	int r = my_write_journal(c, w, &nothing, MY_STATE_BUILDING, e);
 
-	if (r == 0)
-		r = my_redo_lifted(c, w, e);
 	if (r == 0)
 		r = my_journal_add_state(c, c->old, MY_STATE_ROWS, e);
 	if (r < 0)

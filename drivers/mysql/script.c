@@ -13,7 +13,10 @@
 #include "base/text.h"
 #include "drivers/mysql/internal.h"
 
-const char *const my_object_words[MY_N_OBJECTS] = {"table", "function", "procedure", "view", "trigger", "event"};
+const char *const my_object_words[MY_N_OBJECTS] = {
+    "table",   "function", "procedure", "package",  "package body", "view",
+    "trigger", "event",    "database",  "left out", "grant",
+};
 
 const char my_script_head[] = "-- metasnap: definitions of a MySQL or MariaDB database\n"
 			      "SET NAMES utf8mb4;\n"
@@ -34,6 +37,7 @@ void my_script_done(struct my_script *s)
 	for (size_t i = 0; i < s->n; i++) {
 		free(s->statements[i].name);
 		free(s->statements[i].settings);
+		free(s->statements[i].collation);
 		free(s->statements[i].sql);
 		free(s->statements[i].indexes);
 		free(s->statements[i].table);
@@ -50,6 +54,32 @@ void my_script_add(struct my_script *s, enum my_object kind, char *name, char *s
 	if (kind == MY_TRIGGER)
 		s->statements[s->n].table = my_trigger_table(sql);
 	s->n++;
+}
+
+void my_script_add_copy(struct my_script *s, const struct my_statement *from)
+{
+	my_script_add(s, from->kind, xstrdup(from->name), xstrdup(from->settings), xstrdup(from->sql));
+	s->statements[s->n - 1].collation = xstrdup(from->collation);
+}
+
+static bool my_is_body(enum my_object kind)
+{
+	return kind != MY_TABLE && kind != MY_VIEW && kind < MY_DATABASE;
+}
+
+void my_script_fill_collations(struct my_script *s)
+{
+	struct my_word word;
+	const struct my_statement *database = my_script_find(s, MY_DATABASE, MY_DATABASE_NAME);
+	const char *p = database ? database->sql : NULL;
+
+	while (p && my_next_word(&p, &word) && !my_word_is(&word, "COLLATE"))
+		;
+	if (!p || !my_next_word(&p, &word) || !my_next_word(&p, &word))
+		return;
+	for (size_t i = 0; i < s->n; i++)
+		if (my_is_body(s->statements[i].kind) && !s->statements[i].collation)
+			s->statements[i].collation = my_word_name(&word);
 }
 
 struct my_statement *my_script_find(const struct my_script *s, enum my_object kind, const char *name)
@@ -107,13 +137,19 @@ static void my_add_name(struct strbuf *out, const char *name)
 
 void my_script_print(struct strbuf *out, const struct my_statement *s)
 {
-	bool body = s->kind != MY_TABLE && s->kind != MY_VIEW;
+	bool body = my_is_body(s->kind);
 
-	strbuf_addf(out, "\n-- metasnap: %s %zu ", my_object_words[s->kind], strlen(s->sql));
+	/* The word has no space. */
+	strbuf_adds(out, "\n-- metasnap: ");
+	for (const char *word = my_object_words[s->kind]; *word; word++)
+		strbuf_addch(out, *word == ' ' ? '_' : *word);
+	strbuf_addf(out, " %zu ", strlen(s->sql));
 	my_add_name(out, s->name);
 	strbuf_addch(out, '\n');
 	if (s->settings)
 		strbuf_addf(out, "%s;\n", s->settings);
+	if (s->collation)
+		strbuf_addf(out, MY_COLLATION "%s;\n", s->collation);
 	if (body)
 		strbuf_adds(out, "DELIMITER ;;\n");
 	strbuf_addf(out, "%s%s\n", s->sql, body ? ";;\nDELIMITER ;" : ";");
@@ -154,12 +190,14 @@ int my_script_parse(struct my_script *ret, const char *sql, struct err *e)
 		    sscanf(p + strlen(mark), "%15s %zu%n", word, &bytes, &used) != 2 ||
 		    p[strlen(mark) + (size_t)used] != ' ')
 			break;
+		for (char *w = word; *w; w++)
+			*w = *w == '_' ? ' ' : *w;
 		enum my_object kind = my_object_of(word);
 		const char *name = p + strlen(mark) + used + 1;
 		const char *line = strchr(name, '\n');
 		if (kind == MY_N_OBJECTS || !line)
 			break;
-		char *settings = NULL;
+		char *settings = NULL, *collation = NULL;
 		p = line + 1;
 		if (!strncmp(p, "SET ", 4) && kind != MY_TABLE) {
 			const char *eol = strchr(p, '\n');
@@ -168,13 +206,22 @@ int my_script_parse(struct my_script *ret, const char *sql, struct err *e)
 			settings = xmemdup0(p, (size_t)(eol - p) - (eol[-1] == ';'));
 			p = eol + 1;
 		}
+		if (my_is_body(kind) && !strncmp(p, MY_COLLATION, strlen(MY_COLLATION))) {
+			size_t n = strcspn(p += strlen(MY_COLLATION), ";\n");
+
+			collation = xmemdup0(p, n);
+			p += n + (p[n] == ';');
+			p += *p == '\n';
+		}
 		if (!strncmp(p, delimiter, strlen(delimiter)))
 			p += strlen(delimiter);
 		if ((size_t)(end - p) < bytes + 1) {
 			free(settings);
+			free(collation);
 			break;
 		}
 		my_script_add(ret, kind, my_parse_name(name, (size_t)(line - name)), settings, xmemdup0(p, bytes));
+		ret->statements[ret->n - 1].collation = collation;
 		p += bytes;
 		if (!strncmp(p, ";;\nDELIMITER ;\n", 15))
 			p += 15;

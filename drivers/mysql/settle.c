@@ -48,10 +48,17 @@ static int my_replace(struct my_conn *w, const char *database, const struct my_e
 {
 	bool invalid = !strncmp(entry->kind, MY_JOURNAL_INVALID, strlen(MY_JOURNAL_INVALID));
 	const char *kind = entry->kind + (invalid ? strlen(MY_JOURNAL_INVALID) : 0);
-	struct my_statement s = {.kind = my_object_of(kind), .name = entry->name, .settings = entry->settings};
+	struct my_statement s = my_entry_statement(entry, my_object_of(kind));
 
 	if (s.kind == MY_N_OBJECTS)
 		return err_set(e, EIO, "the journal of the restore names a %s", kind);
+	if (s.kind == MY_DATABASE)
+		return my_statement_run(w, &s, e);
+	/* It was possible; an account that has gone meanwhile has no rights. */
+	if (s.kind == MY_GRANT) {
+		(void)my_statement_run(w, &s, ERR_DROP);
+		return 0;
+	}
 	int r = my_object_drop(w, database, kind, entry->name, e);
 	if (r < 0 || !entry->redo)
 		return r;
@@ -80,6 +87,7 @@ static int my_put_triggers_of(struct my_conn *w, const char *database, const str
 	const struct my_statement *s;
 	int r = 0;
 
+	my_shield(w);
 	for (size_t i = 0; r == 0 && (s = my_nth_of_table(triggers, table, &i));)
 		r = my_object_drop(w, database, "trigger", s->name, e);
 	for (size_t i = 0; r == 0 && (s = my_nth_of_table(triggers, table, &i));) {
@@ -89,7 +97,19 @@ static int my_put_triggers_of(struct my_conn *w, const char *database, const str
 		r = my_statement_run_definer(w, &copy, NULL, e);
 		free(copy.sql);
 	}
+	my_unshield(w);
 	return r;
+}
+
+static bool my_same_collation(struct my_conn *w, const struct my_script *triggers, const char *table)
+{
+	_cleanup_free_ char *now = NULL;
+	const struct my_statement *s;
+	bool same = my_select_one(w, &now, ERR_DROP, "SELECT @@collation_database") == 0 && now;
+
+	for (size_t i = 0; same && (s = my_nth_of_table(triggers, table, &i));)
+		same = !s->collation || !strcmp(s->collation, now);
+	return same;
 }
 
 int my_put_triggers(struct my_conn *w, const char *database, const struct my_script *triggers, struct err *e)
@@ -102,7 +122,9 @@ int my_put_triggers(struct my_conn *w, const char *database, const struct my_scr
 
 		if (my_nth_of_table(triggers, table, &first) != &triggers->statements[i])
 			continue;
-		r = my_exec(w, e, "LOCK TABLES %i.%i WRITE", database, table);
+		/* The database's default cannot be changed under a lock. */
+		bool lock = my_same_collation(w, triggers, table);
+		r = lock ? my_exec(w, e, "LOCK TABLES %i.%i WRITE", database, table) : 0;
 		/* What a trigger uses is locked with it, and may be missing. */
 		if (r < 0 && my_last_errno(w) == MY_ER_NO_SUCH_TABLE)
 			r = 0;
@@ -115,7 +137,9 @@ int my_put_triggers(struct my_conn *w, const char *database, const struct my_scr
 
 static void my_add_trigger(struct my_script *s, const struct my_entry *entry)
 {
-	my_script_add(s, MY_TRIGGER, xstrdup(entry->name), xstrdup(entry->settings), xstrdup(entry->body));
+	const struct my_statement trigger = my_entry_statement(entry, MY_TRIGGER);
+
+	my_script_add_copy(s, &trigger);
 }
 
 /* DROP and REDO entries. A trigger that goes for a new one of its name goes with that. */
@@ -130,10 +154,17 @@ static int my_replace_all(struct my_conn *w, const char *database, MYSQL_RES *re
 			my_add_trigger(&triggers, &entry);
 	mysql_data_seek(res, 0);
 	while (r == 0 && my_journal_next(res, &entry))
-		if (strcmp(entry.kind, my_object_words[MY_TRIGGER]) != 0 ||
-		    !my_script_find(&triggers, MY_TRIGGER, entry.name))
+		if (strcmp(entry.kind, my_object_words[MY_DATABASE]) != 0 &&
+		    (strcmp(entry.kind, my_object_words[MY_TRIGGER]) != 0 ||
+		     !my_script_find(&triggers, MY_TRIGGER, entry.name)))
 			r = my_replace(w, database, &entry, e);
-	return r < 0 ? r : my_put_triggers(w, database, &triggers, e);
+	if (r == 0)
+		r = my_put_triggers(w, database, &triggers, e);
+	mysql_data_seek(res, 0);
+	while (r == 0 && my_journal_next(res, &entry))
+		if (!strcmp(entry.kind, my_object_words[MY_DATABASE]))
+			r = my_replace(w, database, &entry, e);
+	return r;
 }
 
 int my_settle_forward(struct my_conn *w, const char *database, const char *old, const char *shadow, struct err *e)
@@ -180,7 +211,7 @@ static int my_missing_triggers(struct my_conn *w, const char *database, const st
 		const struct my_statement *s = &all->statements[i];
 
 		if (missing[i])
-			my_script_add(ret, MY_TRIGGER, xstrdup(s->name), xstrdup(s->settings), xstrdup(s->sql));
+			my_script_add_copy(ret, s);
 	}
 	return 0;
 }
@@ -188,8 +219,7 @@ static int my_missing_triggers(struct my_conn *w, const char *database, const st
 static int my_put_view(struct my_conn *w, const char *database, const struct my_entry *entry, struct err *e)
 {
 	_cleanup_free_ char *there = NULL;
-	const struct my_statement s = {
-	    .kind = MY_VIEW, .name = entry->name, .settings = entry->settings, .sql = entry->body};
+	const struct my_statement s = my_entry_statement(entry, MY_VIEW);
 	int r = my_select_one(w, &there, e,
 			      "SELECT 1 FROM information_schema.VIEWS WHERE TABLE_SCHEMA=%q AND TABLE_NAME=%q",
 			      database, entry->name);
@@ -218,13 +248,17 @@ static int my_settle_back(struct my_conn *w, const char *database, const char *o
 	while (r == 0 && my_journal_next(res, &entry)) {
 		if (!strcmp(entry.kind, my_object_words[MY_TRIGGER]))
 			my_add_trigger(&triggers, &entry);
-		else
+		else if (!strcmp(entry.kind, my_object_words[MY_VIEW]))
 			r = my_put_view(w, database, &entry, e);
 	}
 	if (r == 0)
 		r = my_missing_triggers(w, database, &triggers, &missing, e);
 	if (r == 0)
 		r = my_put_triggers(w, database, &missing, e);
+	mysql_data_seek(res, 0);
+	while (r == 0 && my_journal_next(res, &entry))
+		if (!strcmp(entry.kind, my_object_words[MY_DATABASE]))
+			r = my_replace(w, database, &entry, e);
 	return r < 0 ? r : my_sides_drop(w, old, shadow, e);
 }
 

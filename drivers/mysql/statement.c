@@ -12,13 +12,15 @@ static void my_drop_definer(struct my_statement *s)
 {
 	const char *start = strstr(s->sql, " DEFINER="), *p = start ? start + 9 : NULL;
 
-	/* `user`@`host`, or `role` */
-	while (p && *p == '`') {
+	/* `user`@`host`, or `role`; with ANSI_QUOTES in double quotes */
+	while (p && (*p == '`' || *p == '"')) {
+		char quote = *p;
+
 		do {
-			p = strchr(p + 1, '`');
+			p = strchr(p + 1, quote);
 			if (p)
 				p++;
-		} while (p && *p == '`');
+		} while (p && *p == quote);
 		if (!p || *p != '@')
 			break;
 		p++;
@@ -30,16 +32,34 @@ static void my_drop_definer(struct my_statement *s)
 	s->sql = sql;
 }
 
+/* A body takes its database's default, which is changed for that; *ret_back: to what it is to be changed back, or NULL. */
+static int my_set_collation(struct my_conn *c, const char *collation, char **ret_back, struct err *e)
+{
+	_cleanup_free_ char *now = NULL;
+	int r = my_select_one(c, &now, e, "SELECT @@collation_database");
+
+	if (r < 0 || (now && !strcmp(now, collation)))
+		return r;
+	if ((r = my_exec(c, e, MY_COLLATION "%s", collation)) == 0)
+		*ret_back = TAKE_PTR(now);
+	return r;
+}
+
 /* *ret_refused: the server refuses the DEFINER; with EACCES, whatever the number. */
 static int my_run(struct my_conn *c, const struct my_statement *s, bool *ret_refused, unsigned *ret_number,
 		  struct err *e)
 {
-	int r = s->settings ? my_exec(c, e, "%s", s->settings) : 0;
+	_cleanup_free_ char *back = NULL;
+	int r = s->collation ? my_set_collation(c, s->collation, &back, e) : 0;
 
 	*ret_refused = false;
+	if (r == 0 && s->settings)
+		r = my_exec(c, e, "%s", s->settings);
 	if (r == 0)
 		r = my_exec_len(c, e, s->sql, strlen(s->sql));
 	unsigned number = *ret_number = r < 0 ? my_last_errno(c) : 0;
+	if (back && my_exec(c, ERR_DROP, MY_COLLATION "%s", back) < 0 && r == 0)
+		return my_fail(c, e, NULL);
 	if (s->settings && (mysql_query(c->my, "SET NAMES utf8mb4") != 0 || my_set_building(c, ERR_DROP) < 0) && r == 0)
 		return my_fail(c, e, NULL);
 	if (r == 0)
@@ -87,7 +107,14 @@ int my_statement_run_definer(struct my_conn *c, struct my_statement *s, struct s
 
 int my_object_drop(struct my_conn *c, const char *database, const char *word, const char *name, struct err *e)
 {
-	return my_exec(c, e, "DROP %s IF EXISTS %i.%i", word, database, name);
+	/* MariaDB knows the statement in this mode only. */
+	bool package = !strncmp(word, "package", 7);
+	int r = package ? my_exec(c, e, "SET SESSION sql_mode='ORACLE'") : 0;
+
+	if (r == 0)
+		r = my_exec(c, e, "DROP %s IF EXISTS %i.%i", word, database, name);
+	int q = package ? my_set_building(c, r == 0 ? e : ERR_DROP) : 0;
+	return r < 0 ? r : q;
 }
 
 int my_definer_try(struct my_conn *c, struct my_statement *s, struct strbuf *warnings, struct err *e)

@@ -33,7 +33,7 @@ static int my_read_hindrances(struct my_conn *c, struct my_conn *w, struct my_sc
 		const struct my_statement *s = &triggers.statements[i];
 
 		if (my_script_find(&c->drops, MY_TABLE, s->table))
-			my_script_add(undo, MY_TRIGGER, xstrdup(s->name), xstrdup(s->settings), xstrdup(s->sql));
+			my_script_add_copy(undo, s);
 	}
 	my_script_order_triggers(undo);
 	for (size_t i = 0; r == 0 && i < c->drops.n; i++) {
@@ -45,11 +45,18 @@ static int my_read_hindrances(struct my_conn *c, struct my_conn *w, struct my_sc
 	return r;
 }
 
-static int my_write_redo(struct my_conn *c, struct my_conn *w, const struct my_statement *s, struct err *e)
+/* Making a body under another collation changes the database's defaults for a moment. */
+static int my_write_defaults(struct my_conn *c, struct my_conn *w, struct err *e)
 {
-	_cleanup_free_ char *kind = xasprintf("%s%s", s->invalid ? MY_JOURNAL_INVALID : "", my_object_words[s->kind]);
+	_cleanup_script_ struct my_script now = {0};
+	const struct my_statement *want = c->script ? my_script_find(c->script, MY_DATABASE, MY_DATABASE_NAME) : NULL;
+	int r = my_script_read(c, c->database, MY_DATABASE, &now, e);
 
-	return my_journal_add(w, c->old, MY_PHASE_REDO, kind, s->name, s->settings, s->sql, e);
+	if (r == 0)
+		r = my_journal_add_statement(w, c->old, MY_PHASE_UNDO, &now.statements[0], e);
+	return r < 0 || (want && !want->same)
+		   ? r
+		   : my_journal_add_statement(w, c->old, MY_PHASE_REDO, &now.statements[0], e);
 }
 
 static int my_write_statements(struct my_conn *c, struct my_conn *w, const struct my_script *undo, struct err *e)
@@ -64,7 +71,7 @@ static int my_write_statements(struct my_conn *c, struct my_conn *w, const struc
 					   c->drops.statements[i].name, NULL, NULL, e);
 	for (size_t i = 0; r == 0 && c->script && i < c->script->n; i++)
 		if (c->script->statements[i].kind != MY_TABLE && !c->script->statements[i].same)
-			r = my_write_redo(c, w, &c->script->statements[i], e);
+			r = my_journal_add_statement(w, c->old, MY_PHASE_REDO, &c->script->statements[i], e);
 	return r;
 }
 
@@ -95,6 +102,11 @@ int my_write_journal(struct my_conn *c, struct my_conn *w, const struct my_scrip
 
 	if (r == 0)
 		r = my_write_statements(c, w, undo, e);
+	for (size_t i = 0; r == 0 && i < c->lifted.n; i++)
+		if (!my_script_find(&c->drops, MY_TRIGGER, c->lifted.statements[i].name))
+			r = my_journal_add_statement(w, c->old, MY_PHASE_REDO, &c->lifted.statements[i], e);
+	if (r == 0)
+		r = my_write_defaults(c, w, e);
 	if (r == 0)
 		r = my_write_tables(c, w, e);
 	if (r == 0)
@@ -149,6 +161,8 @@ static int my_drop_hindrances(struct my_conn *c, struct my_conn *w, struct err *
 	if (r < 0)
 		return r;
 	while (my_journal_next(res, &entry)) {
+		if (!strcmp(entry.kind, my_object_words[MY_DATABASE]))
+			continue;
 		/* A trigger's table is under our lock, a view is not. */
 		struct my_conn *by = strcmp(entry.kind, "view") ? c : w;
 
@@ -204,6 +218,8 @@ int my_swap(struct my_conn *c, struct my_conn *w, struct err *e)
 	_cleanup_script_ struct my_script undo = {0};
 	int r = my_read_hindrances(c, w, &undo, e);
 
+	/* A table is looked at as if it were made when it comes to its place. */
+	my_set_permissive(c);
 	if (r == 0)
 		r = my_write_journal(c, w, &undo, MY_STATE_SWAP, e);
 	if (r == 0)

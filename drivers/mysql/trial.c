@@ -166,15 +166,21 @@ static int my_try_trigger(struct my_conn *c, struct my_conn *w, const struct my_
 int my_try_objects(struct my_conn *c, struct my_conn *w, struct my_script *script, struct strbuf *warnings,
 		   struct err *e)
 {
+	_cleanup_script_ struct my_script grants = {0};
 	int r = 0;
 
 	for (size_t i = 0; i < script->n; i++)
 		if (script->statements[i].same && my_text_names(script, script->statements[i].name))
 			my_stand_in(c, w, &script->statements[i]);
-	for (size_t i = 0; r == 0 && i < script->n; i++)
-		if (my_is_tried(&script->statements[i], MY_FUNCTION) ||
-		    my_is_tried(&script->statements[i], MY_PROCEDURE))
-			r = my_statement_run_definer(w, &script->statements[i], warnings, e);
+	for (size_t i = 0; r == 0 && i < script->n; i++) {
+		struct my_statement *s = &script->statements[i];
+
+		if (s->same || s->kind < MY_FUNCTION || s->kind > MY_PACKAGE_BODY)
+			continue;
+		r = my_statement_run_definer(w, s, warnings, e);
+		if (r == 0 && my_script_find(&c->drops, s->kind, s->name))
+			r = my_grants_of(c, w, s, &grants, warnings, e);
+	}
 	if (r == 0)
 		r = my_try_views(w, script, warnings, e);
 	for (size_t i = 0; r == 0 && i < script->n; i++) {
@@ -185,5 +191,7 @@ int my_try_objects(struct my_conn *c, struct my_conn *w, struct my_script *scrip
 		else if (my_is_tried(s, MY_EVENT))
 			r = my_definer_try(w, s, warnings, e);
 	}
+	for (size_t i = 0; r == 0 && i < grants.n; i++)
+		my_script_add_copy(script, &grants.statements[i]);
 	return r;
 }

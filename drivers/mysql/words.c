@@ -256,3 +256,20 @@ char *my_view_unqualified(const char *sql, const char *database)
 	strbuf_adds(&out, copied);
 	return strbuf_detach(&out);
 }
+
+bool my_view_uses(const char *sql, const char *name)
+{
+	struct my_word word = {0}, next;
+	const char *p = sql;
+	bool place = false, more = my_next_word(&p, &word);
+
+	for (; more; word = next) {
+		more = my_next_word(&p, &next);
+		if (place && word.kind == MY_WORD_QUOTED && !(more && my_word_is(&next, ".")) &&
+		    my_word_names(&word, name))
+			return true;
+		place = my_word_is(&word, "from") || my_word_is(&word, "join") || my_word_is(&word, "straight_join") ||
+			(place && my_word_is(&word, "("));
+	}
+	return false;
+}

@@ -2,7 +2,7 @@
  * drivers/postgres/alter.c - an object made equal where it stands: what its two texts, as pg_dump writes them, differ
  * in, as statements. Nothing that has to look at rows, and nothing whose end is not certain: then it cannot be altered.
  *
- * Any thread; no state, no locks.
+ * No state; locks are those of equal.c, which is asked about a table's elements.
  */
 #include "drivers/postgres/internal.h"
 
@@ -331,6 +331,50 @@ static size_t pg_find_element(const struct pg_table_text *t, size_t from, const 
 	return SIZE_MAX;
 }
 
+/* Whether two elements of one column or constraint are the same to the server. */
+static int pg_same_element(struct pg_conn *c, const char *table, const char *a, const char *b, bool *same,
+			   struct err *e)
+{
+	size_t len = pg_column_len(a);
+	_cleanup_free_ char *old = NULL, *new = NULL, *rest = NULL, *its = NULL, *x = NULL, *y = NULL;
+	*same = false;
+	if (!len) {
+		x = xasprintf("ALTER TABLE ONLY %s\n    ADD %s;", table, a);
+		y = xasprintf("ALTER TABLE ONLY %s\n    ADD %s;", table, b);
+		return pg_same_text(c, "CHECK CONSTRAINT", x, y, same, e);
+	}
+	rest = pg_without_default(a, &old);
+	its = pg_without_default(b, &new);
+	if (!old || !new || strcmp(rest, its))
+		return 0;
+	x = xasprintf("ALTER TABLE ONLY %s ALTER COLUMN %.*s SET DEFAULT %s;", table, (int)len, a, old);
+	y = xasprintf("ALTER TABLE ONLY %s ALTER COLUMN %.*s SET DEFAULT %s;", table, (int)len, a, new);
+	return pg_same_text(c, "DEFAULT", x, y, same, e);
+}
+
+int pg_align_table(struct pg_conn *c, const char *have, const char *want, char **ret, struct err *e)
+{
+	_cleanup_(pg_table_text_done) struct pg_table_text a = {0}, b = {0};
+	_cleanup_strbuf_ struct strbuf sb = {0};
+	*ret = NULL;
+	if (!pg_read_table(&a, have) || !pg_read_table(&b, want) || strcmp(a.head, b.head))
+		return 0;
+	const char *table = strstr(b.head, " TABLE ") + strlen(" TABLE ");
+	for (size_t i = 0; i < a.n; i++) {
+		size_t k = pg_find_element(&b, 0, a.elements[i]);
+		bool same = false;
+		int r = k == SIZE_MAX || !strcmp(a.elements[i], b.elements[k])
+			    ? 0
+			    : pg_same_element(c, table, a.elements[i], b.elements[k], &same, e);
+		if (r < 0)
+			return r;
+		strbuf_addf(&sb, "%s    %s", i ? ",\n" : "", same ? b.elements[k] : a.elements[i]);
+	}
+	*ret = xasprintf("%s (\n%s\n)%s%s%s%s", a.head, strbuf_str(&sb), *a.options ? "\nWITH (" : "", a.options,
+			 *a.options ? ")" : "", a.tail);
+	return 0;
+}
+
 /* Columns and constraints that only the database has go, defaults change. */
 static bool pg_alter_elements(const struct pg_table_text *have, const struct pg_table_text *want, const char *table,
 			      struct pg_entry *x, char ***columns)
@@ -447,6 +491,7 @@ static void pg_clear_alter(struct pg_entry *x)
 {
 	while (x->n_alter)
 		free(x->alter[--x->n_alter]);
+	x->shrinks = false;
 }
 
 /* Settings that are in force where it is made. */
@@ -456,7 +501,7 @@ static bool pg_other_settings(const struct pg_entry *a, const struct pg_entry *b
 	       !a->method != !b->method || (a->method && strcmp(a->method, b->method));
 }
 
-bool pg_alter_entry(bool same, const struct pg_entries *live, const struct pg_entry *have,
+bool pg_alter_entry(bool same, const char *table, const struct pg_entries *live, const struct pg_entry *have,
 		    const struct pg_entries *want, struct pg_entry *x, char ***columns)
 {
 	static const char *const whole[] = {"COMMENT",           "SECURITY LABEL", "DEFAULT",
@@ -471,7 +516,7 @@ bool pg_alter_entry(bool same, const struct pg_entries *live, const struct pg_en
 	const char *a = pg_nth(live, have, 0), *b = pg_nth(want, x, 0);
 	bool ok = same;
 	if (!ok && !strcmp(x->type, "TABLE"))
-		ok = pg_alter_table(a, b, x, columns);
+		ok = pg_alter_table(table ? table : a, b, x, columns);
 	else if (!ok && !strcmp(x->type, "SEQUENCE"))
 		ok = pg_alter_sequence(a, b, x);
 	else if (!ok && (!strcmp(x->type, "FUNCTION") || !strcmp(x->type, "PROCEDURE")))

@@ -190,13 +190,21 @@ static int pg_differs(struct pg_comparison *x, size_t i)
 	int r = 0;
 	if (pg_is_attach(l))
 		return pg_go_attached(x, l);
-	bool same = false, ok;
-	if (l->n && w->n)
+	_cleanup_free_ char *table = NULL;
+	bool same = false, ok = false, asked = !(l->n && w->n);
+	/* What a table gained or lost is seen by its elements; to make it twice for a look takes longer. */
+	if (pg_is_type(l, "TABLE") && !asked)
+		r = pg_align_table(x->c, x->live->script.statements[l->first].sql,
+				   x->want->script.statements[w->first].sql, &table, x->e);
+	if (r == 0 && table) {
+		same = !strcmp(table, x->want->script.statements[w->first].sql);
+		ok = pg_alter_entry(same, table, x->live, l, x->want, w, &columns);
+	}
+	if (r == 0 && !ok && !asked) {
 		r = pg_same_making(x, l, w, &same);
-	if (r < 0)
-		return r;
-	ok = pg_alter_entry(same, x->live, l, x->want, w, &columns);
-	if (ok && w->shrinks)
+		ok = r == 0 && pg_alter_entry(same, table, x->live, l, x->want, w, &columns);
+	}
+	if (r == 0 && ok && w->shrinks)
 		r = pg_go_columns(x, i, columns, &ok);
 	for (size_t k = 0; columns && columns[k]; k++)
 		free(columns[k]);
@@ -352,12 +360,53 @@ static bool pg_is_of_kind(const char *kind, size_t n, const char *type)
 	return false;
 }
 
+/* An ACL's name of an object is quoted where it has to be, that of the object's own entry never is. */
+static char *pg_unquoted(const char *tag)
+{
+	struct strbuf sb = {0};
+	if (*tag != '"')
+		return xstrdup(tag);
+	for (tag++; *tag && (*tag != '"' || tag[1] == '"'); tag++) {
+		tag += *tag == '"';
+		strbuf_addch(&sb, *tag);
+	}
+	strbuf_adds(&sb, *tag ? tag + 1 : tag);
+	return strbuf_detach(&sb);
+}
+
+/* "public.f(a text)" of GRANT ... ON FUNCTION public.f(a text) TO; NULL: it is of no function. */
+static char *pg_acl_routine(const struct pg_entry *acl)
+{
+	_cleanup_strbuf_ struct strbuf schema = {0}, name = {0};
+	const char *p = strstr(acl->text, " ON FUNCTION ");
+	p = p ? p + strlen(" ON FUNCTION ") : strstr(acl->text, " ON PROCEDURE ");
+	if (p && *p == ' ')
+		p += strlen(" ON PROCEDURE ");
+	const char *end = p ? pg_after_qualified(p, &schema, &name) : NULL;
+	if (!end || *end != '(')
+		return NULL;
+	bool quoted = false;
+	int depth = 0;
+	do {
+		quoted ^= *end == '"';
+		depth += quoted ? 0 : *end == '(' ? 1 : *end == ')' ? -1 : 0;
+		end++;
+	} while (*end && depth);
+	return xmemdup0(p, (size_t)(end - p));
+}
+
 /* The entry whose rights an ACL entry of the same text gives; PG_NONE: not found. */
 static size_t pg_acl_owner(const struct pg_entries *l, const struct pg_entry *acl)
 {
 	size_t n = strcspn(acl->tag, " ");
 	_cleanup_strbuf_ struct strbuf schema = {0}, name = {0};
-	const char *tag = acl->tag + n + (acl->tag[n] == ' '), *kind = acl->tag, *in = acl->schema;
+	_cleanup_free_ char *plain = pg_unquoted(acl->tag + n + (acl->tag[n] == ' '));
+	const char *tag = plain, *kind = acl->tag, *in = acl->schema;
+	/* pg_dump --verbose says so itself. */
+	for (size_t k = 0; k < acl->toc.n_needs; k++)
+		for (size_t i = 0; i < l->n; i++)
+			if (l->v[i].toc.id == acl->toc.needs[k] && l->v[i].toc.class_oid)
+				return i;
 	if (n == 6 && !strncmp(acl->tag, "COLUMN", n)) {
 		/* "t.c": the table's name may have dots, too, but not in the statement */
 		const char *on = strstr(acl->text, " ON TABLE ");
@@ -368,6 +417,12 @@ static size_t pg_acl_owner(const struct pg_entries *l, const struct pg_entry *ac
 		tag = strbuf_str(&name);
 		in = strbuf_str(&schema);
 	}
+	/* A function's arguments have their names in both statements, and in no tag. */
+	_cleanup_free_ char *routine = pg_acl_routine(acl);
+	_cleanup_free_ char *owned = routine ? xasprintf(" %s OWNER TO ", routine) : NULL;
+	for (size_t i = 0; owned && i < l->n; i++)
+		if (pg_is_function(&l->v[i]) && strstr(l->v[i].text, owned))
+			return i;
 	for (size_t i = 0; i < l->n; i++)
 		if (!strcmp(l->v[i].tag, tag) && pg_is_of_kind(kind, n, l->v[i].type) &&
 		    (!strcmp(l->v[i].schema, in) || !strcmp(l->v[i].type, "SCHEMA")))
@@ -440,16 +495,23 @@ static int pg_look_at_rights(struct pg_comparison *x)
 			x->live->v[of].rights = true;
 	}
 	for (size_t k = 0; k < x->want->n; k++) {
-		struct pg_entry *w = &x->want->v[k];
-		size_t of = pg_is_type(w, "ACL") ? pg_acl_owner(x->want, w) : PG_NONE;
-		if (of != PG_NONE && w->pair == PG_NONE && x->want->v[of].pair != PG_NONE)
+		const struct pg_entry *w = &x->want->v[k];
+		if (!pg_is_type(w, "ACL") || w->pair != PG_NONE)
+			continue;
+		/* The database's has no entry, so the rights that are taken for granted: what the wanted one says comes
+		 * on top of these, whether or not we know what it is of. */
+		size_t of = pg_acl_owner(x->want, w);
+		if (of == PG_NONE)
+			continue;
+		if (x->want->v[of].pair != PG_NONE)
 			x->live->v[x->want->v[of].pair].rights = true;
 	}
 	for (size_t k = 0; k < x->want->n; k++) {
 		struct pg_entry *w = &x->want->v[k];
-		size_t of = pg_is_type(w, "ACL") ? pg_acl_owner(x->want, w) : PG_NONE, pair;
-		if (of == PG_NONE || (pair = x->want->v[of].pair) == PG_NONE || !x->live->v[pair].rights ||
-		    w->pair == PG_NONE || x->live->v[w->pair].deed == PG_DEED_GO)
+		if (!pg_is_type(w, "ACL") || w->pair == PG_NONE || x->live->v[w->pair].deed == PG_DEED_GO)
+			continue;
+		size_t of = pg_acl_owner(x->live, &x->live->v[w->pair]);
+		if (of == PG_NONE || !x->live->v[of].rights)
 			continue;
 		w->deed = x->live->v[w->pair].deed = PG_DEED_ALTER;
 		for (size_t s = 0; s < w->n; s++)

@@ -687,10 +687,13 @@ bool pg_goes_with_another(const struct pg_depends *d, struct pg_entries *live, c
 /* Takes the statement over. */
 void pg_add_alter(struct pg_entry *x, char *sql);
 /* Fills x->alter with what makes the database's entry the wanted one (nothing: it is); columns that are to go are named
- * in *columns (NULL-terminated, the caller's). same: the statements that make it are the same to the server. false: it
- * cannot be altered. */
-bool pg_alter_entry(bool same, const struct pg_entries *live, const struct pg_entry *have,
+ * in *columns (NULL-terminated, the caller's). same: the statements that make it are the same to the server. table: the
+ * database's CREATE TABLE, aligned; NULL: as it is. false: it cannot be altered. */
+bool pg_alter_entry(bool same, const char *table, const struct pg_entries *live, const struct pg_entry *have,
 		    const struct pg_entries *want, struct pg_entry *x, char ***columns);
+/* The database's CREATE TABLE with the wanted one's words for columns and constraints that are the same to the server.
+ * *ret is NULL when it cannot be read. */
+int pg_align_table(struct pg_conn *c, const char *have, const char *want, char **ret, struct err *e);
 /* The statement that takes away what only the database has and that is no object of its own; NULL: it is one. */
 char *pg_unmake_entry(const struct pg_entries *live, const struct pg_entry *x);
 

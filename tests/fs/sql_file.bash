@@ -150,8 +150,7 @@ sql_file() {
 	step "$engine"
 	use_db "$engine"
 	db_fill 1500
-	# MySQL cannot keep triggers from acting on single rows: such a table is refused, by name.
-	# PostgreSQL's sequences are put past the rows; those of the sample are behind them in two tables.
+	# What is destroyed here must not be what a trigger does. PostgreSQL's sequences are put past the rows; those of the sample are behind them in two tables.
 	if [ "$engine" = postgresql ]; then
 		db_sql "SELECT setval('openmetadata_settings_id_seq', (SELECT max(id) FROM openmetadata_settings));
 			SELECT setval('server_change_log_installed_rank_seq', (SELECT max(installed_rank) FROM server_change_log));"
@@ -173,12 +172,14 @@ sql_file() {
 	done
 	[ "$engine" != postgresql ] || assert_has "$(ms restore prod "$CASE_DIR/pre11:tidy.sql" --dry-run 2>&1)" 'doubled' "how it was read"
 	if [ "$engine" != postgresql ]; then
-		step "$engine: a table with a trigger is refused, by the dry run too"
+		step "$engine: a trigger does not act on restored rows"
 		db_sql "CREATE TRIGGER touch BEFORE INSERT ON tag_usage FOR EACH ROW SET NEW.state = 9"
-		assert_exit 1 ms restore prod "$GOOD" --yes
-		assert_has "$(cat "$CASE_DIR/exit.txt")" 'has trigger touch' "refused"
-		assert_exit 1 ms restore prod "$GOOD" --dry-run
-		assert_has "$(cat "$CASE_DIR/exit.txt")" 'has trigger touch' "refused by the dry run"
+		db_dump "$CASE_DIR/with"
+		db_sql "DELETE FROM tag_usage"
+		ms restore prod "$GOOD" --dry-run >/dev/null
+		ms restore prod "$GOOD" --yes >/dev/null
+		db_dump "$CASE_DIR/after"
+		assert_same "$CASE_DIR/with" "$CASE_DIR/after" "$engine: beside a trigger"
 		db_sql "DROP TRIGGER touch"
 	fi
 	[ "$engine" = mariadb ] || faults
