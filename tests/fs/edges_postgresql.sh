@@ -110,6 +110,8 @@ db_sql "do \$\$ begin if exists (select from pg_roles where rolname = 'edges_own
 	drop role if exists edges_owner; create role edges_owner login password 'secret'; grant create, usage on schema public to edges_owner;
 	alter table t owner to edges_owner; alter table calm owner to edges_owner; alter table down owner to edges_owner; grant select, references on other.up to edges_owner; grant usage on schema other to edges_owner; drop table left_out, other.parts;"
 ms snapshot plain mine >"$CASE_DIR/name.txt"
+ms preflight plain >"$CASE_DIR/preflight.txt" || true
+assert_has "$(cat "$CASE_DIR/preflight.txt")" 'GRANT SELECT, UPDATE ON TABLE other.ref TO edges_owner' "what preflight says of it"
 db_sql "update calm set v = 2"
 restored plain mine
 assert_eq 1 "$(db_query "select v from calm")" "a table that has nothing to do with it"
