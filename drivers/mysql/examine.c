@@ -274,7 +274,7 @@ static int my_examine_rights(struct my_conn *c, struct db_examination *x, bool l
 	if ((r = my_lack_routines(c, x, &rights, account, e)) < 0)
 		return r;
 	my_lack(c, x, true, MY_RIGHT_ALL & ~MY_RIGHT_READING & ~rights.here, account);
-	if (rights.there != MY_RIGHT_ALL) {
+	if ((rights.there & MY_RIGHT_ALL) != MY_RIGHT_ALL) {
 		struct strbuf statement = {0};
 		strbuf_adds(&statement, "GRANT ALL ON ");
 		my_add_side_pattern(&statement, c->database, literal);
