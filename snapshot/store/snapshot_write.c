@@ -226,7 +226,8 @@ static int written_by_name(const void *a, const void *b)
 int snapshot_writer_commit(struct snapshot_writer *w, const char *name, struct manifest *m, const char *schema_sql,
 			   size_t schema_len, struct err *e)
 {
-	qsort(w->table, w->n_tables, sizeof *w->table, written_by_name);
+	if (w->n_tables) /* views and routines may be all there is */
+		qsort(w->table, w->n_tables, sizeof *w->table, written_by_name);
 	for (size_t i = 0; i < m->n_tables; i++)
 		free(m->tables[i].name);
 	m->tables = xrealloc(m->tables, (w->n_tables + 1) * sizeof *m->tables);
