@@ -341,6 +341,10 @@ case_cleanup() {
 	local rc=$? m
 	trap - EXIT
 	set +e
+	# What a case has to put away itself: a function case_ends
+	if declare -F case_ends >/dev/null && ! case_ends; then
+		[ "$rc" != 0 ] || rc=1
+	fi
 	jobs -p | while read -r m; do
 		[ "$m" = "$DAEMON_PID" ] || kill "$m" 2>/dev/null
 	done

@@ -531,6 +531,28 @@ static bool pg_is_of_stranger(const struct pg_entries *live, const struct pg_ent
 	return false;
 }
 
+static bool pg_is_to_be_made(const struct pg_comparison *x, const struct pg_entry *w)
+{
+	return w->pair == PG_NONE || x->live->v[w->pair].deed == PG_DEED_GO;
+}
+
+/* A table that is made and inherits has the conditions of its parents from the beginning, while rows may be older than
+ * one that was never validated: such ones, which are entries of their own, come back when the rows are there. */
+static int pg_look_at_heirs(struct pg_comparison *x)
+{
+	bool heirs = false;
+	for (size_t k = 0; k < x->want->n && !heirs; k++) {
+		const struct pg_entry *w = &x->want->v[k];
+		heirs = pg_is_to_be_made(x, w) &&
+			(pg_is_type(w, "TABLE ATTACH") || (pg_is_type(w, "TABLE") && strstr(w->text, "\nINHERITS (")));
+	}
+	int r = 0;
+	for (size_t i = 0; r == 0 && heirs && i < x->live->n; i++)
+		if (pg_is_type(&x->live->v[i], "CHECK CONSTRAINT") && pg_begins(x->live->v[i].text, "ALTER TABLE "))
+			r = pg_go(x, i);
+	return r;
+}
+
 static int pg_find_deeds(struct pg_comparison *x)
 {
 	int r = 0;
@@ -549,6 +571,8 @@ static int pg_find_deeds(struct pg_comparison *x)
 			r = pg_go_attached(x, &x->want->v[k]);
 	if (r == 0)
 		r = pg_look_at_functions(x);
+	if (r == 0)
+		r = pg_look_at_heirs(x);
 	for (size_t i = 0; r == 0 && i < x->live->n; i++)
 		if (x->live->v[i].pair == PG_NONE && pg_is_type(&x->live->v[i], "EXTENSION"))
 			r = pg_drop_extension(x, i);

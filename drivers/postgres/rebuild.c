@@ -287,12 +287,21 @@ static bool pg_attaches_later(const struct pg_entries *want, const struct pg_ent
 	return false;
 }
 
+static bool pg_is_late_check(const struct pg_entry *x)
+{
+	return !strcmp(x->type, "CHECK CONSTRAINT") && x->deed == PG_DEED_GO;
+}
+
 static int pg_attach_partitions(struct pg_conn *c, const char *user, struct strbuf *warnings, struct err *e)
 {
 	const struct pg_entries *want = &c->rebuild.want;
 	int r = 0;
 	for (size_t i = 0; r == 0 && i < want->n; i++)
 		if (pg_attaches_later(want, &want->v[i]))
+			r = pg_run_making(c, &want->v[i], user, warnings, e);
+	/* and then the partitioned table's conditions that were never validated, which a partition has to have before */
+	for (size_t i = 0; r == 0 && i < want->n; i++)
+		if (pg_is_late_check(&want->v[i]))
 			r = pg_run_making(c, &want->v[i], user, warnings, e);
 	return r;
 }
@@ -320,7 +329,7 @@ static int pg_run_entries(struct pg_conn *c, bool to_border, struct strbuf *warn
 			if (r < 0)
 				return r;
 		}
-		if (pg_attaches_later(&b->want, x))
+		if (pg_attaches_later(&b->want, x) || (!to_border && pg_is_late_check(x)))
 			continue;
 		if (rights && !reset) {
 			reset = true;

@@ -13,7 +13,7 @@ use_db sqlite
 db_fill 300
 write_config
 mount -t tmpfs none /usr/local/sbin
-trap 'umount -l /usr/local/sbin; case_cleanup' EXIT
+case_ends() { umount -l /usr/local/sbin; }
 ln -s "$(readlink -f "$METASNAPFS")" /usr/local/sbin/metasnapfs
 line() { printf '%s %s fuse.metasnapfs %s 0 0\n' "$CONF" "$MNT" "$1" >"$CASE_DIR/fstab"; }
 ended() { ! fuser -s "$CATALOG"; }

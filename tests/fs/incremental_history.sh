@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../lib.sh"
 mkdir -p "$CASE_DIR/pg"
 "$TESTS_DIR/servers/postgres" start "$CASE_DIR/pg" >"$CASE_DIR/pg.env"
-trap '"$TESTS_DIR/servers/postgres" stop "$CASE_DIR/pg"; case_cleanup' EXIT
+case_ends() { "$TESTS_DIR/servers/postgres" stop "$CASE_DIR/pg"; }
 # shellcheck source=/dev/null
 . "$CASE_DIR/pg.env"
 PGPASSWORD=$(cat "$SERVER_PASSWORD_FILE")

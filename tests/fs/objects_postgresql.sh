@@ -7,12 +7,9 @@
 use_db postgresql
 role=ms_objects_$$
 psql -X -q "$SERVER_URL" -c "CREATE ROLE $role"
-leave() {
-	local rc=$?
-	psql -X -q "$SERVER_URL" -c "SET client_min_messages = warning" -c "DROP DATABASE IF EXISTS $DB_NAME WITH (FORCE)" -c "DROP ROLE $role" || rc=1
-	return "$rc"
+case_ends() {
+	psql -X -q "$SERVER_URL" -c "SET client_min_messages = warning" -c "DROP DATABASE IF EXISTS $DB_NAME WITH (FORCE)" -c "DROP ROLE $role"
 }
-trap 'leave; case_cleanup' EXIT
 
 # begin NAME [KEY=VALUE]: an empty database, and the definitions of standard input in it, snapshotted
 begin() {
@@ -53,6 +50,7 @@ CREATE TABLE w (id serial PRIMARY KEY, b bigserial, n int GENERATED ALWAYS AS ID
 CREATE SEQUENCE s START 5 INCREMENT 2 MINVALUE 3 MAXVALUE 99;
 CREATE VIEW v AS SELECT id, s FROM t;
 COMMENT ON TABLE t IS 'a'; COMMENT ON COLUMN t.a IS 'x IS y'; COMMENT ON COLUMN "T x"."I d" IS 'x IS y';
+CREATE FUNCTION "f (x)"("a b" text) RETURNS int LANGUAGE sql AS 'SELECT 1'; GRANT ALL ON FUNCTION "f (x)"(text) TO $role;
 GRANT SELECT ON t TO $role; GRANT UPDATE (a) ON t TO $role; GRANT SELECT (x) ON u TO $role;
 ALTER TABLE t ALTER s SET STATISTICS 50; ALTER TABLE t REPLICA IDENTITY FULL; ALTER TABLE t CLUSTER ON t_pkey;
 CREATE FUNCTION f(x int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT x + 1';
@@ -64,6 +62,7 @@ SQL
 tables >"$CASE_DIR/before"
 db_sql <<SQL
 GRANT ALL ON t TO PUBLIC; REVOKE SELECT ON t FROM $role; GRANT INSERT (a) ON t TO $role; GRANT SELECT ON v TO PUBLIC;
+REVOKE ALL ON FUNCTION "f (x)"(text) FROM $role; GRANT ALL ON "T x" TO $role;
 REVOKE SELECT (x) ON u FROM $role; GRANT USAGE ON SCHEMA public TO $role;
 ALTER TABLE t ALTER a SET STATISTICS 10, ALTER s SET STATISTICS -1, SET (fillfactor = 50), REPLICA IDENTITY DEFAULT, SET WITHOUT CLUSTER;
 ALTER TABLE u RESET (fillfactor), ALTER x SET STORAGE external, ALTER x SET COMPRESSION pglz, ALTER x SET (n_distinct = 5), CLUSTER ON ui;
@@ -108,6 +107,7 @@ INSERT INTO part VALUES (1, 1), (11, 1);
 CREATE FUNCTION tf() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END';
 CREATE TRIGGER on_part BEFORE INSERT ON part FOR EACH ROW EXECUTE FUNCTION tf();
 CREATE TABLE base (id int PRIMARY KEY, n text); CREATE TABLE child (m int) INHERITS (base); INSERT INTO child VALUES (1, 'x', 2);
+INSERT INTO part VALUES (12, -5); ALTER TABLE part ADD CONSTRAINT late CHECK (k > 0) NOT VALID; ALTER TABLE base ADD CONSTRAINT late CHECK (id > 1) NOT VALID;
 CREATE VIEW circle AS SELECT id, a FROM gen GROUP BY id; CREATE FUNCTION of_circle(circle) RETURNS int LANGUAGE sql AS 'SELECT 1';
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO $role; CREATE TABLE secret (id int); REVOKE ALL ON secret FROM $role;
 CREATE SCHEMA other; CREATE TABLE other.ref (id int REFERENCES public.te ON DELETE CASCADE DEFERRABLE);

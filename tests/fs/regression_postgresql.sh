@@ -7,8 +7,7 @@
 chmod 755 "$CASE_DIR"
 DB_ENGINE=postgresql
 eval "$(METASNAP_PG_CONF='max_locks_per_transaction = 256' "$TESTS_DIR/servers/postgres" start "$CASE_DIR/pg")"
-stop_server() { "$TESTS_DIR/servers/postgres" stop "$CASE_DIR/pg"; }
-trap 'stop_server; case_cleanup' EXIT
+case_ends() { "$TESTS_DIR/servers/postgres" stop "$CASE_DIR/pg"; }
 PGPASSWORD=$(cat "$SERVER_PASSWORD_FILE")
 export PGPASSWORD
 DB_PASSWORD_FILE=$SERVER_PASSWORD_FILE
