@@ -83,6 +83,9 @@ class PostgreSQL:
         entries = self.entries(self.text)
         return entries + (self._matviews(db) if "\nCREATE MATERIALIZED VIEW " in self.text else [])
 
+    def outside(self):
+        return []
+
     def only_inside(self, entries):
         """Without what lies outside of the schema and comes with no restore into another database."""
         return [e for e in entries if re.search(self.INSIDE, e[0]) and not re.search(r"Type: PUBLICATION", e[0])]
@@ -227,9 +230,15 @@ class MySQL:
         )
         if rc != 0:
             raise Trouble(err[:500])
+        return sorted(entries + [("the database", out.strip()), *self._views(db or self.db)])
+
+    def outside(self):
+        """What a restore has to leave as it is: rights are the server's, and no snapshot has them."""
         _, grants, _ = self._run("", ["SHOW GRANTS FOR :USER"], "-N", "-B", "-r")
-        grants = sorted(line for line in grants.splitlines() if f"`{db or self.db}`" in line)
-        return sorted(entries + [("the database", out.strip()), ("grants", "\n".join(grants)), *self._views(db or self.db)])
+        return sorted(grants.splitlines())
+
+    def only_inside(self, entries):
+        return entries
 
     def _views(self, db):
         """The dump leaves out views that are not valid."""
@@ -374,6 +383,9 @@ class SQLite:
                 result.append(text[start:i].strip("\n"))
                 start = i + 1
         return result
+
+    def outside(self):
+        return []
 
     def only_inside(self, entries):
         return entries

@@ -260,9 +260,13 @@ class Trial:
 
     def restore(self, stage, name, rebuild=True):
         before = len(self.failures)
+        outside = self.engine.outside()
         out = self.do(stage, "restore", "prod", name, "--yes")
         if out is None:
             return
+        lost = sorted(set(outside) - set(self.engine.outside()))
+        if lost:
+            self.fail(stage, "outside", "; ".join(lost)[:200], out)
         if not rebuild and "made anew" in out and "CREATE TABLE" in self.texts[name]:
             self.fail(stage, "rebuild", "rows only have changed and the schema was made anew", out)
         if len(self.failures) > before:
