@@ -264,7 +264,7 @@ class Trial:
         out = self.do(stage, "restore", "prod", name, "--yes")
         if out is None:
             return
-        lost = sorted(set(outside) - set(self.engine.outside()))
+        lost = sorted(g for g in set(outside) - set(self.engine.outside()) if self.engine.stays(g, self.texts[name]))
         if lost:
             self.fail(stage, "outside", "; ".join(lost)[:200], out)
         if not rebuild and "made anew" in out and "CREATE TABLE" in self.texts[name]:
@@ -297,6 +297,9 @@ class Trial:
         want, got = self.dumps[name], self.dump()
         if stage.startswith("empty"):
             want, got = self.engine.only_inside(want), self.engine.only_inside(got)
+        # A view that is not valid cannot be made where it is not there already: it is named.
+        for view in re.findall(r"(?s)metasnap: view ([^\n]*(?:\n[^\n:]*)?): it uses a table, column or function that is not in the snapshot either", out):
+            want = [e for e in want if not e[0].endswith((f"view `{view}`", f"view {view}"))]
         found = difference_of_dumps(want, got)
         if found is None:
             return
