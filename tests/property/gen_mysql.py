@@ -13,6 +13,7 @@ KINDS = {
     "comment": 0.35, "rowformat": 0.2, "keyless": 0.4, "auto": 0.6, "definer": 0.3, "mode": 0.3, "grant": 0.25, "json": 0.5, "spatial": 0.2,
     "jsontypes": 0.1, "zerodate": 0.15, "strictoff": 0.1, "defaultexpr": 0.3, "enum": 0.5, "stampupdate": 0.2, "zerofill": 0.1, "vector": 0.1,
     "uuid": 0.3, "latinkey": 0.15, "nonstandardfk": 0.1, "invalidview": 0.1, "package": 0.1, "uniqueblob": 0.1, "compressed": 0.15,
+    "linebreak": 0.1, "minus": 0.1, "orphantrigger": 0.1,
 }  # fmt: skip
 
 
@@ -93,7 +94,7 @@ class Generator:
             self.on &= set(only)
         self.on -= {"package", "uuid", "uniqueblob"} if not MARIADB else {"vector", "jsontypes", "nonstandardfk"}
         self.s.kinds = sorted(self.on)
-        self.names = Names(self.dice, 0.3 if "odd" in self.on else 0, 64, "characters", "😀")
+        self.names = Names(self.dice, 0.3 if "odd" in self.on else 0, 64, "characters", "😀" if "linebreak" in self.on else "😀\n")
         self.tables, self.views, self.indexes, self.triggers, self.routines, self.events, self.fks = [], [], [], [], [], [], []
         self.types = dict(TYPES)
         wanted = {
@@ -185,7 +186,8 @@ class Generator:
         choices = ["1 = 1"]
         if ints:
             c = d.one(ints).q
-            choices += [f"{c} > -3000000000 or {c} < 0", f"{c} not in (99999, 99998)", f"case when {c} > 0 then 1 else 2 end > 0"]
+            choices += [f"{c} > -3000000000 or {c} < 0"] if "minus" in self.on else []
+            choices += [f"{c} not in (99999, 99998)", f"case when {c} > 0 then 1 else 2 end > 0"]
         if texts:
             c = d.one(texts).q
             choices += [f"{c} <> 'begin;end'", f"char_length({c}) < 100000", f"({c} in ('open','closed') or 1)", f"{c} not like '\\\\\\\\%'"]
@@ -306,9 +308,11 @@ class Generator:
 
     # ---- objects
 
-    def definer(self):
+    def definer(self, gone=True):
         if "definer" not in self.on:
             return ""
+        if not gone:
+            return self.dice.one(["", " DEFINER=:USER", " DEFINER=CURRENT_USER"])
         return self.dice.one(["", " DEFINER=:USER", " DEFINER=`nobody here`@`%`", " DEFINER=CURRENT_USER"])
 
     def mode(self):
@@ -389,7 +393,7 @@ class Generator:
         if plain and when == "BEFORE UPDATE" and d.maybe(0.5):
             body = f"SET NEW.{d.one(plain).q} = coalesce(NEW.{d.one(plain).q}, 0) % 1000"
         self.mode()
-        self.out(f"CREATE{self.definer()} TRIGGER {quote(name)} {when} ON {t.q} FOR EACH ROW {body}")
+        self.out(f"CREATE{self.definer('orphantrigger' in self.on)} TRIGGER {quote(name)} {when} ON {t.q} FOR EACH ROW {body}")
         self.plain_mode()
         self.triggers.append(name)
 

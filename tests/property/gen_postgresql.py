@@ -541,7 +541,8 @@ class Generator:
         role = d.one([quote(r) for r in self.roles] + ["PUBLIC"])
         kind, right = d.one([("TABLES", "SELECT"), ("TABLES", "ALL"), ("SEQUENCES", "USAGE"), ("FUNCTIONS", "EXECUTE"), ("TYPES", "USAGE")])
         by = d.one(["", "", " FOR ROLE prop_owner"])
-        where = d.one([" IN SCHEMA public", " IN SCHEMA public", ""])
+        # Without a schema it is the database's: one that comes after the snapshot stays.
+        where = d.one([" IN SCHEMA public", " IN SCHEMA public", ""]) if self.phase == "setup" else " IN SCHEMA public"
         if d.maybe(0.25):
             self.out(f"ALTER DEFAULT PRIVILEGES{by}{where} REVOKE {right} ON {kind} FROM {role}")
         else:
@@ -799,7 +800,7 @@ class Generator:
         choices = [self.alter_table] * 4 + [self.drop_something] * 2 + [lambda: self.fill(self.make_table(False))]
         per_kind = {
             "index": self.index, "view": self.view, "function": self.function, "trigger": self.trigger, "rule": self.rule, "policy": self.policy, "grant": self.grant,
-            "defaultacl": self.default_acl, "owner": self.owner, "comment": self.comment, "publication": self.publication, "statistics": self.statistics, "storage": self.storage,
+            "defaultacl": self.default_acl, "owner": self.owner, "comment": self.comment, "statistics": self.statistics, "storage": self.storage,
             "replica": self.replica, "sequence": self.sequence, "fk": self.foreign_key, "notvalid": self.not_valid, "inherit": self.inherit, "enum": self.enum_change,
         }
         for kind, function in per_kind.items():
