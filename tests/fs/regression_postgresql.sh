@@ -65,19 +65,19 @@ db_sql <<-'SQL'
 	DO $$ DECLARE c text; BEGIN
 	  FOR c IN
 	    SELECT format('ALTER TABLE %s ADD COLUMN metasnap_more integer DEFAULT 1', oid::regclass) FROM pg_class
-	     WHERE relkind = 'r' AND NOT relispartition AND relnamespace = 'public'::regnamespace AND oid % 10 = 0
+	     WHERE relkind = 'r' AND NOT relispartition AND relnamespace = 'public'::regnamespace AND oid::bigint % 10 = 0
 	    UNION ALL SELECT format('DROP INDEX %s', oid::regclass) FROM pg_class
-	     WHERE relkind = 'i' AND relnamespace = 'public'::regnamespace AND oid % 10 = 1
+	     WHERE relkind = 'i' AND relnamespace = 'public'::regnamespace AND oid::bigint % 10 = 1
 	    UNION ALL SELECT format('DROP VIEW %s', oid::regclass) FROM pg_class
-	     WHERE relkind = 'v' AND relnamespace = 'public'::regnamespace AND oid % 10 < 2
+	     WHERE relkind = 'v' AND relnamespace = 'public'::regnamespace AND oid::bigint % 10 < 2
 	    UNION ALL SELECT format('DROP FUNCTION %s', oid::regprocedure) FROM pg_proc
-	     WHERE prokind = 'f' AND pronamespace = 'public'::regnamespace AND oid % 10 = 2
+	     WHERE prokind = 'f' AND pronamespace = 'public'::regnamespace AND oid::bigint % 10 = 2
 	    UNION ALL SELECT format('COMMENT ON TABLE %s IS %L', oid::regclass, 'spoilt') FROM pg_class
-	     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND oid % 10 = 3
+	     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND oid::bigint % 10 = 3
 	    UNION ALL SELECT format('GRANT SELECT ON %s TO PUBLIC', oid::regclass) FROM pg_class
-	     WHERE relkind IN ('r', 'v') AND relnamespace = 'public'::regnamespace AND oid % 10 = 4
+	     WHERE relkind IN ('r', 'v') AND relnamespace = 'public'::regnamespace AND oid::bigint % 10 = 4
 	    UNION ALL SELECT format('ALTER TABLE %s DROP CONSTRAINT %I', conrelid::regclass, conname) FROM pg_constraint
-	     WHERE conrelid <> 0 AND conparentid = 0 AND connamespace = 'public'::regnamespace AND oid % 10 = 5
+	     WHERE conrelid <> 0 AND conparentid = 0 AND connamespace = 'public'::regnamespace AND oid::bigint % 10 = 5
 	  LOOP
 	    BEGIN EXECUTE c; EXCEPTION WHEN OTHERS THEN NULL; END;
 	  END LOOP;
