@@ -375,6 +375,20 @@ int pg_align_table(struct pg_conn *c, const char *have, const char *want, char *
 	return 0;
 }
 
+bool pg_may_be_same_table(const char *aligned, const char *want)
+{
+	static const char generated[] = " GENERATED ALWAYS AS (";
+	_cleanup_(pg_table_text_done) struct pg_table_text a = {0}, b = {0};
+	if (!pg_read_table(&a, aligned) || !pg_read_table(&b, want))
+		return true;
+	bool may = a.n == b.n;
+	for (size_t i = 0; may && i < a.n; i++)
+		may = !strcmp(a.elements[i], b.elements[i]) ||
+		      (pg_find_element(&b, i, a.elements[i]) == i && pg_find_outside(a.elements[i], generated) &&
+		       pg_find_outside(b.elements[i], generated));
+	return may;
+}
+
 /* Columns and constraints that only the database has go, defaults change. */
 static bool pg_alter_elements(const struct pg_table_text *have, const struct pg_table_text *want, const char *table,
 			      struct pg_entry *x, char ***columns)

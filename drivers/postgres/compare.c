@@ -199,6 +199,7 @@ static int pg_differs(struct pg_comparison *x, size_t i)
 	if (r == 0 && table) {
 		same = !strcmp(table, x->want->script.statements[w->first].sql);
 		ok = pg_alter_entry(same, table, x->live, l, x->want, w, &columns);
+		asked = !pg_may_be_same_table(table, x->want->script.statements[w->first].sql);
 	}
 	if (r == 0 && !ok && !asked) {
 		r = pg_same_making(x, l, w, &same);

@@ -694,6 +694,8 @@ bool pg_alter_entry(bool same, const char *table, const struct pg_entries *live,
 /* The database's CREATE TABLE with the wanted one's words for columns and constraints that are the same to the server.
  * *ret is NULL when it cannot be read. */
 int pg_align_table(struct pg_conn *c, const char *have, const char *want, char **ret, struct err *e);
+/* Whether the two may yet be one table: they differ in expressions that were not compared. */
+bool pg_may_be_same_table(const char *aligned, const char *want);
 /* The statement that takes away what only the database has and that is no object of its own; NULL: it is one. */
 char *pg_unmake_entry(const struct pg_entries *live, const struct pg_entry *x);
 
