@@ -164,10 +164,8 @@ struct db_driver {
 	/* Difference: foreign keys and triggers of the tables of s do not act until change_end, which validates the
 	 * foreign keys again and puts them back. An orphan is EEXIST when `orphans` is NULL; else a line in it, where
 	 * the engine can keep orphans at all: a whole snapshot is what the source held, orphans included, and must go
-	 * back as it was. */
+	 * back as it was. ENOTSUP: a trigger of a table of s can be neither kept from acting nor put back. */
 	int (*change_begin)(struct db_conn *c, const struct db_schema *s, struct err *e);
-	/* Whether change_begin would refuse these tables (ENOTSUP), also inside begin(DB_READ). NULL: it never does. */
-	int (*change_check)(struct db_conn *c, const struct db_schema *s, struct err *e);
 	/* EIO unless each key was that of exactly one row. */
 	int (*delete_keys)(struct db_conn *c, const struct db_table *t, const struct db_value *keys, size_t n_rows,
 			   struct err *e);

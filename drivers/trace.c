@@ -306,11 +306,6 @@ static int trace_change_begin(struct db_conn *c, const struct db_schema *s, stru
 	return TRACE_CALL(c, change_begin, trace_schema(s), e, trace_of(c)->inner, s, e);
 }
 
-static int trace_change_check(struct db_conn *c, const struct db_schema *s, struct err *e)
-{
-	return TRACE_CALL(c, change_check, trace_schema(s), e, trace_of(c)->inner, s, e);
-}
-
 static int trace_delete_keys(struct db_conn *c, const struct db_table *table, const struct db_value *keys,
 			     size_t n_rows, struct err *e)
 {
@@ -455,7 +450,6 @@ static struct trace_conn *trace_new(const struct db_driver *inner, int fd)
 	    TRACE_MEMBER(rebuild_begin),
 	    TRACE_MEMBER(rebuild_end),
 	    TRACE_MEMBER(change_begin),
-	    TRACE_MEMBER(change_check),
 	    TRACE_MEMBER(delete_keys),
 	    TRACE_MEMBER(delete_all),
 	    TRACE_MEMBER(change_end),

@@ -237,7 +237,6 @@ const struct db_driver db_driver_mysql = {
     .rebuild_begin = my_rebuild_begin,
     .rebuild_end = my_rebuild_end,
     .change_begin = my_change_begin,
-    .change_check = NULL,
     .delete_keys = my_delete_keys,
     .delete_all = my_delete_all,
     .change_end = my_change_end,

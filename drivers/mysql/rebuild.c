@@ -157,6 +157,28 @@ int my_rebuild_begin(struct db_conn *dc, const struct db_schema *s, const char *
 	return tables ? my_begin_tables(c, w, s, o, e) : 0;
 }
 
+/* MySQL keeps histograms by table: they are not in any definition. */
+static int my_warn_histograms(struct my_conn *c, struct my_conn *w, struct strbuf *warnings, struct err *e)
+{
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	int r = c->mariadb ? 0
+			   : my_select(w, &res, e,
+				       "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMN_STATISTICS WHERE "
+				       "SCHEMA_NAME=%q",
+				       c->database);
+
+	if (!res)
+		return r;
+	for (MYSQL_ROW row; (row = mysql_fetch_row(res));)
+		if (my_script_find(&c->drops, MY_TABLE, row[0]))
+			strbuf_addf(
+			    warnings,
+			    "table %s: it is made anew and has no histogram of column %s any more (ANALYZE TABLE "
+			    "... UPDATE HISTOGRAM makes one)\n",
+			    row[0], row[1]);
+	return 0;
+}
+
 static int my_end_tables(struct my_conn *c, struct my_conn *w, struct strbuf *warnings, struct err *e)
 {
 	int r = my_pool_finish(w->pool, e);
@@ -168,6 +190,8 @@ static int my_end_tables(struct my_conn *c, struct my_conn *w, struct strbuf *wa
 	my_close_loaders(c, w);
 	/* With the indexes that the tables have now. */
 	if ((r = my_describe(w, w->database, &w->catalog, NULL, e)) < 0)
+		return r;
+	if ((r = my_warn_histograms(c, w, warnings, e)) < 0)
 		return r;
 	/* The rows are what the snapshot has: orphans in it were orphans before. */
 	return my_check_orphans(w, NULL, warnings, e);

@@ -177,15 +177,10 @@ static int apply(struct sql_job *j, struct db_schema *part, struct err *e)
 	return sql_check_cancelled(j, e);
 }
 
-static int dry_run(struct sql_job *j, const struct db_schema *part, struct err *e)
+static int dry_run(struct sql_job *j, struct err *e)
 {
 	int r = sql_note_rows(j, e);
-	if (r < 0)
-		return r;
-	r = j->driver->change_check ? j->driver->change_check(j->rs->conn, part, e) : 0;
-	if (r < 0)
-		return r;
-	return sql_apply_file(j, e);
+	return r < 0 ? r : sql_apply_file(j, e);
 }
 
 static int run_locked(struct sql_job *j, struct err *e)
@@ -198,7 +193,7 @@ static int run_locked(struct sql_job *j, struct err *e)
 	r = restore_may_over(j->rs->policy, RESTORE_ACT_FILE, j->rs->conn, &part, e);
 	if (r < 0)
 		return r;
-	r = j->rs->dry_run ? dry_run(j, &part, e) : apply(j, &part, e);
+	r = j->rs->dry_run ? dry_run(j, e) : apply(j, &part, e);
 	if (r < 0)
 		return r;
 	make_plan(j);
