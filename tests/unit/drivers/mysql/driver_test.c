@@ -402,8 +402,8 @@ static void compare_with(struct db_conn *c, const struct db_schema *now, const s
 		ok(d->compare(c, &(struct db_definitions){&none, sql.data}, &need, NULL, &every, &e));
 		for (size_t i = 0; i < every.n; i++)
 			if (!has_deed(ret, every.v[i].kind, every.v[i].name))
-				db_objects_add(ret, DB_DEED_REMAKE, xstrdup(every.v[i].kind), xstrdup(every.v[i].name),
-					       NULL);
+				db_objects_add(ret, every.v[i].deed == DB_DEED_ALTER ? DB_DEED_ALTER : DB_DEED_REMAKE,
+					       xstrdup(every.v[i].kind), xstrdup(every.v[i].name), NULL);
 		memcpy(ret->remade, every.remade, want->schema->n_tables * sizeof *ret->remade);
 		db_objects_done(&every);
 	}
