@@ -262,6 +262,9 @@ class Trial:
         before = len(self.failures)
         outside = self.engine.outside()
         out = self.do(stage, "restore", "prod", name, "--yes")
+        # Refused, with the name of what lies outside of the schema and needs a table that must be made anew: as promised.
+        if out is None and re.search(r"\bother\.[^\n]*depends on ", self.failures[-1].words):
+            self.failures.pop()
         if out is None:
             return
         lost = sorted(g for g in set(outside) - set(self.engine.outside()) if self.engine.stays(g, self.texts[name]))
