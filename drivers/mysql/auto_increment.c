@@ -26,6 +26,20 @@ int my_read_auto_increment(struct my_conn *c, const char *database, struct db_sc
 	return 0;
 }
 
+/* Only where it is another: ALTER TABLE is not without effects. */
+static int my_set_counter(struct my_conn *c, const char *database, const char *table, uint64_t next, struct err *e)
+{
+	_cleanup_free_ char *value = NULL;
+	int r = my_select_one(
+	    c, &value, e,
+	    "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND TABLE_NAME=%q", database,
+	    table);
+
+	if (r < 0 || (value && strtoull(value, NULL, 10) == next))
+		return r;
+	return my_exec(c, e, "ALTER TABLE %i.%i AUTO_INCREMENT=%l", database, table, next);
+}
+
 int my_set_sequences(struct db_conn *dc, const struct db_schema *s, struct err *e)
 {
 	struct my_conn *c = my_conn_of(dc), *w = my_active(c);
@@ -38,8 +52,7 @@ int my_set_sequences(struct db_conn *dc, const struct db_schema *s, struct err *
 		if (!t->has_auto_increment || t->auto_increment == 0)
 			continue;
 		if (w != c && my_catalog_find(&w->catalog, t->name)) {
-			if ((r = my_exec(w, e, "ALTER TABLE %i.%i AUTO_INCREMENT=%l", w->database, t->name,
-					 t->auto_increment)) < 0)
+			if ((r = my_set_counter(w, w->database, t->name, t->auto_increment, e)) < 0)
 				return err_prefix(e, "table %s", t->name);
 			continue;
 		}
@@ -55,14 +68,8 @@ int my_set_sequences(struct db_conn *dc, const struct db_schema *s, struct err *
 int my_commit_auto_increment(struct my_conn *c, struct err *e)
 {
 	for (size_t i = 0; i < c->n_autos; i++) {
-		_cleanup_free_ char *value = NULL;
-		int r = my_select_one(
-		    c, &value, e,
-		    "SELECT AUTO_INCREMENT FROM information_schema.TABLES WHERE TABLE_SCHEMA=%q AND TABLE_NAME=%q",
-		    c->database, c->autos[i].table);
+		int r = my_set_counter(c, c->database, c->autos[i].table, c->autos[i].next, e);
 
-		if (r == 0 && (!value || strtoull(value, NULL, 10) != c->autos[i].next))
-			r = my_exec(c, e, "ALTER TABLE %i AUTO_INCREMENT=%l", c->autos[i].table, c->autos[i].next);
 		if (r < 0)
 			return err_prefix(e, "the rows are committed, but AUTO_INCREMENT of %s is not set",
 					  c->autos[i].table);

@@ -85,6 +85,34 @@ static bool my_has_foreign(const struct my_script *script, const struct my_state
 	return strstr(table->sql, " FOREIGN KEY (") != NULL;
 }
 
+/* The next line of SHOW CREATE's text: a name or a string may have line breaks of its own. NULL: there is none. */
+static const char *my_next_line(const char *p)
+{
+	for (p++; *p && *p != '\n'; p++) {
+		if (!strchr("`'\"", *p))
+			continue;
+		char quote = *p;
+		for (p++; *p && *p != quote; p++)
+			if (*p == '\\' && quote != '`' && p[1])
+				p++;
+		if (!*p)
+			return NULL;
+	}
+	return *p ? p : NULL;
+}
+
+/* With the counter from the beginning, as mysqldump writes it. NULL: it has none, or its options are not found. */
+static char *my_with_counter(const char *sql, uint64_t next)
+{
+	const char *line = sql;
+
+	while (next && line && strncmp(line, "\n)", 2) != 0)
+		line = my_next_line(line);
+	return next && line ? xasprintf("%.*s AUTO_INCREMENT=%llu%s", (int)(line + 2 - sql), sql,
+					(unsigned long long)next, line + 2)
+			    : NULL;
+}
+
 /*
  * The definition without its secondary indexes, which are made of all rows at once afterwards, and the statement that
  * makes them. NULL: there are none. Without a primary key the rows lie in the order of a unique one: that stays. SHOW
@@ -95,13 +123,13 @@ static char *my_without_indexes(const struct my_statement *s, const char *databa
 {
 	_cleanup_strbuf_ struct strbuf rest = {0}, indexes = {0};
 	bool primary = strstr(s->sql, "\n  PRIMARY KEY (") != NULL;
-	const char *line = strchr(s->sql, '\n');
+	const char *line = my_next_line(s->sql);
 
 	if (!line)
 		return NULL;
 	strbuf_add(&rest, s->sql, (size_t)(line - s->sql));
 	while (line && strncmp(line, "\n)", 2) != 0) {
-		const char *next = strchr(line + 1, '\n'), *end = next ? next : line + strlen(line);
+		const char *next = my_next_line(line), *end = next ? next : line + strlen(line);
 		bool index = !strncmp(line, "\n  KEY `", 8) || (primary && !strncmp(line, "\n  UNIQUE KEY `", 15));
 
 		end -= end[-1] == ',';
@@ -123,25 +151,40 @@ static char *my_without_indexes(const struct my_statement *s, const char *databa
 	return strbuf_detach(&rest);
 }
 
-int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e)
+/* Any ALTER TABLE makes MySQL write a CHECK in other words (9.7: -(3000000000) as -3000000000, _utf8mb4'x' as _latin1'x'
+ * for a column of that): such a table is made with all its indexes and with its counter at once. */
+static bool my_has_check(const struct my_conn *w, const struct my_statement *s)
 {
-	for (size_t i = 0; i < script->n; i++) {
-		struct my_statement *s = &script->statements[i], first = *s;
-		int r = -1;
+	return !w->mariadb && strstr(s->sql, " CHECK (");
+}
 
-		if (s->kind != MY_TABLE || s->same)
-			continue;
-		_cleanup_free_ char *rest =
-		    my_has_foreign(script, s) ? NULL : my_without_indexes(s, w->database, &s->indexes);
-		first.sql = rest;
-		if (!rest || (r = my_statement_run(w, &first, ERR_DROP)) < 0) {
-			free(TAKE_PTR(s->indexes));
-			r = my_statement_run(w, s, e);
-		}
-		if (r < 0)
-			return r;
+static int my_make_table(struct my_conn *w, const struct my_script *script, struct my_statement *s, uint64_t next,
+			 struct err *e)
+{
+	struct my_statement first = *s;
+	bool whole = my_has_foreign(script, s) || my_has_check(w, s);
+	_cleanup_free_ char *rest = whole ? NULL : my_without_indexes(s, w->database, &s->indexes);
+	_cleanup_free_ char *counting = rest ? NULL : my_with_counter(s->sql, next);
+
+	first.sql = rest ? rest : counting;
+	if (first.sql && my_statement_run(w, &first, ERR_DROP) == 0)
+		return 0;
+	free(TAKE_PTR(s->indexes));
+	return my_statement_run(w, s, e);
+}
+
+int my_make_tables(struct my_conn *w, const struct db_schema *schema, struct my_script *script, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < script->n; i++) {
+		struct my_statement *s = &script->statements[i];
+		const struct db_table *t = db_schema_find(schema, s->name);
+
+		if (s->kind == MY_TABLE && !s->same)
+			r = my_make_table(w, script, s, t && t->has_auto_increment ? t->auto_increment : 0, e);
 	}
-	return 0;
+	return r;
 }
 
 int my_compare_tables(struct my_conn *w, const struct my_script *script, struct strbuf *warnings, struct err *e)

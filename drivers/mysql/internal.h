@@ -705,7 +705,8 @@ int my_check_inbound(struct my_conn *c, struct db_objects *o, struct err *e);
 /* Whether o has it among what goes, or what is made. */
 bool my_deed_drops(const struct db_objects *o, enum my_object kind, const char *name);
 bool my_deed_makes(const struct db_objects *o, enum my_object kind, const char *name);
-int my_make_tables(struct my_conn *w, struct my_script *script, struct err *e);
+/* schema: the counters. */
+int my_make_tables(struct my_conn *w, const struct db_schema *schema, struct my_script *script, struct err *e);
 /* Another minor version may write the same thing in other words; says so rather than hide it. */
 int my_compare_tables(struct my_conn *w, const struct my_script *script, struct strbuf *warnings, struct err *e);
 /* ---- grants.c ---- */

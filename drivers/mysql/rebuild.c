@@ -112,7 +112,7 @@ static int my_begin_tables(struct my_conn *c, struct my_conn *w, const struct db
 	int r = my_open_loaders(c, loaders, e);
 
 	if (r == 0)
-		r = my_make_tables(w, c->script, e);
+		r = my_make_tables(w, s, c->script, e);
 	if (r == 0)
 		r = my_describe(w, w->database, &w->catalog, NULL, e);
 	for (size_t i = 0; r == 0 && i < s->n_tables; i++)

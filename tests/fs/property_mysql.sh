@@ -8,6 +8,5 @@
 # shellcheck source=tests/fs/property.bash
 . "$(dirname "$0")/property.bash"
 
-# Not yet as they must be: a line break in a column's name; CHECK (c > -3000000000), which is made anew as another text; rows of a
-# table with a trigger whose definer is gone.
-property mysql "${PROPERTY_SEEDS:-1-60}" --without linebreak,minus,orphantrigger
+# Left out: rows of a table with a trigger whose definer is gone; the server refuses every change to them, ours, too.
+property mysql "${PROPERTY_SEEDS:-1-60}" --without orphantrigger

@@ -1241,8 +1241,8 @@ static void test_change_outside(void **state)
 	ok(d->delete_keys(c, table_of(s, "r"), &(struct db_value){.data = "3", .len = 1}, 1, &e));
 	ok(d->change_end(c, NULL, &outside, &e));
 	static const char *const lines[] = {
-	    "foreign key f-c: table metasnap-other.c, which is not in the snapshot, has 2 rows without their row in "
-	    "p\n",
+	    ("foreign key f-c: table metasnap-other.c, which is not in the snapshot, has 2 rows without their row in "
+	     "p\n"),
 	    "foreign key fd: table metasnap-other.d, which is not in the snapshot, has 1 rows without their row in q\n",
 	    "foreign key fe: table metasnap-other.e, which is not in the snapshot, has 1 rows without their row in r\n",
 	    "foreign key fx: table metasnap_ut.x, which is not in the snapshot, has 1 rows without their row in p\n",

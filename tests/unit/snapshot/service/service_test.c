@@ -631,8 +631,8 @@ static void a_crash_of_some_tables_is_settled(void **state)
 	(void)state;
 	static const char *const now[] = {
 	    "DELETE FROM entity WHERE id > 390; SELECT 1", /* as before the restore, but for a table it was not about */
-	    "DELETE FROM \"a/b\"; DELETE FROM child; INSERT INTO child SELECT id, id % 7 FROM entity; DELETE FROM "
-	    "entity;",
+	    ("DELETE FROM \"a/b\"; DELETE FROM child; INSERT INTO child SELECT id, id % 7 FROM entity;"
+	     "DELETE FROM entity;"),
 	    "DELETE FROM child WHERE n = 3",
 	};
 	static const char *const journal[] = {"restore cut: rolled back", "restore cut: committed",
