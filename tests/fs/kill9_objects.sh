@@ -2,10 +2,10 @@
 # kill -9 of `metasnap restore` while it makes some objects anew, alters others and changes rows of the rest, on each engine
 # at moments spread over the whole of it: the database is all old or all new, by the dump of its own tool; the next program
 # settles the journal; nothing of the restore is left beside the database; the same restore then works.
-# METASNAP_KILLS: how many moments (4; with METASNAP_LONG 25).
+# METASNAP_KILLS: how many moments (3; with METASNAP_LONG 25).
 # TIMEOUT: 900
 . "$(dirname "$0")/../lib.sh"
-kills=${METASNAP_KILLS:-$([ "${METASNAP_LONG:-0}" = 1 ] && echo 25 || echo 4)}
+kills=${METASNAP_KILLS:-$([ "${METASNAP_LONG:-0}" = 1 ] && echo 25 || echo 3)}
 
 # What no restore may leave: schemas, databases and files of its own
 leftovers() {

@@ -1,11 +1,11 @@
 #!/bin/bash
-# kill -9 at 25 moments of restores by object on MySQL and MariaDB: tables made anew beside some that stay, and changed rows
+# kill -9 at moments (25 with METASNAP_LONG) of restores by object on MySQL and MariaDB: tables made anew beside some that stay, and changed rows
 # of a table with triggers beside a view. The next start settles what was left: the database is all old or all new by the
 # server's own dump, and nothing is left beside it.
 # TIMEOUT: 500
 . "$(dirname "$0")/../lib.sh"
 
-KILLS=13 # of each of the two
+KILLS=$([ "${METASNAP_LONG:-0}" = 1 ] && echo 13 || echo 3) # of each of the two
 
 prepare() {
 	cat <<-'SQL'
