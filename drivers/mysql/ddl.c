@@ -166,8 +166,8 @@ static int my_show_each(void *arg, size_t i, MYSQL_RES *res, struct err *e)
 }
 
 /* A round trip for each table is most of what an unchanged database costs over a network. */
-int my_show_tables(struct my_conn *c, const char *database, char *const *names, size_t n, struct my_script *ret,
-		   struct err *e)
+static int my_show_batches(struct my_conn *c, const char *database, char *const *names, size_t n, struct my_script *ret,
+			   struct err *e)
 {
 	for (size_t done = 0; done < n; done += MY_BATCH_TABLES) {
 		_cleanup_strbuf_ struct strbuf sql = {0};
@@ -182,6 +182,45 @@ int my_show_tables(struct my_conn *c, const char *database, char *const *names, 
 	if (ret->n != n)
 		return err_set(e, EIO, "the server did not give all definitions");
 	return 0;
+}
+
+/* MySQL writes a definition's letters beyond U+FFFF as "????" for every character set of results, utf8mb4 too, but not
+ * for none: then its bytes come as they are, in UTF-8 (9.7). */
+int my_show_tables(struct my_conn *c, const char *database, char *const *names, size_t n, struct my_script *ret,
+		   struct err *e)
+{
+	int r = n ? my_exec(c, e, "SET character_set_results = NULL") : 0;
+
+	if (r < 0 || !n)
+		return r;
+	r = my_show_batches(c, database, names, n, ret, e);
+	int q = my_exec(c, r == 0 ? e : ERR_DROP, "SET character_set_results = utf8mb4");
+	return r < 0 ? r : q;
+}
+
+/* MariaDB shows such letters of a literal default as '?', everywhere (10.11); only the value itself tells. */
+static int my_refuse_hidden_defaults(struct my_conn *c, const char *database, struct err *e)
+{
+	_cleanup_result_ MYSQL_RES *res = NULL;
+	int r = my_select(c, &res, e,
+			  "SELECT TABLE_NAME, COLUMN_NAME FROM information_schema.COLUMNS WHERE TABLE_SCHEMA=%q "
+			  "AND LEFT(COLUMN_DEFAULT, 1)=%q AND LOCATE('?', COLUMN_DEFAULT) ORDER BY 1, 2",
+			  database, "'");
+
+	for (MYSQL_ROW row; r == 0 && (row = mysql_fetch_row(res));) {
+		_cleanup_free_ char *value = NULL;
+
+		if (db_params_excludes(&c->params, row[0]))
+			continue;
+		r = my_select_one(c, &value, e, "SELECT DEFAULT(%i) FROM %i.%i LIMIT 1", row[1], database, row[0]);
+		for (const char *p = value; r == 0 && p && *p; p++)
+			if ((unsigned char)*p >= 0xf0)
+				r = err_set(e, ENOTSUP,
+					    "table %s: the server shows the default of column %s with ? in place of "
+					    "letters, so nobody could make it again: give it another default",
+					    row[0], row[1]);
+	}
+	return r;
 }
 
 static int my_read_defaults(struct my_conn *c, const char *database, struct my_script *ret, struct err *e)
@@ -293,6 +332,8 @@ int my_schema_sql(struct db_conn *dc, const struct db_schema *s, struct strbuf *
 	for (size_t i = 0; i < s->n_tables; i++)
 		names[i] = s->tables[i].name;
 	int r = my_show_tables(c, c->database, names, s->n_tables, &script, e);
+	if (r == 0 && c->mariadb)
+		r = my_refuse_hidden_defaults(c, c->database, e);
 	if (r < 0)
 		return r;
 	bool sees[MY_N_OBJECTS];

@@ -63,7 +63,7 @@ INSERT INTO k_none VALUES ('Ü', 1.10, 0), ('Ü', 1.10, 0), (NULL, NULL, 0), (''
 CREATE TABLE k_desc (f varchar(8) CHARSET latin1 NOT NULL, n int NOT NULL, v int, UNIQUE KEY u (f DESC, n DESC));
 INSERT INTO k_desc VALUES ('Ü', 1, 0), ('a', 2, 0), ('a', 1, 0);
 -- Values
-CREATE TABLE v_text (id int PRIMARY KEY, a varchar(20), b text CHARSET latin1, c char(5), d text COLLATE utf8mb4_bin COMMENT '4 bytes: 😀', e varchar(9) DEFAULT '😀é', v int);
+CREATE TABLE v_text (id int PRIMARY KEY, a varchar(20), b text CHARSET latin1, c char(5), d text COLLATE utf8mb4_bin COMMENT '4 bytes: 😀', e varchar(9) DEFAULT 'é', v int);
 INSERT INTO v_text VALUES (1, NULL, NULL, NULL, NULL, NULL, 0), (2, '', '', '', '', '', 0), (3, 'NULL', '\\N', '\\.', '\\', '''', 0), (4, 'a  ', 'é€ ', 'a', '😀👩‍👩‍👧 e\u0301 \u202ertl', 'x', 0),
   (5, '\t\r\n\Z\b', '\0', '"', '\\''\\"', '%_', 0), (6, '-- x', '/* */', ';', '#', '`', 0);
 INSERT INTO v_text (id, v) VALUES (7, 0);
@@ -122,6 +122,8 @@ SQL
 			CREATE TABLE k_0900 (f varchar(8) CHARSET utf8mb4 COLLATE utf8mb4_0900_ai_ci NOT NULL, g varchar(8) CHARSET utf8mb4 COLLATE utf8mb4_0900_as_cs NOT NULL, v int, PRIMARY KEY (f, g));
 			INSERT INTO k_0900 VALUES ('é', 'E', 0), ('e', 'e', 0), ('x ', 'x', 0), ('x', 'x', 0), ('😀', '', 0);
 			CREATE TABLE v_expression (id int PRIMARY KEY, j json, v int, KEY ((CAST(j ->> '$.d' AS date))), KEY ((CAST(j -> '$.a' AS unsigned ARRAY))));
+			CREATE TABLE v_letters (id int PRIMARY KEY, e varchar(9) DEFAULT '😀é', x varchar(9) DEFAULT (concat('😀', 'é')), g varchar(20) AS (concat(e, '😀')) STORED, v int, CONSTRAINT letters CHECK (e <> '😀'));
+			INSERT INTO v_letters (id, v) VALUES (1, 0), (2, 0);
 			INSERT INTO v_expression VALUES (1, '{"d": "2024-01-31 10:00:00", "a": [1, 2]}', 0), (2, '{"d": "2024-01-31", "a": [3]}', 0);
 		SQL
 	else
@@ -185,6 +187,19 @@ for engine in mysql mariadb; do
 	ms restore prod s1 --yes >/dev/null
 	same "into an empty database"
 	assert_exit 0 ms verify prod s1 --live
+
+	step "$engine: letters of four bytes in definitions, which the server's own dump does not show"
+	if [ "$engine" = mysql ]; then
+		db_sql "INSERT INTO v_letters (id) VALUES (9)"
+		assert_eq "F09F9880C3A9 F09F9880C3A9 F09F9880C3A9F09F9880" "$(db_query "SELECT concat_ws(' ', hex(e), hex(x), hex(g)) FROM v_letters WHERE id = 9")" "what the definitions make"
+		db_sql "INSERT INTO v_letters (id, e) VALUES (10, '😀')" 2>/dev/null && fail "the check has other letters than before"
+		db_sql "DELETE FROM v_letters WHERE id = 9"
+	else
+		db_sql "CREATE TABLE v_hidden (id int PRIMARY KEY, e varchar(9) NOT NULL DEFAULT '😀é', f varchar(9) DEFAULT '?'); INSERT INTO v_hidden (id) VALUES (1)"
+		assert_fails ms snapshot prod s2
+		assert_has "$(ms snapshot prod s2 2>&1)" 'v_hidden: the server shows the default of column e' "what cannot be seen"
+		db_sql "DROP TABLE v_hidden"
+	fi
 
 	step "$engine: a SQL file whose value the server would change"
 	printf 'INSERT INTO k_none (a, n) VALUES (NULL, 1.119);\n' >"$CASE_DIR/change.sql"
