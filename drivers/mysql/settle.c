@@ -142,6 +142,17 @@ static void my_add_trigger(struct my_script *s, const struct my_entry *entry)
 	my_script_add_copy(s, &trigger);
 }
 
+/* ALTER DATABASE waits for every transaction on its tables: only where the defaults are others. */
+static int my_put_defaults(struct my_conn *w, const char *database, const struct my_entry *entry, struct err *e)
+{
+	_cleanup_script_ struct my_script now = {0};
+	int r = my_script_read(w, database, MY_DATABASE, &now, e);
+
+	if (r < 0 || (now.n == 1 && entry->body && !strcmp(now.statements[0].sql, entry->body)))
+		return r;
+	return my_replace(w, database, entry, e);
+}
+
 /* DROP and REDO entries. A trigger that goes for a new one of its name goes with that. */
 static int my_replace_all(struct my_conn *w, const char *database, MYSQL_RES *res, struct err *e)
 {
@@ -163,7 +174,7 @@ static int my_replace_all(struct my_conn *w, const char *database, MYSQL_RES *re
 	mysql_data_seek(res, 0);
 	while (r == 0 && my_journal_next(res, &entry))
 		if (!strcmp(entry.kind, my_object_words[MY_DATABASE]))
-			r = my_replace(w, database, &entry, e);
+			r = my_put_defaults(w, database, &entry, e);
 	return r;
 }
 
@@ -258,7 +269,7 @@ static int my_settle_back(struct my_conn *w, const char *database, const char *o
 	mysql_data_seek(res, 0);
 	while (r == 0 && my_journal_next(res, &entry))
 		if (!strcmp(entry.kind, my_object_words[MY_DATABASE]))
-			r = my_replace(w, database, &entry, e);
+			r = my_put_defaults(w, database, &entry, e);
 	return r < 0 ? r : my_sides_drop(w, old, shadow, e);
 }
 
