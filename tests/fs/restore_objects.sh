@@ -107,7 +107,10 @@ for engine in ${METASNAP_ENGINES:-postgresql mysql mariadb sqlite}; do
 	CATALOG=$CASE_DIR/catalog_$engine/catalog.db
 	write_config restore=replace
 	three_of_eighty
-	alone "one more index" "CREATE INDEX extra ON t05 (body);"
+	# On MySQL an index is in its table's definition.
+	case $engine in
+	postgresql | sqlite) alone "one more index" "CREATE INDEX extra ON t05 (body);" ;;
+	esac
 	alone "one more view" "CREATE VIEW extra AS SELECT id FROM a_view;"
 	case $engine in
 	postgresql)
