@@ -189,9 +189,10 @@ static int my_show_batches(struct my_conn *c, const char *database, char *const 
 int my_show_tables(struct my_conn *c, const char *database, char *const *names, size_t n, struct my_script *ret,
 		   struct err *e)
 {
-	int r = n ? my_exec(c, e, "SET character_set_results = NULL") : 0;
-
-	if (r < 0 || !n)
+	if (c->mariadb || !n)
+		return my_show_batches(c, database, names, n, ret, e);
+	int r = my_exec(c, e, "SET character_set_results = NULL");
+	if (r < 0)
 		return r;
 	r = my_show_batches(c, database, names, n, ret, e);
 	int q = my_exec(c, r == 0 ? e : ERR_DROP, "SET character_set_results = utf8mb4");

@@ -5,7 +5,7 @@
 # TIMEOUT: 500
 . "$(dirname "$0")/../lib.sh"
 
-KILLS=$([ "${METASNAP_LONG:-0}" = 1 ] && echo 13 || echo 3) # of each of the two
+KILLS=$([ "${METASNAP_LONG:-0}" = 1 ] && echo 13 || echo 4) # of each of the two
 
 prepare() {
 	cat <<-'SQL'
@@ -55,7 +55,7 @@ kills() {
 		fi
 		"$METASNAP" -c "$CONF" restore prod good --yes >/dev/null 2>&1 &
 		pid=$!
-		sleep "$(awk "BEGIN { print $took * (0.2 + $i / $KILLS) / 1000 }")"
+		sleep "$(awk "BEGIN { print $took * $i / ($KILLS + 1) / 1000 }")"
 		kill -KILL "$pid" 2>/dev/null || true
 		wait "$pid" 2>/dev/null || true
 		wait_for 60 "settled" settle

@@ -8,4 +8,4 @@
 # shellcheck source=tests/fs/property.bash
 . "$(dirname "$0")/property.bash"
 
-property postgresql "${PROPERTY_SEEDS:-1-60}"
+property postgresql "${PROPERTY_SEEDS:-1-12}"
