@@ -2,9 +2,10 @@
  * drivers/mysql/trial.c - what is not a table, made once in the shadow database before anything is done to the real
  * one.
  *
- * What stays as it is has no place there but for what the tried ones look at: a table or view is a view of the real
- * one, the table of a trigger an empty copy. Views are tried until no more can be made, so that each comes after those
- * it uses. On the connection's thread; no locks.
+ * What stays as it is has no place there but for what views look at: a table is a view of the real one, the table of a
+ * trigger an empty copy. Views that stay are made there, too, from their own text: over tables that are made anew they
+ * may be none any more, and then no view over them can be made. Views are tried until no more can be made, so that each
+ * comes after those it uses. On the connection's thread; no locks.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -17,14 +18,21 @@ static bool my_is_tried(const struct my_statement *s, enum my_object kind)
 	return s->kind == kind && !s->same;
 }
 
+static bool my_tries_views(const struct my_script *script)
+{
+	for (size_t i = 0; i < script->n; i++)
+		if (my_is_tried(&script->statements[i], MY_VIEW))
+			return true;
+	return false;
+}
+
 static bool my_text_names(const struct my_script *script, const char *name)
 {
 	_cleanup_strbuf_ struct strbuf quoted = {0};
 
 	my_sql(&quoted, "%i", name);
 	for (size_t i = 0; i < script->n; i++)
-		if (my_is_tried(&script->statements[i], MY_VIEW) &&
-		    strstr(script->statements[i].sql, strbuf_str(&quoted)))
+		if (script->statements[i].kind == MY_VIEW && strstr(script->statements[i].sql, strbuf_str(&quoted)))
 			return true;
 	return false;
 }
@@ -32,7 +40,7 @@ static bool my_text_names(const struct my_script *script, const char *name)
 /* One that cannot be made is one that no view can use. */
 static void my_stand_in(struct my_conn *c, struct my_conn *w, const struct my_statement *s)
 {
-	if (s->kind == MY_TABLE || s->kind == MY_VIEW) {
+	if (s->kind == MY_TABLE) {
 		(void)my_exec(w, ERR_DROP, "CREATE SQL SECURITY INVOKER VIEW %i AS SELECT * FROM %i.%i", s->name,
 			      c->database, s->name);
 	} else if (s->kind == MY_FUNCTION) {
@@ -104,6 +112,8 @@ static int my_try_views(struct my_conn *w, struct my_script *script, struct strb
 	size_t n = 0, first = script->n;
 	int r = 0;
 
+	if (!my_tries_views(script))
+		return 0;
 	for (size_t i = 0; r == 0 && i < script->n; i++)
 		if (my_is_tried(&script->statements[i], MY_VIEW))
 			r = my_definer_try(w, &script->statements[i], warnings, e);
@@ -112,9 +122,12 @@ static int my_try_views(struct my_conn *w, struct my_script *script, struct strb
 		for (size_t i = 0; r == 0 && i < script->n; i++) {
 			struct err why = ERR_INIT;
 
-			if (made[i] || !my_is_tried(&script->statements[i], MY_VIEW))
+			if (made[i] || script->statements[i].kind != MY_VIEW)
 				continue;
-			if ((r = my_try_view(w, &script->statements[i], &made[i], &why)) < 0)
+			r = my_try_view(w, &script->statements[i], &made[i], &why);
+			if (script->statements[i].same && r != -EINTR && r != -ECONNRESET)
+				r = 0; /* it stays, whatever this user may make */
+			if (r < 0)
 				*e = why;
 			if (made[i])
 				order[n++] = script->statements[i];
@@ -169,7 +182,7 @@ int my_try_objects(struct my_conn *c, struct my_conn *w, struct my_script *scrip
 	_cleanup_script_ struct my_script grants = {0};
 	int r = 0;
 
-	for (size_t i = 0; i < script->n; i++)
+	for (size_t i = 0; my_tries_views(script) && i < script->n; i++)
 		if (script->statements[i].same && my_text_names(script, script->statements[i].name))
 			my_stand_in(c, w, &script->statements[i]);
 	for (size_t i = 0; r == 0 && i < script->n; i++) {
